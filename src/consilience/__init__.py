@@ -1,0 +1,1 @@
+"""Finds the labels that a language model already believes, without being given any."""

@@ -1,0 +1,71 @@
+"""Every error that Consilience raises on purpose.
+
+ConsilienceError
+├── InputError          a file, an option or a name that cannot be used; nothing was spent
+│   └── MissingExtra    an optional dependency is not installed
+├── ModelError          the model could not be asked, or its answer could not be used
+│   ├── ServerError     no usable HTTP answer after the allowed retries
+│   ├── AnswerError     an HTTP 200 whose content is not an answer (malformed, empty, NaN)
+│   └── NoLogprobs      an answer without log-probabilities: the server cannot be used this way
+├── StoreError          the file of predictions cannot be opened, or disagrees with itself
+└── SolveError          the objective was not finite, or the solver was asked the impossible
+
+Each message is one line: what was attempted, what came back, what to do. The command line prints
+it without a traceback and exits with 2 for an InputError and 1 for the others.
+"""
+
+from __future__ import annotations
+
+
+class ConsilienceError(Exception):
+    """The base of every error that this package raises on purpose."""
+
+
+class InputError(ConsilienceError):
+    """A file, an option or a name that cannot be used; raised before anything is spent."""
+
+
+class MissingExtra(InputError):
+    """An optional dependency that is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(
+            f"{what} needs the extra `{extra}`: "
+            f"pip install 'consilience[{extra}]' (or: uv add 'consilience[{extra}]')"
+        )
+
+
+class ModelError(ConsilienceError):
+    """The model could not be asked, or its answer could not be used.
+
+    `body` is what came back, kept because it may have been paid for; `fatal` says that asking the
+    next query would end the same way.
+    """
+
+    def __init__(self, message: str, *, body: str | None = None, fatal: bool = False) -> None:
+        super().__init__(message)
+        self.body = body
+        self.fatal = fatal
+
+
+class ServerError(ModelError):
+    """No usable HTTP answer after the allowed retries."""
+
+
+class AnswerError(ModelError):
+    """An HTTP 200 whose content is not an answer: malformed JSON, an empty list, NaN."""
+
+
+class NoLogprobs(ModelError):
+    """An answer without log-probabilities; always fatal, because every other would lack them."""
+
+    def __init__(self, message: str, *, body: str | None = None) -> None:
+        super().__init__(message, body=body, fatal=True)
+
+
+class StoreError(ConsilienceError):
+    """The file of predictions cannot be opened, or disagrees with itself."""
+
+
+class SolveError(ConsilienceError):
+    """The objective was not finite, or the solver was asked the impossible."""

@@ -1,0 +1,211 @@
+"""Examples, the data set that holds them, and gold, which it cannot hold.
+
+An id is a hash of the text, and a data set keeps its examples in the order of their ids, so that
+neither the order of a file nor the numbering of its rows can carry a label. `Gold` is a separate
+object that nothing between `plan` and `solve` accepts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from consilience.errors import InputError
+from consilience.relations import Relation, relation_from_json
+
+
+def example_id(text: str) -> str:
+    """The id of an example: the first 16 hexadecimal digits of its text's SHA-256."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A text to be labelled; `group` names the examples that it belongs with."""
+
+    text: str
+    group: str | None = None
+    id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", example_id(self.text))
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is asked about every example of a data set.
+
+    `classes` are the natural names of the labels 0 … K−1. With two classes, `statement` is the
+    sentence that is true of class 1 ("The claim is right") and `opposite` the one that is true of
+    class 0; the pair lets a negated wording cancel the model's liking for an answer.
+    """
+
+    question: str = "Is the claim true or false?"
+    classes: tuple[str, ...] = ("False", "True")
+    statement: str | None = "The claim is right"
+    opposite: str | None = "The claim is wrong"
+
+    def __post_init__(self) -> None:
+        if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
+            raise InputError(f"a task needs two or more different classes, got {self.classes}")
+        if len(self.classes) > 2 and (self.statement or self.opposite):
+            raise InputError("`statement` and `opposite` are for tasks with two classes")
+
+    @property
+    def k(self) -> int:
+        """The number of classes."""
+        return len(self.classes)
+
+
+class Dataset:
+    """Examples in the order of their ids, the relations among them, and the task; never a label.
+
+    `note` is printed wherever the data set's results are (what it is, what its labels mean).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        examples: Iterable[Example],
+        relations: Iterable[Relation] = (),
+        *,
+        task: Task | None = None,
+        note: str = "",
+    ) -> None:
+        self.name = name
+        self.task = task or Task()
+        self.note = note
+        by_id: dict[str, Example] = {}
+        for example in examples:
+            other = by_id.setdefault(example.id, example)
+            if other.group != example.group:
+                raise InputError(
+                    f"the text {example.text[:60]!r} stands in two groups, {other.group!r} and "
+                    f"{example.group!r}; put the group into the text with a template"
+                )
+            if other.text != example.text:
+                raise InputError(f"two texts share the id {example.id}; change one of them")
+        if not by_id:
+            raise InputError(f"data set {name!r} has no examples")
+        self.examples = tuple(by_id[id] for id in sorted(by_id))
+        # A relation's members keep their order (Ordered, And and Or need it).
+        self.relations = tuple(sorted(set(relations), key=lambda r: (r.name, r.members, r.prior)))
+        for relation in self.relations:
+            for member in relation.members:
+                if member not in by_id:
+                    raise InputError(f"relation {relation.name!r} names {member}, not an example")
+            if relation.label >= self.task.k:
+                raise InputError(
+                    f"relation {relation.name!r} speaks of class {relation.label}, "
+                    f"but the task has the classes 0 … {self.task.k - 1}"
+                )
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __repr__(self) -> str:
+        groups = len(set(self.groups))
+        return (
+            f"Dataset({self.name!r}, {len(self)} examples, {groups} groups, "
+            f"{len(self.relations)} relations, K={self.task.k})"
+        )
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """The ids, sorted."""
+        return tuple(example.id for example in self.examples)
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """The position of each id."""
+        return {id: i for i, id in enumerate(self.ids)}
+
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """The texts, in the order of the ids."""
+        return tuple(example.text for example in self.examples)
+
+    @cached_property
+    def groups(self) -> tuple[str, ...]:
+        """The group of each example; an example without one is a group of its own."""
+        return tuple(e.group if e.group is not None else e.id for e in self.examples)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of everything that can influence a label: texts, groups, relations, task."""
+        content = {k: v for k, v in self.to_json().items() if k not in ("name", "note")}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def sample(self, groups: int, seed: int = 0) -> Dataset:
+        """A data set of `groups` groups, chosen by a hash of the group and the seed."""
+        names = sorted(
+            set(self.groups), key=lambda g: hashlib.sha256(f"{seed}\x1f{g}".encode()).digest()
+        )
+        if groups < 1:
+            raise InputError(f"a sample needs at least one group, got {groups}")
+        kept = set(names[:groups])
+        examples = [e for e, g in zip(self.examples, self.groups, strict=True) if g in kept]
+        ids = {e.id for e in examples}
+        relations = [r for r in self.relations if ids.issuperset(r.members)]
+        return Dataset(self.name, examples, relations, task=self.task, note=self.note)
+
+    @classmethod
+    def from_records(
+        cls,
+        records: object,
+        *,
+        text: str,
+        group: str | None = None,
+        relations: Mapping[str, bool] | Sequence[str] = (),
+        task: Task | None = None,
+        name: str = "records",
+    ) -> Dataset:
+        r"""A data set from rows: a list of mappings, a pandas or a polars frame.
+
+        `text` is a column, or a template over columns such as ``"{question}\n{claim}"``.
+        `relations` names the relations that hold among all members of each group of two or more:
+        a sequence of names means design priors; a mapping says of each name whether it is one
+        (``{"at-most-one": False}``: a logical fact). Other columns are not looked at.
+        """
+        raise NotImplementedError  # LEAD: helper B fills this in, on top of records.py
+
+    def to_json(self) -> dict[str, Any]:
+        """The data set as plain data, the inverse of `from_json`."""
+        return {
+            "name": self.name,
+            "note": self.note,
+            "task": {
+                "question": self.task.question,
+                "classes": list(self.task.classes),
+                "statement": self.task.statement,
+                "opposite": self.task.opposite,
+            },
+            "examples": [[e.text, e.group] for e in self.examples],
+            "relations": [r.to_json() for r in self.relations],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Dataset:
+        """The data set that `to_json` wrote."""
+        task = dict(data["task"])
+        return cls(
+            data["name"],
+            [Example(text, group) for text, group in data["examples"]],
+            [relation_from_json(r) for r in data["relations"]],
+            task=Task(**(task | {"classes": tuple(task["classes"])})),
+            note=data["note"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Gold:
+    """Reference labels by example id, for scoring only; examples without one are not scored."""
+
+    labels: Mapping[str, int]
+
+    def __len__(self) -> int:
+        return len(self.labels)

@@ -1,0 +1,216 @@
+"""A small Llama with random weights, as a folder that vLLM reads and a GGUF that llama.cpp reads.
+
+The weights come from a seed, so the model knows nothing; what is real is everything around it: the
+tokenizer, the chat template, the servers and their log-probabilities. Making both takes seconds.
+
+    python tiny_model.py OUT_DIR [--gguf FILE] [--seed 0] [--corpus FILE]
+
+The folder needs `torch`, `transformers` and `tokenizers`; the GGUF needs `gguf` besides.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import random
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+CONTEXT = 4096
+VOCABULARY = 4096
+HIDDEN, LAYERS, HEADS, KV_HEADS = 192, 4, 6, 3  # head_dim 32: vLLM's CPU attention refuses 16
+SPREAD = 0.3  # initializer_range; makes the labels' ranks fall anywhere, often outside a top 20
+
+BOS, EOS = "<|begin|>", "<|end|>"
+ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
+SPECIAL = (BOS, EOS, *ROLES)
+
+CHAT_TEMPLATE = (
+    "{{ bos_token }}"
+    "{% for message in messages %}"
+    "{{ '<|' + message['role'] + '|>\n' + message['content'] + eos_token + '\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
+)
+
+# How llama.cpp's "llama-bpe" splits text before merging; the folder's tokenizer must do the same.
+PRE_TOKENIZER = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+# Each becomes one token, both bare ("True") and after a space (" True").
+LABELS = (
+    *("A", "B", "C", "D", "E", "True", "False", "Yes", "No", "true", "false", "yes", "no"),
+    *("Correct", "Incorrect", "correct", "incorrect", "Right", "Wrong", "right", "wrong"),
+    *("Valid", "Invalid", "Positive", "Negative", "positive", "negative", "0", "1", "2", "3"),
+)
+CSV_COLUMNS = ("Question", "Best Answer", "Best Incorrect Answer")
+
+
+def synthetic_lines(seed: int, count: int = 3000) -> Iterator[str]:
+    """Plain English sentences made from small word lists, the same ones for the same seed."""
+    draw = random.Random(seed)
+    things = "river baker lamp engine garden teacher bridge violin ship clock forest letter".split()
+    verbs = "needs carries follows repairs hides measures becomes outlasts explains reaches".split()
+    qualities = "small old quiet bright heavy distant careful broken useful famous green".split()
+    places = "in the north;near the sea;after the war;before noon;under the town;at home".split(";")
+    for _ in range(count):
+        first, second = draw.sample(things, 2)
+        fact = (
+            f"the {draw.choice(qualities)} {first} {draw.choice(verbs)} "
+            f"a {draw.choice(qualities)} {second} {draw.choice(places)}"
+        )
+        yield f"Is it true that {fact}, and for how many of its {draw.randint(2, 2000)} days?"
+        yield f"{fact.capitalize()}."
+
+
+def read_corpus(path: Path) -> list[str]:
+    """The texts of a file: the three claim columns of a TruthfulQA-like CSV, all cells of another
+    CSV, or the lines of anything else."""
+    if path.suffix != ".csv":
+        return path.read_text(encoding="utf-8").splitlines()
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    wanted = CSV_COLUMNS if rows and set(CSV_COLUMNS) <= rows[0].keys() else None
+    return [row[name] for row in rows for name in (wanted or row)]
+
+
+def training_texts(lines: Iterable[str]) -> Iterator[str]:
+    """The lines, each also set into the kinds of frame that prompts use, with every label name."""
+    for number, line in enumerate(lines):
+        label = LABELS[number % len(LABELS)]
+        yield line
+        yield f"Question: {line}\nClaim: {line}\nAnswer: {line}\nLabel: {label}\n\n{label}\n"
+        yield f"Statement: {line}\nIs this claim true or false? {label}, {label}\n{label}"
+
+
+def make_folder(folder: Path, lines: Iterable[str] | None = None, seed: int = 0) -> Path:
+    """A model folder (configuration, safetensors, tokenizer, chat template) written to `folder`."""
+    import torch
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    bpe = Tokenizer(models.BPE(ignore_merges=True))  # "llama-bpe" too takes whole known words first
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PRE_TOKENIZER), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(training_texts(lines or synthetic_lines(seed)), trainer)
+    bpe.post_processor = processors.TemplateProcessing(
+        single=f"{BOS} $A",
+        pair=f"{BOS} $A {BOS} $B",
+        special_tokens=[(BOS, bpe.token_to_id(BOS))],
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        bos_token=BOS,
+        eos_token=EOS,
+        pad_token=EOS,
+        additional_special_tokens=list(ROLES),
+        clean_up_tokenization_spaces=False,
+        model_max_length=CONTEXT,
+    )
+    tokenizer.chat_template = CHAT_TEMPLATE
+
+    torch.manual_seed(seed)
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=HIDDEN,
+            intermediate_size=2 * HIDDEN,
+            num_hidden_layers=LAYERS,
+            num_attention_heads=HEADS,
+            num_key_value_heads=KV_HEADS,
+            max_position_embeddings=CONTEXT,
+            initializer_range=SPREAD,
+            tie_word_embeddings=False,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+    )
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def make_gguf(folder: Path, file: Path) -> Path:
+    """The model of `folder` (written by `make_folder`) as one GGUF file of 32-bit floats."""
+    import gguf
+    from safetensors.numpy import load_file
+
+    config = json.loads((folder / "config.json").read_text())
+    bpe = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+    tokens = sorted(bpe["vocab"], key=bpe["vocab"].__getitem__)
+    heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
+    rope = config.get("rope_parameters") or config  # newer transformers nest the base
+
+    out = gguf.GGUFWriter(file, "llama")
+    out.add_name("tiny")
+    out.add_file_type(gguf.LlamaFileType.ALL_F32)
+    out.add_vocab_size(config["vocab_size"])
+    out.add_context_length(config["max_position_embeddings"])
+    out.add_embedding_length(config["hidden_size"])
+    out.add_feed_forward_length(config["intermediate_size"])
+    out.add_block_count(config["num_hidden_layers"])
+    out.add_head_count(heads)
+    out.add_head_count_kv(kv_heads)
+    out.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    out.add_rope_dimension_count(config["hidden_size"] // heads)
+    out.add_rope_freq_base(rope["rope_theta"])
+
+    out.add_tokenizer_model("gpt2")
+    out.add_tokenizer_pre("llama-bpe")
+    out.add_token_list(tokens)
+    kind = {True: gguf.TokenType.CONTROL, False: gguf.TokenType.NORMAL}
+    out.add_token_types([kind[token in SPECIAL] for token in tokens])
+    out.add_token_merges([m if isinstance(m, str) else " ".join(m) for m in bpe["merges"]])
+    out.add_bos_token_id(config["bos_token_id"])
+    out.add_eos_token_id(config["eos_token_id"])
+    out.add_add_bos_token(True)
+    out.add_chat_template(CHAT_TEMPLATE)
+
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config["num_hidden_layers"])
+    for name, weight in load_file(folder / "model.safetensors").items():
+        for part, count in (("q_proj", heads), ("k_proj", kv_heads)):
+            if part in name:  # llama.cpp rotates neighbouring pairs, transformers rotates halves
+                rows, columns = weight.shape
+                halves = weight.reshape(count, 2, rows // count // 2, columns)
+                weight = halves.swapaxes(1, 2).reshape(rows, columns)
+        out.add_tensor(names.get_name(name, try_suffixes=(".weight",)), weight)
+
+    out.write_header_to_file()
+    out.write_kv_data_to_file()
+    out.write_tensors_to_file()
+    out.close()
+    return file
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Makes a small Llama with random weights.")
+    parser.add_argument("out_dir", type=Path, help="folder to write the model to")
+    parser.add_argument("--gguf", type=Path, metavar="FILE", help="also write this GGUF file")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--corpus", type=Path, metavar="FILE", help="CSV or text that the tokenizer is trained on"
+    )
+    options = parser.parse_args()
+    lines = read_corpus(options.corpus) if options.corpus else None
+    print(make_folder(options.out_dir, lines, options.seed))
+    if options.gguf:
+        print(make_gguf(options.out_dir, options.gguf))
+
+
+if __name__ == "__main__":
+    main()
