@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from consilience.errors import InputError
-from consilience.relations import Relation, relation_from_json
+from consilience.records import rows, texts
+from consilience.relations import And, Or, Ordered, Relation, relation_from_json, relation_named
 
 
 def example_id(text: str) -> str:
@@ -171,7 +172,28 @@ class Dataset:
         a sequence of names means design priors; a mapping says of each name whether it is one
         (``{"at-most-one": False}``: a logical fact). Other columns are not looked at.
         """
-        raise NotImplementedError  # LEAD: helper B fills this in, on top of records.py
+        table = rows(records)
+        if group is not None:
+            table.require(group)
+        of_row = [
+            Example(words, None if group is None else table.cell(i, group))
+            for i, words in enumerate(texts(table, text))
+        ]
+        first: dict[str, int] = {}
+        for i, example in enumerate(of_row):
+            j = first.setdefault(example.text, i)
+            if example.group != of_row[j].group:
+                raise InputError(
+                    f"{table.place(i)} has the text of {table.place(j)} in another group, "
+                    f"{example.group!r} instead of {of_row[j].group!r}; "
+                    "put the group into the text with a template"
+                )
+        note = ""
+        if repeats := len(of_row) - len(first):
+            many = "row repeats" if repeats == 1 else "rows repeat"
+            note = f"{repeats} {many} an earlier text: the same example, with one label."
+        relating = _of_groups(of_row, relations)
+        return cls(name, of_row, relating, task=task, note=note)
 
     def to_json(self) -> dict[str, Any]:
         """The data set as plain data, the inverse of `from_json`."""
@@ -201,6 +223,41 @@ class Dataset:
         )
 
 
+def _of_groups(
+    examples: Iterable[Example], relations: Mapping[str, bool] | Sequence[str]
+) -> list[Relation]:
+    """Each named relation over the members of each group of two or more; labels play no part."""
+    named = [relations] if isinstance(relations, str) else relations
+    priors = dict(named) if isinstance(named, Mapping) else dict.fromkeys(named, True)
+    ids: dict[str, set[str]] = {}
+    for example in examples:
+        if example.group is not None:
+            ids.setdefault(example.group, set()).add(example.id)
+    members = {group: tuple(sorted(of)) for group, of in ids.items() if len(of) > 1}
+    if priors and not members:
+        raise InputError(
+            f"the relations {', '.join(priors)} need groups of two or more rows with different "
+            "texts, and there are none; name the column that says which rows belong together"
+        )
+    made = []
+    for name, prior in priors.items():
+        kind = relation_named(name)
+        if kind in (Ordered, And, Or):
+            raise InputError(
+                f"relation {name!r} depends on the order of its members, which rows do not give; "
+                f"build the Dataset with {kind.__name__}((id, …)) for each"
+            )
+        most = kind.size[1]
+        for group, of_group in members.items():
+            if most is not None and len(of_group) > most:
+                raise InputError(
+                    f"relation {name!r} is for groups of {most}, but group {group!r} has "
+                    f"{len(of_group)} members; use another relation or split the group"
+                )
+            made.append(kind(of_group, prior=prior))
+    return made
+
+
 @dataclass(frozen=True, slots=True)
 class Gold:
     """Reference labels by example id, for scoring only; examples without one are not scored."""
@@ -209,3 +266,53 @@ class Gold:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @classmethod
+    def from_records(
+        cls, records: object, *, text: str, label: str, classes: Sequence[str]
+    ) -> Gold:
+        """The labels in column `label` of the rows that `Dataset.from_records` takes.
+
+        A label is the name of a class in any case, or its number from 0; with two classes also
+        true, false, yes or no, unless a class of that name is the other one. Where a class is
+        called by a number, numbers are names. A row with an empty label is unlabelled.
+        """
+        table = rows(records)
+        table.require(label)
+        read = _label_reader(classes)
+        labels: dict[str, int] = {}
+        first: dict[str, int] = {}
+        for i, words in enumerate(texts(table, text)):
+            cell = table.cell(i, label)
+            if cell is None:
+                continue
+            number = read(cell)
+            if number is None:
+                raise InputError(
+                    f"{table.place(i)}: {cell[:60]!r} in column {label!r} is none of the classes "
+                    f"{', '.join(classes)}; correct it, or give a task with the right classes"
+                )
+            id = example_id(words)
+            j = first.setdefault(id, i)
+            if labels.setdefault(id, number) != number:
+                raise InputError(
+                    f"{table.place(i)} has the text of {table.place(j)} but another label, "
+                    f"{classes[number]!r} instead of {classes[labels[id]]!r}; correct one of them"
+                )
+        if not labels:
+            raise InputError(f"column {label!r} is empty in every row; leave the label out")
+        return cls(dict(sorted(labels.items())))
+
+
+def _label_reader(classes: Sequence[str]) -> Callable[[str], int | None]:
+    """The function from the text of a label to its class, None where it is no class."""
+    numbers = {name.casefold(): i for i, name in enumerate(classes)}
+    if len(numbers) < len(classes):
+        raise InputError(f"two of the classes {', '.join(classes)} differ only in case")
+    usual = {"false": 0, "no": 0, "true": 1, "yes": 1}
+    if len(classes) == 2 and all(usual.get(name, i) == i for name, i in numbers.items()):
+        numbers = usual | numbers
+    if not any(name.strip().isdecimal() for name in classes):
+        # "1.0" is how a frame writes 1 in a column that has a gap.
+        numbers |= {form: i for i in range(len(classes)) for form in (str(i), f"{i}.0")}
+    return lambda cell: numbers.get(cell.strip().casefold())

@@ -3,7 +3,7 @@
 The weights come from a seed, so the model knows nothing; what is real is everything around it: the
 tokenizer, the chat template, the servers and their log-probabilities. Making both takes seconds.
 
-    python tiny_model.py OUT_DIR [--gguf FILE] [--seed 0] [--corpus FILE]
+    python tiny_model.py OUT_DIR [--gguf FILE] [--seed 0] [--corpus FILE] [--spread 0.3]
 
 The folder needs `torch`, `transformers` and `tokenizers`; the GGUF needs `gguf` besides.
 """
@@ -20,7 +20,7 @@ from pathlib import Path
 CONTEXT = 4096
 VOCABULARY = 4096
 HIDDEN, LAYERS, HEADS, KV_HEADS = 192, 4, 6, 3  # head_dim 32: vLLM's CPU attention refuses 16
-SPREAD = 0.3  # initializer_range; makes the labels' ranks fall anywhere, often outside a top 20
+SPREAD = 0.3  # initializer_range: log-odds between labels of about ±6; 0.1 gives about ±2
 
 BOS, EOS = "<|begin|>", "<|end|>"
 ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
@@ -40,7 +40,7 @@ PRE_TOKENIZER = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
-# Each becomes one token, both bare ("True") and after a space (" True").
+# Each becomes one token, both bare ("True") and, the digits excepted, after a space (" True").
 LABELS = (
     *("A", "B", "C", "D", "E", "True", "False", "Yes", "No", "true", "false", "yes", "no"),
     *("Correct", "Incorrect", "correct", "incorrect", "Right", "Wrong", "right", "wrong"),
@@ -49,26 +49,32 @@ LABELS = (
 CSV_COLUMNS = ("Question", "Best Answer", "Best Incorrect Answer")
 
 
+# The words of the synthetic corpus.
+THINGS = ("river", "baker", "lamp", "engine", "garden", "teacher", "bridge", "violin", "forest")
+VERBS = ("needs", "carries", "follows", "repairs", "hides", "measures", "becomes", "explains")
+QUALITIES = ("small", "old", "quiet", "bright", "heavy", "distant", "careful", "broken", "famous")
+PLACES = ("in the north", "near the sea", "after the war", "before noon", "under the town")
+
+
 def synthetic_lines(seed: int, count: int = 3000) -> Iterator[str]:
     """Plain English sentences made from small word lists, the same ones for the same seed."""
     draw = random.Random(seed)
-    things = "river baker lamp engine garden teacher bridge violin ship clock forest letter".split()
-    verbs = "needs carries follows repairs hides measures becomes outlasts explains reaches".split()
-    qualities = "small old quiet bright heavy distant careful broken useful famous green".split()
-    places = "in the north;near the sea;after the war;before noon;under the town;at home".split(";")
     for _ in range(count):
-        first, second = draw.sample(things, 2)
+        first, second = draw.sample(THINGS, 2)
         fact = (
-            f"the {draw.choice(qualities)} {first} {draw.choice(verbs)} "
-            f"a {draw.choice(qualities)} {second} {draw.choice(places)}"
+            f"the {draw.choice(QUALITIES)} {first} {draw.choice(VERBS)} "
+            f"a {draw.choice(QUALITIES)} {second} {draw.choice(PLACES)}"
         )
         yield f"Is it true that {fact}, and for how many of its {draw.randint(2, 2000)} days?"
         yield f"{fact.capitalize()}."
 
 
 def read_corpus(path: Path) -> list[str]:
-    """The texts of a file: the three claim columns of a TruthfulQA-like CSV, all cells of another
-    CSV, or the lines of anything else."""
+    """The texts of a file, ready for training a tokenizer on.
+
+    The three claim columns of a TruthfulQA-like CSV, all cells of another CSV, or the lines of
+    anything else.
+    """
     if path.suffix != ".csv":
         return path.read_text(encoding="utf-8").splitlines()
     with path.open(encoding="utf-8", newline="") as file:
@@ -86,7 +92,9 @@ def training_texts(lines: Iterable[str]) -> Iterator[str]:
         yield f"Statement: {line}\nIs this claim true or false? {label}, {label}\n{label}"
 
 
-def make_folder(folder: Path, lines: Iterable[str] | None = None, seed: int = 0) -> Path:
+def make_folder(
+    folder: Path, lines: Iterable[str] | None = None, seed: int = 0, spread: float = SPREAD
+) -> Path:
     """A model folder (configuration, safetensors, tokenizer, chat template) written to `folder`."""
     import torch
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
@@ -133,7 +141,7 @@ def make_folder(folder: Path, lines: Iterable[str] | None = None, seed: int = 0)
             num_attention_heads=HEADS,
             num_key_value_heads=KV_HEADS,
             max_position_embeddings=CONTEXT,
-            initializer_range=SPREAD,
+            initializer_range=spread,
             tie_word_embeddings=False,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
@@ -205,9 +213,12 @@ def main() -> None:
     parser.add_argument(
         "--corpus", type=Path, metavar="FILE", help="CSV or text that the tokenizer is trained on"
     )
+    parser.add_argument(
+        "--spread", type=float, default=SPREAD, help="standard deviation of the weights"
+    )
     options = parser.parse_args()
     lines = read_corpus(options.corpus) if options.corpus else None
-    print(make_folder(options.out_dir, lines, options.seed))
+    print(make_folder(options.out_dir, lines, options.seed, options.spread))
     if options.gguf:
         print(make_gguf(options.out_dir, options.gguf))
 

@@ -2,6 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from consilience.errors import InputError
+from consilience.loop import run
 from consilience.models.base import Answer, Model, Request
 
-__all__ = ["Answer", "Model", "Request"]
+if TYPE_CHECKING:
+    from consilience.models.capabilities import Capabilities
+
+__all__ = ["Answer", "Model", "Request", "open_model"]
+
+
+def open_model(
+    name: str,
+    *,
+    base_url: str | None = None,
+    capabilities: Capabilities | None = None,
+    **options: Any,  # noqa: ANN401 (handed on to open_openai, which checks them)
+) -> Model:
+    """The model ``openai:NAME`` on the server at `base_url`, or ``simulated:WORLD``.
+
+    A server is probed first, unless its `capabilities` are given. `options` are those of
+    `consilience.models.openai.open_openai`.
+    """
+    kind, _, rest = name.partition(":")
+    if kind == "simulated" and rest:
+        if base_url or capabilities or _given(options):
+            raise InputError(f"{name!r} is not on a server; leave out the base URL and its options")
+        from consilience.models.simulated import SimulatedModel
+
+        return SimulatedModel(rest)
+    if kind == "openai" and rest:
+        if base_url is None:
+            raise InputError(
+                f"{name!r} needs the address of its server (--base-url, ending in /v1)"
+            )
+        from consilience.models.openai import open_openai
+
+        return run(_opened(open_openai, rest, base_url, capabilities, _given(options)))
+    raise InputError(f"no model {name!r}; use openai:NAME with a base URL, or simulated:WORLD")
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if value is not None}
+
+
+async def _opened(
+    open_openai: Any,  # noqa: ANN401
+    name: str,
+    base_url: str,
+    capabilities: Capabilities | None,
+    options: dict[str, Any],
+) -> Model:
+    model: Model = await open_openai(name, base_url, capabilities=capabilities, **options)
+    return model

@@ -1,0 +1,5 @@
+"""`python -m consilience`: the command line."""
+
+from consilience.cli import main
+
+main()

@@ -1,0 +1,178 @@
+"""The plan, minus what the store holds, put to the model; every answer goes into the store.
+
+One code path serves both modes: `concurrency=1` is a plain loop in one thread, in plan order, so
+that a traceback or a breakpoint leads to the line; more than one runs as many workers over the
+same list. Neither changes a byte of what is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from consilience.errors import InputError, ModelError
+from consilience.examples import Dataset
+from consilience.loop import run
+from consilience.models.base import Answer, Model, Request
+from consilience.prompts import Framing, render
+from consilience.query import Query
+from consilience.store import Store, prediction_key
+
+PATIENCE = 8
+"""So many failed queries in a row, with no answer between them, end the asking."""
+
+
+class Progress(Protocol):
+    """What watches the asking; it is told, and can change nothing."""
+
+    def start(self, total: int, known: int) -> None:
+        """`total` queries are planned, of which `known` are in the store."""
+
+    def answered(self, answer: Answer) -> None:
+        """An answer has been stored."""
+
+    def failed(self, error: ModelError) -> None:
+        """A query has been given up."""
+
+    def stop(self) -> None:
+        """The asking has ended, well or not."""
+
+
+class Silent:
+    """A progress that shows nothing."""
+
+    def start(self, total: int, known: int) -> None:
+        """Shows nothing."""
+
+    def answered(self, answer: Answer) -> None:
+        """Shows nothing."""
+
+    def failed(self, error: ModelError) -> None:
+        """Shows nothing."""
+
+    def stop(self) -> None:
+        """Shows nothing."""
+
+
+@dataclass(slots=True)
+class Asked:
+    """What an asking came to: calls made, answers found in the store, queries given up."""
+
+    calls: int = 0
+    known: int = 0
+    prompt_tokens: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def __add__(self, other: Asked) -> Asked:
+        return Asked(
+            self.calls + other.calls,
+            self.known + other.known,
+            self.prompt_tokens + other.prompt_tokens,
+            self.failures | other.failures,
+        )
+
+
+def requests(
+    queries: Sequence[Query], dataset: Dataset, framings: Sequence[Framing], model: Model
+) -> list[tuple[str, Request]]:
+    """Each query with its prompt rendered, under its key in the store."""
+    texts = dict(zip(dataset.ids, dataset.texts, strict=True))
+    by_name = {framing.name: framing for framing in framings}
+    made = []
+    for query in queries:
+        framing = by_name[query.framing]
+        shots = [(texts[id], label) for id, label in query.shots]
+        prompt = render(framing, texts[query.target], shots, model.style)
+        request = Request(query, prompt, framing.label_names)
+        made.append((prediction_key(model, request), request))
+    return made
+
+
+def ask(
+    planned: Sequence[tuple[str, Request]],
+    model: Model,
+    store: Store,
+    *,
+    concurrency: int = 16,
+    progress: Progress | None = None,
+) -> Asked:
+    """Asks what the store does not hold yet; returns what it took.
+
+    A query that fails after the model's own retries is recorded with its reason and stays absent.
+    A fatal ModelError, or `PATIENCE` failures in a row, is raised; what was answered is stored.
+    """
+    if concurrency < 1:
+        raise InputError(f"concurrency must be at least 1, got {concurrency}")
+    known = store.known([key for key, _ in planned])
+    todo = {key: request for key, request in planned if key not in known}
+    outcome = Asked(known=len(planned) - len(todo))
+    watch = progress or Silent()
+    desk = _Desk(model, store, outcome, watch)
+    watch.start(len(planned), outcome.known)
+    try:
+        run(desk.serve(todo, concurrency))
+    finally:
+        watch.stop()
+    return outcome
+
+
+class _Desk:
+    """Puts one request at a time to the model and files what comes back."""
+
+    def __init__(self, model: Model, store: Store, outcome: Asked, watch: Progress) -> None:
+        self.model = model
+        self.store = store
+        self.outcome = outcome
+        self.watch = watch
+        self.failed_in_a_row = 0
+
+    async def serve(self, todo: Mapping[str, Request], concurrency: int) -> None:
+        """All requests, one after the other or by `concurrency` workers."""
+        try:
+            await self._serve(todo, concurrency)
+        finally:
+            # Connections belong to the event loop, which ends here.
+            if (close := getattr(self.model, "close", None)) is not None:
+                await close()
+
+    async def _serve(self, todo: Mapping[str, Request], concurrency: int) -> None:
+        if concurrency == 1:
+            for key, request in todo.items():
+                await self.put(key, request)
+            return
+        waiting = iter(todo.items())
+
+        async def work() -> None:
+            for key, request in waiting:
+                await self.put(key, request)
+
+        workers = [asyncio.create_task(work()) for _ in range(min(concurrency, len(todo)))]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            # The first error ends the others; answers that are still on their way are lost.
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+
+    async def put(self, key: str, request: Request) -> None:
+        """One request, and its answer or its failure in the store."""
+        began = time.perf_counter()
+        try:
+            answer = await self.model.ask(request)
+        except ModelError as error:
+            self.store.add_failure(key, request, str(error), error.body)
+            self.outcome.failures[key] = str(error)
+            self.failed_in_a_row += 1
+            self.watch.failed(error)
+            if error.fatal or self.failed_in_a_row >= PATIENCE:
+                raise
+            return
+        self.store.add(self.model, request, answer, time.perf_counter() - began)
+        self.failed_in_a_row = 0
+        self.outcome.calls += int(answer.usage.get("calls") or 1)
+        self.outcome.prompt_tokens += int(answer.usage.get("prompt_tokens") or 0)
+        self.watch.answered(answer)

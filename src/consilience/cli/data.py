@@ -1,0 +1,52 @@
+"""`datasets`: what there is to label, and what the model will see of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from consilience.cli import options
+from consilience.cli.show import dump, rows, talk
+
+
+@click.group()
+def datasets() -> None:
+    """The data sets that have a name here; a file of your own needs none."""
+
+
+@datasets.command(name="list")
+@options.as_json
+def list_datasets(as_json: bool) -> None:
+    """The data sets by name."""
+    from consilience.datasets import describe
+
+    rows(describe(), as_json)
+
+
+@datasets.command()
+@click.argument("data")
+@options.source
+@options.seed
+@click.option("--framings", callback=options.words, help="Which framings to show.")
+@click.option("--examples", default=5, show_default=True, help="How many to show.")
+@options.as_json
+def show(data: str, framings: list[str] | None, examples: int, as_json: bool, **given: Any) -> None:
+    """The first examples of DATA as the model will see them, zero-shot; never their gold."""
+    from consilience.prompts import framings as framings_of
+    from consilience.prompts import render
+
+    dataset, _ = options.open_data(data, given)
+    made = framings_of(dataset.task, framings)
+    talk(repr(dataset) + (f": {dataset.note}" if dataset.note else ""))
+    shown: list[dict[str, Any]] = [
+        {"id": e.id, "framing": f.name, "labels": list(f.label_names), "prompt": render(f, e.text)}
+        for e in dataset.examples[:examples]
+        for f in made
+    ]
+    if as_json:
+        click.echo(dump(shown))
+        return
+    for row in shown:
+        click.echo(f"── {row['id']}, {row['framing']}, classes: {', '.join(row['labels'])}")
+        click.echo(f"{row['prompt']}\n")

@@ -1,0 +1,106 @@
+"""What a run will take, before anything is spent: calls, tokens, money.
+
+The queries of later rounds depend on labels that are not there yet, so they are planned with
+labels drawn at random: the number of calls is exact, and so, up to which shots are drawn, is the
+length of the prompts. Tokens are counted from characters: by the ratio that the store has seen
+for this model, else four characters to a token, and the estimate says which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from consilience.ask import requests
+from consilience.elicitation import Settings, next_round
+from consilience.examples import Dataset
+from consilience.models.base import Model
+from consilience.prompts import Prompt
+from consilience.store import Store
+
+CHARACTERS_PER_TOKEN = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Calls, prompt tokens and money of a run.
+
+    `calls` is the most that may be planned, `known` how many of the first round the store already
+    holds. `fresh_tokens` are those that a prefix cache cannot serve, if it serves every prefix
+    shared within a round. Money is in the unit of the price, None without one.
+    """
+
+    calls: int
+    known: int
+    prompt_tokens: int
+    fresh_tokens: int
+    money: float | None
+    basis: str
+
+    def to_json(self) -> Mapping[str, Any]:
+        """The estimate as plain data."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def estimate(
+    data: Dataset,
+    model: Model,
+    settings: Settings,
+    store: Store,
+    *,
+    seed: int = 0,
+    price: float | None = None,
+) -> Estimate:
+    """What a run of these settings will take; `price` is money per million prompt tokens."""
+    budget = settings.budget(data)
+    characters = fresh = known = planned = round = 0
+    # Which texts stand near each other does not change how long they are.
+    vectors = np.zeros((len(data), 1))
+    while planned < budget:
+        queries = next_round(
+            data, settings, vectors, None, round=round, seed=seed, budget=budget - planned
+        )
+        if not queries:
+            break
+        rows = requests(queries, data, settings.framings_for(data), model)
+        if round == 0:
+            known = len(store.known([key for key, _ in rows]))
+        shared: set[tuple[object, ...]] = set()
+        for _, request in rows:
+            length = _length(request.prompt)
+            characters += length
+            prefix = (request.query.framing, request.query.shots)
+            own = len(data.examples[data.index[request.query.target]].text)
+            fresh += own if prefix in shared else length
+            shared.add(prefix)
+        planned += len(queries)
+        round += 1
+    ratio = store.characters_per_token(model.name)
+    basis = (
+        f"{ratio:.2f} characters to a token, as the store has seen for this model"
+        if ratio
+        else f"{CHARACTERS_PER_TOKEN:g} characters to a token, a guess"
+    )
+    tokens = round_up(characters / (ratio or CHARACTERS_PER_TOKEN))
+    return Estimate(
+        calls=planned,
+        known=known,
+        prompt_tokens=tokens,
+        fresh_tokens=round_up(fresh / (ratio or CHARACTERS_PER_TOKEN)),
+        money=None if price is None else tokens * price / 1e6,
+        basis=basis,
+    )
+
+
+def round_up(value: float) -> int:
+    """The next whole number: an estimate of a cost is not rounded down."""
+    return int(-(-value // 1))
+
+
+def _length(prompt: Prompt) -> int:
+    if isinstance(prompt, str):
+        return len(prompt)
+    return sum(len(message["content"]) for message in prompt)

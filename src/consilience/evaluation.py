@@ -1,0 +1,132 @@
+"""A found labelling scored against gold, beside what it must be measured by.
+
+The only module besides `baselines` and `metrics` that accepts gold, and everything in it happens
+after the labels are fixed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from consilience.baselines import Baseline, majority, structure_only
+from consilience.coherence import read
+from consilience.errors import InputError
+from consilience.examples import Dataset, Gold
+from consilience.found import Found
+from consilience.metrics import Interval, pgr, score
+
+GOLDEN = "golden shots (ceiling)"
+ZERO_SHOT = "zero-shot, all framings"
+SHOWN = ("accuracy", "auroc", "ece", "pgr")
+"""The scores that are printed; `Evaluation.table` has all."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One row per method: its scores with 95 % intervals over groups, and what it asked.
+
+    `scores[method][metric]` is an `Interval`; `table` has the same as columns `accuracy`,
+    `accuracy_lower`, `accuracy_upper` and so on. `note` says what the data set is, and what
+    gives the labels their orientation.
+    """
+
+    scores: dict[str, dict[str, Interval]]
+    calls: dict[str, float]
+    scored: int
+    note: str
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """All numbers, one row per method."""
+        rows = []
+        for method, metrics in self.scores.items():
+            row: dict[str, object] = {"method": method, "calls_per_example": self.calls[method]}
+            for name, interval in metrics.items():
+                row |= {
+                    name: interval.estimate,
+                    f"{name}_lower": interval.lower,
+                    f"{name}_upper": interval.upper,
+                }
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def __str__(self) -> str:
+        metrics = [m for m in SHOWN if m in next(iter(self.scores.values()))]
+        header = ["method", *metrics, "calls per example"]
+        body = [
+            [method, *(_cell(row[m]) for m in metrics), f"{self.calls[method]:g}"]
+            for method, row in self.scores.items()
+        ]
+        widths = [max(len(line[c]) for line in [header, *body]) for c in range(len(header))]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            for line in [header, *body]
+        ]
+        return "\n".join([*lines, "", self.note])
+
+
+def _cell(interval: Interval) -> str:
+    return "–" if np.isnan(interval.estimate) else str(interval)
+
+
+def gold_array(dataset: Dataset, gold: Gold) -> NDArray[np.int64]:
+    """The gold label of each example in the order of the ids, −1 where there is none."""
+    labels = np.array([gold.labels.get(id, -1) for id in dataset.ids], dtype=np.int64)
+    if (labels < 0).all():
+        raise InputError(f"gold has no label for any of the {len(dataset)} examples")
+    if labels.max() >= dataset.task.k:
+        raise InputError(f"gold has the class {labels.max()}, the task has {dataset.task.k}")
+    return labels
+
+
+def zero_shot_of(found: Found) -> Baseline | None:
+    """The zero-shot answer that a run asked anyway, all framings, bias removed; None without."""
+    evidence = found.evidence
+    if not bool(evidence.zero.any()):
+        return None
+    import torch
+
+    uniform = torch.full((1, evidence.n, evidence.k), 1 / evidence.k, dtype=torch.float64)
+    labels = read(evidence, uniform).prior[0].exp().numpy()
+    calls = sum(framing.semantic for framing in found.framings)
+    return Baseline(ZERO_SHOT, labels, float(calls))
+
+
+def evaluate(found: Found, gold: Gold, baselines: Sequence[Baseline] = ()) -> Evaluation:
+    """The scores of a run's labels beside majority, structure only, zero-shot and `baselines`.
+
+    Nothing is flipped: where no framing gives the label names a meaning, the note says so and a
+    row shows the mirror image (two classes).
+    """
+    data = found.dataset
+    rows = [
+        majority(data, gold),
+        structure_only(data),
+        *([zero] if (zero := zero_shot_of(found)) is not None else []),
+        *(b for b in baselines if b.name != ZERO_SHOT),
+        Baseline("consilience", found.solution.labels, found.run.planned / len(data)),
+    ]
+    if "undetermined" in found.polarity and data.task.k == 2:
+        mirrored = found.solution.labels[:, ::-1]
+        rows.append(Baseline("consilience, mirrored", mirrored, rows[-1].calls_per_example))
+    truth = gold_array(data, gold)
+    scores = {row.name: dict(score(row.labels, truth, data.groups)) for row in rows}
+    if GOLDEN in scores and ZERO_SHOT in scores:
+        by_name = {row.name: row.labels for row in rows}
+        ends = by_name[ZERO_SHOT], by_name[GOLDEN]
+        for row in rows:
+            scores[row.name]["pgr"] = pgr(row.labels, *ends, truth, data.groups)
+    notes = [data.note] if data.note else []
+    notes.append(f"Orientation: {found.polarity}.")
+    notes.append("Probabilities are uncalibrated; intervals are 95 %, over groups.")
+    return Evaluation(
+        scores=scores,
+        calls={row.name: row.calls_per_example for row in rows},
+        scored=int((truth >= 0).sum()),
+        note="\n".join(notes),
+    )

@@ -1,0 +1,109 @@
+"""Relations made ready for the objective: all worlds of a few tied examples, and which may be.
+
+Examples that relations tie together, directly or through others, form a component. A component of
+at most `EXACT` members is one factor, in which all its relations hold together, exactly. In a
+larger one each relation is a factor of its own: its members' labels are then taken as
+independent between relations, which overstates what several relations say together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from consilience.errors import InputError
+from consilience.relations import Relation
+
+EXACT = 12
+"""A component of at most so many examples is enumerated as a whole."""
+
+MAX_WORLDS = 2**16
+"""The most worlds that one factor may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """Components of one shape, evaluated together.
+
+    `members` (G, m): the examples of G components of m members; `worlds` (W, m): the labellings
+    that their relations allow.
+    """
+
+    members: Tensor
+    worlds: Tensor
+
+    def to(self, device: str | torch.device) -> Factor:
+        """The same factor on another device."""
+        return replace(self, members=self.members.to(device), worlds=self.worlds.to(device))
+
+    def log_holds(self, logq: Tensor) -> Tensor:
+        """Log probability that the relations hold under independent labels, in nats.
+
+        `logq` (N, K) → (G,): the semantic loss with its sign turned (Xu et al. 2018, 1711.11157,
+        equation 1).
+        """
+        # (G, m, K) read at each world's labels → (G, m, W), summed over the members.
+        local = logq[self.members]
+        index = self.worlds.T.expand(len(self.members), -1, -1)
+        return torch.logsumexp(local.gather(2, index).sum(dim=1), dim=-1)
+
+
+def factors(relations: Sequence[Relation], index: Mapping[str, int], k: int) -> tuple[Factor, ...]:
+    """The factors of relations over examples numbered by `index`, batched by their shape."""
+    by_shape: dict[bytes, tuple[list[list[int]], np.ndarray[tuple[int, int], np.dtype[np.int64]]]]
+    by_shape = {}
+    for members, group in _components(relations):
+        exact = len(members) <= EXACT and k ** len(members) <= MAX_WORLDS
+        for ids, tied in [(members, group)] if exact else [(list(r.members), [r]) for r in group]:
+            worlds = _worlds(ids, tied, k)
+            shape = repr(worlds.shape).encode() + worlds.tobytes()
+            by_shape.setdefault(shape, ([], worlds))[0].append([index[id] for id in ids])
+    return tuple(
+        Factor(torch.tensor(members), torch.from_numpy(worlds))
+        for members, worlds in by_shape.values()
+    )
+
+
+def _components(relations: Sequence[Relation]) -> list[tuple[list[str], list[Relation]]]:
+    """Connected components: their members in the order of first mention, and their relations."""
+    root: dict[str, str] = {}
+
+    def find(id: str) -> str:
+        while root.setdefault(id, id) != id:
+            root[id] = root[root[id]]
+            id = root[id]
+        return id
+
+    for relation in relations:
+        for member in relation.members[1:]:
+            root[find(member)] = find(relation.members[0])
+    grouped: dict[str, tuple[dict[str, None], list[Relation]]] = {}
+    for relation in relations:
+        members, tied = grouped.setdefault(find(relation.members[0]), ({}, []))
+        members.update(dict.fromkeys(relation.members))
+        tied.append(relation)
+    return [(list(members), tied) for members, tied in grouped.values()]
+
+
+def _worlds(
+    ids: Sequence[str], relations: Sequence[Relation], k: int
+) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+    """The labellings of `ids` that every relation allows, shape (worlds, members)."""
+    if k ** len(ids) > MAX_WORLDS:
+        raise InputError(
+            f"relation {relations[0].name!r} among {len(ids)} examples of {k} classes has more "
+            f"than {MAX_WORLDS} worlds; declare it among fewer"
+        )
+    worlds = np.array(list(product(range(k), repeat=len(ids))), dtype=np.int64)
+    column = {id: c for c, id in enumerate(ids)}
+    for relation in relations:
+        worlds = worlds[relation.holds(worlds[:, [column[m] for m in relation.members]])]
+    if not len(worlds):
+        names = ", ".join(sorted({r.name for r in relations}))
+        raise InputError(f"no labels of the examples {list(ids)} satisfy all of: {names}")
+    return worlds

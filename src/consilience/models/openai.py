@@ -1,0 +1,221 @@
+"""A model behind an OpenAI-compatible server: one next-token distribution per question."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import httpx2
+
+from consilience.choices import (
+    FirstToken,
+    Reading,
+    Token,
+    check_names,
+    next_tokens,
+    read_labels,
+    sampled_token,
+)
+from consilience.errors import InputError
+from consilience.models import wire
+from consilience.models.base import Answer, Request
+from consilience.models.capabilities import Api, Capabilities
+from consilience.models.probe import probe
+from consilience.models.server import Patience, Server
+from consilience.models.tokens import Tokenizer, is_forced, tail_of
+from consilience.prompts import Prompt, Style
+
+SLACK = 0.05
+"""How far a forced token's value may stand above the bound it had, in nats (the cache rounds)."""
+
+
+class OpenAIModel:
+    """A model that answers over HTTP, asked in the way that its server's capabilities allow.
+
+    A label that is not in the server's list is looked for as long as there is a way: by its
+    token's id (vLLM), in a longer list, by forcing its token where the server then reports the
+    raw value; else it is bounded.
+
+    `extra_body` is merged into every request and is part of `settings`; a field set to None is
+    left out of the request. `patience`, `requests_per_minute` and `transport` change how answers
+    are fetched and not what they are. The API key is read from the environment
+    (CONSILIENCE_API_KEY, OPENAI_API_KEY, on openrouter.ai also OPENROUTER_API_KEY) and is never
+    shown or kept.
+    """
+
+    def __init__(
+        self,
+        capabilities: Capabilities,
+        *,
+        k: int | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        patience: Patience | None = None,
+        requests_per_minute: float | None = None,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        if k is not None and not 1 <= k <= capabilities.k_max:
+            raise InputError(f"k is 1 to {capabilities.k_max} on {capabilities.base_url}, got {k}")
+        self._extra = dict(extra_body or {})
+        wire.check_extra(self._extra)
+        self.capabilities = capabilities
+        self.name = capabilities.model
+        self.style: Style = capabilities.style
+        self._k = k or capabilities.k
+        self._server = Server(
+            capabilities.base_url,
+            capabilities.model,
+            patience=patience,
+            requests_per_minute=requests_per_minute,
+            transport=transport,
+        )
+        kind = capabilities.tokenizer
+        self._tokenizer = Tokenizer(self._server, kind) if kind else None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What changes the answers; the same options on the same server give the same settings."""
+        found = self.capabilities
+        ways = ["ids"] if found.label_ids else ["list"]
+        if found.k_max > self._k:
+            ways.append(f"list of {found.k_max}")
+        if self._can_force:
+            ways.append("forced")
+        return {
+            "api": found.api,
+            "style": self.style,
+            "temperature": 1,
+            "top_p": 1,
+            "k": self._k,
+            "labels": ways,
+            "extra": self._extra,
+        }
+
+    async def ask(self, request: Request) -> Answer:
+        """The answer to one request.
+
+        InputError, before anything is spent, if one token cannot tell the label names apart;
+        ServerError, AnswerError or NoLogprobs if the server gave nothing that can be used.
+        """
+        names = request.label_names
+        first = await self._first_tokens(request)
+        check_names(names, first, self._server.base_url)
+        ids = _wanted_ids(first) if self.capabilities.label_ids else None
+        response, tokens = await self._send(request.prompt, self._k, ids)
+        reading = read_labels(tokens, names, first, top=ids is None)
+        raw: dict[str, Any] = {"first": response}
+        if not all(reading.exact) and self.capabilities.k_max > self._k:
+            raw["longer"], tokens = await self._send(request.prompt, self.capabilities.k_max)
+            reading = read_labels(tokens, names, first)
+        if not all(reading.exact) and self._can_force:
+            reading, raw["forced"] = await self._force(request, reading, first)
+        spent = [*(raw[way] for way in ("first", "longer") if way in raw)]
+        spent += raw.get("forced", {}).values()
+        return Answer(
+            reading.logprobs,
+            reading.exact,
+            reading.mass,
+            usage=wire.total_usage(spent),
+            raw=response if len(spent) == 1 else raw,
+        )
+
+    async def close(self) -> None:
+        """Closes the connections; the next question opens new ones."""
+        await self._server.close()
+
+    @property
+    def _can_force(self) -> bool:
+        return self._tokenizer is not None and self.capabilities.forced == "raw"
+
+    async def _first_tokens(self, request: Request) -> list[FirstToken | None]:
+        """How each label name begins after this prompt; None where the server cannot say."""
+        if self._tokenizer is None:
+            return [None] * len(request.label_names)
+        tail, gap = tail_of(request.prompt, self.style)
+        return await asyncio.gather(
+            *(self._tokenizer.first_token(name, tail, gap) for name in request.label_names)
+        )
+
+    async def _force(
+        self, request: Request, reading: Reading, first: Sequence[FirstToken | None]
+    ) -> tuple[Reading, dict[str, Any]]:
+        """The reading with the missing labels asked for by name, and the responses to that."""
+        responses = {}
+        for c, name in enumerate(request.label_names):
+            known = first[c]
+            if reading.exact[c] or known is None:
+                continue
+            response, _ = await self._send(request.prompt, self._k, more=wire.forced(known.id))
+            responses[name] = response
+            drawn = sampled_token(response)
+            if drawn is None or not is_forced(drawn, known.id, name):
+                continue
+            # A value above the bound is not the raw one, whatever the probe found.
+            if drawn.logprob <= reading.logprobs[c] + SLACK:
+                reading = reading.with_exact(c, drawn.logprob)
+        return reading, responses
+
+    async def _send(
+        self,
+        prompt: Prompt,
+        k: int,
+        ids: list[int] | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> tuple[Any, list[Token]]:
+        path, body = wire.request_for(self.capabilities, prompt, k, self._extra)
+        body |= wire.by_ids(ids) if ids else {}
+        return await self._server.call(
+            "POST",
+            path,
+            body | dict(more or {}),
+            lambda response: next_tokens(response, self._server.base_url),
+        )
+
+
+def _wanted_ids(first: Sequence[FirstToken | None]) -> list[int] | None:
+    """The ids of all variants of all names; None if one of the names is not known."""
+    if any(known is None for known in first):
+        return None
+    return sorted({id for known in first if known for id in known.ids})
+
+
+async def open_openai(
+    name: str,
+    base_url: str,
+    *,
+    api: Literal["auto"] | Api = "auto",
+    capabilities: Capabilities | None = None,
+    k: int | None = None,
+    extra_body: Mapping[str, Any] | None = None,
+    patience: Patience | None = None,
+    requests_per_minute: float | None = None,
+    transport: httpx2.AsyncBaseTransport | None = None,
+) -> OpenAIModel:
+    """The model `name` on a server, asked as `capabilities` say; the server is probed without.
+
+    The model may be used in another event loop than the one it was opened in.
+    """
+    if capabilities is None:
+        capabilities = await probe(
+            base_url,
+            name,
+            api,
+            extra_body=extra_body,
+            patience=patience,
+            requests_per_minute=requests_per_minute,
+            transport=transport,
+        )
+    elif api not in ("auto", capabilities.api):
+        raise InputError(
+            f"api {api!r} is asked for, but the capabilities are those of "
+            f"{capabilities.api!r}; probe again"
+        )
+    return OpenAIModel(
+        replace(capabilities, base_url=base_url, model=name),
+        k=k,
+        extra_body=extra_body,
+        patience=patience,
+        requests_per_minute=requests_per_minute,
+        transport=transport,
+    )

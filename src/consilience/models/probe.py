@@ -1,0 +1,321 @@
+"""What a server can do, found by asking it a dozen small questions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import httpx2
+
+from consilience.choices import Token, next_tokens, sampled_token
+from consilience.errors import AnswerError, InputError, NoLogprobs
+from consilience.examples import Task
+from consilience.models.capabilities import Api, Capabilities, Forced, Prefill, rows
+from consilience.models.server import Patience, Server
+from consilience.models.tokens import Tokenizer, find_tokenizer, is_forced, tail_of
+from consilience.models.wire import Refused, by_ids, check_extra, forced, request_for
+from consilience.prompts import Prompt, framings, render
+
+__all__ = ["Capabilities", "probe", "rows"]
+
+STEPS = (200, 100, 20, 5)
+"""The lengths of list that are tried, longest first."""
+
+USUAL_K = 20
+"""The length of list that is recommended where the server allows it: longer ones cost bytes."""
+
+TOLERANCE = 0.05
+"""How far two values of one token may stand apart and count as the same, in nats."""
+
+WRONG_KEY = (401, 402, 403)
+PASSING = (408, 409, 425, 429, 502, 503, 504)
+"""Statuses that say nothing of what the server can do, so that the probe ends with them."""
+
+FRAMING = framings(Task())[0]
+SHOTS = [("Snow is warmer than fire.", 0), ("Paris is the capital of France.", 1)]
+TARGET = "A week has seven days."
+
+
+async def probe(
+    base_url: str,
+    model: str,
+    api: Literal["auto"] | Api = "auto",
+    *,
+    extra_body: Mapping[str, Any] | None = None,
+    patience: Patience | None = None,
+    requests_per_minute: float | None = None,
+    transport: httpx2.AsyncBaseTransport | None = None,
+) -> Capabilities:
+    """What one model on one server can do, and how it is best asked.
+
+    Prefers /completions, where a model sees plain text, to /chat/completions, if it returns
+    log-probabilities. Raises NoLogprobs if nothing does, ServerError if the server does not
+    answer or knows no such model.
+    """
+    extra = dict(extra_body or {})
+    check_extra(extra)
+    if api not in ("auto", "completions", "chat"):
+        raise InputError(f"the api is auto, completions or chat, got {api!r}")
+    server = Server(
+        base_url,
+        model,
+        patience=patience or Patience(attempts=3, total=180),
+        requests_per_minute=requests_per_minute,
+        transport=transport,
+    )
+    try:
+        return await _Probe(server, extra).run(api)
+    finally:
+        await server.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Endpoint:
+    """What one endpoint did: the longest list that it gave, or why it gave none."""
+
+    note: str
+    k_max: int = 0
+    response: dict[str, Any] = field(default_factory=dict)
+    tokens: Sequence[Token] = ()
+    refusal: Refused | None = None
+    count: bool = False
+
+
+class _Probe:
+    """One run of the checks; every question goes through `_ask`, which adds up what it cost."""
+
+    def __init__(self, server: Server, extra: dict[str, Any]) -> None:
+        self._server = server
+        self._extra = extra
+        self._prompt_tokens = 0
+
+    async def run(self, api: Literal["auto"] | Api) -> Capabilities:
+        listed = await self._listed()
+        found = Capabilities(
+            self._server.base_url, self._server.model, "completions", "text", 1, 1, listed=listed
+        )
+        text, chat = _Endpoint("not tried"), _Endpoint("not tried")
+        if api != "chat":
+            text = await self._longest(found, STEPS)
+        if api != "completions":
+            chat = await self._chat(replace(found, api="chat", style="chat"), text.k_max)
+        if not text.k_max and not chat.k_max:
+            raise self._nothing(text, chat)
+        best = text if text.k_max else chat
+        found = replace(
+            found,
+            k=min(USUAL_K, best.k_max),
+            k_max=best.k_max,
+            completions=text.note,
+            chat=chat.note,
+            count_logprobs=chat.count,
+        )
+        if chat.k_max:
+            chat_found = replace(found, api="chat", style="chat")
+            found = replace(found, prefill=await self._prefill(chat_found, chat))
+        if best is chat:
+            found = replace(found, api="chat", style="chat-prefill" if found.prefill else "chat")
+        found = await self._values(found, None if found.style == "chat-prefill" else best.tokens)
+        return replace(found, calls=self._server.requests, prompt_tokens=self._prompt_tokens)
+
+    async def _listed(self) -> bool | None:
+        """Whether the server lists the model; None if it has no list."""
+        try:
+            _, ids = await self._server.call("GET", "/models", None, _read_models)
+        except Refused as error:
+            if error.status in WRONG_KEY + PASSING:
+                raise
+            return None
+        except AnswerError:
+            return None
+        return self._server.model in ids
+
+    async def _ask(
+        self,
+        found: Capabilities,
+        prompt: Prompt,
+        k: int,
+        more: Mapping[str, Any] | None = None,
+    ) -> tuple[dict[str, Any], list[Token]]:
+        path, body = request_for(found, prompt, k, self._extra)
+        return await self._server.call("POST", path, body | dict(more or {}), self._read)
+
+    def _read(self, response: object) -> list[Token]:
+        usage = response.get("usage") if isinstance(response, Mapping) else None
+        spent = usage.get("prompt_tokens") if isinstance(usage, Mapping) else None
+        self._prompt_tokens += spent if isinstance(spent, int) else 0
+        return next_tokens(response, self._server.base_url)
+
+    async def _longest(self, found: Capabilities, steps: Sequence[int]) -> _Endpoint:
+        """The longest list that an endpoint gives."""
+        prompt = render(FRAMING, TARGET, SHOTS, found.style)
+        refusal = None
+        for k in steps:
+            try:
+                response, tokens = await self._ask(found, prompt, k)
+            except NoLogprobs:
+                return _Endpoint("answers without log-probabilities")
+            except AnswerError as error:
+                return _Endpoint(f"an unusable answer: {error}")
+            except Refused as error:
+                if error.status in WRONG_KEY + PASSING:
+                    raise
+                refusal = error
+                if error.status in (400, 422):
+                    continue
+                break
+            # A server that caps the list silently returns far fewer; one that keys it on strings
+            # loses a few.
+            given = sum(not token.sampled for token in tokens)
+            k_max = k if 2 * given >= k else max(given, 1)
+            shape = "entries" if response["choices"][0]["logprobs"].get("content") else "arrays"
+            note = f"log-probabilities as {shape}, up to {k_max}"
+            return _Endpoint(note, k_max, response, tokens, count=found.count_logprobs)
+        return _Endpoint(f"HTTP {refusal.status}" if refusal else "not tried", refusal=refusal)
+
+    async def _chat(self, found: Capabilities, longest: int) -> _Endpoint:
+        """The chat endpoint, asked for a switch and a number, else for a number alone."""
+        steps = [longest, *(k for k in STEPS if k < longest)] if longest else STEPS
+        switched = await self._longest(found, steps)
+        refused = switched.refusal is not None and switched.refusal.status in (400, 422)
+        if switched.k_max > 1 or not (refused or switched.k_max):
+            return switched
+        counted = await self._longest(replace(found, count_logprobs=True), steps)
+        return counted if counted.k_max > switched.k_max else switched
+
+    def _nothing(self, text: _Endpoint, chat: _Endpoint) -> Exception:
+        """The error for a server that gave no log-probabilities anywhere."""
+        refusals = [end.refusal for end in (text, chat) if end.refusal]
+        tried = sum(end.note != "not tried" for end in (text, chat))
+        if len(refusals) == tried:
+            return refusals[-1]
+        return NoLogprobs(
+            f"{self._server.base_url}, model {self._server.model!r}: no log-probabilities "
+            f"(/completions: {text.note}; /chat/completions: {chat.note}), and a label cannot be "
+            "read without them; LM Studio and transformers serve have none: serve the model with "
+            "vLLM, SGLang, llama-server or llama-cpp-python (--logits_all true); on OpenRouter "
+            'name a provider that has them (extra_body {"provider": {"only": [...], '
+            '"require_parameters": true}})'
+        )
+
+    async def _prefill(self, found: Capabilities, chat: _Endpoint) -> Prefill | None:
+        """How an assistant's last message gets continued, told by the length of the prompt.
+
+        One more letter in a turn that stays open is one more token; a turn that is closed and
+        followed by a new one is at least two more.
+        """
+        messages = render(FRAMING, TARGET, SHOTS, "chat")
+        opened = [*messages, {"role": "assistant", "content": "A"}]
+        modes: tuple[Prefill, ...] = ("trailing", "flag")
+        before = _prompt_tokens(chat.response)
+        for mode in modes:
+            tried = replace(found, style="chat-prefill", prefill=mode)
+            try:
+                response, _ = await self._ask(tried, opened, 1)
+            except (Refused, AnswerError):
+                continue
+            after = _prompt_tokens(response)
+            if before is not None and after == before + 1:
+                return mode
+        return None
+
+    async def _values(self, found: Capabilities, once: Sequence[Token] | None) -> Capabilities:
+        """What the values are worth: repeated, asked for by id, forced."""
+        prompt = render(FRAMING, TARGET, SHOTS, found.style)
+        if once is None:
+            _, once = await self._ask(found, prompt, found.k_max)
+        response, tokens = await self._ask(found, prompt, found.k_max)
+        usage = response.get("usage") or {}
+        details = usage.get("prompt_tokens_details") or {}
+        found = replace(
+            found,
+            repeat_difference=_difference(once, tokens),
+            cached_tokens=isinstance(details.get("cached_tokens"), int),
+        )
+        tokenizer = await find_tokenizer(self._server)
+        tail, gap = tail_of(prompt, found.style)
+        if tokenizer is not None:
+            kept = [await tokenizer.after(tail, gap + n) for n in FRAMING.label_names]
+            found = replace(found, tokenizer=tokenizer.kind, boundary=None not in kept)
+        known = await _known(tokens, tokenizer, tail)
+        if not known:
+            return found
+        by_id = await self._by_id(found, prompt, known)
+        return replace(found, label_ids=by_id, forced=await self._forced(found, prompt, known))
+
+    async def _by_id(self, found: Capabilities, prompt: Prompt, known: Mapping[int, Token]) -> bool:
+        """Whether the server returns named tokens, with the values that the list gave them."""
+        try:
+            # k is 1, so that a server that ignores the ids cannot have them in its list by chance.
+            _, tokens = await self._ask(found, prompt, 1, by_ids(list(known)))
+        except (Refused, AnswerError):
+            return False
+        values = {token.id: token.logprob for token in tokens}
+        agree = [abs(values.get(id, 0.0) - t.logprob) <= TOLERANCE for id, t in known.items()]
+        # A list keyed on strings may hold another token's value, so most of them is enough.
+        return set(known) <= set(values) and 2 * sum(agree) > len(agree)
+
+    async def _forced(
+        self, found: Capabilities, prompt: Prompt, known: Mapping[int, Token]
+    ) -> Forced:
+        """What the server says of a token that it was made to sample."""
+        id, listed = next(iter(known.items()))
+        try:
+            response, _ = await self._ask(found, prompt, found.k, forced(id))
+        except (Refused, AnswerError):
+            return "ignored"
+        drawn = sampled_token(response)
+        if drawn is None or not is_forced(drawn, id, listed.text.removeprefix(" ")):
+            return "ignored"
+        return "raw" if abs(drawn.logprob - listed.logprob) <= TOLERANCE else "biased"
+
+
+async def _known(
+    tokens: Sequence[Token], tokenizer: Tokenizer | None, tail: str
+) -> dict[int, Token]:
+    """Up to three listed words by token id, the least probable first."""
+    words = [t for t in tokens if not t.sampled and re.fullmatch(r" ?[A-Za-z]{2,}", t.text)]
+    known: dict[int, Token] = {}
+    for token in sorted(words, key=lambda t: t.logprob)[:6]:
+        id = token.id
+        if id is None and tokenizer is not None:
+            added = await tokenizer.after(tail, token.text)
+            id = added[0] if added and len(added) == 1 else None
+        if id is not None and token.logprob < -1:
+            known[id] = token
+        if len(known) == 3:
+            break
+    return known
+
+
+def _difference(once: Sequence[Token], again: Sequence[Token]) -> float | None:
+    """The largest change of a value between two lists, in nats; None if they share no token."""
+    before, after = _told_apart(once), _told_apart(again)
+    return max(
+        (abs(before[key] - after[key]) for key in before.keys() & after.keys()), default=None
+    )
+
+
+def _told_apart(tokens: Sequence[Token]) -> dict[object, float]:
+    """The values of the tokens that the list can tell from others."""
+    keys = [t.id if t.id is not None else t.data or t.text for t in tokens]
+    return {
+        key: t.logprob
+        for key, t in zip(keys, tokens, strict=True)
+        if keys.count(key) == 1 and not t.sampled and (key != t.text or "\ufffd" not in t.text)
+    }
+
+
+def _prompt_tokens(response: Mapping[str, Any]) -> int | None:
+    usage = response.get("usage")
+    count = usage.get("prompt_tokens") if isinstance(usage, Mapping) else None
+    return count if isinstance(count, int) else None
+
+
+def _read_models(answer: object) -> list[str]:
+    data = answer.get("data") if isinstance(answer, Mapping) else None
+    if not isinstance(data, list):
+        raise AnswerError("no list of models")
+    return [entry["id"] for entry in data if isinstance(entry, Mapping) and "id" in entry]

@@ -1,0 +1,283 @@
+"""A Bayesian in-context learner with known truth: a model for tests, demos and measurements.
+
+The learner carries several concepts, each a labelling that it knows imperfectly, and reads the
+shots as evidence about which concept, which way round, is meant (Xie et al. 2022, "An Explanation
+of In-context Learning as Implicit Bayesian Inference"). Its answer is the posterior mixture of
+what the concepts say of the target. On top of that it has what real models have: a liking for
+some label names, for the label shown last, for repeating the base rate of the shots, and noise
+that is fixed by the query. Everything latent is a hash of the example's id, so that the learner
+can be put in front of any data set; only on its own worlds do its labels mean anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_softmax, logsumexp
+
+from consilience.errors import InputError
+from consilience.examples import Dataset, Example, Gold, Task, example_id
+from consilience.models.base import Answer, Request
+from consilience.prompts import Style
+from consilience.relations import ExactlyOne, Relation
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Concept:
+    """A labelling that the learner carries: how salient it is and how well it knows it.
+
+    `prior` is its probability before any shot, `margin` the mean log-odds (nats) by which the
+    learner favours the concept's own label, and `spread` their standard deviation over examples.
+    """
+
+    prior: float
+    margin: float = 3.2
+    spread: float = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a simulated learner is like; the first concept is the truth.
+
+    `positives` is the share of class 1 in the truth (two classes), `straight` the probability
+    that label names which mean something are taken the right way round, `copying` the prior of
+    the base-rate concept, `liking` the standard deviation of the liking for a label name (nats),
+    `recency` the liking for the label shown last, `noise` that of the answer, `wrong` the share
+    of wrong shots that it reckons with, `group` the size of its groups with exactly one true
+    member (1: no groups).
+    """
+
+    concepts: tuple[Concept, ...]
+    k: int = 2
+    positives: float = 0.5
+    straight: float = 0.95
+    copying: float = 0.1
+    liking: float = 0.7
+    recency: float = 0.3
+    noise: float = 0.7
+    wrong: float = 0.15
+    group: int = 1
+    about: str = ""
+
+
+_THREE = (Concept(0.4), Concept(0.3), Concept(0.2))
+
+WORLDS: dict[str, World] = {
+    "easy": World(
+        (Concept(0.6, 4.0, 2.4), Concept(0.2), Concept(0.1)),
+        noise=0.5,
+        about="the truth is salient and well known",
+    ),
+    "noisy": World(_THREE, about="three concepts, label-name bias, noise"),
+    "imbalanced": World(_THREE, positives=0.1, about="one example in ten is true"),
+    "distractor": World(
+        (Concept(0.2), Concept(0.5), Concept(0.2)),
+        about="another feature is more salient than the truth",
+    ),
+    "no-answer": World(
+        (Concept(0.4, 0.0, 0.8), Concept(0.3, 0.0, 0.8), Concept(0.2, 0.0, 0.8)),
+        about="the model knows nothing: success is staying unsure",
+    ),
+    "k4": World(_THREE, k=4, about="four classes"),
+    "grouped": World(_THREE, group=3, about="groups of three, one of them true (design prior)"),
+}
+
+
+def _world(name: str) -> World:
+    try:
+        return WORLDS[name]
+    except KeyError:
+        raise InputError(f"no world {name!r}; the worlds are: {', '.join(WORLDS)}") from None
+
+
+def _rng(*parts: str) -> np.random.Generator:
+    """A generator that is fixed by its parts, on any machine and in any order of asking."""
+    digest = hashlib.sha256("\x1f".join(parts).encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
+
+
+def true_label(world: World, concept: int, id: str) -> int:
+    """The label of an example under a concept of a world."""
+    u = _rng("label", str(concept), id).random()
+    if world.k > 2:
+        return int(u * world.k)
+    return int(u < (world.positives if concept == 0 else 0.5))
+
+
+class SimulatedModel:
+    """The learner of one world; answers instantly, the same query always the same way."""
+
+    def __init__(self, world: str) -> None:
+        self.world = _world(world)
+        self.name = f"simulated:{world}"
+        self.style: Style = "text"
+        self._beliefs: dict[str, Floats] = {}
+        weights = np.array([c.prior for c in self.world.concepts])
+        self._concept_logprior = np.log(weights / weights.sum() * (1 - self.world.copying))
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The whole world: a change to it makes other predictions."""
+        return {"world": asdict(self.world)}
+
+    async def ask(self, request: Request) -> Answer:
+        """The learner's answer, exact for every label."""
+        logits = self._posterior(request) + self._habits(request)
+        logprobs = log_softmax(logits)
+        mass = 0.97
+        return Answer(
+            tuple((logprobs + np.log(mass)).tolist()),
+            (True,) * self.world.k,
+            mass,
+            usage={"prompt_tokens": len(str(request.prompt)) // 4, "completion_tokens": 1},
+            raw={"simulated": self.name},
+        )
+
+    def _belief(self, id: str) -> Floats:
+        """Log p(label | concept) as the learner sees the example, shape (concepts, classes)."""
+        if id not in self._beliefs:
+            w = self.world
+            rows = []
+            for c, concept in enumerate(w.concepts):
+                noise = _rng("belief", str(c), id).normal(size=w.k)
+                logits = concept.spread / np.sqrt(2) * noise
+                logits[true_label(w, c, id)] += concept.margin
+                rows.append(log_softmax(logits))
+            self._beliefs[id] = np.array(rows)
+        return self._beliefs[id]
+
+    def _posterior(self, request: Request) -> Floats:
+        """Log p(class | shots, target) over concepts × ways round, and the base rate."""
+        w, query = self.world, request.query
+        if len(request.label_names) != w.k:
+            raise InputError(
+                f"{self.name} answers with {w.k} classes, the task has {len(request.label_names)}"
+            )
+        target = self._belief(query.target)
+        # Way round r: the class shown is the concept's own plus r, modulo K.
+        turned = np.stack([np.roll(target, r, axis=1) for r in range(w.k)], axis=1)
+        # "A" and "B" alone say nothing: neutral sets can be taken any way round.
+        semantic = not query.framing.startswith("sets")
+        ways = np.full(w.k, (1 - w.straight) / (w.k - 1) if semantic else 1 / w.k)
+        ways[0] = w.straight if semantic else 1 / w.k
+        score = self._concept_logprior[:, None] + np.log(ways)
+        counts = np.ones(w.k)
+        base = np.log(w.copying)
+        for id, label in query.shots:
+            says = self._belief(id)[:, (label - np.arange(w.k)) % w.k]
+            score = score + np.log((1 - w.wrong) * np.exp(says) + w.wrong / w.k)
+            base += np.log(counts[label] / counts.sum())
+            counts[label] += 1
+        joint = score[:, :, None] + turned
+        copied = base + np.log(counts / counts.sum())
+        rows = np.vstack([joint.reshape(-1, w.k), copied])
+        return np.asarray(logsumexp(rows, axis=0), dtype=np.float64)
+
+    def _habits(self, request: Request) -> Floats:
+        """Liking for a name, for the label shown last, and the noise of this very query."""
+        w, query = self.world, request.query
+        family = query.framing.partition("-")[0]
+        # The two wordings share their names, and so the liking for them.
+        family = "wording" if family in ("plain", "negated") else family
+        liking = np.array([_name_liking(family, name) for name in request.label_names])
+        habits = w.liking * liking
+        if query.shots:
+            habits[query.shots[-1][1]] += w.recency
+        spoken = json.dumps([request.prompt, query.repeat])
+        noise: Floats = _rng("noise", spoken).normal(size=w.k)
+        return np.asarray(habits + w.noise * noise, dtype=np.float64)
+
+
+@cache
+def _name_liking(family: str, name: str) -> float:
+    return float(_rng("liking", family, name).normal())
+
+
+_NOUNS = [
+    "valve",
+    "door",
+    "lamp",
+    "river",
+    "engine",
+    "garden",
+    "ladder",
+    "window",
+    "kettle",
+    "bridge",
+    "mirror",
+    "anchor",
+]
+_TRAITS = [
+    "amber",
+    "narrow",
+    "silent",
+    "northern",
+    "hollow",
+    "bright",
+    "wooden",
+    "distant",
+    "crooked",
+    "polished",
+]
+_STATES = [
+    "humming",
+    "leaking",
+    "turning",
+    "waiting",
+    "open",
+    "sealed",
+    "painted",
+    "frozen",
+    "missing",
+    "new",
+]
+
+
+def world_dataset(name: str, examples: int = 400, seed: int = 0) -> tuple[Dataset, Gold]:
+    """The data set of a world, made up anew for each seed, and its truth.
+
+    Texts are told apart by their wording alone. A group with one true member is found by trying
+    wordings until the truth, which is a hash of the wording, falls as it should.
+    """
+    world = _world(name)
+    if examples < world.group:
+        raise InputError(f"world {name!r} needs at least {world.group} examples, got {examples}")
+    rng = np.random.default_rng([seed, 7])
+    made: list[Example] = []
+    relations: list[Relation] = []
+    for g in range(examples // world.group):
+        lucky = int(rng.integers(world.group))
+        members = []
+        for m in range(world.group):
+            while True:
+                text = _sentence(rng, f"{seed}-{g}")
+                wanted = world.group == 1 or (true_label(world, 0, example_id(text)) == 1) == (
+                    m == lucky
+                )
+                if wanted and all(text != e.text for e in made[-world.group :]):
+                    break
+            members.append(Example(text, group=f"report {g}" if world.group > 1 else None))
+        made += members
+        if world.group > 1:
+            relations.append(ExactlyOne(tuple(sorted(e.id for e in members)), prior=True))
+    letters = tuple(["Amber", "Blue", "Coral", "Dun"])
+    task = Task() if world.k == 2 else Task("Which colour is meant?", letters, None, None)
+    note = f"simulated world: {world.about}"
+    dataset = Dataset(name, made, relations, task=task, note=note)
+    return dataset, Gold({id: true_label(world, 0, id) for id in dataset.ids})
+
+
+def _sentence(rng: np.random.Generator, report: str) -> str:
+    one, two = rng.choice(_NOUNS, size=2, replace=False)
+    trait, other = rng.choice(_TRAITS, size=2, replace=False)
+    state = rng.choice(_STATES)
+    return f"Report {report}: the {trait} {one} beside the {other} {two} is {state}."

@@ -1,0 +1,211 @@
+"""What is sent to an OpenAI-compatible server, and what is decided from what comes back.
+
+Pure functions: request bodies, and for every failure whether to ask again, after how long, and
+the one line that says what was attempted, what came back and what to do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from consilience.errors import InputError, ModelError, ServerError
+from consilience.models.capabilities import Capabilities
+from consilience.prompts import Prompt
+
+EXCERPT = 200
+"""How many characters of a body an error message shows; the error keeps all of it."""
+
+ASK_AGAIN = frozenset({408, 409, 425, 429})
+"""Refusals that another attempt may not meet, besides all of 500 and above."""
+
+NOT_EXTRA = frozenset(
+    {
+        *("model", "prompt", "messages", "temperature", "top_p", "logprobs", "top_logprobs"),
+        *("echo", "stream", "n", "best_of", "logit_bias", "logprob_token_ids"),
+        *("continue_final_message", "add_generation_prompt"),
+    }
+)
+"""Fields that `extra_body` may not set: the package does, or relies on their default."""
+
+
+def check_extra(extra: Mapping[str, Any]) -> None:
+    """Refuses extra fields that would change what the settings say, with an InputError."""
+    taken = sorted(NOT_EXTRA.intersection(extra))
+    if taken:
+        raise InputError(
+            f"extra_body may not set {', '.join(taken)}; the package sets these itself"
+        )
+
+
+def completion_body(
+    model: str, prompt: Prompt, k: int, extra: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The body of a /completions request for the distribution of one next token.
+
+    Temperature and top_p are 1, where all servers' conventions agree. A field that `extra` sets
+    to None is left out.
+    """
+    return _merged({"model": model, "prompt": prompt, "logprobs": k}, extra)
+
+
+def chat_body(
+    model: str,
+    messages: Prompt,
+    k: int,
+    extra: Mapping[str, Any] | None = None,
+    *,
+    count: bool = False,
+    continued: bool = False,
+) -> dict[str, Any]:
+    """The body of a /chat/completions request for the distribution of one next token.
+
+    `count` sends the number of log-probabilities where others take a switch and a number
+    (Together); `continued` asks for the last message to be continued by name (vLLM, SGLang).
+    """
+    wanted: dict[str, Any] = {"logprobs": k} if count else {"logprobs": True, "top_logprobs": k}
+    if continued:
+        wanted |= {"continue_final_message": True, "add_generation_prompt": False}
+    return _merged({"model": model, "messages": messages} | wanted, extra)
+
+
+def request_for(
+    found: Capabilities, prompt: Prompt, k: int, extra: Mapping[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """The path and the body of one question, in the dialect that was found."""
+    if found.api == "completions":
+        return "/completions", completion_body(found.model, prompt, k, extra)
+    body = chat_body(
+        found.model,
+        prompt,
+        k,
+        extra,
+        count=found.count_logprobs,
+        continued=found.style == "chat-prefill" and found.prefill == "flag",
+    )
+    return "/chat/completions", body
+
+
+def _merged(body: dict[str, Any], extra: Mapping[str, Any] | None) -> dict[str, Any]:
+    merged = body | {"max_tokens": 1, "temperature": 1, "top_p": 1} | dict(extra or {})
+    return {key: value for key, value in merged.items() if value is not None}
+
+
+def by_ids(ids: list[int]) -> dict[str, Any]:
+    """The fields that ask vLLM for the log-probabilities of named tokens, keyed by their ids."""
+    return {"logprob_token_ids": ids, "return_tokens_as_token_ids": True}
+
+
+def forced(id: int) -> dict[str, Any]:
+    """The field that makes a server sample one token."""
+    return {"logit_bias": {str(id): 100}}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What came of one failed attempt: the error, and whether and when to try again.
+
+    `wait` is what the server asks for, in seconds, or None.
+    """
+
+    error: ModelError
+    again: bool
+    wait: float | None = None
+
+
+class Refused(ServerError):
+    """An HTTP status other than success, which it keeps."""
+
+    def __init__(self, message: str, status: int, *, body: str, fatal: bool) -> None:
+        super().__init__(message, body=body, fatal=fatal)
+        self.status = status
+
+
+def refused(what: str, status: int, headers: Mapping[str, str], text: str) -> Failure:
+    """The failure of an HTTP status other than success; `what` is method, URL and model."""
+    broke = status == 429 and "insufficient_quota" in text
+    again = (status in ASK_AGAIN or status >= 500) and not broke
+    cure = _cure(402 if broke else status, text)
+    error = Refused(
+        f"{what}: HTTP {status} {excerpt(text)}; {cure}",
+        status,
+        body=text,
+        fatal=not again and status != 413,
+    )
+    return Failure(error, again, retry_after(headers) if again else None)
+
+
+def _cure(status: int, text: str) -> str:
+    lowered = text.lower()
+    if status in (400, 422) and "logprob" in lowered:
+        return "ask for fewer log-probabilities (a smaller k), or run `consilience probe`"
+    if status == 413 or (status in (400, 422) and "context" in lowered):
+        return "the prompt is too long for this model: show fewer shots"
+    cures = {
+        401: "set CONSILIENCE_API_KEY (or OPENAI_API_KEY) to a key that this server accepts",
+        402: "the account is out of credit: add some, or choose another server",
+        403: "this key may not use this model: choose another model, or another key in "
+        "CONSILIENCE_API_KEY",
+        404: "check the model's name, and that the base URL ends where the API begins "
+        "(usually in /v1)",
+        408: "the server is slow: lower the concurrency, or raise the time-out",
+        429: "the server limits the rate: lower the concurrency, or set requests per minute",
+    }
+    if status in cures:
+        return cures[status]
+    if status >= 500:
+        return "the server is in trouble: look at its log, or run again later"
+    if 300 <= status < 400:
+        return "the base URL is moved: use the address that it redirects to"
+    return "the server refuses the request: check extra_body, or run `consilience probe`"
+
+
+def inner_status(response: object) -> int | None:
+    """The status of an error that came with HTTP 200, as OpenRouter sends it; None without one."""
+    if not isinstance(response, Mapping) or response.get("choices"):
+        return None
+    error = response.get("error")
+    code = error.get("code") if isinstance(error, Mapping) else None
+    return code if type(code) is int and 400 <= code < 600 else None
+
+
+def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """How long the server asks to wait, in seconds; None if it does not say, or not clearly."""
+    for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
+        value = headers.get(name, "").strip()
+        if re.fullmatch(r"\d+(\.\d*)?", value):
+            return float(value) * unit
+    try:
+        when = parsedate_to_datetime(headers.get("retry-after", ""))
+    except ValueError:
+        return None
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=UTC)
+    return max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
+
+
+def excerpt(text: str) -> str:
+    """The beginning of a body, on one line, in quotes."""
+    return repr(" ".join(text.split())[:EXCERPT]) if text.strip() else "with an empty body"
+
+
+def total_usage(responses: list[Any]) -> dict[str, Any]:
+    """The usage of several responses, every number added up."""
+    total: dict[str, Any] = {}
+    for response in responses:
+        usage = response.get("usage")
+        if isinstance(usage, Mapping):
+            _add(total, usage)
+    return total
+
+
+def _add(total: dict[str, Any], usage: Mapping[str, Any]) -> None:
+    for key, value in usage.items():
+        if isinstance(value, Mapping):
+            _add(total.setdefault(key, {}), value)
+        elif type(value) in (int, float):
+            total[key] = total.get(key, 0) + value
