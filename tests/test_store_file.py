@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from consilience.errors import StoreError
-from consilience.schema import TABLES
 from consilience.store import Store
+from consilience.store_schema import TABLES
 from test_store import MODEL, answer, ask, filled
 
 DOCS = Path(__file__).parent.parent / "docs" / "store.md"

@@ -10,15 +10,15 @@ import hashlib
 import math
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 NAMES = ("True", "true", "False", "false", "A", "B", "C", "D", "Yes", "No")
-LABELS = [space + name for name in NAMES for space in (" ", "")]
+LABELS = [space + name for name in NAMES for space in (" ", "") if len(space + name) > 1]
 OTHERS = (
     *("untrue", " untrue", " the", " a", " is", " of", " it", " and", " not", " maybe", " Mostly"),
-    *("Label", ":", "\n", " right", " wrong", " claim", " water", " stone", " bird", " north"),
+    *("Label", " right", " wrong", " claim", " water", " stone", " bird", " north"),
     *(" seven", " days", " week", " Paris", " snow", " fire", " warm", " capital", " France"),
 )
 TURNS = ("<|user|>", "<|assistant|>", "<|end|>")
@@ -79,14 +79,12 @@ class PseudoModel:
             return {by_class.get(str(truth), "A" if truth else "B"): 5.0}
         return {str(truth ^ ("wrong" in lead)): 5.0}
 
-    def truth(self, text: str, name: str, ids: Sequence[int] | None = None) -> float:
-        """The log-probability of a name in all its variants; among `ids` if they are given."""
-        forms = {(s + n).encode() for s in (" ", "") for n in (name, name.lower(), name.upper())}
-        values = self.logprobs(text)
-        chosen = [v for i, v in enumerate(values) if VOCABULARY[i] in forms]
-        if ids is not None:
-            chosen = [values[i] for i in ids if VOCABULARY[i] in forms]
-        return math.log(math.fsum(math.exp(v) for v in chosen)) if chosen else -math.inf
+
+def variants(name: str) -> list[int]:
+    """The ids of the tokens that mean a name: with or without a space, words in any case."""
+    cases = (name, name.lower(), name.upper()) if len(name) > 1 else (name,)
+    forms = {(space + case).encode() for space in (" ", "") for case in cases}
+    return [i for i, word in enumerate(VOCABULARY) if word in forms]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """A server on this machine that speaks like each kind of OpenAI-compatible server, over real HTTP.
 
-    with serve("vllm") as server: ...server.url, server.requests, server.model.truth(text, name)
+    with serve("vllm") as server: ...server.url, server.requests, server.model.logprobs(text)
 
 or as a process of its own, which prints its base URL:
 
@@ -20,9 +20,10 @@ import random
 import socket
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,12 @@ class WireServer:
         """The requests for log-probabilities, without those to a list of models or a tokenizer."""
         return [r for r in self.requests if r["path"].endswith("completions")]
 
+    def collapses(self, record: Mapping[str, Any]) -> bool:
+        """Whether the answer to a question was a mapping from strings, where twins are one."""
+        chat = record["path"].endswith("chat/completions")
+        shape = self.dialect.chat if chat else self.dialect.completions
+        return shape in ("arrays", "flat") and "logprob_token_ids" not in record["body"]
+
     def app(self) -> Starlette:
         """The application with every address that some server has."""
         paths = ("/v1/completions", "/v1/chat/completions", "/tokenize", "/extras/tokenize")
@@ -145,13 +152,14 @@ class WireServer:
         path = request.url.path
         body = json.loads(await request.body() or b"{}")
         asked = path.endswith("completions")
-        text = self._text(body) if asked else ""
+        text = self.text(body) if asked else ""
         self.times[text] += 1
         self.headers.append(dict(request.headers))
-        self.requests.append({"path": path, "body": body, "nth": self.times[text]})
+        record = {"path": path, "body": body, "nth": self.times[text]}
+        self.requests.append(record)
         if self.log:
             with self.log.open("a") as file:
-                file.write(json.dumps(self.requests[-1]) + "\n")
+                file.write(json.dumps(record) + "\n")
                 file.flush()
         await asyncio.sleep(self.delay)
         fault = self.faults.of(len(self.questions), text, self.times[text]) if asked else None
@@ -164,7 +172,7 @@ class WireServer:
             if fault and fault[0] in "45":
                 status, _, wait = fault.partition(":")
                 raise Refusal(int(status), "as asked", {"retry-after": wait} if wait else None)
-            answer = self._completion(path, body, text) if asked else self._other(path, body)
+            answer = self._completion(record, text) if asked else self._other(path, body)
         except Refusal as refusal:
             error = {"error": {"message": str(refusal), "code": refusal.status}}
             return _json(error, refusal.status, refusal.headers)
@@ -193,7 +201,7 @@ class WireServer:
         field = {"vllm": "prompt", "llama-server": "content", "llama-cpp-python": "input"}[kind]
         return {"tokens": tokenize(body.get(field, ""))}
 
-    def _text(self, body: Mapping[str, Any]) -> str:
+    def text(self, body: Mapping[str, Any]) -> str:
         """The whole prompt as the model sees it, the chat template applied."""
         if "messages" not in body:
             return body["prompt"]
@@ -207,8 +215,9 @@ class WireServer:
             return "".join(parts).removesuffix("<|end|>")
         return "".join(parts) + "<|assistant|>"
 
-    def _completion(self, path: str, body: Mapping[str, Any], text: str) -> dict[str, Any]:
-        dialect, chat = self.dialect, path.endswith("chat/completions")
+    def _completion(self, record: dict[str, Any], text: str) -> dict[str, Any]:
+        body, dialect = record["body"], self.dialect
+        chat = record["path"].endswith("chat/completions")
         shape = dialect.chat if chat else dialect.completions
         if shape is None:
             raise Refusal(404, "Not Found")
@@ -226,6 +235,7 @@ class WireServer:
             ids = named
         if drawn not in ids:
             ids = self._with_drawn(ids, drawn, k, shape, bool(named))
+        record |= {"drawn": drawn, "listed": ids}
         as_ids = dialect.label_ids and body.get("return_tokens_as_token_ids", False)
         entries = [self._entry(i, reported, as_ids) for i in ids]
         sampled = self._entry(drawn, reported, as_ids)
@@ -234,7 +244,7 @@ class WireServer:
         choice |= {"message": {"role": "assistant", "content": said}} if chat else {"text": said}
         if shape != "drop":
             choice["logprobs"] = _SHAPES[shape](sampled, entries)
-        count = len(tokenize(text))
+        count = record["prompt_tokens"] = len(tokenize(text))
         usage: dict[str, Any] = {"prompt_tokens": count, "completion_tokens": 1}
         usage["total_tokens"] = count + 1
         if dialect.cached:
@@ -316,6 +326,14 @@ def _json(
     return Response(json.dumps(content), status, headers, media_type="application/json")
 
 
+class Runner(uvicorn.Server):
+    """A server that starts and stops at once, for tests that start a hundred."""
+
+    async def main_loop(self) -> None:
+        while not self.should_exit:
+            await asyncio.sleep(0.005)
+
+
 @contextmanager
 def serve(dialect: str | Dialect, *, port: int = 0, **options: Any) -> Iterator[WireServer]:
     """A server in a thread, for the length of a `with` block; options are WireServer's fields."""
@@ -325,13 +343,15 @@ def serve(dialect: str | Dialect, *, port: int = 0, **options: Any) -> Iterator[
         server.app(), log_level="critical", lifespan="off", ws="none", http="h11",
         timeout_graceful_shutdown=2,
     )  # fmt: skip
-    runner = uvicorn.Server(config)
+    runner = Runner(config)
     # Named as TCP, because only then does asyncio send small packets at once.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listening:
         listening.bind(("127.0.0.1", port))
         server.url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
         thread = threading.Thread(target=runner.run, args=([listening],), daemon=True)
         thread.start()
+        while not runner.started and thread.is_alive():
+            time.sleep(0.005)
         try:
             yield server
         finally:
@@ -353,7 +373,8 @@ def main() -> None:
     with serve(given.dialect, port=given.port, **options) as server:
         sys.stdout.write(server.url + "\n")
         sys.stdout.flush()
-        threading.Event().wait()
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
 
 
 if __name__ == "__main__":

@@ -144,25 +144,29 @@ class _Desk:
                 await self.put(key, request)
             return
         waiting = iter(todo.items())
+        errors: list[ModelError] = []
 
         async def work() -> None:
             for key, request in waiting:
-                await self.put(key, request)
+                try:
+                    await self.put(key, request)
+                except ModelError as error:
+                    errors.append(error)
+                # After an error nothing new is asked, but what is under way is waited for: it
+                # may have been paid for.
+                if errors:
+                    return
 
-        workers = [asyncio.create_task(work()) for _ in range(min(concurrency, len(todo)))]
-        try:
-            await asyncio.gather(*workers)
-        finally:
-            # The first error ends the others; answers that are still on their way are lost.
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+        await asyncio.gather(*(work() for _ in range(min(concurrency, len(todo)))))
+        if errors:
+            raise errors[0]
 
     async def put(self, key: str, request: Request) -> None:
         """One request, and its answer or its failure in the store."""
         began = time.perf_counter()
         try:
             answer = await self.model.ask(request)
+            self.store.add(self.model, request, answer, time.perf_counter() - began)
         except ModelError as error:
             self.store.add_failure(key, request, str(error), error.body)
             self.outcome.failures[key] = str(error)
@@ -171,7 +175,6 @@ class _Desk:
             if error.fatal or self.failed_in_a_row >= PATIENCE:
                 raise
             return
-        self.store.add(self.model, request, answer, time.perf_counter() - began)
         self.failed_in_a_row = 0
         self.outcome.calls += int(answer.usage.get("calls") or 1)
         self.outcome.prompt_tokens += int(answer.usage.get("prompt_tokens") or 0)

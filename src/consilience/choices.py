@@ -44,12 +44,13 @@ class Token(NamedTuple):
 class FirstToken:
     """How a label name begins after a prompt, by the server's own tokenizer.
 
-    `id` is the first token of the name as it is written after the prompt; `ids` holds it and the
-    declared variants that are one token each.
+    `id` is the first token of the name as it is written after the prompt, the `whole` name or only
+    its beginning; `ids` holds it and the declared variants that are one token each.
     """
 
     id: int
     ids: frozenset[int]
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,9 +296,9 @@ def read_labels(
 
     A label is exact if the list holds one of its variants, whose probabilities are added up. A
     token matches by its id where `first` gives the label's ids and the list has ids; by its whole
-    text; or, where ids do not decide, as the beginning of this name and no other. A label that is
-    not there is bounded above by the least probable listed token (if the list is the `top` of the
-    distribution) and by what the listed tokens leave over.
+    text; or, where the tokenizer has not decided it, as the beginning of this name and no other.
+    A label that is not there is bounded above, as each of its variants is, by the least probable
+    listed token (if the list is the `top` of the distribution) and by what the list leaves over.
     """
     outside = _bound(tokens, top)
     logprobs, exact = [], []
@@ -307,7 +308,7 @@ def read_labels(
         through: list[Token] = []
         if not any(_vouches(t, name, known) for t in hits):
             through, hits = hits, []
-            if not (known and all(t.id is not None for t in tokens)):
+            if not (known and (known.whole or all(t.id is not None for t in tokens))):
                 hits = _prefixes(tokens, name, [n for n in names if n != name])
                 through = [t for t in tokens if _may_lead_to(t, name)]
         if hits:

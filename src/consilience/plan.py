@@ -37,8 +37,9 @@ class PlanSettings:
     """How queries are planned; part of a run's identity.
 
     `shots` examples are shown in a prompt, `bridges` of them from anywhere and the others from
-    the neighbourhood of the block; up to `block` targets share a list of shots; `group` is the
-    size of a neighbourhood; `contrasts` is the number of contrasts asked per ordinary query.
+    the neighbourhood of the block; about `block` targets share a list of shots (a few more
+    where some had to leave another block); `group` is the size of a neighbourhood; `contrasts`
+    is the number of contrasts asked per ordinary query.
     """
 
     shots: int = 12
@@ -86,7 +87,7 @@ def shot_round(
     rng = np.random.default_rng([seed, round])
     turn = np.random.default_rng([seed]).permutation(len(dataset))
     asked = np.zeros(len(dataset), dtype=bool)
-    asked[np.arange(len(dataset)) if targets is None else np.asarray(targets)] = True
+    asked[np.arange(len(dataset)) if targets is None else np.asarray(targets, int)] = True
     groups = neighbour_groups(vectors, settings.group, rng)
     drawer = _Drawer(dataset, labels, rng)
     queries: list[Query] = []

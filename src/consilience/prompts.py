@@ -112,13 +112,14 @@ def _letters(task: Task, anchor: str | None) -> list[Framing]:
 
 
 def _sets(task: Task, anchor: str | None) -> list[Framing]:
+    rotations = _rotations(task.k)
     names = ", ".join(LETTERS[: task.k - 1]) + f" or {LETTERS[task.k - 1]}"
     text = f"Each item belongs to one of the sets {names}. Find the pattern and continue it."
     if anchor:
         text += f" The sets differ in this: {anchor}"
     return [
         Framing(f"sets-{r}", "sets", text, "Set:", rotated, semantic=False)
-        for r, rotated in enumerate(_rotations(task.k))
+        for r, rotated in enumerate(rotations)
     ]
 
 

@@ -22,12 +22,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from consilience import audit
+from consilience import store_audit as audit
 from consilience.errors import AnswerError, StoreError
 from consilience.examples import Dataset
 from consilience.models.base import Answer, Model, Request
 from consilience.query import Query
-from consilience.schema import (
+from consilience.store_schema import (
     Planned,
     connect,
     decode,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 
 import click
+import stamina
 
 from consilience.cli.data import datasets
 from consilience.cli.results import evaluate, explain, export
@@ -35,6 +36,8 @@ for command in (demo, run, probe, plan, ask, solve, evaluate, explain, export, s
 
 def main() -> None:
     """The command `consilience`."""
+    # Retries are counted where they end in an error; each one is not worth a line.
+    stamina.instrumentation.set_on_retry_hooks([])
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:

@@ -36,7 +36,7 @@ class OpenAIModel:
 
     A label that is not in the server's list is looked for as long as there is a way: by its
     token's id (vLLM), in a longer list, by forcing its token where the server then reports the
-    raw value; else it is bounded.
+    raw value (that token's alone, without other spellings); else it is bounded.
 
     `extra_body` is merged into every request and is part of `settings`; a field set to None is
     left out of the request. `patience`, `requests_per_minute` and `transport` change how answers
@@ -89,7 +89,7 @@ class OpenAIModel:
             "top_p": 1,
             "k": self._k,
             "labels": ways,
-            "extra": self._extra,
+            "extra": dict(self._extra),
         }
 
     async def ask(self, request: Request) -> Answer:

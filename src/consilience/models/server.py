@@ -76,7 +76,7 @@ class Server:
         self.base_url = str(url).rstrip("/")
         self.model = model
         self.requests = 0
-        self._host = url.host
+        self._local = url.scheme == "http" and url.host in LOOPBACK
         self._key = key_from_environment(url.host)
         self._patience = patience or Patience()
         self._interval = 60.0 / requests_per_minute if requests_per_minute else 0.0
@@ -91,9 +91,9 @@ class Server:
         return self.base_url.removesuffix("/v1")
 
     async def close(self) -> None:
-        """Closes the connections."""
+        """Closes the connections; those of another event loop have ended with it."""
         client, self._client = self._client, None
-        if client is not None:
+        if client is not None and self._loop is asyncio.get_running_loop():
             await client.aclose()
 
     async def call(
@@ -206,7 +206,9 @@ class Server:
                 timeout=httpx2.Timeout(None, connect=10.0),
                 limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None),
                 transport=self._transport,
-                trust_env=self._host not in LOOPBACK,  # no proxy stands before this machine itself
+                # No proxy stands before this machine itself, and there is nothing to verify.
+                trust_env=not self._local,
+                verify=not self._local,
             )
         return self._client
 

@@ -50,7 +50,7 @@ class Tokenizer:
         if own is None:
             return None
         whole = {ids[0] for ids in others if ids is not None and len(ids) == 1}
-        return FirstToken(own[0], frozenset(whole | {own[0]}))
+        return FirstToken(own[0], frozenset(whole | {own[0]}), whole=len(own) == 1)
 
     async def _ask(self, text: str) -> list[int]:
         path, body = _request(self.kind, self._server.model, text)

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from consilience.errors import ConsilienceError, StoreError
 from consilience.examples import Dataset
-from consilience.schema import (
+from consilience.store_schema import (
     TABLES,
     Planned,
     decode,
