@@ -10,7 +10,7 @@ import pytest
 from consilience.errors import InputError, NoLogprobs, ServerError
 from consilience.models.capabilities import Capabilities, rows
 from consilience.models.openai import open_openai
-from consilience.models.probe import probe
+from consilience.models.probe import only_model, probe
 from consilience.models.server import Patience
 from wire_model import Faults
 from wire_server import DIALECTS, MODEL, serve
@@ -188,3 +188,9 @@ def test_the_fixture_runs_as_a_process(tmp_path):
     assert found.k_max == 5
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert len(lines) == found.calls
+
+
+def test_the_only_model_of_a_server_needs_no_name() -> None:
+    with serve("vllm") as server:
+        assert asyncio.run(only_model(server.url)) == "tiny"
+        assert not server.questions

@@ -144,13 +144,13 @@ class _Desk:
                 await self.put(key, request)
             return
         waiting = iter(todo.items())
-        errors: list[ModelError] = []
+        errors: list[Exception] = []
 
         async def work() -> None:
             for key, request in waiting:
                 try:
                     await self.put(key, request)
-                except ModelError as error:
+                except Exception as error:
                     errors.append(error)
                 # After an error nothing new is asked, but what is under way is waited for: it
                 # may have been paid for.

@@ -6,8 +6,8 @@ the same block layout as the method itself, so that a difference is one of metho
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Container
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ from consilience.models.base import Model
 from consilience.plan import SoftLabels, shot_round, zero_shot_round
 from consilience.query import Query
 from consilience.store import Prediction, Store
+
+STREAM = 40
+"""What tells the random numbers of this module from those of others that use the same seed."""
 
 Rounds = list[list[tuple[Query, Prediction | None]]]
 
@@ -69,23 +72,37 @@ class Bench:
         found = self.store.predictions([key for key, _ in rows])
         return list(zip(queries, found, strict=True))
 
-    def shots(self, labels: SoftLabels, round: int, spent: int) -> list[Query]:
-        """One round in which every example is asked, as far as the budget goes."""
+    def shots(
+        self, labels: SoftLabels, round: int, spent: int, among: Container[str] | None = None
+    ) -> list[Query]:
+        """One round in which every example is asked, as far as the budget goes.
+
+        Without contrasts, which are evidence for the method alone. Where `among` is given, shots
+        that are not among it are left out.
+        """
         room = min(self.budget - spent, len(self.data))
-        order = np.random.default_rng([self.seed, round, 4]).permutation(len(self.data))
-        return shot_round(
+        order = np.random.default_rng([self.seed, STREAM, round]).permutation(len(self.data))
+        queries = shot_round(
             self.data,
             self.framings,
             self.vectors,
             labels,
             round=round,
             seed=self.seed,
-            settings=self.settings.plan,
+            settings=replace(self.settings.plan, contrasts=0.0),
             targets=order[:room].tolist(),
         )
+        if among is None:
+            return queries
+        return [replace(q, shots=tuple(s for s in q.shots if s[0] in among)) for q in queries]
 
     def pooled(self, rounds: Rounds) -> NDArray[np.float64]:
-        """The normalised mean log-probabilities of each example's predictions, as labels."""
+        """The normalised mean log-probabilities of each example's predictions, as labels.
+
+        Uniform where there is no prediction.
+        """
+        if not any(p is not None and any(p.exact) for queries in rounds for _, p in queries):
+            return np.full((len(self.data), self.data.task.k), 1 / self.data.task.k)
         evidence = collect(self.data, self.framings, rounds)
         total = torch.zeros(evidence.n, evidence.k, dtype=torch.float64)
         total = total.index_add(0, evidence.target, evidence.logp)
@@ -108,14 +125,22 @@ def zero_shot(bench: Bench, *, every: bool = False) -> Baseline:
     return bench.finished(name, rounds, rounds)
 
 
-def _with_shots(bench: Bench, name: str, labels: Callable[[int], SoftLabels]) -> Baseline:
+def _with_shots(
+    bench: Bench,
+    name: str,
+    labels: Callable[[int], SoftLabels],
+    among: Container[str] | None = None,
+) -> Baseline:
     """As many rounds as the budget has, shots labelled by `labels(round)`; all rounds count."""
     rounds: Rounds = []
     spent = 0
     while spent < bench.budget:
         round = len(rounds) + 1
-        rounds.append(bench.asked(bench.shots(labels(round), round, spent)))
-        spent += len(rounds[-1])
+        queries = bench.shots(labels(round), round, spent, among)
+        if not queries:
+            break
+        rounds.append(bench.asked(queries))
+        spent += len(queries)
     return bench.finished(name, rounds, rounds)
 
 
@@ -124,19 +149,21 @@ def random_shots(bench: Bench) -> Baseline:
     n, k = len(bench.data), bench.data.task.k
 
     def labels(round: int) -> SoftLabels:
-        return np.eye(k)[np.random.default_rng([bench.seed, round, 5]).integers(k, size=n)]
+        return np.eye(k)[np.random.default_rng([bench.seed, STREAM + 1, round]).integers(k, size=n)]
 
     return _with_shots(bench, "random-label shots", labels)
 
 
 def golden_shots(bench: Bench, gold: Gold) -> Baseline:
-    """Shots with gold labels, drawn from the same examples: the ceiling, with as many calls."""
-    n, k = len(bench.data), bench.data.task.k
-    labels = np.full((n, k), 1 / k)
-    for id, label in gold.labels.items():
-        if id in bench.data.index:
-            labels[bench.data.index[id]] = np.eye(k)[label]
-    return _with_shots(bench, "golden shots (ceiling)", lambda round: labels)
+    """Shots with gold labels, drawn from the same examples: the ceiling, with as many calls.
+
+    An example without gold is never shown.
+    """
+    truth = gold_array(bench.data, gold)
+    k = bench.data.task.k
+    labels = np.where(truth[:, None] < 0, 1 / k, np.eye(k)[truth])
+    known = {id for id, label in zip(bench.data.ids, truth, strict=True) if label >= 0}
+    return _with_shots(bench, "golden shots (ceiling)", lambda round: labels, known)
 
 
 def bootstrap(bench: Bench) -> Baseline:
@@ -152,8 +179,11 @@ def bootstrap(bench: Bench) -> Baseline:
     spent = len(rounds[0])
     while spent < bench.budget:
         hard = np.eye(k)[labels.argmax(axis=1)]
-        rounds.append(bench.asked(bench.shots(hard, len(rounds), spent)))
-        spent += len(rounds[-1])
+        queries = bench.shots(hard, len(rounds), spent)
+        if not queries:
+            break
+        rounds.append(bench.asked(queries))
+        spent += len(queries)
         # An example that the last round did not reach keeps the label it had.
         reached = {bench.data.index[q.target] for q, p in rounds[-1] if p is not None}
         latest = bench.pooled(rounds[-1:]) if reached else labels
@@ -162,7 +192,8 @@ def bootstrap(bench: Bench) -> Baseline:
     later = rounds[1 + (len(rounds) - 1) // 2 :] or rounds
     result = bench.finished("bootstrap", rounds, later)
     unreached = ~np.isin(
-        np.arange(len(bench.data)), [bench.data.index[q.target] for r in later for q, _ in r]
+        np.arange(len(bench.data)),
+        [bench.data.index[q.target] for r in later for q, p in r if p is not None],
     )
     result.labels[unreached] = labels[unreached]
     return result
@@ -182,8 +213,18 @@ def structure_only(data: Dataset) -> Baseline:
     return Baseline("structure only", labels, 0.0)
 
 
+def gold_array(dataset: Dataset, gold: Gold) -> NDArray[np.int64]:
+    """The gold label of each example in the order of the ids, −1 where there is none."""
+    labels = np.array([gold.labels.get(id, -1) for id in dataset.ids], dtype=np.int64)
+    if (labels < 0).all():
+        raise InputError(f"gold has no label for any of the {len(dataset)} examples")
+    if labels.max() >= dataset.task.k:
+        raise InputError(f"gold has the class {labels.max()}, the task has {dataset.task.k}")
+    return labels
+
+
 def majority(data: Dataset, gold: Gold) -> Baseline:
     """The most frequent gold label for everybody: what knowing the class balance is worth."""
-    scored = [label for id, label in gold.labels.items() if id in data.index]
-    share = np.bincount(scored, minlength=data.task.k) / max(len(scored), 1)
+    truth = gold_array(data, gold)
+    share = np.bincount(truth[truth >= 0], minlength=data.task.k) / (truth >= 0).sum()
     return Baseline("majority", np.tile(share, (len(data), 1)), 0.0)

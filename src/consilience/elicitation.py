@@ -7,6 +7,7 @@ come out as if nothing had happened.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import softmax
 
 from consilience.ask import Asked, Progress, ask, requests
 from consilience.coherence import Terms, default_terms
@@ -51,7 +53,7 @@ class Settings:
     settled: float = 0.0025
 
     def __post_init__(self) -> None:
-        if self.calls_per_example <= 0:
+        if not 0 < self.calls_per_example < math.inf:
             raise InputError(f"calls per example must be above 0, got {self.calls_per_example}")
         if not 0 <= self.settled < 1:
             raise InputError(f"settled is a share from 0 to below 1, got {self.settled}")
@@ -138,7 +140,14 @@ class Session:
         self.run = store.start_run(data, model, settled, seed)
 
     def next_queries(self) -> list[Query]:
-        """The queries of the next round; none where the budget or the changes are at an end."""
+        """The queries of the next round; none where the budget or the changes are at an end.
+
+        A round that the store has a plan of stays as it was planned: answers that failed then may
+        be there now, and other answers would lead to another plan.
+        """
+        stored = self.store.rounds(self.run)
+        if self.round < len(stored):
+            return [query for _, query in stored[self.round]]
         if self.quiet >= 2 or self.planned >= self.budget:
             return []
         return next_round(
@@ -157,7 +166,8 @@ class Session:
         before = self.labels
         # One start, from the labels so far: other optima are looked for at the end.
         once = replace(self.solver, starts=1)
-        self.labels = solve(evidence, self.terms, once, seed=self.seed, start=before).labels
+        start = before if before is not None else first_labels(evidence)
+        self.labels = solve(evidence, self.terms, once, seed=self.seed, start=start).labels
         if before is not None:
             changed = (self.labels.argmax(axis=1) != before.argmax(axis=1)).mean()
             self.quiet = self.quiet + 1 if changed < self.settings.settled else 0
@@ -165,10 +175,14 @@ class Session:
         self.round += 1
 
     def catch_up(self) -> None:
-        """Takes in the rounds that the store holds whole, without asking anything."""
-        for rows in self.store.rounds(self.run):
-            keys = [key for key, _ in rows]
-            if len(self.store.known(keys)) < len(set(keys)):
+        """Takes in the rounds that were asked, without asking anything.
+
+        Of the last one nobody knows whether it was asked to its end unless it is whole.
+        """
+        rounds = self.store.rounds(self.run)
+        for r, rows in enumerate(rounds):
+            keys = {key for key, _ in rows}
+            if r == len(rounds) - 1 and len(self.store.known(keys)) < len(keys):
                 break
             self.learn(len(rows))
 
@@ -225,6 +239,20 @@ def gather(
     return collect(dataset, settings.framings_for(dataset), answered, priors=settings.priors)
 
 
+def first_labels(evidence: Evidence) -> SoftLabels | None:
+    """Where a solve begins: with all answers alike, or, None, with the zero-shot ones if any.
+
+    Without zero-shot answers a solve that begins with no labels ends there: no prediction is
+    relevant where nobody has a label.
+    """
+    if bool(evidence.zero.any()):
+        return None
+    total = np.zeros((evidence.n, evidence.k))
+    np.add.at(total, evidence.target.numpy(), evidence.logp.numpy())
+    counts = np.bincount(evidence.target.numpy(), minlength=evidence.n)
+    return np.asarray(softmax(total / np.maximum(counts, 1)[:, None], axis=1))
+
+
 def found_in(
     store: Store,
     run: str,
@@ -239,7 +267,7 @@ def found_in(
     """The labels of a run, solved from the store alone; the same store gives the same labels."""
     terms, solver = terms or default_terms(), solver or LBFGS()
     evidence = gather(store, run, dataset, settings)
-    solution = solve(evidence, terms, solver, seed=seed)
+    solution = solve(evidence, terms, solver, seed=seed, start=first_labels(evidence))
     return Found(
         dataset=dataset,
         framings=settings.framings_for(dataset),
@@ -247,7 +275,7 @@ def found_in(
         evidence=evidence,
         terms=terms,
         solution=solution,
-        uncertainty=uncertainty(evidence, terms, solution, seed=seed),
+        uncertainty=uncertainty(evidence, terms, solver, solution, seed=seed),
         saved=max(0, settings.budget(dataset) - store.run(run).planned),
         asked=asked or Asked(),
     )
@@ -260,13 +288,19 @@ def record(
     return {
         "plan_version": PLAN_VERSION,
         **asdict(settings),
-        "terms": {
-            name: [weight, f"{term.__module__}.{term.__qualname__}"]
-            for name, (weight, term) in terms.items()
-        },
+        "terms": {name: [weight, _called(term)] for name, (weight, term) in terms.items()},
         "solver": repr(solver),
-        "embedder": type(embedder or TfidfSvd()).__name__,
+        "embedder": _called(embedder or TfidfSvd()),
     }
+
+
+def _called(thing: object) -> str:
+    """What a function or an object is called, the same in every process."""
+    if (name := getattr(thing, "__qualname__", None)) is not None:
+        return f"{thing.__module__}.{name}"
+    # The usual repr of an object is its address, also inside that of a partial function.
+    said = repr(thing)
+    return type(thing).__qualname__ if " at 0x" in said else said
 
 
 def settings_from(record: Mapping[str, Any]) -> Settings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -16,21 +17,21 @@ Vectors = NDArray[np.float64]
 
 
 class Embedder(Protocol):
-    """Anything that turns texts into vectors."""
+    """Anything that turns texts into vectors; its repr is part of a run's identity."""
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """One row per text."""
         ...
 
 
+@dataclass(frozen=True, slots=True)
 class TfidfSvd:
     """Words and word pairs weighted by TF-IDF, reduced by SVD; needs no download."""
 
-    def __init__(self, dimensions: int = 64) -> None:
-        self.dimensions = dimensions
+    dimensions: int = 64
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """Unit vectors of at most `dimensions`; a text without words is the zero vector."""
+        """Unit vectors of at most `dimensions`; zero where the dimensions say nothing of a text."""
         from sklearn.decomposition import TruncatedSVD
         from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -42,7 +43,9 @@ class TfidfSvd:
         dimensions = min(self.dimensions, min(weights.shape) - 1)
         if dimensions < 1:
             return _unit(weights.toarray())
-        return _unit(TruncatedSVD(dimensions, random_state=0).fit_transform(weights))
+        # Texts that differ in case only are rows with no variance, of which a share is asked for.
+        with np.errstate(invalid="ignore"):
+            return _unit(TruncatedSVD(dimensions, random_state=0).fit_transform(weights))
 
 
 class SentenceModel:
@@ -53,19 +56,23 @@ class SentenceModel:
             from sentence_transformers import SentenceTransformer
         except ImportError as error:
             raise MissingExtra("a sentence model", "embed") from error
+        self.name = name
         self._model = SentenceTransformer(name)
+
+    def __repr__(self) -> str:
+        return f"SentenceModel({self.name!r})"
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors from the model."""
         return _unit(self._model.encode(list(texts), convert_to_numpy=True))
 
 
+@dataclass(frozen=True, slots=True)
 class EndpointEmbedder:
     """The `/v1/embeddings` endpoint of an OpenAI-compatible server."""
 
-    def __init__(self, name: str, base_url: str) -> None:
-        self.name = name
-        self.base_url = base_url
+    name: str
+    base_url: str = field(repr=False)
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors from the server; ModelError in one line."""
@@ -91,4 +98,6 @@ def open_embedder(name: str = "tfidf", base_url: str | None = None) -> Embedder:
 def _unit(vectors: NDArray[np.floating]) -> Vectors:
     wide = np.asarray(vectors, dtype=np.float64)
     norms = np.linalg.norm(wide, axis=1, keepdims=True)
-    return np.asarray(wide / np.where(norms == 0, 1.0, norms), dtype=np.float64)
+    # What is left of a text by rounding alone has no direction.
+    empty = norms < 1e-9
+    return np.asarray(np.where(empty, 0.0, wide / np.where(empty, 1.0, norms)), dtype=np.float64)

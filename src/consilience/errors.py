@@ -8,7 +8,7 @@ ConsilienceError
 │   ├── AnswerError     an HTTP 200 whose content is not an answer (malformed, empty, NaN)
 │   └── NoLogprobs      an answer without log-probabilities: the server cannot be used this way
 ├── StoreError          the file of predictions cannot be opened, or disagrees with itself
-└── SolveError          the objective was not finite, or the solver was asked the impossible
+└── SolveError          the objective was not finite, or there is no prediction to solve from
 
 Each message is one line: what was attempted, what came back, what to do. The command line prints
 it without a traceback and exits with 2 for an InputError and 1 for the others.
@@ -68,4 +68,4 @@ class StoreError(ConsilienceError):
 
 
 class SolveError(ConsilienceError):
-    """The objective was not finite, or the solver was asked the impossible."""
+    """The objective was not finite, or there is no prediction to solve from."""

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from consilience.baselines import Baseline, majority, structure_only
+from consilience.baselines import Baseline, gold_array, majority, structure_only
 from consilience.coherence import read
-from consilience.errors import InputError
-from consilience.examples import Dataset, Gold
+from consilience.examples import Gold
 from consilience.found import Found
 from consilience.metrics import Interval, pgr, score
 
@@ -74,16 +72,6 @@ def _cell(interval: Interval) -> str:
     return "–" if np.isnan(interval.estimate) else str(interval)
 
 
-def gold_array(dataset: Dataset, gold: Gold) -> NDArray[np.int64]:
-    """The gold label of each example in the order of the ids, −1 where there is none."""
-    labels = np.array([gold.labels.get(id, -1) for id in dataset.ids], dtype=np.int64)
-    if (labels < 0).all():
-        raise InputError(f"gold has no label for any of the {len(dataset)} examples")
-    if labels.max() >= dataset.task.k:
-        raise InputError(f"gold has the class {labels.max()}, the task has {dataset.task.k}")
-    return labels
-
-
 def zero_shot_of(found: Found) -> Baseline | None:
     """The zero-shot answer that a run asked anyway, all framings, bias removed; None without."""
     evidence = found.evidence
@@ -104,11 +92,12 @@ def evaluate(found: Found, gold: Gold, baselines: Sequence[Baseline] = ()) -> Ev
     row shows the mirror image (two classes).
     """
     data = found.dataset
+    zero = zero_shot_of(found)
     rows = [
         majority(data, gold),
         structure_only(data),
-        *([zero] if (zero := zero_shot_of(found)) is not None else []),
-        *(b for b in baselines if b.name != ZERO_SHOT),
+        *([zero] if zero is not None else []),
+        *(b for b in baselines if zero is None or b.name != ZERO_SHOT),
         Baseline("consilience", found.solution.labels, found.run.planned / len(data)),
     ]
     if "undetermined" in found.polarity and data.task.k == 2:

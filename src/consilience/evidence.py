@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 from torch import Tensor
 
-from consilience.errors import InputError
+from consilience.errors import SolveError
 from consilience.examples import Dataset
 from consilience.logic import Factor, factors
 from consilience.prompts import Framing
@@ -103,9 +103,9 @@ def collect(
     there = [(r, q, p) for r, q, p in flat if p is not None]
     heard = [(r, q, p) for r, q, p in there if any(p.exact)]
     if not heard:
-        raise InputError(
+        raise SolveError(
             f"no prediction to learn from: {len(flat)} planned, {len(flat) - len(there)} absent, "
-            f"{len(there)} with every label only bounded"
+            f"{len(there)} with every label only bounded; the store has the reason of each failure"
         )
     raw = log_softmax(np.array([p.logprobs for _, _, p in heard], dtype=np.float64), axis=1)
     framing = np.array([position[q.framing] for _, q, _ in heard], dtype=np.int64)
@@ -178,9 +178,10 @@ def _liking(
 ) -> dict[str, float] | None:
     """What each name gets on average whatever it stands for, centred, in nats; None if unknown.
 
-    Counted over the examples that were asked in every framing of the family where there are any
-    (their own signal cancels exactly), else over all (it cancels on average, because chance
-    decided who was asked how). Bounds are not values, so bounded predictions do not take part.
+    Counted over the examples that were asked in every framing of the family (their own signal
+    cancels exactly) where these are at least half of those asked in any one; else over all (it
+    cancels on average, because chance decided who was asked how). Bounds are not values, so
+    bounded predictions do not take part.
     """
     # A family in which a name keeps its class cannot tell liking from signal.
     stands_for = {
@@ -193,7 +194,8 @@ def _liking(
     paired = set.intersection(*asked_in)
     if not all(asked_in):
         return None
-    use = chosen & np.isin(target, sorted(paired)) if paired else chosen
+    most = max(len(asked) for asked in asked_in)
+    use = chosen & np.isin(target, sorted(paired)) if 2 * len(paired) >= most else chosen
     total = dict.fromkeys(stands_for, 0.0)
     for f, made in zip(members, family, strict=True):
         rows = use & (framing == f)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from consilience.ask import Asked
-from consilience.coherence import Terms
+from consilience.coherence import ZERO_SHOT_WEIGHT, Terms
 from consilience.errors import InputError
 from consilience.evidence import Evidence
 from consilience.examples import Dataset
@@ -84,7 +84,9 @@ class Found:
         label = int(q[i].argmax())
         rows = []
         mine = np.flatnonzero(e.target.numpy() == i)
-        for t in mine:
+        zero = e.zero.numpy()[mine]
+        counts = np.where(zero, ZERO_SHOT_WEIGHT / max(zero.sum(), 1), 1.0)
+        for t, share in zip(mine, counts / counts.sum(), strict=True):
             logp = e.logp[t].numpy()
             odds = float(logp[label] - np.delete(logp, label).max())
             relevance = float(self.solution.relevance[t])
@@ -95,7 +97,7 @@ class Found:
                     "round": int(e.round[t]),
                     "log_odds": odds,
                     "relevance": relevance,
-                    "pull": odds * relevance / len(mine),
+                    "pull": odds * relevance * float(share),
                     "bounded": bool(e.bounded[t]),
                 }
             )
@@ -104,6 +106,8 @@ class Found:
                 others = [m for m in relation.members if m != id]
                 said = ", ".join(f"{m}={int(q[self.dataset.index[m]].argmax())}" for m in others)
                 kind = "design prior" if relation.prior else "logical fact"
+                if relation.prior and not self.run.settings["priors"]:
+                    kind += ", not counted"
                 rows.append({"kind": kind, "what": f"{relation.name}: {said}"})
         return pd.DataFrame(rows)
 

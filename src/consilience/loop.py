@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -16,5 +17,20 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(work)
+    cancel: Future[Callable[[], object]] = Future()
+
+    async def cancellable() -> T:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        cancel.set_result(lambda: loop.call_soon_threadsafe(task.cancel))
+        return await work
+
     with ThreadPoolExecutor(max_workers=1) as apart:
-        return apart.submit(asyncio.run, work).result()
+        ended = apart.submit(asyncio.run, cancellable())
+        try:
+            return ended.result()
+        except KeyboardInterrupt:
+            # Leaving the block waits for the thread, which would else go on to its end.
+            with suppress(RuntimeError):  # the loop is closed: it has ended by itself
+                cancel.result()()
+            raise

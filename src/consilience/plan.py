@@ -28,6 +28,9 @@ from consilience.relations import mates
 SoftLabels = NDArray[np.float64]
 """A probability for each class of each example, shape (examples, classes)."""
 
+STREAM = 10
+"""What tells the random numbers of this module from those of others that use the same seed."""
+
 CONTRAST_FLOOR = 0.6
 """A shot is flipped in a contrast only where its label was more probable than this."""
 
@@ -81,11 +84,11 @@ def shot_round(
 ) -> list[Query]:
     """One query for each of `targets` (all by default), and the contrasts that go with them.
 
-    The framing of a target moves on by one with each round, so that over the rounds each target
-    meets all of them.
+    A target that is tied to all other examples is not asked. The framing of a target moves on by
+    one with each round, so that over the rounds each target meets all of them.
     """
-    rng = np.random.default_rng([seed, round])
-    turn = np.random.default_rng([seed]).permutation(len(dataset))
+    rng = np.random.default_rng([seed, STREAM, round])
+    turn = np.random.default_rng([seed, STREAM + 1]).permutation(len(dataset))
     asked = np.zeros(len(dataset), dtype=bool)
     asked[np.arange(len(dataset)) if targets is None else np.asarray(targets, int)] = True
     groups = neighbour_groups(vectors, settings.group, rng)
@@ -99,6 +102,7 @@ def shot_round(
             Query(dataset.ids[target], shots, framing.name)
             for block in blocks
             for target, shots in block.questions(dataset, drawer)
+            if shots
         ]
     return queries + _contrasts(queries, dataset, labels, settings, rng)
 
@@ -154,11 +158,17 @@ class _Block:
     def questions(
         self, dataset: Dataset, drawer: _Drawer
     ) -> list[tuple[int, tuple[tuple[str, int], ...]]]:
-        """Each target with its shots; a target that clashes leaves out the shots it is tied to."""
-        shown = [(i, (dataset.ids[i], int(drawer.hard[i]))) for i in self.shots]
-        return [
-            (t, tuple(shot for i, shot in shown if i not in drawer.tied[t])) for t in self.targets
-        ]
+        """Each target with its shots; a target that clashes leaves out the shots it is tied to.
+
+        One that none are left for gets a list of its own.
+        """
+        asked = []
+        everywhere = np.arange(len(dataset), dtype=np.int64)
+        for target in self.targets:
+            mine = [i for i in self.shots if i not in drawer.tied[target]]
+            mine = mine or drawer.draw(everywhere, len(self.shots), [target])
+            asked.append((target, tuple((dataset.ids[i], int(drawer.hard[i])) for i in mine)))
+        return asked
 
 
 def _blocks(

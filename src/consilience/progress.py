@@ -16,7 +16,7 @@ from consilience.models.base import Answer
 
 
 class ProgressBar:
-    """A bar per round; it draws on a terminal and stays silent elsewhere.
+    """A bar per round on a terminal; elsewhere one line as each round begins, for a log.
 
     `price` is money per million prompt tokens.
     """
@@ -24,15 +24,27 @@ class ProgressBar:
     def __init__(self, console: Console, price: float | None = None) -> None:
         self._console = console
         self._price = price
+        self._what = ""
         self._round = 0
         self._tokens = 0
         self._failures = 0
         self._bar: Progress | None = None
 
+    def begin(self, what: str, round: int = 0) -> None:
+        """The rounds that follow belong to `what` and are counted from `round`."""
+        self._what = f"{what}, "
+        self._round = round
+
     def start(self, total: int, known: int) -> None:
         """A new bar, which begins at what the store holds."""
+        title = f"{self._what}round {self._round}"
+        self._round += 1
+        if not self._console.is_terminal:
+            held = f", {known:,} of them in the store" if known else ""
+            self._console.print(f"{title}: {total:,} queries{held}", soft_wrap=True, markup=False)
+            return
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
@@ -40,13 +52,9 @@ class ProgressBar:
             TimeRemainingColumn(),
             console=self._console,
             transient=True,
-            disable=not self._console.is_terminal,
         )
         self._bar.start()
-        self._task = self._bar.add_task(
-            f"round {self._round}", total=total, completed=known, rate="", spent=""
-        )
-        self._round += 1
+        self._task = self._bar.add_task(title, total=total, completed=known, rate="", spent="")
 
     def answered(self, answer: Answer) -> None:
         """One more."""

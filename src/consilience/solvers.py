@@ -9,7 +9,8 @@ Around the solver runs a loop that reads the evidence again under the labels fou
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar, Protocol
@@ -22,6 +23,12 @@ from torch import Tensor
 from consilience.coherence import Terms, coherence, default_terms, evaluate_terms, read
 from consilience.errors import InputError, SolveError
 from consilience.evidence import Evidence
+
+ESCAPES = 8
+"""How often L-BFGS is run again after labels that were stuck in a corner have been set free."""
+
+STREAM = 20
+"""What tells the random numbers of this module from those of others that use the same seed."""
 
 Objective = Callable[[Tensor], Tensor]
 """θ (S, N, K) → the value for each start (S,), in nats per example."""
@@ -36,8 +43,8 @@ class Result(Enum):
         "each other. Raise `readings`, or look at the examples near 1/K."
     )
     MAX_STEPS = (
-        "The last optimisation stopped at its limit of steps before the gradient vanished. "
-        "Raise `steps`, or lower the weight of the term that was added last."
+        "The last optimisation stopped before the gradient vanished, at its limit of steps or at "
+        "a kink. Raise `steps`, or lower the weight of the term that was added last, or smooth it."
     )
 
 
@@ -75,7 +82,8 @@ class LBFGS:
     """L-BFGS with a strong-Wolfe line search, all starts in one batch.
 
     The starts do not interact in the objective, which is summed over them; only the step length
-    is shared. `tolerance` is the largest entry of the gradient, in nats, at which it stops.
+    is shared. `steps` limits one run, and `tolerance` is the largest entry of the gradient, in
+    nats, at which it stops.
     """
 
     starts: int = 8
@@ -88,7 +96,30 @@ class LBFGS:
             raise InputError(f"starts, steps, readings and tolerance must be positive: {self}")
 
     def maximise(self, objective: Objective, theta: Tensor) -> Ended:
-        """The maximum near each start; SolveError where the objective is not finite."""
+        """The maximum near each start; SolveError where the objective is not finite.
+
+        Where q is almost hard the gradient ∂/∂θ vanishes with it, right or wrong. The natural
+        gradient (∂/∂θ)/q does not, so a step along it tells who is stuck; these are set free.
+        """
+        theta, gradient, steps = self._climb(objective, theta)
+        for _ in range(ESCAPES):
+            q = torch.softmax(theta, dim=-1)
+            better = torch.softmax(theta + gradient / q.clamp(min=1e-300), dim=-1)
+            stuck = (better - q).abs().amax(dim=-1, keepdim=True) > 2 * self.tolerance
+            if not stuck.any():
+                break
+            freed = torch.where(stuck, ((q + better) / 2).log(), theta)
+            freed, slope, taken = self._climb(objective, freed)
+            steps += taken
+            gained = (objective(freed) > objective(theta)).view(-1, 1, 1)
+            if not gained.any():
+                break
+            theta = torch.where(gained, freed, theta)
+            gradient = torch.where(gained, slope, gradient)
+        return Ended(theta, steps, bool(gradient.abs().max() <= self.tolerance))
+
+    def _climb(self, objective: Objective, theta: Tensor) -> tuple[Tensor, Tensor, int]:
+        """Where one run of L-BFGS from `theta` stops, the gradient there, and the steps."""
         theta = theta.clone().requires_grad_(True)
         n = theta.shape[1]
         optimiser = torch.optim.LBFGS(
@@ -115,7 +146,10 @@ class LBFGS:
 
         optimiser.step(closure)  # type: ignore[no-untyped-call]
         steps = int(optimiser.state[theta]["n_iter"])
-        return Ended(theta.detach(), steps, steps < self.steps)
+        # L-BFGS also stops where its line search finds no way on; only the gradient tells.
+        closure()
+        assert theta.grad is not None
+        return theta.detach(), -theta.grad, steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +204,9 @@ def solve(
 
     The first start is `start` (N, K) or the zero-shot answer; the others are random.
     """
-    terms = terms or default_terms()
+    terms = default_terms() if terms is None else terms
+    if not terms:
+        raise InputError("an objective needs at least one term; default_terms() has five")
     solver = solver or LBFGS()
     theta = _starts(evidence, solver.starts, seed, start)
     settled = settle(evidence, terms, solver, theta)
@@ -219,6 +255,27 @@ def settle(
 
     `theta` (S, N, K) are the starts; `weight` (S, T) weighs the predictions for each of them.
     """
+    with _one_thread():
+        return _settle(evidence, terms, solver, theta, weight)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread inside the block: sums are then added up in one order on any machine.
+
+    The tensors are small, and a second thread costs more than it brings.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _settle(
+    evidence: Evidence, terms: Terms, solver: Solver, theta: Tensor, weight: Tensor | None
+) -> Settled:
     steps = 0
     result = Result.UNSETTLED
     logq = torch.log_softmax(theta, dim=-1)
@@ -252,17 +309,21 @@ def _starts(evidence: Evidence, count: int, seed: int, start: NDArray[np.float64
         raise InputError(f"a start of shape {start.shape} for labels of shape {shape[1:]}")
     else:
         first = torch.from_numpy(start).to(device).clamp(min=1e-12).log().unsqueeze(0)
-    drawn = np.random.default_rng([seed, 1]).normal(scale=3.0, size=(count - 1, *shape[1:]))
+    drawn = np.random.default_rng([seed, STREAM]).normal(scale=3.0, size=(count - 1, *shape[1:]))
     return torch.cat([first, torch.from_numpy(drawn).to(device)])
 
 
 def _distinct(labels: Tensor, value: Tensor) -> tuple[Optimum, ...]:
-    """Optima whose hard labels differ in more than one example in a hundred, best first."""
+    """Optima whose hard labels differ in more than one example in a hundred, best first.
+
+    An example that is undecided in both does not count: there rounding chooses the hard label.
+    """
     hard = labels.argmax(dim=-1)
     kept: list[tuple[int, int]] = []
     for s in range(len(labels)):
         for position, (other, starts) in enumerate(kept):
-            if (hard[s] != hard[other]).double().mean() <= 0.01:
+            apart = (labels[s] - labels[other]).abs().amax(dim=-1) > 0.01
+            if ((hard[s] != hard[other]) & apart).double().mean() <= 0.01:
                 kept[position] = (other, starts + 1)
                 break
         else:

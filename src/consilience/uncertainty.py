@@ -11,7 +11,7 @@ example ever loses its last prediction.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,9 +19,12 @@ from numpy.typing import NDArray
 
 from consilience.coherence import Terms
 from consilience.evidence import Evidence
-from consilience.solvers import LBFGS, Solution, settle
+from consilience.solvers import Solution, Solver, settle
 
 Floats = NDArray[np.float64]
+
+STREAM = 30
+"""What tells the random numbers of this module from those of others that use the same seed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +36,19 @@ class Uncertainty:
 
 
 def uncertainty(
-    evidence: Evidence, terms: Terms, solution: Solution, *, seed: int = 0, replicates: int = 16
+    evidence: Evidence,
+    terms: Terms,
+    solver: Solver,
+    solution: Solution,
+    *,
+    seed: int = 0,
+    replicates: int = 16,
 ) -> Uncertainty:
     """The uncertainty of a solution's labels, from `replicates` resampled solves in one batch."""
-    rng = np.random.default_rng([seed, 2])
+    rng = np.random.default_rng([seed, STREAM])
     drawn = rng.exponential(size=(replicates, evidence.t))
     weight = torch.from_numpy(drawn).to(evidence.logp.device)
     start = torch.from_numpy(solution.labels).to(weight.device).clamp(min=1e-12).log()
-    # A replicate only has to leave the optimum it starts in where the weights say so.
-    solver = replace(LBFGS(), readings=10)
     settled = settle(evidence, terms, solver, start.expand(replicates, -1, -1), weight)
     q = settled.logq.exp().cpu().numpy()
     total = _entropy(q.mean(axis=0))

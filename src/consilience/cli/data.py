@@ -7,18 +7,19 @@ from typing import Any
 import click
 
 from consilience.cli import options
+from consilience.cli.opening import open_data
 from consilience.cli.show import dump, rows, talk
 
 
 @click.group()
 def datasets() -> None:
-    """The data sets that have a name here; a file of your own needs none."""
+    """What there is to label, and what a model sees of it."""
 
 
 @datasets.command(name="list")
 @options.as_json
 def list_datasets(as_json: bool) -> None:
-    """The data sets by name."""
+    """The data sets that have a name; a file of your own needs none."""
     from consilience.datasets import describe
 
     rows(describe(), as_json)
@@ -26,17 +27,24 @@ def list_datasets(as_json: bool) -> None:
 
 @datasets.command()
 @click.argument("data")
-@options.source
+@options.described
+@options.groups
 @options.seed
-@click.option("--framings", callback=options.words, help="Which framings to show.")
-@click.option("--examples", default=5, show_default=True, help="How many to show.")
+@options.framings
+@click.option(
+    "--examples", type=options.COUNT, default=5, show_default=True, help="How many to show."
+)
 @options.as_json
 def show(data: str, framings: list[str] | None, examples: int, as_json: bool, **given: Any) -> None:
-    """The first examples of DATA as the model will see them, zero-shot; never their gold."""
+    """The first examples of DATA as a model will see them.
+
+    Zero-shot, in each framing, and never with their gold. DATA is a name from `datasets list` or
+    a file.
+    """
     from consilience.prompts import framings as framings_of
     from consilience.prompts import render
 
-    dataset, _ = options.open_data(data, given)
+    dataset, _ = open_data(data, given)
     made = framings_of(dataset.task, framings)
     talk(repr(dataset) + (f": {dataset.note}" if dataset.note else ""))
     shown: list[dict[str, Any]] = [

@@ -1,21 +1,43 @@
-"""The options that commands share, and what they open: data, model, store, settings."""
+"""The options that commands share, so that each is called, checked and explained once."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
-from consilience.errors import InputError
-
-if TYPE_CHECKING:
-    from consilience import elicitation, embed, examples, models
-    from consilience import store as stores
-
 F = TypeVar("F", bound=Callable[..., Any])
-Options = dict[str, Any]
+
+STORE = "consilience.db"
+"""Where answers that were paid for are kept if no other file is named."""
+
+
+class Number(click.FloatRange):
+    """A finite number in a range."""
+
+    name = "number"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number; infinity and NaN are refused."""
+        found: float = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return found
+
+
+class Whole(click.IntRange):
+    """A whole number in a range."""
+
+    name = "integer"
+
+
+ABOVE_ZERO = Number(min=0, min_open=True)
+COUNT = Whole(min=1)
 
 
 def _together(*options: Callable[[F], F]) -> Callable[[F], F]:
@@ -46,174 +68,213 @@ def json_object(context: click.Context, option: click.Parameter, value: str | No
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-seed = click.option("--seed", default=0, show_default=True, help="Decides every random choice.")
-output = click.option("--output", help="Write to this CSV, JSONL or Parquet file.")
-store_needed = click.option("--store", required=True, help="The file of predictions.")
-run_id = click.option(
-    "--run", "run_id", help="A run in the store (a prefix is enough); the newest."
+seed = click.option(
+    "--seed",
+    type=Whole(min=0),
+    default=0,
+    show_default=True,
+    help="Decides every random choice.",
 )
-dry_run = click.option("--dry-run", is_flag=True, help="Print what it would cost, and ask nothing.")
+output = click.option(
+    "--output",
+    metavar="FILE",
+    help="Write the labels to this .csv, .jsonl or .parquet file, and not to stdout.",
+)
+store = click.option(
+    "--store",
+    metavar="FILE",
+    help=f"File of predictions, kept and used again  [default: {STORE}; simulated models: memory]",
+)
+store_read = click.option(
+    "--store", metavar="FILE", default=STORE, show_default=True, help="File of predictions to read."
+)
+run_id = click.option(
+    "--run",
+    "run_id",
+    metavar="ID",
+    help="Id of a run in the store, or its beginning  [default: the newest]",
+)
+framings = click.option(
+    "--framings",
+    metavar="NAMES",
+    callback=words,
+    help="How to ask, of: plain,negated,letters,sets  [default: plain,negated, or letters where "
+    "the classes have no opposite sentences]",
+)
+concurrency = click.option(
+    "--concurrency",
+    type=COUNT,
+    default=16,
+    show_default=True,
+    help="Requests under way at once; 1: plain serial, for a debugger.",
+)
+price = click.option(
+    "--price", type=Number(min=0), help="Money per million prompt tokens, to show the cost."
+)
+dry_run = click.option(
+    "--dry-run", is_flag=True, help="Print what it would cost; nothing is sent or stored."
+)
 
-source = _together(
-    click.option("--data-dir", help="Folder of the publishers' files [env CONSILIENCE_DATA_DIR]."),
-    click.option("--groups", type=int, help="Use so many groups, chosen by the seed."),
-    click.option("--text", help='A file\'s text column, or a template: "{question} {claim}".'),
-    click.option("--group", help="A file's column of groups."),
-    click.option("--label", help="A file's column of gold labels: for scoring only."),
+described = _together(
     click.option(
-        "--prior-relation",
-        multiple=True,
-        help="A relation among the members of each group that its author built in (repeatable).",
+        "--data-dir",
+        metavar="FOLDER",
+        help="Folder of the publishers' files; without it the hub is read  "
+        "[env var: CONSILIENCE_DATA_DIR]",
+    ),
+    click.option(
+        "--text",
+        metavar="COLUMN",
+        help='A file\'s text column, or a template: "{question} {claim}"  [default: text]',
+    ),
+    click.option(
+        "--group", metavar="COLUMN", help="A file's column that says which rows belong together."
+    ),
+    click.option(
+        "--label", metavar="COLUMN", help="A file's column of gold labels: for scoring only."
     ),
     click.option(
         "--fact",
+        metavar="RELATION",
         multiple=True,
-        help="A relation that holds in each group for logical reasons (repeatable).",
+        help="A relation that holds in each group for logical reasons: equal, opposite, "
+        "at-most-one, exactly-one (repeatable).",
     ),
-    click.option("--question", help="What is asked about each row of a file."),
-    click.option("--classes", callback=words, help="A file's class names, class 0 first: no,yes."),
-    click.option("--statement", help='The sentence that is true of class 1: "The claim is right".'),
-    click.option("--opposite", help="The sentence that is true of class 0."),
+    click.option(
+        "--prior-relation",
+        metavar="RELATION",
+        multiple=True,
+        help="A relation that holds because the file was built so; counts with --priors "
+        "(repeatable).",
+    ),
+    click.option("--question", metavar="SENTENCE", help="What is asked about each row of a file."),
+    click.option(
+        "--classes",
+        metavar="NAMES",
+        callback=words,
+        help="A file's class names, class 0 first: no,yes.",
+    ),
+    click.option(
+        "--statement",
+        metavar="SENTENCE",
+        help='The sentence that is true of class 1: "The claim is right".',
+    ),
+    click.option("--opposite", metavar="SENTENCE", help="The sentence that is true of class 0."),
+)
+
+groups = click.option("--groups", type=COUNT, help="Use so many groups, chosen by the seed.")
+
+api = click.option(
+    "--api",
+    type=click.Choice(["auto", "completions", "chat"]),
+    default="auto",
+    show_default=True,
+    help="The endpoint; auto prefers completions, where a model sees plain text.",
+)
+extra_body = click.option(
+    "--extra-body",
+    metavar="JSON",
+    callback=json_object,
+    help='JSON merged into each request: {"provider": {"only": ["…"]}}.',
+)
+
+patience = _together(
+    click.option(
+        "--timeout", type=ABOVE_ZERO, help="Seconds that one answer may take  [default: 120]"
+    ),
+    click.option(
+        "--retries",
+        type=Whole(min=0),
+        help="How often a request that failed is sent again, after growing pauses  [default: 5]",
+    ),
+    click.option("--rate", type=ABOVE_ZERO, help="Requests per minute, at most."),
 )
 
 model = _together(
-    click.option("--model", "model_name", help="openai:NAME, or simulated:WORLD."),
-    click.option("--base-url", help="The server's address, ending in /v1 [env OPENAI_BASE_URL]."),
-    click.option("--api", type=click.Choice(["auto", "completions", "chat"]), default="auto"),
-    click.option("--k", type=int, help="Length of the list of log-probabilities asked for."),
     click.option(
-        "--extra-body", callback=json_object, help="JSON merged into each request (OpenRouter)."
+        "--model",
+        "model_name",
+        metavar="MODEL",
+        help="openai:NAME on a server, or simulated:WORLD.",
     ),
-    click.option("--timeout", type=float, help="Seconds that one answer may take."),
-    click.option("--rate", type=float, help="Requests per minute, at most."),
+    click.option(
+        "--base-url",
+        metavar="URL",
+        help="The server's address, ending in /v1  [env var: OPENAI_BASE_URL]",
+    ),
+    api,
+    click.option(
+        "--k", type=COUNT, help="Log-probabilities asked for  [default: 20, or what the server has]"
+    ),
+    extra_body,
+    patience,
 )
 
 settings = _together(
-    click.option("--calls-per-example", default=8.0, show_default=True, help="The budget."),
     click.option(
-        "--framings",
-        callback=words,
-        help="plain,negated,letters,sets [plain,negated; letters for three classes or more].",
+        "--calls-per-example",
+        type=ABOVE_ZERO,
+        default=8.0,
+        show_default=True,
+        help="The budget, the zero-shot round included.",
     ),
-    click.option("--anchor", help="What neutral sets differ in, if they are to be told."),
-    click.option("--shots", default=12, show_default=True, help="Examples shown in a prompt."),
-    click.option("--bridges", default=6, show_default=True, help="Shots from anywhere."),
-    click.option("--block", default=40, show_default=True, help="Targets that share their shots."),
-    click.option("--group-size", default=10, show_default=True, help="Size of a neighbourhood."),
+    framings,
     click.option(
-        "--contrasts", default=0.0, show_default=True, help="Contrasts asked per ordinary query."
+        "--anchor",
+        metavar="SENTENCE",
+        help="What the sets of the framing `sets` differ in: told to the model.",
     ),
-    click.option("--priors/--no-priors", default=False, help="Let design priors count."),
+    click.option(
+        "--shots", type=COUNT, default=12, show_default=True, help="Examples shown in a prompt."
+    ),
+    click.option(
+        "--bridges",
+        type=Whole(min=0),
+        help="How many of the shots come from anywhere, not from the neighbourhood  "
+        "[default: half of them]",
+    ),
+    click.option(
+        "--block",
+        type=COUNT,
+        default=40,
+        show_default=True,
+        help="Targets that share their shots, and with them the server's prefix cache.",
+    ),
+    click.option(
+        "--group-size",
+        type=COUNT,
+        default=10,
+        show_default=True,
+        help="Size of a neighbourhood of similar texts.",
+    ),
+    click.option(
+        "--contrasts",
+        type=Number(min=0, max=1),
+        default=0.0,
+        show_default=True,
+        help="Contrasts (a query again with one shot's label flipped) per ordinary query.",
+    ),
+    click.option(
+        "--priors/--no-priors",
+        default=False,
+        show_default=True,
+        help="Whether relations that are design priors count beside logical facts.",
+    ),
     click.option(
         "--settled",
+        type=Number(min=0, max=1, max_open=True),
         default=0.0025,
         show_default=True,
         help="Stop when a smaller share of the labels changes, twice running; 0: never.",
     ),
-    click.option("--embed", default="tfidf", show_default=True, help="Or local:…, openai:NAME."),
-    click.option("--embed-url", help="The server of the embeddings."),
-)
-
-spending = _together(
-    click.option("--store", default=":memory:", help="The file of predictions; kept and reused."),
     click.option(
-        "--concurrency", default=16, show_default=True, help="1: plain serial, for a debugger."
+        "--embed",
+        metavar="EMBEDDER",
+        default="tfidf",
+        show_default=True,
+        help="What finds similar texts: tfidf, local:FOLDER_OR_HUB_ID or openai:NAME.",
     ),
-    click.option("--price", type=float, help="Money per million prompt tokens, to show the cost."),
-    dry_run,
+    click.option(
+        "--embed-url", metavar="URL", help="The server of openai: embeddings  [default: --base-url]"
+    ),
 )
-
-
-def open_data(name: str, given: Options) -> tuple[examples.Dataset, examples.Gold | None]:
-    """The data set and its gold (or None) that the options of `source` describe."""
-    from consilience.datasets import load_dataset
-    from consilience.examples import Task
-
-    relations: Mapping[str, bool] = {r: True for r in given["prior_relation"]} | {
-        r: False for r in given["fact"]
-    }
-    words = {key: given[key] for key in ("question", "statement", "opposite") if given[key]}
-    task = None
-    if words or given["classes"]:
-        if given["classes"]:
-            words["classes"] = tuple(given["classes"])
-        if "statement" not in words and (given["classes"] or "question" in words):
-            # The default sentences speak of claims; another task has to bring its own.
-            words = {"statement": None, "opposite": None} | words
-        task = Task(**words)
-    return load_dataset(
-        name,
-        groups=given["groups"],
-        seed=given["seed"],
-        data_dir=given["data_dir"],
-        text=given["text"],
-        group=given["group"],
-        label=given["label"],
-        relations=relations,
-        task=task,
-    )
-
-
-def open_settings(given: Options) -> elicitation.Settings:
-    """The settings of a run."""
-    from consilience.elicitation import Settings
-    from consilience.plan import PlanSettings
-
-    plan = PlanSettings(
-        shots=given["shots"],
-        bridges=min(given["bridges"], given["shots"]),
-        block=given["block"],
-        group=given["group_size"],
-        contrasts=given["contrasts"],
-    )
-    return Settings(
-        calls_per_example=given["calls_per_example"],
-        framings=tuple(given["framings"]) if given["framings"] else None,
-        anchor=given["anchor"],
-        plan=plan,
-        priors=given["priors"],
-        settled=given["settled"],
-    )
-
-
-def open_embedder(given: Options) -> embed.Embedder:
-    """What turns texts into vectors."""
-    from consilience.embed import open_embedder
-
-    return open_embedder(given["embed"], given["embed_url"])
-
-
-def open_model(given: Options, store: stores.Store) -> models.Model:
-    """The model of the options; what a probe found is kept in the store and used again."""
-    import os
-
-    from consilience.models import open_model
-    from consilience.models.capabilities import Capabilities
-    from consilience.models.server import Patience
-
-    name = given["model_name"]
-    if not name:
-        raise InputError("no model; say --model openai:NAME --base-url URL, or simulated:WORLD")
-    kind, _, rest = name.partition(":")
-    if kind != "openai":
-        return open_model(name, base_url=given["base_url"])
-    url = given["base_url"] or os.environ.get("OPENAI_BASE_URL")
-    if not url:
-        raise InputError(f"{name!r} needs the address of its server (--base-url, ending in /v1)")
-    kept = store.probe(rest, url)
-    capabilities = Capabilities.from_json(kept) if kept else None
-    if capabilities and given["api"] not in ("auto", capabilities.api):
-        capabilities = None
-    opened = open_model(
-        name,
-        base_url=url,
-        capabilities=capabilities,
-        api=given["api"] if capabilities is None else None,
-        k=given["k"],
-        extra_body=given["extra_body"],
-        patience=Patience(timeout=given["timeout"]) if given["timeout"] else None,
-        requests_per_minute=given["rate"],
-    )
-    if capabilities is None:
-        store.save_probe(rest, url, opened.capabilities.to_json())  # type: ignore[attr-defined]
-    return opened

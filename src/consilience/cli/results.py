@@ -1,12 +1,14 @@
-"""`evaluate`, `explain` and `export`: what a store says, without asking anything."""
+"""`solve`, `evaluate`, `explain` and `export`: what a store says, without asking anything."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from consilience.cli import options
+from consilience.cli.opening import check_table, open_data
 from consilience.cli.show import dump, rows, talk
 from consilience.errors import InputError
 
@@ -17,13 +19,11 @@ if TYPE_CHECKING:
 
 def opened(store: str, run_id: str | None, solver: Solver | None = None) -> Found:
     """A run of a store, solved."""
-    from pathlib import Path
-
     from consilience.elicitation import found_in, settings_from
     from consilience.store import Store
 
     if not Path(store).exists():
-        raise InputError(f"there is no store {store}; `consilience run --store {store}` makes one")
+        raise InputError(f"there is no store {store}; name one with --store, or make it with `run`")
     with Store(store, readonly=True) as db:
         run = db.run(run_id)
         return found_in(
@@ -36,37 +36,92 @@ def opened(store: str, run_id: str | None, solver: Solver | None = None) -> Foun
         )
 
 
+def result(found: Found) -> str:
+    """What the labels rest on and how the solve ended, in a few lines."""
+    evidence, solution = found.evidence, found.solution
+    lines = [
+        f"predictions: {evidence.t} count, {evidence.absent} absent, {evidence.silent} without any "
+        f"label, {float(evidence.bounded.double().mean()):.1%} with a label that is only bounded; "
+        f"mean label mass {evidence.mean_mass:.2g}",
+        f"{solution.result.value} Coherence {solution.stats.coherence:.3f} nats per example; "
+        f"distinct optima: {len(solution.optima)}.",
+        f"Orientation: {found.polarity}.",
+    ]
+    if evidence.mean_mass < 0.5:
+        lines.append(
+            "Little probability falls on the label names: the model is not answering the "
+            "question. Try other framings, or the chat endpoint."
+        )
+    return "\n".join(lines)
+
+
 def print_labels(found: Found, output: str | None, as_json: bool) -> None:
-    """The labels to a file, or to stdout as CSV or JSON."""
+    """The labels, with texts and groups, to a file, or to stdout as CSV or JSON."""
     if output:
         found.export(output)
         talk(f"{len(found.labels)} labels written to {output}")
     elif as_json:
-        click.echo(dump(found.labels.to_dict(orient="records")))
+        click.echo(dump(found.table().to_dict(orient="records")))
     else:
-        click.echo(found.labels.to_csv(index=False), nl=False)
+        click.echo(found.table().to_csv(index=False), nl=False)
+
+
+@click.command()
+@options.store_read
+@options.run_id
+@options.output
+@click.option(
+    "--starts",
+    type=options.COUNT,
+    default=8,
+    show_default=True,
+    help="Starting points of the solver; the most coherent end wins.",
+)
+@options.as_json
+def solve(store: str, run_id: str | None, output: str | None, starts: int, as_json: bool) -> None:
+    """The labels of a run from its store, asking nothing.
+
+    No model and no network: the same store gives the same labels, bit for bit. Labels go to
+    stdout as CSV, or to --output.
+    """
+    from consilience.solvers import LBFGS
+
+    check_table(output)
+    found = opened(store, run_id, LBFGS(starts=starts))
+    talk(f"run {found.run.id}: {found.run.rounds} rounds\n{result(found)}")
+    print_labels(found, output, as_json)
 
 
 @click.command()
 @click.argument("data", required=False)
-@options.source
-@options.store_needed
+@options.described
+@options.store_read
 @options.run_id
-@options.seed
 @options.as_json
 def evaluate(data: str | None, store: str, run_id: str | None, **given: Any) -> None:
-    """Scores a run against the gold of DATA (by default the data set that the run names).
+    """Scores a run against gold, beside what asks nothing more.
 
-    Gold is matched by the text's id; nothing of it reaches the labels.
+    DATA is what the run labelled, with the same options: a file, with the column of its gold in
+    --label; a data set that has a name need not be said. Gold is matched by the text alone, and
+    nothing of it reaches the labels.
     """
+    from consilience.datasets import REGISTRY
     from consilience.evaluation import evaluate as score
+    from consilience.models.simulated import WORLDS
 
     found = opened(store, run_id)
-    given["seed"] = given["seed"] or found.run.seed
-    given["groups"] = None
-    _, gold = options.open_data(data or found.dataset.name, given)
+    name = data or found.dataset.name
+    named = name in REGISTRY or name in WORLDS
+    if not data and not named:
+        raise InputError(
+            f"run {found.run.id} labelled the file {name!r}; name it, with the --text that it was "
+            "labelled with and its column of gold in --label"
+        )
+    # All of the data, of which the run may have labelled a sample.
+    given |= {"groups": None, "seed": found.run.seed}
+    _, gold = open_data(name, given, None if named else found.dataset.task)
     if gold is None:
-        raise InputError(f"{data or found.dataset.name} has no gold; name its column with --label")
+        raise InputError(f"{name} has no gold; name its column with --label")
     evaluation = score(found, gold)
     if given["as_json"]:
         click.echo(dump(evaluation.table.to_dict(orient="records")))
@@ -76,15 +131,21 @@ def evaluate(data: str | None, store: str, run_id: str | None, **given: Any) -> 
 
 @click.command()
 @click.argument("example")
-@options.store_needed
+@options.store_read
 @options.run_id
 @options.as_json
 def explain(example: str, store: str, run_id: str | None, as_json: bool) -> None:
-    """Every prediction and relation behind the label of EXAMPLE (an id, or a prefix of one)."""
+    """What pulls the label of one example, and how hard.
+
+    One row for each prediction and relation that speaks of EXAMPLE, an id or the beginning of one.
+    """
     found = opened(store, run_id)
     ids = [id for id in found.dataset.ids if id.startswith(example)]
     if len(ids) != 1:
-        raise InputError(f"{len(ids)} examples have an id that begins with {example!r}")
+        raise InputError(
+            f"{len(ids)} examples of run {found.run.id} have an id that begins with {example!r}; "
+            "`solve` lists them all"
+        )
     i = found.dataset.index[ids[0]]
     row = found.labels.iloc[i]
     talk(f"{found.dataset.texts[i]}\n→ {row['name']}, probability {row['probability']:.3f}")
@@ -94,8 +155,12 @@ def explain(example: str, store: str, run_id: str | None, as_json: bool) -> None
 
 @click.command()
 @click.argument("output")
-@options.store_needed
+@options.store_read
 @options.run_id
 def export(output: str, store: str, run_id: str | None) -> None:
-    """Writes the labels of a run, with texts and groups, to a CSV, JSONL or Parquet file."""
+    """Writes the labels of a run to a file.
+
+    OUTPUT ends in .csv, .jsonl or .parquet; texts and groups are written beside the labels.
+    """
+    check_table(output)
     print_labels(opened(store, run_id), output, as_json=False)

@@ -1,4 +1,4 @@
-"""`run`, the whole way from data to labels, and `demo`, the same on a simulated world."""
+"""`run`: the whole way from data to labels."""
 
 from __future__ import annotations
 
@@ -8,11 +8,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from consilience.cli import options
+from consilience.cli.opening import (
+    Options,
+    check_table,
+    open_data,
+    open_embedder,
+    open_model,
+    open_settings,
+)
+from consilience.cli.results import print_labels, result
 from consilience.cli.show import dump, pairs, stderr, talk
 
 if TYPE_CHECKING:
+    from consilience.ask import Asked
     from consilience.baselines import Baseline
     from consilience.elicitation import Settings
+    from consilience.evaluation import Evaluation
     from consilience.examples import Dataset, Gold
     from consilience.found import Found
     from consilience.models import Model
@@ -22,36 +33,49 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("data")
-@options.source
+@options.described
+@options.groups
+@options.seed
 @options.model
 @options.settings
-@options.spending
-@options.seed
+@options.store
+@options.concurrency
+@options.price
+@options.dry_run
 @options.output
-@click.option("--baselines", is_flag=True, help="Also ask the baselines, each with as many calls.")
+@click.option(
+    "--baselines",
+    is_flag=True,
+    help="Where there is gold: also ask each baseline, with as many calls.",
+)
 @options.as_json
 def run(data: str, **given: Any) -> None:
-    """Labels DATA (a name from `datasets list`, or a file) with a model, in one go.
+    """Labels a data set or a file with a model, in one go.
 
-    Interrupt it and run the same command again: with a --store, nothing is asked twice.
+    DATA is a name from `datasets list` or a file (.csv, .tsv, .json, .jsonl, .parquet). Interrupt
+    it and run the same command again: what the store holds is not asked twice. Labels go to
+    --output, or to stdout as CSV; where there is gold, stdout has the scores.
     """
     from consilience.elicitation import elicit
     from consilience.evaluation import evaluate
     from consilience.progress import ProgressBar
-    from consilience.store import Store
 
-    dataset, gold = options.open_data(data, given)
-    settings = options.open_settings(given)
-    settings.budget(dataset)
-    if given["output"]:
-        from consilience.export import table_path
-
-        table_path(given["output"])
-    with Store(given["store"]) as store:
-        model = options.open_model(given, store)
+    check_table(given["output"])
+    dataset, gold = open_data(data, given)
+    settings = open_settings(given, dataset)
+    embedder = open_embedder(given)
+    if gold is not None and gold.labels.keys().isdisjoint(dataset.ids):
+        talk("none of these examples has gold: nothing will be scored")
+        gold = None
+    with open_model(given, dry=given["dry_run"]) as (model, store):
         if given["dry_run"]:
             show_estimate(dataset, model, settings, store, given)
             return
+        talk(
+            f"{dataset!r}: at most {settings.budget(dataset):,} calls to {given['model_name']}, "
+            + ("not kept" if store.path == ":memory:" else f"kept in {store.path}")
+        )
+        warn_of_hashes(dataset, given["model_name"])
         began = time.perf_counter()
         bar = ProgressBar(stderr, given["price"])
         found = elicit(
@@ -61,60 +85,42 @@ def run(data: str, **given: Any) -> None:
             store=store,
             seed=given["seed"],
             concurrency=given["concurrency"],
-            embedder=options.open_embedder(given),
+            embedder=embedder,
             progress=bar,
         )
-        talk(summary(found, time.perf_counter() - began))
-        if given["output"]:
-            found.export(given["output"])
-            talk(f"labels written to {given['output']}")
+        talk(summary(found, time.perf_counter() - began, given["price"]))
         evaluation = None
         if gold is not None:
-            rows = asked_baselines(dataset, gold, model, store, settings, given, bar)
+            rows = []
+            if given["baselines"]:
+                rows = asked_baselines(
+                    dataset, gold, model, store, settings, given["seed"], given["concurrency"], bar
+                )
             evaluation = evaluate(found, gold, rows)
-    if given["as_json"]:
+    show_run(found, evaluation, given["output"], given["as_json"])
+
+
+def show_run(
+    found: Found, evaluation: Evaluation | None, output: str | None, as_json: bool
+) -> None:
+    """The labels to a file if one is named; scores or labels to stdout."""
+    if output:
+        print_labels(found, output, as_json=False)
+    if as_json:
         report = {
             "run": found.run.id,
             "result": found.solution.result.value,
-            "labels": found.labels.to_dict(orient="records"),
+            "orientation": found.polarity,
+            "calls": found.asked.calls,
+            "absent": found.evidence.absent,
+            "labels": found.table().to_dict(orient="records"),
             "evaluation": None if evaluation is None else evaluation.table.to_dict("records"),
         }
         click.echo(dump(report))
     elif evaluation is not None:
         click.echo(str(evaluation))
-    elif not given["output"]:
-        click.echo(found.table().to_csv(index=False), nl=False)
-
-
-@click.command()
-@click.option("--world", default="noisy", show_default=True, help="A simulated world.")
-@click.option("--examples", default=300, show_default=True)
-@click.option("--calls-per-example", default=8.0, show_default=True)
-@options.seed
-@options.as_json
-def demo(world: str, examples: int, calls_per_example: float, seed: int, as_json: bool) -> None:
-    """Labels a simulated world, with all baselines at the same number of calls. No key needed."""
-    from consilience.elicitation import Settings, elicit
-    from consilience.evaluation import evaluate
-    from consilience.models.simulated import SimulatedModel, world_dataset
-    from consilience.progress import ProgressBar
-    from consilience.store import Store
-
-    dataset, gold = world_dataset(world, examples, seed)
-    model = SimulatedModel(world)
-    # The budget is used up, so that all methods have asked the same.
-    settings = Settings(calls_per_example=calls_per_example, settled=0.0)
-    talk(f"{dataset!r}: {dataset.note}")
-    bar = ProgressBar(stderr)
-    with Store() as store:
-        found = elicit(dataset, model, settings=settings, store=store, seed=seed, progress=bar)
-        given = {"baselines": True, "seed": seed, "concurrency": 16}
-        rows = asked_baselines(dataset, gold, model, store, settings, given, bar)
-    evaluation = evaluate(found, gold, rows)
-    if as_json:
-        click.echo(dump(evaluation.table.to_dict(orient="records")))
-    else:
-        click.echo(str(evaluation))
+    elif not output:
+        print_labels(found, None, as_json=False)
 
 
 def asked_baselines(
@@ -123,12 +129,11 @@ def asked_baselines(
     model: Model,
     store: Store,
     settings: Settings,
-    given: options.Options,
+    seed: int,
+    concurrency: int,
     bar: ProgressBar,
 ) -> list[Baseline]:
-    """The baselines that ask the model, each through the same store, if they are wanted."""
-    if not given["baselines"]:
-        return []
+    """The baselines that ask the model, each through the same store."""
     from consilience import baselines
 
     bench = baselines.Bench(
@@ -136,20 +141,24 @@ def asked_baselines(
         model,
         store=store,
         settings=settings,
-        seed=given["seed"],
-        concurrency=given["concurrency"],
+        seed=seed,
+        concurrency=concurrency,
         progress=bar,
     )
-    return [
-        baselines.zero_shot(bench),
-        baselines.random_shots(bench),
-        baselines.bootstrap(bench),
-        baselines.golden_shots(bench, gold),
-    ]
+    found = []
+    for name, baseline in (
+        ("zero-shot", baselines.zero_shot),
+        ("random-label shots", baselines.random_shots),
+        ("bootstrap", baselines.bootstrap),
+        ("golden shots", lambda bench: baselines.golden_shots(bench, gold)),
+    ):
+        bar.begin(name)
+        found.append(baseline(bench))
+    return found
 
 
 def show_estimate(
-    data: Dataset, model: Model, settings: Settings, store: Store, given: options.Options
+    data: Dataset, model: Model, settings: Settings, store: Store, given: Options
 ) -> None:
     """What the run would take, as a table or as JSON."""
     from consilience.cost import estimate
@@ -161,28 +170,32 @@ def show_estimate(
     pairs(cost.items() if given["as_json"] else named, given["as_json"])
 
 
-def summary(found: Found, seconds: float) -> str:
+def warn_of_hashes(data: Dataset, model: str) -> None:
+    """Says so where a simulated model labels texts that it did not make up."""
+    from consilience.models.simulated import WORLDS
+
+    if model.startswith("simulated:") and data.name not in WORLDS:
+        talk("a simulated model answers real texts by a hash: these labels mean nothing")
+
+
+def summary(found: Found, seconds: float, price: float | None) -> str:
     """What a run came to, in a few lines."""
-    run, asked, evidence = found.run, found.asked, found.evidence
-    bounded = float(evidence.bounded.double().mean())
+    run, asked = found.run, found.asked
+    money = "" if price is None else f", {asked.prompt_tokens * price / 1e6:.2f} for them"
     lines = [
-        f"run {run.id}: {len(found.dataset)} examples, {run.rounds} rounds, "
-        f"{asked.calls} calls made and {asked.known} found in the store, {seconds:.0f} s",
-        f"predictions: {evidence.t} count, {evidence.absent} absent, {evidence.silent} without any "
-        f"label, {bounded:.1%} with a label that is only bounded; "
-        f"mean label mass {evidence.mean_mass:.2g}",
-        f"{found.solution.result.value} Coherence {found.solution.stats.coherence:.3f} nats "
-        f"per example; distinct optima: {len(found.solution.optima)}.",
-        f"Orientation: {found.polarity}.",
+        f"run {run.id}: {len(found.dataset)} examples, {run.rounds} rounds, {asked.calls:,} calls "
+        f"made ({asked.prompt_tokens:,} prompt tokens{money}), {asked.known:,} answers found in "
+        f"the store, {seconds:.0f} s",
+        result(found),
     ]
-    if found.saved:
+    # A remainder too small for another round is not a saving.
+    if found.saved >= len(found.dataset):
         lines.append(f"Stopped early: the labels had settled, {found.saved} calls were saved.")
-    if evidence.mean_mass < 0.5:
-        lines.append(
-            "Little probability falls on the label names: the model is not answering the "
-            "question. Try other framings, or the chat endpoint."
-        )
     if asked.failures:
-        reason = next(iter(asked.failures.values()))
-        lines.append(f"{len(asked.failures)} queries failed, the first: {reason}")
+        lines.append(first_failure(asked))
     return "\n".join(lines)
+
+
+def first_failure(asked: Asked) -> str:
+    """How many queries stayed without a prediction, and why the first of them did."""
+    return f"{len(asked.failures)} queries failed, the first: {next(iter(asked.failures.values()))}"

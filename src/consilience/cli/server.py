@@ -7,23 +7,40 @@ from typing import Any
 import click
 
 from consilience.cli import options
+from consilience.cli.opening import patience
 from consilience.cli.show import pairs
 
 
 @click.command()
 @click.argument("base_url")
-@click.option("--model", "name", required=True, help="The model's name on the server.")
-@click.option("--api", type=click.Choice(["auto", "completions", "chat"]), default="auto")
-@click.option("--extra-body", callback=options.json_object, help="JSON merged into each request.")
+@click.option(
+    "--model", metavar="NAME", help="The model's name on the server, or openai:NAME; the only one."
+)
+@options.api
+@options.extra_body
+@options.patience
 @options.as_json
-def probe(base_url: str, name: str, api: Any, extra_body: Any, as_json: bool) -> None:
-    """Checks an OpenAI-compatible server: log-probabilities, list length, prefill, tokens, cache.
+def probe(base_url: str, model: str | None, api: Any, as_json: bool, **given: Any) -> None:
+    """What a server can do, found by a dozen small requests.
 
-    Sends about a dozen one-token requests. `run` does the same by itself and keeps the result.
+    BASE_URL is the address of an OpenAI-compatible server, usually ending in /v1. Looks for
+    log-probabilities, the longest list of them, prefill, tokens, a prefix cache. `run` does the
+    same by itself and keeps the result in the store.
     """
     from consilience.loop import run
     from consilience.models.capabilities import rows
+    from consilience.models.probe import only_model
     from consilience.models.probe import probe as look
 
-    found = run(look(base_url, name, api=api, extra_body=extra_body))
+    name = model or run(only_model(base_url, patience=patience(given)))
+    found = run(
+        look(
+            base_url,
+            name.removeprefix("openai:"),
+            api=api,
+            extra_body=given["extra_body"],
+            patience=patience(given),
+            requests_per_minute=given["rate"],
+        )
+    )
     pairs(found.to_json().items() if as_json else rows(found), as_json)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -19,17 +20,17 @@ def talk(text: str) -> None:
     click.echo(text, err=True)
 
 
-def rows(data: Sequence[Mapping[str, Any]], as_json: bool, *, title: str | None = None) -> None:
+def rows(data: Sequence[Mapping[str, Any]], as_json: bool) -> None:
     """A table of rows with the same keys, or the same as a JSON list."""
     if as_json:
         click.echo(dump(list(data)))
         return
-    table = Table(title=title, title_justify="left")
+    table = Table()
     for name in data[0] if data else ():
         table.add_column(str(name), overflow="fold")
     for row in data:
         table.add_row(*(cell(value) for value in row.values()))
-    Console(highlight=False, markup=False).print(table)
+    _print(table)
 
 
 def pairs(data: Iterable[tuple[str, object]], as_json: bool) -> None:
@@ -41,7 +42,13 @@ def pairs(data: Iterable[tuple[str, object]], as_json: bool) -> None:
     table = Table(show_header=False)
     for name, value in found.items():
         table.add_row(name, cell(value))
-    Console(highlight=False, markup=False).print(table)
+    _print(table)
+
+
+def _print(table: Table) -> None:
+    # In a pipe or a file a row is a line, however long.
+    width = None if sys.stdout.isatty() else 10_000
+    Console(highlight=False, markup=False, width=width).print(table)
 
 
 def cell(value: object) -> str:

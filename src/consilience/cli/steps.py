@@ -1,107 +1,109 @@
-"""`plan`, `ask` and `solve`: the loop of `run`, one step at a time."""
+"""`plan` and `ask`: the loop of `run`, one step at a time; `solve` gives the labels."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from consilience.cli import options
-from consilience.cli.run import show_estimate
+from consilience.cli.opening import (
+    check_writable,
+    open_data,
+    open_embedder,
+    open_model,
+    open_settings,
+)
+from consilience.cli.run import first_failure, show_estimate
 from consilience.cli.show import pairs, stderr, talk
 from consilience.errors import InputError
+
+if TYPE_CHECKING:
+    from consilience.query import Query
 
 
 @click.command()
 @click.argument("data")
-@options.source
+@options.described
+@options.groups
+@options.seed
 @options.model
 @options.settings
-@options.seed
-@click.option("--store", default=":memory:", help="The file of predictions.")
-@click.option("--price", type=float, help="Money per million prompt tokens, to show the cost.")
-@click.option("--output", help="Write the queries of the next round to this JSONL file, for `ask`.")
+@options.store
+@options.price
+@click.option(
+    "--output",
+    metavar="FILE",
+    help="Write the queries of the next round to this JSONL file, for `ask`.",
+)
 @options.as_json
 def plan(data: str, **given: Any) -> None:
-    """What a run would ask: the cost of all of it, and the queries of the next round.
+    """What a run would cost, and the queries that it asks next.
 
-    Asks nothing, save the probe of a server that the store does not know yet. The next round is
-    planned from the labels that the store supports so far.
+    With the options of `run`. Prints calls, tokens and, with a price, money; nothing is sent.
+    With --output also writes the next round, planned from the labels that the store supports so
+    far (which first probes a server that the store does not know); `ask` puts it to the model,
+    and so on round by round, with the same labels in the end as one `run`.
     """
     from consilience.ask import requests
     from consilience.elicitation import Session
-    from consilience.store import Store
 
-    dataset, _ = options.open_data(data, given)
-    settings = options.open_settings(given)
-    with Store(given["store"]) as store:
-        model = options.open_model(given, store)
+    output = given["output"]
+    if output:
+        check_writable(output)
+        if not given["store"] and str(given["model_name"]).startswith("simulated:"):
+            raise InputError("a plan for `ask` needs a --store, where `ask` finds the run again")
+    dataset, _ = open_data(data, given)
+    settings = open_settings(given, dataset)
+    embedder = open_embedder(given)
+    with open_model(given, dry=not output) as (model, store):
         show_estimate(dataset, model, settings, store, given)
-        if not given["output"]:
+        if not output:
             return
         session = Session(
-            dataset,
-            model,
-            store,
-            settings=settings,
-            seed=given["seed"],
-            embedder=options.open_embedder(given),
+            dataset, model, store, settings=settings, seed=given["seed"], embedder=embedder
         )
         session.catch_up()
         queries = session.next_queries()
         if not queries:
             talk("nothing is left to ask: the budget is used up, or the labels have settled")
             return
+        head = {"run": session.run, "round": session.round, "store": str(store.path)}
         rows = requests(queries, dataset, settings.framings_for(dataset), model)
-        head = {"run": session.run, "round": session.round, "store": str(given["store"])}
         lines = [
-            head,
-            *(
-                {
-                    "key": key,
-                    "target": r.query.target,
-                    "shots": r.query.shots,
-                    "framing": r.query.framing,
-                    "repeat": r.query.repeat,
-                    "contrast": r.query.contrast,
-                    "prompt": r.prompt,
-                }
-                for key, r in rows
-            ),
+            {
+                "key": key,
+                "target": r.query.target,
+                "shots": r.query.shots,
+                "framing": r.query.framing,
+                "repeat": r.query.repeat,
+                "contrast": r.query.contrast,
+                "prompt": r.prompt,
+            }
+            for key, r in rows
         ]
-        text = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines) + "\n"
-        Path(given["output"]).write_text(text, encoding="utf-8")
-        talk(f"round {session.round}: {len(rows)} queries written to {given['output']}")
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in (head, *lines))
+        Path(output).write_text(text, encoding="utf-8")
+        talk(f"round {session.round}: {len(rows)} queries written to {output}")
 
 
-@click.command()
-@click.argument("plan_file", type=click.Path(exists=True, dir_okay=False))
-@options.model
-@options.store_needed
-@click.option("--concurrency", default=16, show_default=True, help="1: plain serial.")
-@click.option("--price", type=float, help="Money per million prompt tokens, to show the cost.")
-@options.dry_run
-@options.as_json
-def ask(plan_file: str, **given: Any) -> None:
-    """Asks the queries of a file that `plan --output` wrote, and stores the answers."""
-    from consilience.ask import ask as put
-    from consilience.ask import requests
-    from consilience.elicitation import settings_from
-    from consilience.progress import ProgressBar
+class _Plan(NamedTuple):
+    """A file that `plan --output` wrote."""
+
+    run: str
+    round: int
+    store: str
+    keys: list[str]
+    queries: list[Query]
+
+
+def _read(path: str) -> _Plan:
     from consilience.query import Query
-    from consilience.store import Store
 
-    with Store(given["store"]) as store:
-        lines = [json.loads(line) for line in Path(plan_file).read_text("utf-8").splitlines()]
-        if not lines or "run" not in lines[0]:
-            raise InputError(
-                f"{plan_file} is not a plan; write one with `consilience plan --output`"
-            )
-        run = store.run(lines[0]["run"])
-        dataset = store.dataset(run.dataset)
-        settings = settings_from(run.settings)
+    try:
+        head, *lines = map(json.loads, Path(path).read_text("utf-8").splitlines())
         queries = [
             Query(
                 line["target"],
@@ -110,21 +112,63 @@ def ask(plan_file: str, **given: Any) -> None:
                 line["repeat"],
                 line["contrast"],
             )
-            for line in lines[1:]
+            for line in lines
         ]
-        model = options.open_model(given, store)
-        rows = requests(queries, dataset, settings.framings_for(dataset), model)
-        if [key for key, _ in rows] != [line["key"] for line in lines[1:]]:
+        keys = [line["key"] for line in lines]
+        return _Plan(head["run"], head["round"], head["store"], keys, queries)
+    except (LookupError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} is not a plan, or was changed; write one with `consilience plan --output`"
+        ) from error
+
+
+@click.command()
+@click.argument("plan_file", type=click.Path(exists=True, dir_okay=False))
+@options.model
+@click.option(
+    "--store",
+    metavar="FILE",
+    help="File of predictions that the run is in  [default: the plan's own]",
+)
+@options.concurrency
+@options.price
+@options.dry_run
+@options.as_json
+def ask(plan_file: str, **given: Any) -> None:
+    """Asks the queries of a plan and stores the answers.
+
+    PLAN_FILE is what `plan --output` wrote; give the options of the model again. Prints what it
+    took. Interrupt it and run it again: what the store holds is not asked twice.
+    """
+    from consilience.ask import ask as put
+    from consilience.ask import requests
+    from consilience.elicitation import settings_from
+    from consilience.progress import ProgressBar
+
+    planned = _read(plan_file)
+    given["store"] = given["store"] or planned.store
+    if not Path(given["store"]).exists():
+        raise InputError(f"there is no store {given['store']}; the run of {plan_file} was in it")
+    with open_model(given, dry=given["dry_run"]) as (model, store):
+        run = store.run(planned.run)
+        dataset = store.dataset(run.dataset)
+        settings = settings_from(run.settings)
+        try:
+            rows = requests(planned.queries, dataset, settings.framings_for(dataset), model)
+        except (LookupError, TypeError) as error:
+            raise InputError(f"{plan_file} was changed since it was planned; plan again") from error
+        if [key for key, _ in rows] != planned.keys:
             raise InputError(
                 f"{plan_file} was planned for another model or other sampling settings than "
                 f"{model.name!r} has here; plan again, or say the same options"
             )
-        known = len(store.known([key for key, _ in rows]))
+        known = len(store.known(planned.keys))
         if given["dry_run"]:
             pairs([("calls", len(rows) - known), ("known", known)], given["as_json"])
             return
-        store.add_round(run.id, lines[0]["round"], [(key, r.query) for key, r in rows])
+        store.add_round(run.id, planned.round, [(key, r.query) for key, r in rows])
         bar = ProgressBar(stderr, given["price"])
+        bar.begin(f"run {run.id}", planned.round)
         done = put(rows, model, store, concurrency=given["concurrency"], progress=bar)
         counted = [
             ("calls", done.calls),
@@ -133,22 +177,5 @@ def ask(plan_file: str, **given: Any) -> None:
             ("prompt tokens", done.prompt_tokens),
         ]
         pairs(counted, given["as_json"])
-
-
-@click.command()
-@options.store_needed
-@options.run_id
-@options.output
-@click.option("--starts", default=8, show_default=True, help="Starting points of the solver.")
-@options.as_json
-def solve(store: str, run_id: str | None, output: str | None, starts: int, as_json: bool) -> None:
-    """The labels of a run from its store alone: no model, no network, the same every time."""
-    from consilience.cli.results import opened, print_labels
-    from consilience.solvers import LBFGS
-
-    found = opened(store, run_id, LBFGS(starts=starts))
-    talk(
-        f"run {found.run.id}: {found.solution.result.value} Coherence "
-        f"{found.solution.stats.coherence:.3f} nats per example."
-    )
-    print_labels(found, output, as_json)
+        if done.failures:
+            talk(first_failure(done))

@@ -23,14 +23,20 @@ def _opened(path: str) -> Store:
 
 @click.group()
 def store() -> None:
-    """Looks into a file of predictions; it is SQLite, so any SQLite tool opens it too."""
+    """Looks into a file of predictions, proves it, copies it.
+
+    A store is an SQLite file, so any SQLite tool opens it too.
+    """
 
 
 @store.command()
 @click.argument("path")
 @options.as_json
 def stats(path: str, as_json: bool) -> None:
-    """Predictions, exact shares, label mass, calls and tokens of each model."""
+    """Predictions, label mass, calls and tokens of each model.
+
+    PATH is a store.
+    """
     with _opened(path) as db:
         found = db.stats()
         rows([asdict(model) for model in found.models], as_json)
@@ -41,7 +47,10 @@ def stats(path: str, as_json: bool) -> None:
 @click.argument("path")
 @options.as_json
 def runs(path: str, as_json: bool) -> None:
-    """The runs in it, newest first."""
+    """The runs in it, the newest first.
+
+    `planned` queries, of which `answered` have a prediction and `failed` were given up.
+    """
     shown = ("id", "dataset_name", "model", "seed", "created", "rounds", "planned", "answered")
     with _opened(path) as db:
         rows([{k: getattr(run, k) for k in (*shown, "failed")} for run in db.runs()], as_json)
@@ -50,7 +59,10 @@ def runs(path: str, as_json: bool) -> None:
 @store.command()
 @click.argument("path")
 def verify(path: str) -> None:
-    """Derives every key again from what is stored; silence means that all is well."""
+    """Derives every key again; an empty stdout means that all is well.
+
+    Prints each row that disagrees with its own content, and then exits with 1.
+    """
     with _opened(path) as db:
         faults = db.verify()
     for fault in faults:
@@ -64,7 +76,10 @@ def verify(path: str) -> None:
 @click.argument("path")
 @click.argument("key")
 def show(path: str, key: str) -> None:
-    """Everything about one prediction, with its prompt and the raw response, as JSON."""
+    """Everything about one prediction, as JSON.
+
+    KEY is the whole key, ``sha256:…``; the prompt and the raw response are shown too.
+    """
     with _opened(path) as db:
         click.echo(dump(db.detail(key)))
 
@@ -73,7 +88,10 @@ def show(path: str, key: str) -> None:
 @click.argument("path")
 @click.argument("output")
 def export_store(path: str, output: str) -> None:
-    """Writes the whole store to a JSONL file, without loss."""
+    """Writes the whole store to a JSONL file, without loss.
+
+    OUTPUT is the file; `store import` reads it.
+    """
     with _opened(path) as db:
         talk(f"{db.export_jsonl(output)} rows written to {output}")
 
@@ -82,7 +100,10 @@ def export_store(path: str, output: str) -> None:
 @click.argument("path")
 @click.argument("source")
 def import_store(path: str, source: str) -> None:
-    """Reads a JSONL file that `store export` wrote into the store PATH."""
+    """Adds what `store export` wrote to a store.
+
+    SOURCE is the JSONL file, PATH the store, which is made if it is missing.
+    """
     from consilience.store import Store
 
     with Store(path) as db:

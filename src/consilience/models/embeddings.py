@@ -27,6 +27,11 @@ async def fetch_embeddings(
             body = {"model": model, "input": part, "encoding_format": "float"}
             read = partial(vectors_of, count=len(part))
             found += (await server.call("POST", "/embeddings", body, read))[1]
+        if len(lengths := {len(vector) for vector in found}) > 1:
+            raise AnswerError(
+                f"POST {server.base_url}/embeddings, model {model!r}: the embeddings have "
+                f"{len(lengths)} different lengths; serve a model whose embeddings have one"
+            )
     finally:
         await server.close()
     return found
@@ -37,11 +42,17 @@ def vectors_of(answer: Any, count: int) -> list[list[float]]:  # noqa: ANN401 (J
     entries = answer.get("data") if isinstance(answer, dict) else None
     if not isinstance(entries, list) or len(entries) != count:
         raise AnswerError(f"{count} embeddings were asked for, and did not come back")
-    by_index = {entry.get("index"): entry.get("embedding") for entry in entries}
+    if not all(isinstance(entry, dict) for entry in entries):
+        raise AnswerError("an embedding is not an object with an index")
+    by_index = {str(entry.get("index")): entry.get("embedding") for entry in entries}
     vectors: list[list[float]] = []
     for i in range(count):
-        vector = by_index.get(i)
-        if not isinstance(vector, list) or not all(isinstance(x, int | float) for x in vector):
+        vector = by_index.get(str(i))
+        if (
+            not isinstance(vector, list)
+            or not vector
+            or not all(isinstance(x, int | float) for x in vector)
+        ):
             raise AnswerError(
                 "an embedding is not a list of numbers (a causal language model gives one vector "
                 "per token); serve an embedding model"

@@ -71,6 +71,19 @@ async def probe(
         await server.close()
 
 
+async def only_model(base_url: str, *, patience: Patience | None = None) -> str:
+    """The one model that a server lists; InputError with the list where there are others."""
+    server = Server(base_url, "?", patience=patience or Patience(attempts=3, total=180))
+    try:
+        _, names = await server.call("GET", "/models", None, _read_models)
+    finally:
+        await server.close()
+    if len(names) != 1:
+        listed = ", ".join(names[:20]) or "none"
+        raise InputError(f"{base_url} lists these models: {listed}; say which with --model")
+    return names[0]
+
+
 @dataclass(frozen=True, slots=True)
 class _Endpoint:
     """What one endpoint did: the longest list that it gave, or why it gave none."""

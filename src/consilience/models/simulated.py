@@ -256,14 +256,14 @@ def world_dataset(name: str, examples: int = 400, seed: int = 0) -> tuple[Datase
     relations: list[Relation] = []
     for g in range(examples // world.group):
         lucky = int(rng.integers(world.group))
-        members = []
+        members: list[Example] = []
         for m in range(world.group):
             while True:
                 text = _sentence(rng, f"{seed}-{g}")
                 wanted = world.group == 1 or (true_label(world, 0, example_id(text)) == 1) == (
                     m == lucky
                 )
-                if wanted and all(text != e.text for e in made[-world.group :]):
+                if wanted and all(text != e.text for e in members):
                     break
             members.append(Example(text, group=f"report {g}" if world.group > 1 else None))
         made += members

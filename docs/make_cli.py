@@ -1,0 +1,124 @@
+"""Writes docs/cli.md from the commands themselves: uv run python docs/make_cli.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from consilience.cli import cli
+
+PAGE = Path(__file__).with_name("cli.md")
+WIDTH = 100
+
+INTRO = """\
+# The command line
+
+This page is written by `docs/make_cli.py`; the text of each command is what its `--help` prints.
+
+`consilience` and `python -m consilience` are the same. A first session: `consilience demo`,
+`consilience probe URL --model NAME`, `consilience run DATA --dry-run`, `consilience run DATA`.
+
+**Where things go.** Data goes to stdout, and stdout has nothing else, so it can be piped; talk,
+progress and errors go to stderr. With `--json`, whatever prints a table prints one JSON value
+instead, in which a number that is not there is null. Options are called the same in every command.
+
+**Exit codes.** 0: done; queries that failed are absent and counted. 1: failed (the server, the
+store); what was answered before is stored. 2: misuse (an option, a file, a name), found before
+any query is asked. An error is one line on stderr that says what was attempted, what came back and
+what to do; a traceback is a bug, please report it.
+
+**The key** of an API is read from the environment and from nowhere else: `CONSILIENCE_API_KEY`,
+else `OPENAI_API_KEY`, on openrouter.ai else `OPENROUTER_API_KEY`. It is never printed or stored.
+`OPENAI_BASE_URL` stands in for `--base-url`, `CONSILIENCE_DATA_DIR` for `--data-dir`.
+
+**Stop and resume.** Each answer is stored as it comes. Stop a run with
+Ctrl-C, or let the machine die, and give the same command again: what the store holds is not asked
+twice, and the labels come out as if nothing had happened. Answers of a server are kept in
+`consilience.db` in the current folder, or in the file that `--store` names; those of a simulated
+model, which cost nothing, in memory unless a `--store` is named. `--concurrency`, `--timeout`,
+`--retries`, `--rate`, `--price` and what is printed or written may change between two attempts; the
+other options decide what is asked, and so make it another run.
+
+**When a server fails.** A passing fault (429, 5xx, a time-out, a cut connection, an answer that
+cannot be read) is sent again `--retries` times with growing pauses, or after the pause that the
+server asks for. A query that fails for good is absent, with its reason in the store; eight failures
+in a row, a refused key or an account without credit end the run.
+
+**Debugging.** `--concurrency 1` asks one query after the other in one thread, in the order of the
+plan, and sends the same bytes:
+`python -m pdb -m consilience run DATA --concurrency 1 --retries 0 …`. `datasets show` prints the
+prompts before anything is sent, `store show` a prediction with its prompt and raw response.
+"""
+
+USES = {
+    "consilience demo": "The first thing to try. Every method gets the same number of calls, so "
+    "that the table compares methods and not budgets: `consilience demo --world distractor`.",
+    "consilience run": "The usual way: `consilience run claims.csv --text claim --group question "
+    "--model openai:NAME --base-url http://localhost:8000/v1 --output labels.csv`; first with "
+    "`--dry-run`, which says what it would take.",
+    "consilience probe": "Before the first run on a server: "
+    "`consilience probe http://localhost:8000/v1` says whether it gives "
+    "log-probabilities, and how it is asked best.",
+    "consilience plan": "The first of three steps that are `run` taken apart, for looking at the "
+    "queries of a round, or changing the machine between them: `plan DATA … --output round.jsonl`, "
+    "`ask round.jsonl …`, and so on until `plan` says that nothing is left; then `solve`.",
+    "consilience ask": "The second step: `consilience ask round.jsonl --model openai:NAME "
+    "--base-url URL`. The queries are checked against the plan that the store holds.",
+    "consilience solve": "The labels again, of any run of a store, at any time: "
+    "`consilience solve --store claims.db --output labels.parquet`.",
+    "consilience evaluate": "With gold that was not there, or not shown, when the run was made: "
+    "`consilience evaluate claims.csv --text claim --label truth --store claims.db`.",
+    "consilience explain": "For a label that surprises: `consilience explain 3f2a --store "
+    "claims.db`.",
+    "consilience export": "A file to train on: `consilience export labels.parquet --store "
+    "claims.db`.",
+    "consilience store": "The file of predictions; its tables are described in "
+    "[store.md](store.md).",
+    "consilience store stats": "What is in it, and what it took.",
+    "consilience store runs": "The ids that `--run` takes.",
+    "consilience store verify": "Before relying on a file that was copied or is old.",
+    "consilience store show": "For looking at one answer in full; the keys are in the tables "
+    "`plan` and `predictions`.",
+    "consilience store export": "A copy in plain text, for an archive or to merge stores: "
+    "`consilience store export claims.db claims.jsonl`.",
+    "consilience store import": "The way back, with every line verified: "
+    "`consilience store import all.db claims.jsonl`.",
+    "consilience datasets": "The data sets that have a name, and any file.",
+    "consilience datasets list": "The names that `run` takes for DATA.",
+    "consilience datasets show": "To check text, framings and label names before anything is "
+    'spent: `consilience datasets show claims.csv --text "{question} {claim}"`.',
+}
+"""When to use each command, in a paragraph."""
+
+
+def commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
+    """Every command below `command` with the words that call it, groups before their own."""
+    if isinstance(command, click.Group):
+        for name, sub in command.commands.items():
+            yield f"{path} {name}", sub
+            yield from commands(sub, f"{path} {name}")
+
+
+def help_of(command: click.Command, path: str) -> str:
+    """What `--help` prints on a terminal of the fixed width."""
+    names = {"help_option_names": ["-h", "--help"]}
+    context = click.Context(command, info_name=path, terminal_width=WIDTH, **names)
+    return f"```\n{command.get_help(context)}\n```\n"
+
+
+def page() -> str:
+    """The whole page."""
+    found = dict(commands(cli, "consilience"))
+    if missing := found.keys() ^ USES.keys():
+        raise SystemExit(f"docs/make_cli.py: USES and the commands differ: {sorted(missing)}")
+    parts = [INTRO, help_of(cli, "consilience")]
+    for path, command in found.items():
+        level = "#" * (1 + path.count(" "))
+        parts.append(f"{level} `{path}`\n\n{USES[path]}\n\n{help_of(command, path)}")
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,0 +1,28 @@
+# `just` lists these; each runs through uv, which sets up whatever is missing.
+
+default:
+    @just --list
+
+# the tests, as CI runs them
+test *words:
+    uv run pytest {{words}}
+
+# style, layout and types
+lint:
+    uv run ruff check .
+    uv run ruff format --check .
+    uv run mypy
+
+# the generated parts of the documentation
+docs:
+    uv run python docs/make_cli.py
+    uv run cog -I docs -r README.md docs/servers.md
+
+# everything that is measured, with the tables made from it
+bench:
+    uv run python benchmarks/worlds.py
+    uv run cog -I docs -r README.md
+
+# label TruthfulQA through a real server: `just realserver vllm FOLDER`
+realserver kind model:
+    uv run python benchmarks/realserver.py {{kind}} {{model}}

@@ -1,0 +1,230 @@
+"""From predictions to evidence: what is taken out, what is marked, what is left out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from consilience.errors import SolveError
+from consilience.evidence import collect
+from consilience.prompts import Framing, framings
+from consilience.query import Query
+from consilience.relations import ExactlyOne, Opposite
+from consilience.solvers import LBFGS, solve
+from zoo import ONE, alone, dataset, evidence, pairs, prediction, random_rows, task
+
+
+def normal(logits: np.ndarray) -> np.ndarray:
+    return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+
+
+def signal(n: int, k: int, seed: int = 0) -> np.ndarray:
+    """What a model believes, with one example in ten in the last class: far from balanced."""
+    rng = np.random.default_rng(seed)
+    share = np.full(k, 0.9 / (k - 1))
+    share[-1] = 0.1
+    truth = rng.choice(k, size=n, p=share)
+    return normal(3 * np.eye(k)[truth] + rng.normal(size=(n, k)))
+
+
+def asked(data, made, believed, liking, shots=((), ()), rng=None):
+    """Each example in each framing, answered from beliefs and a liking for each name."""
+    rows = []
+    for framing in made:
+        for i, id in enumerate(data.ids):
+            extra = np.array([liking[name] for name in framing.label_names])
+            query = Query(id, shots[i % 2], framing.name)
+            offset = 0.0 if rng is None else float(rng.normal())
+            rows.append((query, prediction(query, believed[i] + extra + offset)))
+    return rows
+
+
+FAMILIES = {
+    "wording": (2, ("plain", "negated")),
+    "letters of two": (2, ("letters",)),
+    "letters of three": (3, ("letters",)),
+    "sets of four": (4, ("sets",)),
+}
+
+
+@pytest.mark.parametrize(("k", "names"), FAMILIES.values(), ids=FAMILIES)
+def test_a_liking_for_names_is_recovered_exactly(k, names):
+    data, made = dataset(20, k), framings(task(k), names)
+    believed = signal(20, k)
+    drawn = dict.fromkeys(made[0].label_names, 0.0)
+    likes = {name: float(x) for name, x in zip(drawn, (1.7, -0.4, 0.3, 0.9), strict=False)}
+    centre = np.mean(list(likes.values()))
+    found = collect(data, made, [asked(data, made, believed, likes)])
+    assert len(found.bias) == 1
+    for name, taken in found.bias[f"{made[0].family}, zero-shot"].items():
+        assert taken == pytest.approx(likes[name] - centre, abs=1e-12)
+    np.testing.assert_allclose(found.logp.numpy(), np.tile(believed, (k, 1)), atol=1e-12)
+    # What is added to all labels of a prediction is no liking.
+    shifted = asked(data, made, believed, likes, rng=np.random.default_rng(0))
+    again = collect(data, made, [shifted])
+    np.testing.assert_allclose(again.logp.numpy(), found.logp.numpy(), atol=1e-12)
+
+
+def test_the_same_example_asked_often_in_one_framing_does_not_tilt_the_balance():
+    data, made = dataset(6), framings(task(2))
+    believed, likes = signal(6, 2), {"True": 0.8, "False": -0.8}
+    rows = asked(data, made, believed, likes)
+    found = collect(data, made, [rows + rows[:3] * 5])
+    assert found.bias["wording, zero-shot"] == pytest.approx(likes, abs=1e-12)
+
+
+def test_each_family_and_each_kind_of_prompt_has_its_own_liking():
+    data = dataset(8)
+    made = framings(task(2), ["plain", "negated", "letters"])
+    believed = signal(8, 2)
+    shots = ((data.ids[1], 0),), ((data.ids[0], 1),)
+    bare = {"True": 0.5, "False": -0.5, "A": -2.0, "B": 2.0}
+    shown = {"True": -0.1, "False": 0.1, "A": 0.7, "B": -0.7}
+    rows = asked(data, made, believed, bare) + asked(data, made, believed, shown, shots)
+    found = collect(data, made, [rows])
+    assert found.bias.keys() == {
+        f"{family}, {kind}"
+        for family in ("wording", "letters")
+        for kind in ("zero-shot", "with shots")
+    }
+    assert found.bias["letters, zero-shot"] == pytest.approx({"A": -2.0, "B": 2.0})
+    assert found.bias["wording, with shots"] == pytest.approx({"True": -0.1, "False": 0.1})
+    np.testing.assert_allclose(found.logp.numpy(), np.tile(believed, (8, 1)), atol=1e-12)
+    assert found.zero.tolist() == [True] * 32 + [False] * 32
+
+
+def test_without_its_partner_nothing_is_taken_out():
+    data, made = dataset(10), framings(task(2))
+    believed, likes = signal(10, 2), {"True": 2.0, "False": 0.0}
+    rows = asked(data, made, believed, likes)
+    found = collect(data, made, [rows[:10]])
+    assert found.bias == {"wording, zero-shot": None}
+    np.testing.assert_allclose(
+        found.logp.numpy(), normal(believed + np.array([0.0, 2.0])), atol=1e-12
+    )
+    kept = collect(data, framings(task(2), ["plain"]), [rows[:10]])
+    assert kept.bias == {"wording, zero-shot": None}
+
+
+def test_a_name_that_keeps_its_class_tells_nothing():
+    data = dataset(6, 3)
+    names = ("A", "B", "C")
+    made = [Framing(f"f{i}", "stuck", "?", "Answer:", names) for i in range(3)]
+    rows = asked(data, made, signal(6, 3), {"A": 3.0, "B": 0.0, "C": 0.0})
+    found = collect(data, made, [rows])
+    assert found.bias == {"stuck, zero-shot": None}
+    np.testing.assert_allclose(
+        found.logp.numpy(),
+        np.tile(normal(signal(6, 3) + np.array([3.0, 0, 0])), (3, 1)),
+        atol=1e-12,
+    )
+
+
+def test_where_nobody_was_asked_in_all_framings_the_means_are_compared():
+    data, made = dataset(200), framings(task(2))
+    believed, likes = signal(200, 2), {"True": 1.0, "False": -1.0}
+    rows = asked(data, made, believed, likes)
+    turn = np.random.default_rng(1).permutation(200) % 2
+    half = [row for i, row in enumerate(rows) if i // 200 == turn[i % 200]]
+    found = collect(data, made, [half])
+    assert found.t == 200
+    assert found.bias["wording, zero-shot"]["True"] == pytest.approx(1.0, abs=0.25)
+
+
+def test_bounded_predictions_are_marked_and_not_used_for_the_bias():
+    data, made = dataset(10), framings(task(2))
+    believed, likes = signal(10, 2), {"True": 0.6, "False": -0.6}
+    rows = asked(data, made, believed, likes)
+    for r in (0, 13):
+        query, said = rows[r]
+        rows[r] = (query, replace(said, logprobs=(-40.0, -0.1), exact=(False, True)))
+    found = collect(data, made, [rows])
+    assert found.bias["wording, zero-shot"] == pytest.approx(likes, abs=1e-12)
+    assert found.bounded.nonzero().flatten().tolist() == [0, 13]
+    wanted = np.tile(believed, (2, 1))
+    wanted[0] = normal(np.array([-40.0 + 0.6, -0.1 - 0.6]))
+    wanted[13] = normal(np.array([-40.0 - 0.6, -0.1 + 0.6]))
+    np.testing.assert_allclose(found.logp.numpy(), wanted, atol=1e-12)
+
+
+def test_silent_and_absent_predictions_are_left_out_and_counted():
+    data = dataset(4)
+    rows = pairs(data, [(i, [0.4, 0.6], ()) for i in range(4)])
+    silent = [(q, replace(p, exact=(False, False))) for q, p in rows[:1]]
+    absent = [(q, None) for q, _ in rows[1:3]]
+    found = collect(data, [ONE], [rows, silent + absent, absent])
+    assert (found.t, found.absent, found.silent) == (4, 4, 1)
+    assert found.round.tolist() == [0, 0, 0, 0]
+    for nothing in ([], [[]], [absent], [silent], [silent, absent]):
+        with pytest.raises(SolveError, match="no prediction to learn from") as caught:
+            collect(data, [ONE], nothing)
+        assert "\n" not in str(caught.value)
+
+
+def test_the_tensors_say_who_was_asked_how():
+    data = dataset(5, 3)
+    made = [alone(3), replace(alone(3), name="two")]
+    first = pairs(data, [(4, [0.2, 0.3, 0.5], ()), (0, [0.1, 0.1, 0.8], [(3, 2), (1, 0)])])
+    second = pairs(data, [(2, [0.6, 0.2, 0.2], [(4, 1)])], framing="two")
+    halved = [(q, replace(p, mass=0.4)) for q, p in second]
+    found = collect(data, made, [first, halved])
+    assert (found.n, found.k, found.t) == (5, 3, 3) and found.ids == data.ids
+    assert found.framings == ("one", "two")
+    assert found.target.tolist() == [4, 0, 2]
+    assert found.framing.tolist() == [0, 0, 1] and found.round.tolist() == [0, 0, 1]
+    assert found.zero.tolist() == [True, False, False]
+    assert found.shot_of.tolist() == [1, 1, 2]
+    assert found.shot_example.tolist() == [3, 1, 4] and found.shot_label.tolist() == [2, 0, 1]
+    assert found.mean_mass == pytest.approx(0.8)
+    assert found.logp.dtype == torch.float64
+    np.testing.assert_allclose(found.logp.exp().numpy()[1], [0.1, 0.1, 0.8])
+
+
+def test_log_probabilities_are_normalised_over_the_labels():
+    data = dataset(1)
+    query = Query(data.ids[0], (), "one")
+    found = collect(data, [ONE], [[(query, prediction(query, np.log([0.06, 0.02])))]])
+    np.testing.assert_allclose(found.logp.exp().numpy(), [[0.75, 0.25]])
+
+
+@pytest.mark.parametrize(("k", "names"), FAMILIES.values(), ids=FAMILIES)
+def test_what_the_names_are_called_does_not_matter(k, names):
+    data, made = dataset(7, k), framings(task(k), names)
+    rows = asked(data, made, signal(7, k), dict.fromkeys("ABCD", 0.2) | {"True": 1, "False": 0})
+    turn = {name: made[0].label_names[i - 1] for i, name in enumerate(made[0].label_names)}
+    other = [replace(f, label_names=tuple(turn[n] for n in f.label_names)) for f in made]
+    one, two = collect(data, made, [rows]), collect(data, other, [rows])
+    np.testing.assert_allclose(one.logp.numpy(), two.logp.numpy(), atol=1e-12)
+    (liked,), (turned,) = one.bias.values(), two.bias.values()
+    assert turned == pytest.approx({turn[name]: value for name, value in liked.items()})
+
+
+def test_the_order_within_a_round_does_not_matter():
+    rows = random_rows(np.random.default_rng(5), 12, 2)
+    ties = [(Opposite, (0, 1)), (ExactlyOne, (2, 3, 4))]
+    mixed = [rows[i] for i in np.random.default_rng(6).permutation(len(rows))]
+    solutions = [solve(evidence(12, r, 2, ties), solver=LBFGS(starts=4)) for r in (rows, mixed)]
+    np.testing.assert_allclose(solutions[0].labels, solutions[1].labels, rtol=0, atol=1e-9)
+
+
+def test_design_priors_count_only_on_request():
+    ties = [(ExactlyOne, (0, 1))]
+    facts, priors = dataset(3, 2, ties), dataset(3, 2, ties, prior=True)
+    rows = pairs(facts, [(i, [0.3, 0.7], ()) for i in range(3)])
+    assert len(collect(facts, [ONE], [rows]).factors) == 1
+    assert collect(priors, [ONE], [rows]).factors == ()
+    switched = collect(priors, [ONE], [rows], priors=True).factors
+    assert switched[0].members.tolist() == [[0, 1]]
+
+
+def test_evidence_moves_to_a_device_as_a_whole():
+    rows = random_rows(np.random.default_rng(0), 4, 2)
+    moved = evidence(4, rows, ties=[(Opposite, (0, 1))]).to("meta")
+    tensors = [
+        v for name in moved.__dataclass_fields__ if torch.is_tensor(v := getattr(moved, name))
+    ]
+    tensors += [moved.factors[0].members, moved.factors[0].worlds]
+    assert len(tensors) == 11 and {t.device.type for t in tensors} == {"meta"}

@@ -1,0 +1,72 @@
+"""The pages say what is true: generated parts are fresh, and the README's program prints that."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from cogapp import Cog
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "docs"))
+
+import generated  # noqa: E402 (it lives with the pages)
+
+NUMBER = re.compile(r"-?\d+\.\d+")
+
+
+def block(page: str, call: str) -> str:
+    """What stands in a page where cog put the result of a call."""
+    text = (ROOT / page).read_text()
+    found = re.search(re.escape(call) + r".*?\]\]\] -->\n(.*?)<!-- \[\[\[end", text, re.DOTALL)
+    assert found, f"{page} has no part made by {call}"
+    return found.group(1)
+
+
+@pytest.mark.parametrize(
+    ("page", "name"),
+    [("README.md", "worlds"), ("README.md", "servers"), ("docs/servers.md", "servers")],
+)
+def test_the_tables_are_those_of_the_committed_figures(page: str, name: str) -> None:
+    assert block(page, f"generated.{name}()") == getattr(generated, name)()
+
+
+def test_the_program_of_the_readme_prints_what_the_readme_says() -> None:
+    shown = block("README.md", "generated.example()")
+    program, printed = re.findall(r"```(?:python)?\n(.*?)```", shown, re.DOTALL)
+    assert program == generated.EXAMPLE
+    assert len(program.split("\n")) <= 13
+    now = generated.run_example().rstrip()
+    # Word for word, and number for number up to what another processor's rounding may do.
+    assert NUMBER.sub("#", now).split() == NUMBER.sub("#", printed).split()
+    numbers = [[float(n) for n in NUMBER.findall(text)] for text in (now, printed)]
+    assert numbers[0] == pytest.approx(numbers[1], abs=0.02)
+
+
+def test_cog_finds_the_markers_of_every_page_in_order() -> None:
+    for page in ("README.md", "docs/servers.md"):
+        # Deleting what was generated needs the markers to pair up; nothing is written.
+        assert Cog().main(["cog", "-x", "-o", "/dev/null", str(ROOT / page)]) == 0
+
+
+def test_the_custom_term_of_the_readme_runs() -> None:
+    import consilience as cs
+
+    text = (ROOT / "README.md").read_text()
+    line = next(line for line in text.splitlines() if line.startswith("terms = "))
+    scope = {"cs": cs}
+    exec(line, scope)
+    data, _ = cs.load_dataset("noisy", groups=40)
+    model = cs.open_model("simulated:noisy")
+    plain = cs.elicit(data, model, calls_per_example=3)
+    pushed = cs.elicit(data, model, calls_per_example=3, terms=scope["terms"])
+    assert pushed.solution.labels[:, 1].mean() > plain.solution.labels[:, 1].mean()
+
+
+def test_every_link_of_the_pages_leads_somewhere() -> None:
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"

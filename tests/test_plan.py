@@ -1,0 +1,335 @@
+"""Plans: who is asked, under which shots; properties that hold for every data set and seed."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from consilience.errors import InputError
+from consilience.examples import Dataset, Example
+from consilience.plan import CONTRAST_FLOOR, PlanSettings, shot_round, zero_shot_round
+from consilience.prompts import framings
+from consilience.query import Query
+from consilience.relations import RELATIONS, mates
+from zoo import dataset, task
+
+SMALL = PlanSettings(shots=4, bridges=2, block=10, group=4)
+
+
+def places(data: Dataset) -> np.ndarray:
+    """Vectors that depend on each example alone."""
+    return np.array([np.random.default_rng(int(id, 16)).normal(size=3) for id in data.ids])
+
+
+def believed(data: Dataset, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).dirichlet(np.ones(data.task.k), size=len(data))
+
+
+def plan(data, labels=None, *, round=1, seed=0, settings=SMALL, targets=None, names=None):
+    return shot_round(
+        data,
+        framings(data.task, names),
+        places(data),
+        believed(data) if labels is None else labels,
+        round=round,
+        seed=seed,
+        settings=settings,
+        targets=targets,
+    )
+
+
+def random_case(seed: int) -> tuple[Dataset, PlanSettings]:
+    """A data set of 1 to 40 examples with relations of any kind, and settings that are hard."""
+    rng = np.random.default_rng(seed)
+    n = int(rng.choice([1, 2, 3, 4, 5, 12, 25, 40]))
+    k = int(rng.integers(2, 4))
+    ties = []
+    for _ in range(int(rng.integers(0, n // 2 + 2)) if n > 1 else 0):
+        kind = list(RELATIONS.values())[rng.integers(len(RELATIONS))]
+        low, high = kind.size
+        size = int(rng.integers(low, min(high or 5, 5) + 1))
+        if size <= n:
+            ties.append((kind, tuple(rng.choice(n, size=size, replace=False).tolist())))
+    shots = int(rng.integers(1, 9))
+    return dataset(n, k, ties), PlanSettings(
+        shots=shots,
+        bridges=int(rng.integers(0, shots + 1)),
+        block=int(rng.integers(1, 15)),
+        group=int(rng.integers(1, 8)),
+    )
+
+
+def check_round(data: Dataset, queries: list[Query], labels: np.ndarray, most: int) -> None:
+    """What is true of the ordinary queries of every round."""
+    tied = mates(data.relations)
+    # Who is tied to all others can be shown nothing, and is not asked.
+    able = [id for id in data.ids if len(tied.get(id, ())) < len(data) - 1]
+    assert sorted(q.target for q in queries) == able
+    assert all(q.shots for q in queries)
+    for query in queries:
+        shown = [id for id, _ in query.shots]
+        assert len(shown) == len(set(shown)) <= most
+        assert query.target not in shown
+        assert tied.get(query.target, frozenset()).isdisjoint(shown)
+        for one, two in itertools.combinations(shown, 2):
+            assert two not in tied.get(one, frozenset())
+        assert all(label == labels[data.index[id]].argmax() for id, label in query.shots)
+        assert query.contrast is None and query.repeat == 0
+
+
+@pytest.mark.parametrize("block", range(8))
+def test_every_target_once_and_never_a_shot_that_is_tied_to_it(block):
+    shown = 0
+    for seed in range(25 * block, 25 * block + 25):
+        data, settings = random_case(seed)
+        labels = believed(data, seed)
+        for round in (1, 2):
+            queries = plan(data, labels, round=round, seed=seed, settings=settings)
+            check_round(data, queries, labels, settings.shots)
+            shown += sum(len(q.shots) for q in queries)
+    assert shown > 500
+
+
+def test_lists_are_full_and_shared_by_a_block():
+    data = dataset(400)
+    queries = plan(data, believed(data), settings=PlanSettings(block=20))
+    lists = Counter((q.framing, q.shots) for q in queries)
+    assert {len(q.shots) for q in queries} == {12}
+    assert len(lists) == 400 // 20
+    # Those who are shots of their own block, at most as many as there are shots, move on.
+    assert 20 - 12 <= min(lists.values()) <= max(lists.values()) <= 20 + 12
+
+
+def test_a_target_among_the_shots_of_the_only_block_leaves_itself_out():
+    data = dataset(8, 3)
+    queries = plan(data, names=["plain"], settings=replace(SMALL, block=40))
+    full = {q.shots for q in queries if len(q.shots) == 4}
+    assert len(full) == 1
+    (shots,) = full
+    for query in queries:
+        assert query.shots == tuple(s for s in shots if s[0] != query.target)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+def test_shots_are_balanced_over_the_predicted_classes(share):
+    data = dataset(240)
+    p = np.where(np.random.default_rng(0).permutation(240) < 240 * share, 0.9, 0.1)
+    labels = np.stack([1 - p, p], axis=1)
+    for seed in range(3):
+        queries = plan(data, labels, seed=seed, settings=PlanSettings())
+        # A target that is a shot in every block of its framing leaves itself out.
+        full = [q for q in queries if len(q.shots) == 12]
+        assert len(full) > 0.95 * len(queries)
+        assert all(Counter(c for _, c in q.shots) == {0: 6, 1: 6} for q in full)
+
+
+def test_shots_are_balanced_over_three_classes():
+    data = dataset(180, 3)
+    labels = np.eye(3)[np.arange(180) % 3]
+    for query in plan(data, labels, settings=replace(SMALL, shots=6, bridges=3, block=20)):
+        assert Counter(c for _, c in query.shots) == {0: 2, 1: 2, 2: 2}
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_the_framing_moves_on_so_that_each_target_meets_all(k):
+    data = dataset(20, k)
+    names = [f.name for f in framings(task(k))]
+    met = {id: [] for id in data.ids}
+    for round in range(1, 2 * len(names) + 1):
+        queries = plan(data, round=round)
+        for query in queries:
+            met[query.target].append(query.framing)
+        share = Counter(q.framing for q in queries)
+        assert max(share.values()) - min(share.values()) <= 1
+    for asked in met.values():
+        assert asked[: len(names)] == asked[len(names) :]
+        turn = [names.index(name) for name in asked]
+        assert {(b - a) % len(names) for a, b in itertools.pairwise(turn)} == {1}
+        assert set(asked) == set(names)
+
+
+def test_the_confident_are_drawn_more_often():
+    data = dataset(60)
+    sure = np.arange(60) % 2 == 0
+    p = np.where(sure, 0.95, 0.6) * 1.0
+    flip = np.arange(60) % 4 < 2
+    labels = np.where(flip[:, None], np.stack([p, 1 - p], 1), np.stack([1 - p, p], 1))
+    drawn = Counter(
+        sure[data.index[id]]
+        for seed in range(10)
+        for q in plan(data, labels, seed=seed)
+        for id, _ in q.shots
+    )
+    # Weights 0.81 and 0.04: 20 to 1, less what a neighbourhood can give.
+    assert drawn[np.True_] > 4 * drawn[np.False_] > 0
+
+
+def test_where_nothing_is_known_everybody_can_be_drawn():
+    data = dataset(30)
+    shown = {
+        id
+        for seed in range(20)
+        for q in plan(data, np.full((30, 2), 0.5), seed=seed)
+        for id, _ in q.shots
+    }
+    assert shown == set(data.ids)
+
+
+def test_bridges_come_from_far_and_the_others_from_near():
+    data = dataset(200)
+    side = np.random.default_rng(3).permutation(np.repeat([0, 1], 100))
+    vectors = np.stack([1e3 * side, np.random.default_rng(4).normal(size=200)], axis=1)
+    labels = believed(data)
+
+    def foreign(bridges: int) -> float:
+        settings = PlanSettings(shots=8, bridges=bridges, block=10, group=10)
+        queries = [
+            q
+            for seed in range(4)
+            for q in shot_round(
+                data,
+                framings(task(2), ["plain"]),
+                vectors,
+                labels,
+                round=1,
+                seed=seed,
+                settings=settings,
+            )
+        ]
+        pairs = [(q.target, id) for q in queries for id, _ in q.shots]
+        return float(np.mean([side[data.index[a]] != side[data.index[b]] for a, b in pairs]))
+
+    assert foreign(0) < 0.2 < 0.4 < foreign(8)
+    assert foreign(0) < foreign(4) < foreign(8)
+
+
+def test_same_seed_same_plan():
+    data = dataset(40)
+    settings = replace(SMALL, contrasts=0.5)
+    assert plan(data, settings=settings) == plan(data, settings=settings)
+    plans = [tuple(plan(data, seed=s, round=r)) for s in range(3) for r in range(1, 4)]
+    assert len(set(plans)) == 9
+
+
+def test_the_order_of_a_file_is_irrelevant():
+    data = dataset(30)
+    mixed = [Example(data.texts[i]) for i in np.random.default_rng(0).permutation(30)]
+    again = Dataset("again", mixed)
+    assert plan(again, believed(data)) == plan(data, believed(data))
+    assert zero_shot_round(again, framings(task(2))) == zero_shot_round(data, framings(task(2)))
+
+
+def test_targets_says_who_is_asked():
+    data = dataset(30)
+    chosen = [3, 29, 0, 17]
+    queries = plan(data, targets=chosen, settings=replace(SMALL, contrasts=1.0))
+    ordinary = [q for q in queries if q.contrast is None]
+    assert sorted(q.target for q in ordinary) == sorted(data.ids[i] for i in chosen)
+    assert {q.target for q in queries} == {data.ids[i] for i in chosen}
+    # Who else is asked changes neither the framing of a target nor who may be a shot.
+    framing = {q.target: q.framing for q in plan(data)}
+    assert all(framing[q.target] == q.framing for q in ordinary)
+    assert {id for q in ordinary for id, _ in q.shots} - {data.ids[i] for i in chosen}
+    assert plan(data, targets=range(30)) == plan(data)
+    assert plan(data, targets=[]) == []
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_a_contrast_is_its_twin_with_one_sure_label_flipped(k):
+    data = dataset(40, k)
+    top = np.where(np.arange(40) % 4 < 2, 0.9, 0.55)[:, None]
+    labels = np.where(np.eye(k)[np.arange(40) % k] == 1, top, (1 - top) / (k - 1))
+    floor = labels.max(axis=1)
+    assert (floor > CONTRAST_FLOOR).sum() == 20
+    queries = plan(data, labels, settings=replace(SMALL, contrasts=1.0))
+    twins = {(q.target, q.framing): q for q in queries if q.contrast is None}
+    contrasts = [q for q in queries if q.contrast is not None]
+    assert len(contrasts) > 20
+    flips = set()
+    for query in contrasts:
+        twin = twins[query.target, query.framing]
+        assert [id for id, _ in query.shots] == [id for id, _ in twin.shots]
+        differ = [p for p, (a, b) in enumerate(zip(query.shots, twin.shots, strict=True)) if a != b]
+        assert differ == [query.contrast]
+        id, label = query.shots[query.contrast]
+        assert floor[data.index[id]] > CONTRAST_FLOOR and 0 <= label < k
+        flips.add((twin.shots[query.contrast][1], label))
+    assert flips == set(itertools.permutations(range(k), 2))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
+def test_the_share_of_contrasts_is_respected(share):
+    data = dataset(30)
+    queries = plan(data, np.eye(2)[np.arange(30) % 2], settings=replace(SMALL, contrasts=share))
+    assert sum(q.contrast is not None for q in queries) == int(30 * share)
+    assert queries[:30] == plan(data, np.eye(2)[np.arange(30) % 2])
+    twins = [q.target for q in queries[30:]]
+    assert len(twins) == len(set(twins))
+
+
+def test_no_contrast_where_nothing_is_sure():
+    data = dataset(20)
+    unsure = np.array([[CONTRAST_FLOOR, 1 - CONTRAST_FLOOR]] * 20)
+    assert len(plan(data, unsure, settings=replace(SMALL, contrasts=1.0))) == 20
+
+
+KNOBS = {"shots": 6, "bridges": 1, "block": 5, "group": 9, "contrasts": 0.5}
+
+
+def test_every_knob_has_a_test():
+    assert KNOBS.keys() == {f.name for f in fields(PlanSettings)}
+
+
+@pytest.mark.parametrize(("name", "value"), KNOBS.items())
+def test_every_knob_changes_the_plan(name, value):
+    data = dataset(40)
+    assert plan(data, settings=replace(SMALL, **{name: value})) != plan(data)
+
+
+@pytest.mark.parametrize("block", [7, 20, 100])
+def test_the_number_of_blocks(block):
+    data = dataset(60)
+    queries = plan(data, names=["plain"], settings=replace(SMALL, block=block))
+    lists = {q.shots for q in queries if len(q.shots) == 4}
+    assert len(lists) == -(-60 // block)
+
+
+def test_the_zero_shot_round_asks_all_in_what_means_something():
+    data = dataset(7)
+    made = framings(task(2), ["plain", "negated", "sets"])
+    queries = zero_shot_round(data, made)
+    assert [(q.framing, q.target) for q in queries] == [
+        (name, id) for name in ("plain", "negated") for id in data.ids
+    ]
+    assert all(q == Query(q.target, (), q.framing) for q in queries)
+    assert zero_shot_round(data, framings(task(2), ["sets"])) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"shots": 0},
+        {"bridges": -1},
+        {"bridges": 13},
+        {"block": 0},
+        {"group": 0},
+        {"contrasts": -0.1},
+        {"contrasts": 1.1},
+        {"contrasts": float("nan")},
+    ],
+    ids=str,
+)
+def test_a_wrong_setting_is_one_line(wrong):
+    with pytest.raises(InputError, match=next(iter(wrong))) as caught:
+        PlanSettings(**wrong)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(9, 2), (10, 3)])
+def test_labels_must_fit_the_data(shape):
+    with pytest.raises(InputError, match="labels of shape"):
+        plan(dataset(10), np.full(shape, 0.5))

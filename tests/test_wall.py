@@ -1,0 +1,140 @@
+"""The wall: nothing from the prompts to the labels can receive gold, and none of it matters."""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import consilience.models
+from consilience import relations
+from consilience.datasets import load_dataset
+from consilience.elicitation import Settings, elicit
+from consilience.examples import Dataset, Gold
+from consilience.models.simulated import SimulatedModel, world_dataset
+from consilience.plan import PlanSettings
+from consilience.solvers import LBFGS
+from made_up import claims, write_csv
+from test_ask import Recorder
+
+BEHIND = (
+    *("prompts", "query", "grouping", "plan", "ask", "logic", "evidence", "coherence", "solvers"),
+    *("uncertainty", "found", "elicitation", "embed", "store", "store_schema", "store_audit"),
+    *("choices", "relations"),
+    *(f"models.{module.name}" for module in pkgutil.iter_modules(consilience.models.__path__)),
+)
+"""Every module between the data set and the labels."""
+
+MAKES_GOLD = {"models.simulated"}
+"""Returns the truth of a world beside its data set, and takes none: the one exception."""
+
+SETTINGS = Settings(calls_per_example=3.0, plan=PlanSettings(shots=4, bridges=2, block=6, group=4))
+
+
+def module(name: str) -> ModuleType:
+    return import_module(f"consilience.{name}")
+
+
+def signatures(of: ModuleType) -> list[tuple[str, inspect.Parameter]]:
+    """Every parameter of every function and method that a module defines."""
+    found = []
+    for name, thing in vars(of).items():
+        if getattr(thing, "__module__", None) != of.__name__:
+            continue
+        functions = [thing] if inspect.isfunction(thing) else []
+        if inspect.isclass(thing):
+            members = (getattr(m, "__func__", m) for m in vars(thing).values())
+            members = (m.fget if isinstance(m, property) else m for m in members)
+            functions += [m for m in members if inspect.isfunction(m)]
+        for function in functions:
+            parameters = inspect.signature(function).parameters.values()
+            found += [(f"{name}.{function.__name__}", p) for p in parameters]
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(set(BEHIND) - MAKES_GOLD))
+def test_gold_is_not_even_a_name_behind_the_wall(name: str) -> None:
+    assert Gold not in vars(module(name)).values()
+    assert "Gold" not in vars(module(name))
+
+
+@pytest.mark.parametrize("name", BEHIND)
+def test_no_function_behind_the_wall_takes_gold(name: str) -> None:
+    for function, parameter in signatures(module(name)):
+        assert "Gold" not in str(parameter.annotation), function
+        assert parameter.name not in ("gold", "truth", "golden", "reference"), function
+
+
+def test_the_search_for_signatures_finds_what_does_take_gold() -> None:
+    for name, function in (
+        ("evaluation", "evaluate.evaluate"),
+        ("baselines", "golden_shots.golden_shots"),
+    ):
+        assert (function, "gold") in [(f, p.name) for f, p in signatures(module(name))]
+
+
+def test_relations_have_no_argument_that_could_hold_the_labels_of_a_data_set() -> None:
+    takers = {f for f, p in signatures(relations) if p.name in ("labels", "label", "y")}
+    # `holds` is put to candidate labellings; `label` is the class that a relation speaks of.
+    assert {name.partition(".")[2] for name in takers} == {"holds", "__init__"}
+    assert not any(f.startswith("Relation.of") for f in takers)
+    maker = inspect.signature(Dataset.from_records)
+    assert "label" not in maker.parameters
+    assert "labels" not in maker.parameters
+
+
+def test_a_world_gives_the_same_labels_whatever_its_gold(monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(data: Dataset) -> Any:
+        model = SimulatedModel("grouped")
+        return elicit(data, model, settings=SETTINGS, solver=LBFGS(starts=2)).labels
+
+    data, gold = world_dataset("grouped", 24)
+    before = found(data)
+    turned = {id: 1 - label for id, label in gold.labels.items()}
+    for spoilt in (turned, {}, dict.fromkeys(gold.labels, 1)):
+        object.__setattr__(gold, "labels", spoilt)
+        again, _ = world_dataset("grouped", 24)
+        assert found(again).equals(before)
+
+    def refused(*given: Any) -> None:
+        raise AssertionError("gold was made")
+
+    # And where nobody can make any.
+    monkeypatch.setattr("consilience.examples.Gold.__init__", refused)
+    assert found(data).equals(before)
+
+
+def test_a_file_gives_the_same_labels_whatever_its_gold(tmp_path: Path) -> None:
+    rows = claims(16)
+    turned = {"True": "False", "False": "True"}
+    shuffled = [r["truth"] for r in rows[5:] + rows[:5]]
+    variants = {
+        "as it is": rows,
+        "turned": [r | {"truth": turned[r["truth"]]} for r in rows],
+        "shuffled": [r | {"truth": t} for r, t in zip(rows, shuffled, strict=True)],
+        "one": [rows[0], *(r | {"truth": ""} for r in rows[1:])],
+        "absent": [{k: v for k, v in r.items() if k != "truth"} for r in rows],
+    }
+    tables, sent, golds = [], [], []
+    for name, made in variants.items():
+        data, gold = load_dataset(
+            write_csv(made, tmp_path / f"{name}.csv"),
+            text="{question} {claim}",
+            group="question",
+            relations={"exactly-one": True},
+            label=None if name == "absent" else "truth",
+        )
+        model = Recorder()
+        found = elicit(data, model, settings=SETTINGS, solver=LBFGS(starts=2), concurrency=1)
+        tables.append(found.table())
+        sent.append([str(request.prompt) for request in model.asked])
+        golds.append(gold and dict(gold.labels))
+    assert golds[0] != golds[1] != golds[2]
+    assert (len(golds[3]), golds[4]) == (1, None)
+    assert all(table.equals(tables[0]) for table in tables)
+    assert all(prompts == sent[0] for prompts in sent)

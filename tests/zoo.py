@@ -1,0 +1,86 @@
+"""Small data sets and evidence made by hand, whose right answers are known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from consilience.evidence import Evidence, collect
+from consilience.examples import Dataset, Example, Task
+from consilience.prompts import Framing
+from consilience.query import Query
+from consilience.relations import Relation
+from consilience.store import Prediction
+
+ONE = Framing("one", "alone", "Judge.", "Answer:", ("False", "True"))
+"""A framing without a partner: nothing is taken out, so the evidence is what was put in."""
+
+Tie = tuple[type[Relation], tuple[int, ...]]
+Row = tuple[int, Sequence[float], Sequence[tuple[int, int]]]
+
+
+def task(k: int) -> Task:
+    """The default task, or one of K classes."""
+    names = tuple(f"class {c}" for c in range(k))
+    return Task() if k == 2 else Task("Which class is it?", names, None, None)
+
+
+def dataset(n: int, k: int = 2, ties: Sequence[Tie] = (), *, prior: bool = False) -> Dataset:
+    """N examples; `ties` names the members of relations by their positions in the data set."""
+    bare = Dataset("zoo", [Example(f"claim number {i}") for i in range(n)], task=task(k))
+    relations = [kind(tuple(bare.ids[i] for i in at), prior=prior) for kind, at in ties]
+    return Dataset("zoo", bare.examples, relations, task=task(k))
+
+
+def alone(k: int = 2) -> Framing:
+    """A framing without a partner, for K classes."""
+    return ONE if k == 2 else Framing("one", "alone", "Judge.", "Answer:", task(k).classes)
+
+
+def prediction(
+    query: Query, logprobs: Sequence[float], exact: Sequence[bool] | None = None
+) -> Prediction:
+    """What the model is taken to have said."""
+    return Prediction(
+        key=f"{query}",
+        query=query,
+        label_names=("",) * len(logprobs),
+        logprobs=tuple(float(x) for x in logprobs),
+        exact=tuple(exact) if exact is not None else (True,) * len(logprobs),
+        mass=1.0,
+        usage={},
+        seconds=0.0,
+    )
+
+
+def pairs(data: Dataset, rows: Sequence[Row], framing: str = "one"):
+    """Queries with their predictions from (target, probabilities, shots), all by position."""
+    made = []
+    for target, probabilities, shots in rows:
+        shown = tuple((data.ids[j], label) for j, label in shots)
+        query = Query(data.ids[target], shown, framing)
+        made.append((query, prediction(query, np.log(probabilities))))
+    return made
+
+
+def evidence(n: int, rows: Sequence[Row], k: int = 2, ties: Sequence[Tie] = ()) -> Evidence:
+    """Evidence whose log-probabilities are exactly those of the rows."""
+    data = dataset(n, k, ties)
+    return collect(data, [alone(k)], [pairs(data, rows)])
+
+
+def random_rows(
+    rng: np.random.Generator, n: int, k: int, zero: int = 1, shown: int = 2, shots: int = 3
+) -> list[Row]:
+    """For each example `zero` zero-shot predictions and `shown` with shots, all drawn at random."""
+    rows: list[Row] = []
+    for i in range(n):
+        rows += [(i, rng.dirichlet(np.ones(k)), ()) for _ in range(zero)]
+        others = [j for j in range(n) if j != i]
+        for _ in range(shown):
+            drawn = rng.choice(others, size=min(shots, len(others)), replace=False)
+            labels = rng.integers(k, size=len(drawn))
+            row_shots = list(zip(drawn.tolist(), labels.tolist(), strict=True))
+            rows.append((i, rng.dirichlet(np.ones(k)), row_shots))
+    return rows
