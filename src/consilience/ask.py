@@ -150,7 +150,7 @@ class _Desk:
             for key, request in waiting:
                 try:
                     await self.put(key, request)
-                except Exception as error:
+                except Exception as error:  # whatever it is: it is raised below
                     errors.append(error)
                 # After an error nothing new is asked, but what is under way is waited for: it
                 # may have been paid for.
