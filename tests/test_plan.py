@@ -96,7 +96,7 @@ def test_every_target_once_and_never_a_shot_that_is_tied_to_it(block):
 
 def test_lists_are_full_and_shared_by_a_block():
     data = dataset(400)
-    queries = plan(data, believed(data), settings=PlanSettings(block=20))
+    queries = plan(data, believed(data), settings=PlanSettings(shots=12, bridges=6, block=20))
     lists = Counter((q.framing, q.shots) for q in queries)
     assert {len(q.shots) for q in queries} == {12}
     assert len(lists) == 400 // 20
@@ -120,7 +120,7 @@ def test_shots_are_balanced_over_the_predicted_classes(share):
     p = np.where(np.random.default_rng(0).permutation(240) < 240 * share, 0.9, 0.1)
     labels = np.stack([1 - p, p], axis=1)
     for seed in range(3):
-        queries = plan(data, labels, seed=seed, settings=PlanSettings())
+        queries = plan(data, labels, seed=seed, settings=PlanSettings(shots=12, bridges=6))
         # A target that is a shot in every block of its framing leaves itself out.
         full = [q for q in queries if len(q.shots) == 12]
         assert len(full) > 0.95 * len(queries)
@@ -314,7 +314,7 @@ def test_the_zero_shot_round_asks_all_in_what_means_something():
     [
         {"shots": 0},
         {"bridges": -1},
-        {"bridges": 13},
+        {"bridges": 25},
         {"block": 0},
         {"group": 0},
         {"contrasts": -0.1},

@@ -45,8 +45,8 @@ class PlanSettings:
     is the number of contrasts asked per ordinary query.
     """
 
-    shots: int = 12
-    bridges: int = 6
+    shots: int = 24
+    bridges: int = 12
     block: int = 40
     group: int = 10
     contrasts: float = 0.0

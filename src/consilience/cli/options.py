@@ -225,7 +225,7 @@ settings = _together(
         help="What the sets of the framing `sets` differ in: told to the model.",
     ),
     click.option(
-        "--shots", type=COUNT, default=12, show_default=True, help="Examples shown in a prompt."
+        "--shots", type=COUNT, default=24, show_default=True, help="Examples shown in a prompt."
     ),
     click.option(
         "--bridges",
