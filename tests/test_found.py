@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +107,12 @@ def test_an_explanation_names_facts_and_priors_and_what_the_others_are(found: Fo
     assert rows.loc["logical fact", "what"] == f"at-most-one: {ids[5]}={labels[ids[5]]}"
     (prior,) = [r for r in found.dataset.relations if r.prior and ids[0] in r.members]
     others = ", ".join(f"{m}={labels[m]}" for m in prior.members if m != ids[0])
-    assert rows.loc["design prior", "what"] == f"exactly-one: {others}"
+    assert rows.loc["design prior, not counted", "what"] == f"exactly-one: {others}"
     assert "logical fact" not in set(found.explain(ids[1])["kind"])
+    counted = replace(
+        found, run=replace(found.run, settings={**found.run.settings, "priors": True})
+    )
+    assert "design prior" in set(counted.explain(ids[0])["kind"])
 
 
 @pytest.mark.parametrize("id", ["", "nobody"])
