@@ -144,22 +144,26 @@ class _Desk:
                 await self.put(key, request)
             return
         waiting = iter(todo.items())
-        errors: list[Exception] = []
+        failed = False
 
         async def work() -> None:
+            nonlocal failed
             for key, request in waiting:
+                answered = False
                 try:
                     await self.put(key, request)
-                except Exception as error:  # whatever it is: it is raised below
-                    errors.append(error)
+                    answered = True
+                finally:
+                    failed = failed or not answered
                 # After an error nothing new is asked, but what is under way is waited for: it
                 # may have been paid for.
-                if errors:
+                if failed:
                     return
 
-        await asyncio.gather(*(work() for _ in range(min(concurrency, len(todo)))))
-        if errors:
-            raise errors[0]
+        workers = (work() for _ in range(min(concurrency, len(todo))))
+        for ended in await asyncio.gather(*workers, return_exceptions=True):
+            if ended is not None:
+                raise ended
 
     async def put(self, key: str, request: Request) -> None:
         """One request, and its answer or its failure in the store."""
