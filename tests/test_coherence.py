@@ -10,9 +10,6 @@ import pytest
 import torch
 
 from consilience.coherence import (
-    ZERO_SHOT_WEIGHT,
-    Reading,
-    State,
     coherence,
     default_terms,
     direct_consistency,
@@ -21,9 +18,9 @@ from consilience.coherence import (
     logical_consistency,
     mutual_predictability,
     prior_fidelity,
-    read,
 )
 from consilience.evidence import Evidence
+from consilience.reading import ZERO_SHOT_WEIGHT, Reading, State, read
 from consilience.relations import And, AtMostOne, Equal, ExactlyOne, Opposite
 from zoo import evidence, random_rows
 

@@ -13,7 +13,7 @@ import pytest
 
 from consilience.ask import ask, requests
 from consilience.baselines import gold_array
-from consilience.coherence import State, default_terms, entropy
+from consilience.coherence import default_terms, entropy
 from consilience.elicitation import (
     Session,
     Settings,
@@ -30,6 +30,7 @@ from consilience.examples import Dataset, Example
 from consilience.models.base import Model
 from consilience.models.simulated import SimulatedModel, world_dataset
 from consilience.plan import PlanSettings
+from consilience.reading import State
 from consilience.solvers import LBFGS, solve
 from consilience.store import Store
 from test_ask import Recorder, failing

@@ -153,7 +153,7 @@ def test_bounded_predictions_are_marked_and_not_used_for_the_bias():
 def test_silent_and_absent_predictions_are_left_out_and_counted():
     data = dataset(4)
     rows = pairs(data, [(i, [0.4, 0.6], ()) for i in range(4)])
-    silent = [(q, replace(p, exact=(False, False))) for q, p in rows[:1]]
+    silent = [(q, replace(p, key="silent", exact=(False, False))) for q, p in rows[:1]]
     absent = [(q, None) for q, _ in rows[1:3]]
     found = collect(data, [ONE], [rows, silent + absent, absent])
     assert (found.t, found.absent, found.silent) == (4, 4, 1)
@@ -227,4 +227,4 @@ def test_evidence_moves_to_a_device_as_a_whole():
         v for name in moved.__dataclass_fields__ if torch.is_tensor(v := getattr(moved, name))
     ]
     tensors += [moved.factors[0].members, moved.factors[0].worlds]
-    assert len(tensors) == 11 and {t.device.type for t in tensors} == {"meta"}
+    assert len(tensors) == 18 and {t.device.type for t in tensors} == {"meta"}

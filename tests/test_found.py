@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from consilience.coherence import read
 from consilience.elicitation import Settings, elicit
 from consilience.errors import InputError
 from consilience.examples import Dataset, Example, Gold
 from consilience.found import Found
 from consilience.models.simulated import SimulatedModel, world_dataset
 from consilience.plan import PlanSettings
+from consilience.reading import read
 from consilience.relations import AtMostOne, Opposite
 from consilience.solvers import LBFGS
 

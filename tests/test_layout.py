@@ -20,7 +20,8 @@ ORDER = (
     *("models.capabilities", "models.wire", "models.server", "models.tokens", "models.probe"),
     *("models.openai", "models.embeddings", "models.simulated"),
     *("store_schema", "store_audit", "store", "ask", "embed"),
-    *("logic", "evidence", "coherence", "solvers", "uncertainty", "found", "elicitation"),
+    *("logic", "bias", "evidence", "reading", "pairwise", "coherence"),
+    *("solvers", "uncertainty", "found", "elicitation"),
     *("baselines", "metrics", "evaluation", "cost", "progress", "export"),
     *("datasets.hub", "datasets.table", "datasets.truthfulqa", "datasets"),
 )

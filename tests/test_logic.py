@@ -11,7 +11,7 @@ import torch
 
 from consilience import logic
 from consilience.errors import InputError
-from consilience.logic import factors
+from consilience.logic import CLOSED_FORMS, Large, factors
 from consilience.relations import (
     RELATIONS,
     And,
@@ -160,6 +160,44 @@ def test_three_pairwise_different_examples_need_three_classes():
 
 def test_a_relation_among_too_many():
     with pytest.raises(InputError, match="declare it among fewer") as caught:
-        factors([Equal(tuple(list(INDEX)[:17]))], INDEX, 2)
+        factors([Ordered(("a", "b", "c"))], INDEX, 50)
     assert "\n" not in str(caught.value)
-    assert factors([Equal(tuple(list(INDEX)[:16]))], INDEX, 2)[0].worlds.shape == (2, 16)
+    assert factors([Equal(tuple(list(INDEX)[:12]))], INDEX, 2)[0].worlds.shape == (2, 12)
+    assert isinstance(factors([Equal(tuple(list(INDEX)[:13]))], INDEX, 2)[0], Large)
+
+
+@pytest.mark.parametrize("k", [2, 3, 4])
+@pytest.mark.parametrize("size", [2, 3, 6])
+@pytest.mark.parametrize("kind", CLOSED_FORMS)
+def test_closed_forms_are_the_enumeration(kind, size, k):
+    ids = list(INDEX)[:size]
+    rng = np.random.default_rng(size)
+    for label in range(k):
+        (listed,) = factors([kind(tuple(ids), label=label)], INDEX, k)
+        closed = Large(listed.members, kind, label)
+        for scale in (0.5, 3, 30, 800):
+            theta = torch.from_numpy(scale * rng.normal(size=(len(INDEX), k))).requires_grad_()
+            values, slopes = [], []
+            for factor in (listed, closed):
+                value = factor.log_holds(torch.log_softmax(theta, -1)).sum()
+                values.append(float(value.detach()))
+                slopes.append(torch.autograd.grad(value, theta)[0].numpy())
+            assert values[1] == pytest.approx(values[0], rel=1e-9, abs=1e-9)
+            np.testing.assert_allclose(slopes[1], slopes[0], atol=1e-8)
+
+
+def test_a_hundred_members():
+    index = {str(i): i for i in range(100)}
+    q = np.random.default_rng(0).uniform(0.001, 0.03, size=100)
+    logq = torch.from_numpy(np.log(np.stack([1 - q, q], axis=1)))
+    none = np.prod(1 - q)
+    one = sum(none / (1 - p) * p for p in q)
+    for kind, wanted in (
+        (ExactlyOne, one),
+        (AtMostOne, none + one),
+        (Equal, none + np.prod(q)),
+        (And, 1 - q[-1]),
+        (Or, none + (1 - none / (1 - q[-1])) * q[-1]),
+    ):
+        (factor,) = factors([kind(tuple(index))], index, 2)
+        assert float(factor.log_holds(logq)) == pytest.approx(np.log(wanted), abs=1e-9)

@@ -15,10 +15,10 @@ from consilience.coherence import (
     entropy,
     logical_consistency,
     mutual_predictability,
-    read,
 )
 from consilience.errors import InputError, SolveError
 from consilience.evidence import Evidence
+from consilience.reading import read
 from consilience.relations import AtMostOne, Equal, ExactlyOne, Opposite
 from consilience.solvers import LBFGS, Result, settle, solve
 from zoo import dataset, evidence, random_rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -57,9 +58,11 @@ def prediction(
 def pairs(data: Dataset, rows: Sequence[Row], framing: str = "one"):
     """Queries with their predictions from (target, probabilities, shots), all by position."""
     made = []
+    asked = Counter()
     for target, probabilities, shots in rows:
         shown = tuple((data.ids[j], label) for j, label in shots)
-        query = Query(data.ids[target], shown, framing)
+        query = Query(data.ids[target], shown, framing, repeat=asked[target, shown])
+        asked[target, shown] += 1
         made.append((query, prediction(query, np.log(probabilities))))
     return made
 

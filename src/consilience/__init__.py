@@ -25,7 +25,7 @@ _HOMES = {
     "Request": "models",
     "Settings": "elicitation",
     "Solution": "solvers",
-    "State": "coherence",
+    "State": "reading",
     "Store": "store",
     "Task": "examples",
     "default_terms": "coherence",
@@ -64,7 +64,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from consilience.coherence import State, default_terms
+    from consilience.coherence import default_terms
     from consilience.datasets import load_dataset
     from consilience.elicitation import Settings, elicit
     from consilience.errors import ConsilienceError
@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from consilience.plan import PlanSettings
     from consilience.prompts import Framing
     from consilience.query import Query
+    from consilience.reading import State
     from consilience.solvers import LBFGS, Solution, solve
     from consilience.store import Store
 

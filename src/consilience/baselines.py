@@ -202,14 +202,18 @@ def bootstrap(bench: Bench) -> Baseline:
 def structure_only(data: Dataset) -> Baseline:
     """What the relations alone say, design priors included: no model, no text.
 
-    The marginals of the uniform distribution over the labellings that each component allows.
+    The marginals of the uniform distribution over the labellings that each component allows
+    (where a component is too large to be enumerated, of what its last relation allows).
     """
     n, k = len(data), data.task.k
     labels = np.full((n, k), 1 / k)
     for factor in factors(data.relations, data.index, k):
-        worlds = factor.worlds.numpy()
-        marginal = np.stack([(worlds == c).mean(axis=0) for c in range(k)], axis=1)
-        labels[factor.members.numpy()] = marginal
+        logq = torch.full((n, k), -np.log(k), dtype=torch.float64, requires_grad=True)
+        # ∂ log P(holds) / ∂ log q_i(k) is the probability that i has class k given that it holds.
+        (marginal,) = torch.autograd.grad(factor.log_holds(logq).sum(), logq)
+        members = factor.members.flatten()
+        chosen = marginal[members] / marginal[members].sum(dim=1, keepdim=True)
+        labels[members.numpy()] = chosen.numpy()
     return Baseline("structure only", labels, 0.0)
 
 

@@ -6,66 +6,27 @@ change the dictionary::
 
     terms = default_terms() | {"mine": (0.3, my_term)}
 
-Notation: q_i(k) is the soft label of example i; prediction t has target i(t), log-probabilities
-ℓ_t(k), a relevance r_t ∈ [0, 1] and a resampling weight w_t (1 unless resampled).
-
-What is held fixed while the labels move. The shots of a prediction carried labels; whether they
-were right says how much the prediction is worth (its relevance), but the prediction is no evidence
-about them. If its gradient could flow into the labels of its shots, every prediction would vote
-for the labels that its prompt happened to show, and the first labels would confirm themselves. So
-relevance is computed from the labels, held fixed while L-BFGS moves them, and read again until
-nothing changes.
+`TERMS` has every term of the package by name; terms about pairs are in `pairwise`. What stays
+fixed while the labels move, and the notation, are in `reading`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from functools import cached_property
+from dataclasses import fields
 
 import torch
 from torch import Tensor
 
 from consilience.evidence import Evidence
-
-ZERO_SHOT_WEIGHT = 0.5
-"""All zero-shot predictions of an example together weigh as half a prediction with shots."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """The evidence as read under given labels: what stays fixed while the labels move.
-
-    `relevance` and `weight` (…, T); `log_pool`, `linear_pool` and `prior` (…, N, K), in nats.
-    The pools average, for each example, its predictions, each mixed with ignorance (1/K) by the
-    share in which it is not relevant: `log_pool` averages log-probabilities, `linear_pool` is the
-    logarithm of averaged probabilities. `prior` is the zero-shot answer alone.
-    """
-
-    relevance: Tensor
-    weight: Tensor
-    log_pool: Tensor
-    linear_pool: Tensor
-    prior: Tensor
-
-
-@dataclass(frozen=True)
-class State:
-    """One labelling and the evidence as read under it: what a term is a function of.
-
-    `logq` (N, K): normalised log soft labels. The fields of `reading` are those of one labelling.
-    """
-
-    evidence: Evidence
-    reading: Reading
-    logq: Tensor
-
-    @cached_property
-    def q(self) -> Tensor:
-        """Soft labels, (N, K)."""
-        return self.logq.exp()
-
+from consilience.pairwise import (
+    couplings,
+    downstream_consistency,
+    ranking_across,
+    ranking_propagation,
+    ranking_within,
+)
+from consilience.reading import Reading, State
 
 Term = Callable[[State], Tensor]
 """A function of a state that returns a scalar tensor in nats per example, higher is better."""
@@ -74,56 +35,12 @@ Terms = Mapping[str, tuple[float, Term]]
 """The objective: (weight, term) by name."""
 
 
-def read(evidence: Evidence, q: Tensor, weight: Tensor | None = None) -> Reading:
-    """The evidence read under labels `q` (S, N, K), one reading per labelling.
-
-    The relevance of a prediction is how far above chance the labels its shots carried are today's
-    labels, r_t = max(0, (q̄_t − 1/K) / (1 − 1/K)), q̄_t = mean over its shots j of q_j(c_j). A
-    zero-shot prediction has no labels to be out of date: r_t = 1. `weight` (S, T): resampling.
-    """
-    s, _, k = q.shape
-    t = evidence.t
-    weight = torch.ones(s, t, dtype=q.dtype, device=q.device) if weight is None else weight
-    shown = q[:, evidence.shot_example, evidence.shot_label]
-    agreed = torch.zeros(s, t, dtype=q.dtype, device=q.device)
-    agreed = agreed.index_add(1, evidence.shot_of, shown)
-    shots = torch.zeros(t, dtype=q.dtype, device=q.device)
-    shots = shots.index_add(0, evidence.shot_of, torch.ones_like(shots)[evidence.shot_of])
-    chance = 1 / k
-    relevance = ((agreed / shots.clamp(min=1) - chance) / (1 - chance)).clamp(min=0)
-    relevance = torch.where(evidence.zero, torch.ones_like(relevance), relevance)
-
-    zero = evidence.zero.to(q.dtype)
-    zeros = _per_target(evidence, zero * weight)
-    share = ZERO_SHOT_WEIGHT / zeros.clamp(min=1e-12)
-    counts = torch.where(evidence.zero, weight * share[:, evidence.target], weight)
-    total = _per_target(evidence, counts)
-    ignorant = torch.full_like(total, -math.log(k)).unsqueeze(-1)
-    norm = total.clamp(min=1e-12).unsqueeze(-1)
-    used, unused = counts * relevance, counts * (1 - relevance)
-    lost = _per_target(evidence, unused).unsqueeze(-1)
-    logs = _per_target(evidence, used.unsqueeze(-1) * evidence.logp)
-    linear = _per_target(evidence, used.unsqueeze(-1) * evidence.logp.exp())
-    asked = (total > 0).unsqueeze(-1)
-    log_pool = torch.where(asked, (logs + lost * ignorant) / norm, ignorant)
-    linear_pool = torch.where(asked, ((linear + lost / k) / norm).clamp(min=1e-300).log(), ignorant)
-    prior = _per_target(evidence, (zero * weight).unsqueeze(-1) * evidence.logp)
-    prior = torch.log_softmax(prior / zeros.clamp(min=1e-12).unsqueeze(-1), dim=-1)
-    return Reading(relevance, weight, log_pool, linear_pool, prior)
-
-
-def _per_target(evidence: Evidence, values: Tensor) -> Tensor:
-    """Sums of `values` (S, T, …) over the predictions of each example, (S, N, …)."""
-    zeros = values.new_zeros(values.shape[0], evidence.n, *values.shape[2:])
-    return zeros.index_add(1, evidence.target, values)
-
-
 def mutual_predictability(state: State) -> Tensor:
     """How well the labels are predicted from the others, (1/N) Σ_i Σ_k q_i(k) m_i(k).
 
-    m_i is the average over i's predictions of r_t ℓ_t + (1 − r_t) log(1/K). With hard labels and
-    full relevance it is the mean of log P(y_i | shots): Wen et al. 2025, 2506.10139, section 2,
-    per example and averaged over many contexts.
+    m_i = Σ_t s_t [r_t ℓ_t + (1 − r_t) log(1/K)] over i's predictions. With hard labels and full
+    relevance it is the mean of log P(y_i | shots): Wen et al. 2025, 2506.10139, section 2, per
+    example and averaged over many contexts.
     """
     return (state.q * state.reading.log_pool).sum(dim=-1).mean()
 
@@ -139,14 +56,15 @@ def direct_consistency(state: State) -> Tensor:
 
 
 def prior_fidelity(state: State) -> Tensor:
-    """Closeness to the zero-shot answer, −(1/N) Σ_i KL(q_i ‖ p⁰_i)."""
+    """Closeness to the zero-shot answer, −(1/N) Σ_i KL(q_i ‖ p⁰_i), p⁰ freed of label-name bias."""
     return -(state.q * (state.logq - state.reading.prior)).sum(dim=-1).mean()
 
 
 def logical_consistency(state: State) -> Tensor:
     """How probable it is that the relations hold, (1/N) Σ_g log P_q(relations of g hold).
 
-    The negative semantic loss (Xu et al. 2018, 1711.11157), by exact enumeration.
+    The negative semantic loss (Xu et al. 2018, 1711.11157), exact in components of up to 12
+    members, relation by relation above.
     """
     held = [factor.log_holds(state.logq).sum() for factor in state.evidence.factors]
     return sum(held, state.logq.new_zeros(())) / state.evidence.n
@@ -156,20 +74,53 @@ def entropy(state: State) -> Tensor:
     """How unsure the labels are, (1/N) Σ_i H(q_i).
 
     What makes the labels soft: without it each would go to its best class outright. With weight
-    λ, and no relations, the best labels are softmax(evidence / λ).
+    λ, and no relations, the best labels are softmax(evidence / λ). A negative weight rewards
+    confidence instead.
     """
     return -(state.q * state.logq).sum(dim=-1).mean()
 
 
+def averaging(state: State) -> Tensor:
+    """The naive form of coherence, −(1/N) Σ_t s_t Σ_k (q_i(k) − mean over shots j of q_j(k))².
+
+    No prediction is in it, so that one label for everybody is its optimum; it is here to be
+    compared with, and never on by default.
+    """
+    e = state.evidence
+    shots = torch.bincount(e.shot_of, minlength=e.t).to(state.q.dtype).unsqueeze(-1)
+    total = state.q.new_zeros(e.t, e.k).index_add(0, e.shot_of, state.q[e.shot_example])
+    apart = (state.q[e.target] - total / shots.clamp(min=1)).square().sum(dim=-1)
+    return -(state.reading.share * apart * (shots.squeeze(-1) > 0)).sum() / e.n
+
+
+TERMS: dict[str, Term] = {
+    "mutual predictability": mutual_predictability,
+    "couplings": couplings,
+    "direct consistency": direct_consistency,
+    "downstream consistency": downstream_consistency,
+    "logical consistency": logical_consistency,
+    "prior fidelity": prior_fidelity,
+    "ranking within": ranking_within,
+    "ranking across": ranking_across,
+    "ranking propagation": ranking_propagation,
+    "entropy": entropy,
+    "averaging": averaging,
+}
+"""Every term by the name that options and records use."""
+
+DEFAULT_WEIGHTS = {
+    "mutual predictability": 1.0,
+    "direct consistency": 0.25,
+    "prior fidelity": 0.1,
+    "logical consistency": 1.0,
+    "entropy": 1.0,
+}
+"""The weights used where nothing else is said; a term that is not here is off."""
+
+
 def default_terms() -> dict[str, tuple[float, Term]]:
     """The terms and weights used where nothing else is said."""
-    return {
-        "mutual predictability": (1.0, mutual_predictability),
-        "direct consistency": (0.25, direct_consistency),
-        "prior fidelity": (0.1, prior_fidelity),
-        "logical consistency": (1.0, logical_consistency),
-        "entropy": (1.0, entropy),
-    }
+    return {name: (weight, TERMS[name]) for name, weight in DEFAULT_WEIGHTS.items()}
 
 
 def evaluate_terms(

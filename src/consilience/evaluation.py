@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 
 from consilience.baselines import Baseline, gold_array, majority, structure_only
-from consilience.coherence import read
 from consilience.examples import Gold
 from consilience.found import Found
 from consilience.metrics import Interval, pgr, score
+from consilience.reading import read
 
 GOLDEN = "golden shots (ceiling)"
 ZERO_SHOT = "zero-shot, all framings"

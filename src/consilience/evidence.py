@@ -5,11 +5,11 @@ What is done to a prediction before it counts, in this order:
 1. Its log-probabilities are normalised over the labels. A bounded label keeps its bound, the
    most that it can be, so that the evidence for the others is understated, never overstated.
    A prediction in which every label is bounded says nothing and is left out, and counted.
-2. The liking for label names is taken out, per family of framings, from the paired framings:
-   over a family each name stands for each class equally often, so what a name gets on average,
-   whatever it stands for, is bias. Class balance is not assumed (Zhao et al. 2021 and Zhou et
-   al. 2023 assume it). Where a family was not asked in all its framings nothing can be told and
-   nothing is taken out; `Evidence.bias` says which is which.
+2. The liking for label names is taken out (see `bias`).
+
+A contrast is a query asked a second time with the label of one shot flipped. Its difference from
+its twin says what the label of that shot does to the target: the only evidence about a shot's
+label that there is.
 """
 
 from __future__ import annotations
@@ -24,14 +24,16 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 from torch import Tensor
 
-from consilience.errors import SolveError
+from consilience.bias import METHODS, Bias, unbiased
+from consilience.errors import InputError, SolveError
 from consilience.examples import Dataset
-from consilience.logic import Factor, factors
+from consilience.logic import Factor, Large, factors
 from consilience.prompts import Framing
 from consilience.query import Query
 from consilience.store import Prediction
 
-Floats = NDArray[np.float64]
+FLOOR = 0.6
+"""Below this probability of its best label a prediction is not trusted with anything further."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,15 @@ class Evidence:
     - `zero` (T): no shots were shown; `bounded` (T): some label was only bounded.
     - `framing` (T): the position of the framing in `framings`; `round` (T).
     - `shot_of`, `shot_example`, `shot_label` (M): which prediction showed which example as what.
+    - `flip_twin`, `flip_contrast` (F): the predictions of a twin and its contrast;
+      `flip_example`, `flip_from`, `flip_to` (F): the shot flipped, its label in the twin and in
+      the contrast. Only flips whose twin is surer of its answer than `floor` are here.
+    - `flip_pair` (F): which pair of target and shot a flip is of, numbered from 0.
+    - `rivals` (R, 2): all pairs of predictions of one target.
     - `factors`: the relations, made ready for the logical term.
+    - `keys` (T): the predictions' keys in the store.
     - `bias`: nats taken from each label name, by family and shots; None where not known.
+    - `unsure`: contrasts left out because their twin is less sure than `floor`, or absent.
     - `absent`: predictions planned but not there; `silent`: there, but every label bounded.
     """
 
@@ -60,9 +69,19 @@ class Evidence:
     shot_of: Tensor
     shot_example: Tensor
     shot_label: Tensor
+    flip_twin: Tensor
+    flip_contrast: Tensor
+    flip_example: Tensor
+    flip_from: Tensor
+    flip_to: Tensor
+    flip_pair: Tensor
+    rivals: Tensor
     framings: tuple[str, ...]
-    factors: tuple[Factor, ...]
-    bias: dict[str, dict[str, float] | None]
+    factors: tuple[Factor | Large, ...]
+    keys: tuple[str, ...]
+    bias: Bias
+    floor: float
+    unsure: int
     absent: int
     silent: int
     mean_mass: float
@@ -76,6 +95,11 @@ class Evidence:
     def t(self) -> int:
         """The number of predictions that count."""
         return len(self.target)
+
+    @property
+    def f(self) -> int:
+        """The number of contrasts that count."""
+        return len(self.flip_twin)
 
     def to(self, device: str | torch.device) -> Evidence:
         """The same evidence on another device."""
@@ -93,18 +117,26 @@ def collect(
     rounds: Sequence[Sequence[tuple[Query, Prediction | None]]],
     *,
     priors: bool = False,
+    floor: float = FLOOR,
+    bias: str = "paired",
 ) -> Evidence:
     """The evidence in the rounds of a run; a prediction that is absent is None.
 
-    `priors` lets design priors count beside the logical facts.
+    `priors` lets design priors count beside the logical facts, `floor` is how probable the best
+    label of a twin must be for its contrast to count, `bias` how the liking for label names is
+    taken out. A shot whose label is negative was shown with a label that nobody recorded.
     """
+    if bias not in METHODS:
+        raise InputError(f"no way {bias!r} to take out bias; there are: {', '.join(METHODS)}")
     position = {framing.name: f for f, framing in enumerate(framings)}
     flat = [(r, q, p) for r, queries in enumerate(rounds) for q, p in queries]
-    there = [(r, q, p) for r, q, p in flat if p is not None]
+    # One prediction counts once, however often the plan came upon it.
+    there = list({p.key: (r, q, p) for r, q, p in reversed(flat) if p is not None}.values())[::-1]
+    absent = sum(p is None for _, _, p in flat)
     heard = [(r, q, p) for r, q, p in there if any(p.exact)]
     if not heard:
         raise SolveError(
-            f"no prediction to learn from: {len(flat)} planned, {len(flat) - len(there)} absent, "
+            f"no prediction to learn from: {len(flat)} planned, {absent} absent, "
             f"{len(there)} with every label only bounded; the store has the reason of each failure"
         )
     raw = log_softmax(np.array([p.logprobs for _, _, p in heard], dtype=np.float64), axis=1)
@@ -112,11 +144,18 @@ def collect(
     target = np.array([dataset.index[q.target] for _, q, _ in heard], dtype=np.int64)
     zero = np.array([not q.shots for _, q, _ in heard], dtype=bool)
     bounded = np.array([not all(p.exact) for _, _, p in heard], dtype=bool)
-    logp, bias = _unbiased(raw, framing, target, zero, bounded, framings)
+    logp, taken = unbiased(raw, framing, target, zero, bounded, framings, bias)
     shots = [
-        (t, dataset.index[id], label) for t, (_, q, _) in enumerate(heard) for id, label in q.shots
+        (t, dataset.index[id], label)
+        for t, (_, q, _) in enumerate(heard)
+        for id, label in q.shots
+        if label >= 0
     ]
     shot_table = np.array(shots, dtype=np.int64).reshape(-1, 3)
+    flips = _flips([q for _, q, _ in heard], dataset)
+    sure = np.exp(logp[flips[:, 0]].max(axis=1, initial=-np.inf)) > floor
+    flips = flips[sure]
+    contrasts = sum(q.contrast is not None for _, q, _ in heard)
     relations = [r for r in dataset.relations if priors or not r.prior]
     return Evidence(
         ids=dataset.ids,
@@ -130,81 +169,55 @@ def collect(
         shot_of=torch.from_numpy(shot_table[:, 0].copy()),
         shot_example=torch.from_numpy(shot_table[:, 1].copy()),
         shot_label=torch.from_numpy(shot_table[:, 2].copy()),
+        **{name: torch.from_numpy(flips[:, c].copy()) for c, name in enumerate(FLIP_FIELDS)},
+        flip_pair=_numbered(target[flips[:, 0]], flips[:, 2]),
+        rivals=_rivals(target),
         framings=tuple(position),
         factors=factors(relations, dataset.index, dataset.task.k),
-        bias=bias,
-        absent=len(flat) - len(there),
+        keys=tuple(p.key for _, _, p in heard),
+        bias=taken,
+        floor=floor,
+        unsure=contrasts - int(sure.sum()),
+        absent=absent,
         silent=len(there) - len(heard),
         mean_mass=float(np.mean([p.mass for _, _, p in heard])),
     )
 
 
-def _unbiased(
-    raw: Floats,
-    framing: NDArray[np.int64],
-    target: NDArray[np.int64],
-    zero: NDArray[np.bool_],
-    bounded: NDArray[np.bool_],
-    framings: Sequence[Framing],
-) -> tuple[Floats, dict[str, dict[str, float] | None]]:
-    """`raw` (T, K) without the liking for names, and what was taken out, per family and shots."""
-    logp = raw.copy()
-    bias: dict[str, dict[str, float] | None] = {}
-    for family in dict.fromkeys(f.family for f in framings):
-        members = [f for f, made in enumerate(framings) if made.family == family]
-        for shown, chosen in (("zero-shot", zero), ("with shots", ~zero)):
-            of_family = chosen & np.isin(framing, members)
-            if not of_family.any():
-                continue
-            liking = _liking(
-                raw, framing, target, of_family & ~bounded, [framings[f] for f in members], members
-            )
-            bias[f"{family}, {shown}"] = liking
-            if liking is None:
-                continue
-            for f in members:
-                taken = np.array([liking[name] for name in framings[f].label_names])
-                logp[of_family & (framing == f)] -= taken
-    return np.asarray(log_softmax(logp, axis=1)), bias
+FLIP_FIELDS = ("flip_twin", "flip_contrast", "flip_example", "flip_from", "flip_to")
 
 
-def _liking(
-    raw: Floats,
-    framing: NDArray[np.int64],
-    target: NDArray[np.int64],
-    chosen: NDArray[np.bool_],
-    family: Sequence[Framing],
-    members: Sequence[int],
-) -> dict[str, float] | None:
-    """What each name gets on average whatever it stands for, centred, in nats; None if unknown.
-
-    Counted over the examples that were asked in every framing of the family (their own signal
-    cancels exactly) where these are at least half of those asked in any one; else over all (it
-    cancels on average, because chance decided who was asked how). Bounds are not values, so
-    bounded predictions do not take part.
-    """
-    # A family in which a name keeps its class cannot tell liking from signal.
-    stands_for = {
-        name: {f.label_names.index(name) for f in family if name in f.label_names}
-        for name in family[0].label_names
+def _flips(queries: Sequence[Query], dataset: Dataset) -> NDArray[np.int64]:
+    """Contrasts and their twins (F, 5): twin, contrast, example flipped, label from, label to."""
+    found: list[tuple[int, int, int, int, int]] = []
+    plain = {
+        (q.target, q.framing, q.repeat, q.shots): t
+        for t, q in enumerate(queries)
+        if q.contrast is None
     }
-    if any(len(classes) < raw.shape[1] for classes in stands_for.values()):
-        return None
-    asked_in = [set(target[chosen & (framing == f)].tolist()) for f in members]
-    paired = set.intersection(*asked_in)
-    if not all(asked_in):
-        return None
-    most = max(len(asked) for asked in asked_in)
-    use = chosen & np.isin(target, sorted(paired)) if 2 * len(paired) >= most else chosen
-    total = dict.fromkeys(stands_for, 0.0)
-    for f, made in zip(members, family, strict=True):
-        rows = use & (framing == f)
-        # Per example first: one asked more often in one framing must not tilt the balance.
-        index, inverse, counts = np.unique(target[rows], return_inverse=True, return_counts=True)
-        sums = np.zeros((len(index), raw.shape[1]))
-        np.add.at(sums, inverse, raw[rows])
-        mean = (sums / counts[:, None]).mean(axis=0)
-        for c, name in enumerate(made.label_names):
-            total[name] += float(mean[c]) / len(members)
-    centre = float(np.mean(list(total.values())))
-    return {name: value - centre for name, value in total.items()}
+    for t, q in enumerate(queries):
+        if q.contrast is None:
+            continue
+        at = q.contrast
+        id, shown = q.shots[at]
+        for label in range(dataset.task.k):
+            shots = (*q.shots[:at], (id, label), *q.shots[at + 1 :])
+            twin = plain.get((q.target, q.framing, q.repeat, shots))
+            if twin is not None:
+                found.append((twin, t, dataset.index[id], label, shown))
+                break
+    return np.array(found, dtype=np.int64).reshape(-1, 5)
+
+
+def _numbered(target: NDArray[np.int64], shot: NDArray[np.int64]) -> Tensor:
+    """The number of each row's pair among the distinct pairs."""
+    pairs = np.stack([target, shot], axis=1)
+    return torch.from_numpy(np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1))
+
+
+def _rivals(target: NDArray[np.int64]) -> Tensor:
+    """All pairs of predictions (R, 2) of one target, each pair once."""
+    order = np.argsort(target, kind="stable")
+    runs = np.split(order, np.flatnonzero(np.diff(target[order])) + 1)
+    pairs = [run[np.stack(np.triu_indices(len(run), 1), axis=1)] for run in runs]
+    return torch.from_numpy(np.concatenate(pairs))

@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 
 from consilience.ask import Asked
-from consilience.coherence import ZERO_SHOT_WEIGHT, Terms
+from consilience.coherence import Terms
 from consilience.errors import InputError
 from consilience.evidence import Evidence
 from consilience.examples import Dataset
 from consilience.prompts import Framing
+from consilience.reading import ZERO_SHOT_WEIGHT
 from consilience.solvers import Solution
 from consilience.store import Run
 from consilience.uncertainty import Uncertainty

@@ -3,7 +3,8 @@
 Examples that relations tie together, directly or through others, form a component. A component of
 at most `EXACT` members is one factor, in which all its relations hold together, exactly. In a
 larger one each relation is a factor of its own: its members' labels are then taken as
-independent between relations, which overstates what several relations say together.
+independent between relations, which overstates what several relations say together. A single
+relation among more than `EXACT` members has a closed form in their probabilities.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from consilience.errors import InputError
-from consilience.relations import Relation
+from consilience.relations import And, AtMostOne, Equal, ExactlyOne, Or, Relation
 
 EXACT = 12
 """A component of at most so many examples is enumerated as a whole."""
@@ -53,20 +54,82 @@ class Factor:
         return torch.logsumexp(local.gather(2, index).sum(dim=1), dim=-1)
 
 
-def factors(relations: Sequence[Relation], index: Mapping[str, int], k: int) -> tuple[Factor, ...]:
+@dataclass(frozen=True, slots=True)
+class Large:
+    """Relations of one kind among many members, each evaluated by its closed form.
+
+    `members` (G, m); `kind` says which relation, `label` the class that it speaks of.
+    """
+
+    members: Tensor
+    kind: type[Relation]
+    label: int
+
+    def to(self, device: str | torch.device) -> Large:
+        """The same relations on another device."""
+        return replace(self, members=self.members.to(device))
+
+    def log_holds(self, logq: Tensor) -> Tensor:
+        """Log probability that each relation holds under independent labels, (N, K) → (G,)."""
+        local = logq[self.members]
+        if self.kind is Equal:
+            return torch.logsumexp(local.sum(dim=1), dim=-1)
+        yes = local[..., self.label]
+        others = [c for c in range(local.shape[-1]) if c != self.label]
+        no = torch.logsumexp(local[..., others], dim=-1)
+        if self.kind in (AtMostOne, ExactlyOne):
+            none = no.sum(dim=1)
+            one = torch.logsumexp(none.unsqueeze(1) - no + yes, dim=-1)
+            return one if self.kind is ExactlyOne else torch.logaddexp(none, one)
+        if self.kind is And:
+            return _definition(yes, no)
+        return _definition(no, yes)
+
+
+CLOSED_FORMS = (Equal, AtMostOne, ExactlyOne, And, Or)
+"""The relations that `Large` can evaluate."""
+
+
+def _definition(yes: Tensor, no: Tensor) -> Tensor:
+    """Log probability that the last is so exactly when all the others are, from logs (G, m)."""
+    before = yes[:, :-1].cumsum(dim=1)
+    # Some other is not so: summed over which is the first, for 1 − Π q loses all digits near 1.
+    first = no[:, :-1] + torch.cat([torch.zeros_like(yes[:, :1]), before[:, :-1]], dim=1)
+    some_not = torch.logsumexp(first, dim=1)
+    return torch.logaddexp(before[:, -1] + yes[:, -1], some_not + no[:, -1])
+
+
+def factors(
+    relations: Sequence[Relation], index: Mapping[str, int], k: int
+) -> tuple[Factor | Large, ...]:
     """The factors of relations over examples numbered by `index`, batched by their shape."""
     by_shape: dict[bytes, tuple[list[list[int]], np.ndarray[tuple[int, int], np.dtype[np.int64]]]]
     by_shape = {}
+    large: dict[tuple[type[Relation], int, int], list[list[int]]] = {}
     for members, group in _components(relations):
-        exact = len(members) <= EXACT and k ** len(members) <= MAX_WORLDS
+        exact = _enumerable(len(members), k)
         for ids, tied in [(members, group)] if exact else [(list(r.members), [r]) for r in group]:
+            at = [index[id] for id in ids]
+            one = tied[0]
+            if not _enumerable(len(ids), k) and isinstance(one, CLOSED_FORMS):
+                large.setdefault((type(one), one.label, len(at)), []).append(at)
+                continue
             worlds = _worlds(ids, tied, k)
             shape = repr(worlds.shape).encode() + worlds.tobytes()
-            by_shape.setdefault(shape, ([], worlds))[0].append([index[id] for id in ids])
-    return tuple(
+            by_shape.setdefault(shape, ([], worlds))[0].append(at)
+    enumerated = [
         Factor(torch.tensor(members), torch.from_numpy(worlds))
         for members, worlds in by_shape.values()
-    )
+    ]
+    counted = [
+        Large(torch.tensor(members), kind, label) for (kind, label, _), members in large.items()
+    ]
+    return (*enumerated, *counted)
+
+
+def _enumerable(members: int, k: int) -> bool:
+    """Whether the labellings of so many examples are few enough to be listed."""
+    return members <= EXACT and k**members <= MAX_WORLDS
 
 
 def _components(relations: Sequence[Relation]) -> list[tuple[list[str], list[Relation]]]:

@@ -20,9 +20,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from consilience.coherence import Terms, coherence, default_terms, evaluate_terms, read
+from consilience.coherence import Terms, coherence, default_terms, evaluate_terms
 from consilience.errors import InputError, SolveError
 from consilience.evidence import Evidence
+from consilience.reading import read
 
 ESCAPES = 8
 """How often L-BFGS is run again after labels that were stuck in a corner have been set free."""

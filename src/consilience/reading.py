@@ -1,0 +1,120 @@
+"""The evidence as read under given labels, and the state that the terms of the objective see.
+
+What is held fixed while the labels move. The shots of a prediction carried labels; whether they
+were right says how much the prediction is worth (its relevance), but the prediction is no evidence
+about them. If its gradient could flow into the labels of its shots, every prediction would vote
+for the labels that its prompt happened to show, and the first labels would confirm themselves. So
+relevance is computed from the labels, held fixed while a solver moves them, and read again until
+nothing changes. Only a contrast, which shows one shot both ways, says something about a shot.
+
+Notation: q_i(k) is the soft label of example i; prediction t has target i(t), log-probabilities
+ℓ_t(k), a relevance r_t ∈ [0, 1], a resampling weight w_t (1 unless resampled) and a share s_t in
+the pool of its target; the shares of a target's predictions sum to 1.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from consilience.evidence import Evidence
+
+ZERO_SHOT_WEIGHT = 0.5
+"""All zero-shot predictions of an example together weigh as half a prediction with shots."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The evidence as read under given labels: what stays fixed while the labels move.
+
+    `labels` (…, N, K): the labels it was read under; `relevance`, `weight` and `share` (…, T).
+    The pools (…, N, K), in nats, average the predictions of each example, each mixed with
+    ignorance (1/K) by the share in which it is not relevant: `log_pool` averages
+    log-probabilities, `linear_pool` is the logarithm of averaged probabilities. `prior` is the
+    zero-shot answer alone. `flip_weight` (…, F): how much each contrast counts; those of one pair
+    of target and shot sum to n/(n + 1), n their number, so that a single one counts half.
+    """
+
+    labels: Tensor
+    relevance: Tensor
+    weight: Tensor
+    share: Tensor
+    log_pool: Tensor
+    linear_pool: Tensor
+    prior: Tensor
+    flip_weight: Tensor
+
+
+@dataclass(frozen=True)
+class State:
+    """One labelling and the evidence as read under it: what a term is a function of.
+
+    `logq` (N, K): normalised log soft labels. The fields of `reading` are those of one labelling.
+    """
+
+    evidence: Evidence
+    reading: Reading
+    logq: Tensor
+
+    @cached_property
+    def q(self) -> Tensor:
+        """Soft labels, (N, K)."""
+        return self.logq.exp()
+
+
+def read(evidence: Evidence, q: Tensor, weight: Tensor | None = None) -> Reading:
+    """The evidence read under labels `q` (S, N, K), one reading per labelling.
+
+    The relevance of a prediction is how far above chance the labels its shots carried are today's
+    labels, r_t = max(0, (q̄_t − 1/K) / (1 − 1/K)), q̄_t = mean over its shots j of q_j(c_j). Where
+    no label was shown (zero-shot), or none was recorded, none can be out of date: r_t = 1.
+    `weight` (S, T): resampling.
+    """
+    s, _, k = q.shape
+    t = evidence.t
+    weight = torch.ones(s, t, dtype=q.dtype, device=q.device) if weight is None else weight
+    shown = q[:, evidence.shot_example, evidence.shot_label]
+    agreed = torch.zeros(s, t, dtype=q.dtype, device=q.device)
+    agreed = agreed.index_add(1, evidence.shot_of, shown)
+    shots = torch.bincount(evidence.shot_of, minlength=t).to(q.dtype)
+    chance = 1 / k
+    relevance = ((agreed / shots.clamp(min=1) - chance) / (1 - chance)).clamp(min=0)
+    relevance = torch.where(shots == 0, torch.ones_like(relevance), relevance)
+
+    zero = evidence.zero.to(q.dtype)
+    zeros = per_target(evidence, zero * weight)
+    of_zeros = ZERO_SHOT_WEIGHT / zeros.clamp(min=1e-12)
+    counts = torch.where(evidence.zero, weight * of_zeros[:, evidence.target], weight)
+    total = per_target(evidence, counts)
+    share = counts / total.clamp(min=1e-12)[:, evidence.target]
+
+    ignorant = torch.full_like(total, -math.log(k)).unsqueeze(-1)
+    used = (share * relevance).unsqueeze(-1)
+    lost = per_target(evidence, share * (1 - relevance)).unsqueeze(-1)
+    logs = per_target(evidence, used * evidence.logp)
+    linear = per_target(evidence, used * evidence.logp.exp())
+    asked = (total > 0).unsqueeze(-1)
+    log_pool = torch.where(asked, logs + lost * ignorant, ignorant)
+    linear_pool = torch.where(asked, (linear + lost / k).clamp(min=1e-300).log(), ignorant)
+    prior = per_target(evidence, (zero * weight).unsqueeze(-1) * evidence.logp)
+    prior = torch.log_softmax(prior / zeros.clamp(min=1e-12).unsqueeze(-1), dim=-1)
+    flip_weight = _flip_weight(evidence, weight)
+    return Reading(q.detach(), relevance, weight, share, log_pool, linear_pool, prior, flip_weight)
+
+
+def per_target(evidence: Evidence, values: Tensor) -> Tensor:
+    """Sums of `values` (S, T, …) over the predictions of each example, (S, N, …)."""
+    zeros = values.new_zeros(values.shape[0], evidence.n, *values.shape[2:])
+    return zeros.index_add(1, evidence.target, values)
+
+
+def _flip_weight(evidence: Evidence, weight: Tensor) -> Tensor:
+    """w_f / (1 + Σ w over the contrasts of the same pair), w_f the twins' mean weight; (S, F)."""
+    drawn = (weight[:, evidence.flip_twin] + weight[:, evidence.flip_contrast]) / 2
+    pairs = int(evidence.flip_pair.max()) + 1 if evidence.f else 0
+    total = drawn.new_zeros(len(drawn), pairs).index_add(1, evidence.flip_pair, drawn)
+    return drawn / (1 + total[:, evidence.flip_pair])
