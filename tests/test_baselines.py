@@ -25,11 +25,12 @@ from consilience.baselines import (
 from consilience.elicitation import Session, Settings, gather
 from consilience.errors import InputError, ServerError
 from consilience.examples import Dataset, Example, Gold
+from consilience.lbfgs import LBFGS
 from consilience.models.base import Model
 from consilience.models.simulated import SimulatedModel, world_dataset
 from consilience.plan import PlanSettings
 from consilience.relations import AtMostOne, Equal, ExactlyOne, Opposite
-from consilience.solvers import LBFGS, solve
+from consilience.solvers import solve
 from consilience.store import Store
 from test_ask import Recorder, failing
 

@@ -10,9 +10,9 @@ import pytest
 from consilience.cost import estimate, round_up
 from consilience.elicitation import Settings, elicit
 from consilience.errors import InputError
+from consilience.lbfgs import LBFGS
 from consilience.models.simulated import SimulatedModel, world_dataset
 from consilience.plan import PlanSettings
-from consilience.solvers import LBFGS
 from consilience.store import Store
 from test_ask import Recorder
 

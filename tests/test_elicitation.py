@@ -27,11 +27,12 @@ from consilience.elicitation import (
 from consilience.embed import Embedder, EndpointEmbedder, TfidfSvd
 from consilience.errors import InputError, NoLogprobs, ServerError, StoreError
 from consilience.examples import Dataset, Example
+from consilience.lbfgs import LBFGS
 from consilience.models.base import Model
 from consilience.models.simulated import SimulatedModel, world_dataset
 from consilience.plan import PlanSettings
 from consilience.reading import State
-from consilience.solvers import LBFGS, solve
+from consilience.solvers import solve
 from consilience.store import Store
 from test_ask import Recorder, failing
 

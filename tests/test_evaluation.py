@@ -14,9 +14,9 @@ from consilience.errors import InputError
 from consilience.evaluation import GOLDEN, ZERO_SHOT, Evaluation, evaluate, zero_shot_of
 from consilience.examples import Dataset, Gold
 from consilience.found import Found
+from consilience.lbfgs import LBFGS
 from consilience.metrics import Interval, score
 from consilience.models.simulated import SimulatedModel, world_dataset
-from consilience.solvers import LBFGS
 from consilience.store import Store
 
 SETTINGS = Settings(calls_per_example=4.0, settled=0.0)

@@ -10,10 +10,11 @@ import torch
 
 from consilience.errors import SolveError
 from consilience.evidence import collect
+from consilience.lbfgs import LBFGS
 from consilience.prompts import Framing, framings
 from consilience.query import Query
 from consilience.relations import ExactlyOne, Opposite
-from consilience.solvers import LBFGS, solve
+from consilience.solvers import solve
 from zoo import ONE, alone, dataset, evidence, pairs, prediction, random_rows, task
 
 

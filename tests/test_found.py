@@ -14,11 +14,11 @@ from consilience.elicitation import Settings, elicit
 from consilience.errors import InputError
 from consilience.examples import Dataset, Example, Gold
 from consilience.found import Found
+from consilience.lbfgs import LBFGS
 from consilience.models.simulated import SimulatedModel, world_dataset
 from consilience.plan import PlanSettings
 from consilience.reading import read
 from consilience.relations import AtMostOne, Opposite
-from consilience.solvers import LBFGS
 
 SETTINGS = Settings(calls_per_example=4.0, plan=PlanSettings(shots=4, bridges=2), settled=0.0)
 

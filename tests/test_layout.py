@@ -21,6 +21,7 @@ ORDER = (
     *("models.openai", "models.embeddings", "models.simulated"),
     *("store_schema", "store_audit", "store", "ask", "embed"),
     *("logic", "bias", "evidence", "reading", "pairwise", "coherence"),
+    *("settling", "starts", "lbfgs", "adam", "exhaustive"),
     *("solvers", "uncertainty", "found", "elicitation"),
     *("baselines", "metrics", "evaluation", "cost", "progress", "export"),
     *("datasets.hub", "datasets.table", "datasets.truthfulqa", "datasets"),

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from consilience.coherence import default_terms
+from consilience.lbfgs import LBFGS
 from consilience.relations import Equal, Opposite
-from consilience.solvers import LBFGS, solve
+from consilience.solvers import solve
 from consilience.uncertainty import Uncertainty, uncertainty
 from zoo import evidence, random_rows
 

@@ -16,9 +16,9 @@ from consilience import relations
 from consilience.datasets import load_dataset
 from consilience.elicitation import Settings, elicit
 from consilience.examples import Dataset, Gold
+from consilience.lbfgs import LBFGS
 from consilience.models.simulated import SimulatedModel, world_dataset
 from consilience.plan import PlanSettings
-from consilience.solvers import LBFGS
 from made_up import claims, write_csv
 from test_ask import Recorder
 

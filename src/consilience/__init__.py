@@ -18,7 +18,7 @@ _HOMES = {
     "Found": "found",
     "Framing": "prompts",
     "Gold": "examples",
-    "LBFGS": "solvers",
+    "LBFGS": "lbfgs",
     "Model": "models",
     "PlanSettings": "plan",
     "Query": "query",
@@ -72,12 +72,13 @@ if TYPE_CHECKING:
     from consilience.evidence import Evidence
     from consilience.examples import Dataset, Example, Gold, Task
     from consilience.found import Found
+    from consilience.lbfgs import LBFGS
     from consilience.models import Answer, Model, Request, open_model
     from consilience.plan import PlanSettings
     from consilience.prompts import Framing
     from consilience.query import Query
     from consilience.reading import State
-    from consilience.solvers import LBFGS, Solution, solve
+    from consilience.solvers import Solution, solve
     from consilience.store import Store
 
 

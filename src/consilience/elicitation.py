@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,13 @@ from consilience.errors import InputError
 from consilience.evidence import Evidence, collect
 from consilience.examples import Dataset
 from consilience.found import Found
+from consilience.lbfgs import LBFGS
 from consilience.models.base import Model
 from consilience.plan import PlanSettings, SoftLabels, shot_round, zero_shot_round
 from consilience.prompts import Framing, framings
 from consilience.query import Query
-from consilience.solvers import LBFGS, Solver, solve
+from consilience.settling import Solver
+from consilience.solvers import solve
 from consilience.store import Store
 from consilience.uncertainty import uncertainty
 
@@ -165,9 +167,10 @@ class Session:
         evidence = gather(self.store, self.run, self.data, self.settings, rounds=self.round + 1)
         before = self.labels
         # One start, from the labels so far: other optima are looked for at the end.
-        once = replace(self.solver, starts=1)
         start = before if before is not None else first_labels(evidence)
-        self.labels = solve(evidence, self.terms, once, seed=self.seed, start=start).labels
+        self.labels = solve(
+            evidence, self.terms, self.solver, seed=self.seed, start=start, starts=1
+        ).labels
         if before is not None:
             changed = (self.labels.argmax(axis=1) != before.argmax(axis=1)).mean()
             self.quiet = self.quiet + 1 if changed < self.settings.settled else 0

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from consilience.coherence import Terms
 from consilience.evidence import Evidence
-from consilience.solvers import Solution, Solver, settle
+from consilience.settling import Problem, Solver
+from consilience.solvers import Solution
 
 Floats = NDArray[np.float64]
 
@@ -49,7 +50,8 @@ def uncertainty(
     drawn = rng.exponential(size=(replicates, evidence.t))
     weight = torch.from_numpy(drawn).to(evidence.logp.device)
     start = torch.from_numpy(solution.labels).to(weight.device).clamp(min=1e-12).log()
-    settled = settle(evidence, terms, solver, start.expand(replicates, -1, -1), weight)
+    problem = Problem(evidence, terms, weight)
+    settled = solver.settle(problem, start.expand(replicates, -1, -1))
     q = settled.logq.exp().cpu().numpy()
     total = _entropy(q.mean(axis=0))
     aleatoric = _entropy(q).mean(axis=0)

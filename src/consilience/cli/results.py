@@ -14,7 +14,7 @@ from consilience.errors import InputError
 
 if TYPE_CHECKING:
     from consilience.found import Found
-    from consilience.solvers import Solver
+    from consilience.settling import Solver
 
 
 def opened(store: str, run_id: str | None, solver: Solver | None = None) -> Found:
@@ -84,7 +84,7 @@ def solve(store: str, run_id: str | None, output: str | None, starts: int, as_js
     No model and no network: the same store gives the same labels, bit for bit. Labels go to
     stdout as CSV, or to --output.
     """
-    from consilience.solvers import LBFGS
+    from consilience.lbfgs import LBFGS
 
     check_table(output)
     found = opened(store, run_id, LBFGS(starts=starts))
