@@ -1,6 +1,6 @@
 """The generated parts of the documentation: cog runs these from the comments in the pages.
 
-uv run cog -I docs -r README.md docs/servers.md
+uv run cog -I docs -r README.md docs/servers.md docs/theory.md docs/benchmarks.md
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ import os
 import subprocess
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -29,11 +32,49 @@ found.export("labels.parquet")
 """
 
 
-def run_example() -> str:
-    """What the example of the README prints, run in a folder of its own."""
+SIX_CLAIMS = """\
+import numpy as np
+import pandas as pd
+
+import consilience as cs
+from consilience.evidence import collect
+from consilience.relations import Opposite
+from consilience.store import Prediction
+from consilience.uncertainty import uncertainty
+
+TRUE = {  # the probability of True in up to four wordings
+    **{"agreed": [0.9] * 4, "disputed": [0.95, 0.05, 0.95, 0.2], "even": [0.5] * 4},
+    **{"by shots": [0.55, 0.9, 0.9, 0.9], "by relation": [], "unknown": []},
+}
+ids = {name: cs.Example(name).id for name in TRUE}
+opposite = Opposite((ids["agreed"], ids["by relation"]))
+data = cs.Dataset("six claims", map(cs.Example, TRUE), [opposite])
+wordings = [cs.Framing(w, w, "Is it right?", "Right:", ("False", "True")) for w in "abcd"]
+asked = []
+for name, answers in TRUE.items():
+    for p, wording in zip(answers, "abcd", strict=False):
+        shots = ((ids["agreed"], 1),) if name == "by shots" and wording != "a" else ()
+        query, said = cs.Query(ids[name], shots, wording), (np.log(1 - p), np.log(p))
+        kept = Prediction(str(query), query, ("False", "True"), said, (True, True), 1.0, {}, 0.0)
+        asked.append((query, kept))
+evidence = collect(data, wordings, [asked])
+solution = cs.solve(evidence)
+sure = uncertainty(evidence, cs.default_terms(), cs.LBFGS(), solution)
+
+table = pd.DataFrame({"p(True)": solution.labels[:, 1]}, index=data.ids)
+for measure in ("epistemic", "aleatoric", "structural"):
+    table[measure] = getattr(sure, measure)
+spread = evidence.table("ensemble variance").set_index("id")
+table = table.join(spread[["score_spread", "label_disagreement"]])
+print(table.loc[list(ids.values())].set_axis(list(ids)).round(2).to_string())
+"""
+
+
+def run_example(program: str = EXAMPLE) -> str:
+    """What an example of a page prints, by default that of the README, in a folder of its own."""
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
-            [sys.executable, "-c", EXAMPLE],
+            [sys.executable, "-c", program],
             cwd=folder,
             env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
             check=True,
@@ -48,18 +89,33 @@ def example() -> str:
     return f"```python\n{EXAMPLE}```\n\n```\n{run_example().rstrip()}\n```\n"
 
 
-def worlds() -> str:
-    """The table of the simulated worlds, from the figures that the benchmark left."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    from worlds import RESULTS as FIGURES
-    from worlds import table
+def six_claims() -> str:
+    """The example of docs/theory.md and what it prints."""
+    printed = run_example(SIX_CLAIMS).rstrip()
+    return f"```python\n{SIX_CLAIMS}```\n\n```\n{printed}\n```\n"
 
-    runs = json.loads(FIGURES.read_text())
+
+def figures(name: str) -> tuple[ModuleType, Any]:
+    """A benchmark and the figures that it left."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    benchmark = import_module(name)
+    return benchmark, json.loads(benchmark.RESULTS.read_text())
+
+
+def table(name: str) -> str:
+    """The table of a benchmark, as the benchmark makes it from its figures."""
+    benchmark, found = figures(name)
+    return f"{benchmark.table(found)}\n"
+
+
+def worlds() -> str:
+    """The table of the simulated worlds."""
+    benchmark, runs = figures("worlds")
     seeds = len({run["seed"] for run in runs})
     return (
         f"Accuracy on simulated worlds with known truth, 400 examples each, {seeds} seeds, mean "
         "and 95 % interval over seeds.\nAll methods ask the same learner the same number of times, "
-        f"in the same framings.\n\n{table(runs)}\n"
+        f"in the same framings.\n\n{benchmark.table(runs)}\n"
     )
 
 

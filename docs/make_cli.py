@@ -72,8 +72,16 @@ USES = {
     "`consilience evaluate claims.csv --text claim --label truth --store claims.db`.",
     "consilience explain": "For a label that surprises: `consilience explain 3f2a --store "
     "claims.db`.",
+    "consilience evidence": "For the whole run what `explain` is for one label: a summary of the "
+    "five kinds of evidence, with `--kind flips` every piece of one, with `--graph` the factor "
+    "graph.",
     "consilience export": "A file to train on: `consilience export labels.parquet --store "
     "claims.db`.",
+    "consilience weights": "For a run whose weights are in doubt: `consilience weights --store "
+    "claims.db`, then `--sweep entropy=0.5,1,2`; `solve --weight` takes what it finds. What it "
+    "measures is in [theory.md](theory.md).",
+    "consilience legacy": "For a run that another program made and logged, see "
+    "[legacy.md](legacy.md): `consilience legacy predictions.jsonl --output labels.csv`.",
     "consilience store": "The file of predictions; its tables are described in "
     "[store.md](store.md).",
     "consilience store stats": "What is in it, and what it took.",

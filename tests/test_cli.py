@@ -126,7 +126,7 @@ def test_json_stands_alone_on_stdout(server, data, stored):
 def test_labels_are_one_row_per_example(stored):
     header, *rows = stored[1].splitlines()
     assert header == (
-        "id,label,name,probability,epistemic,aleatoric,predictions,p_False,p_True,text,group"
+        "id,label,name,probability,epistemic,aleatoric,structural,predictions,p_False,p_True,text,group"
     )
     assert len(rows) == 12
     again = json.loads(consilience("solve", "--store", stored[0], "--json").stdout)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 import torch
 
-from consilience.errors import SolveError
-from consilience.evidence import collect
+from consilience.errors import InputError, SolveError
+from consilience.evidence import FLOOR, Evidence, collect
 from consilience.lbfgs import LBFGS
 from consilience.prompts import Framing, framings
 from consilience.query import Query
+from consilience.reading import read
 from consilience.relations import ExactlyOne, Opposite
 from consilience.solvers import solve
-from zoo import ONE, alone, dataset, evidence, pairs, prediction, random_rows, task
+from test_coherence import gathered, scene
+from zoo import ONE, alone, dataset, evidence, flipped, pairs, prediction, random_rows, task
 
 
 def normal(logits: np.ndarray) -> np.ndarray:
@@ -67,6 +69,26 @@ def test_a_liking_for_names_is_recovered_exactly(k, names):
     shifted = asked(data, made, believed, likes, rng=np.random.default_rng(0))
     again = collect(data, made, [shifted])
     np.testing.assert_allclose(again.logp.numpy(), found.logp.numpy(), atol=1e-12)
+
+
+def test_the_three_ways_to_take_the_liking_out():
+    data, made = dataset(20), framings(task(2))
+    believed, likes = signal(20, 2), {"True": 0.8, "False": -0.8}
+    rows = asked(data, made, believed, likes)
+    ways = ("paired", "batch-mean", "none")
+    found = {way: collect(data, made, [rows], bias=way) for way in ways}
+    logp = {way: found[way].logp.numpy().reshape(2, 20, 2) for way in ways}
+    assert torch.equal(collect(data, made, [rows]).logp, found["paired"].logp)
+    np.testing.assert_allclose(logp["paired"], [believed] * 2, atol=1e-12)
+    # The plain framing calls class 1 "True", the negated one class 0.
+    raw = normal(believed + np.array([[[-0.8, 0.8]], [[0.8, -0.8]]]))
+    np.testing.assert_allclose(logp["none"], raw, atol=1e-12)
+    assert found["none"].bias == {}
+    centred = normal(raw - raw.mean(axis=1, keepdims=True))
+    np.testing.assert_allclose(logp["batch-mean"], centred, atol=1e-12)
+    assert set(found["batch-mean"].bias) == {"plain, zero-shot", "negated, zero-shot"}
+    with pytest.raises(InputError, match="no way 'hope' to take out bias"):
+        collect(data, made, [rows], bias="hope")
 
 
 def test_the_same_example_asked_often_in_one_framing_does_not_tilt_the_balance():
@@ -177,11 +199,13 @@ def test_the_tensors_say_who_was_asked_how():
     assert found.target.tolist() == [4, 0, 2]
     assert found.framing.tolist() == [0, 0, 1] and found.round.tolist() == [0, 0, 1]
     assert found.zero.tolist() == [True, False, False]
-    assert found.shot_of.tolist() == [1, 1, 2]
+    assert found.shots.tolist() == [0, 2, 1] and found.shot_of.tolist() == [1, 1, 2]
     assert found.shot_example.tolist() == [3, 1, 4] and found.shot_label.tolist() == [2, 0, 1]
     assert found.mean_mass == pytest.approx(0.8)
     assert found.logp.dtype == torch.float64
     np.testing.assert_allclose(found.logp.exp().numpy()[1], [0.1, 0.1, 0.8])
+    told = np.log(3) + 2 * 0.1 * np.log(0.1) + 0.8 * np.log(0.8)
+    assert float(found.told[1]) == pytest.approx(told)
 
 
 def test_log_probabilities_are_normalised_over_the_labels():
@@ -224,8 +248,177 @@ def test_design_priors_count_only_on_request():
 def test_evidence_moves_to_a_device_as_a_whole():
     rows = random_rows(np.random.default_rng(0), 4, 2)
     moved = evidence(4, rows, ties=[(Opposite, (0, 1))]).to("meta")
-    tensors = [
-        v for name in moved.__dataclass_fields__ if torch.is_tensor(v := getattr(moved, name))
-    ]
+    names = [f.name for f in fields(Evidence) if f.type == "Tensor"]
+    tensors = [getattr(moved, name) for name in names]
     tensors += [moved.factors[0].members, moved.factors[0].worlds]
-    assert len(tensors) == 18 and {t.device.type for t in tensors} == {"meta"}
+    assert len(names) > 10 and {t.device.type for t in tensors} == {"meta"}
+
+
+# --- what counts once, and what was not recorded ---------------------------------------------
+
+
+def same(one: Evidence, other: Evidence) -> None:
+    """Not one bit differs; relations and counts of what is not there apart."""
+    for name in (f.name for f in fields(Evidence) if f.type == "Tensor"):
+        assert torch.equal(getattr(one, name), getattr(other, name)), name
+    assert one.keys == other.keys and one.bias == other.bias
+
+
+def test_what_was_planned_again_counts_once_where_it_stood_first():
+    data, rounds = scene(0, 2)
+    again = [*rounds, rounds[1][1::2], rounds[0][5::-1], rounds[1]]
+    same(gathered(data, rounds), gathered(data, again))
+    assert gathered(data, again).unsure == gathered(data, rounds).unsure
+
+
+def test_a_shot_whose_label_nobody_recorded_is_not_known_of():
+    rows = [(0, [0.2, 0.8], [(1, -1), (2, 0)]), (0, [0.3, 0.7], [(1, -1)])]
+    ev = evidence(3, rows)
+    assert ev.zero.tolist() == [False, False] and ev.shots.tolist() == [1, 0]
+    assert (ev.shot_of.tolist(), ev.shot_example.tolist(), ev.shot_label.tolist()) == (
+        [0],
+        [2],
+        [0],
+    )
+    # What is known to be wrong is out of date; what is not known of cannot be.
+    wrong = torch.tensor([[[0.5, 0.5], [1.0, 0.0], [0.0, 1.0]]], dtype=torch.float64)
+    assert read(ev, wrong).relevance.tolist() == [[0.0, 1.0]]
+
+
+# --- contrasts -------------------------------------------------------------------------------
+
+
+def flips_of(ev: Evidence) -> list[tuple[int, ...]]:
+    """Each flip: twin, contrast, example flipped, label from, label to."""
+    columns = (ev.flip_twin, ev.flip_contrast, ev.flip_example, ev.flip_from, ev.flip_to)
+    return list(zip(*(c.tolist() for c in columns), strict=True))
+
+
+def said(data, shots, at=None, p=(0.8, 0.1, 0.1), target=0, framing="one", repeat=0):
+    """A query whose shot at position `at` is flipped, and its answer."""
+    shown = tuple((data.ids[j], label) for j, label in shots)
+    query = Query(data.ids[target], shown, framing, repeat, contrast=at)
+    return query, prediction(query, np.log(p))
+
+
+def test_a_contrast_finds_its_twin_before_it_else_after():
+    data = dataset(3, 3)
+    far, near, late = (said(data, [(1, label), (2, 0)]) for label in (0, 1, 2))
+    contrast = said(data, [(1, 2), (2, 0)], at=0)
+    other = said(data, [(1, 2), (2, 1)], at=1)
+    ev = collect(data, [alone(3)], [[far, near], [contrast, other]])
+    assert flips_of(ev) == [(1, 2, 1, 1, 2), (2, 3, 2, 0, 1)]
+    assert ev.brief.tolist() == [False, True, True, True] and ev.unsure == 0
+    ev = collect(data, [alone(3)], [[contrast, near, far]])
+    assert flips_of(ev) == [(1, 0, 1, 1, 2)]
+    between = said(data, [], target=1)
+    ev = collect(data, [alone(3)], [[far, between, contrast, near]])
+    assert flips_of(ev) == [(0, 2, 1, 0, 2)]
+    # The same labels with no contrast in it are no twin: nothing differs.
+    alike = collect(data, [alone(3)], [[late, contrast]])
+    assert alike.f == 0 and alike.unsure == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"target": 2},
+        {"framing": "two"},
+        {"repeat": 1},
+        {"shots": [(2, 0), (1, 1)]},
+        {"shots": [(1, 1), (2, 1)]},
+        {"shots": [(1, 1), (2, 0), (3, 0)]},
+        {"shots": [(1, 2), (2, 0)]},
+        {"shots": [(1, -1), (2, 0)]},
+    ],
+    ids=str,
+)
+def test_what_is_no_twin(change):
+    data, shots = dataset(4, 3), [(1, 1), (2, 0)]
+    made = [alone(3), replace(alone(3), name="two")]
+    contrast = said(data, [(1, 2), (2, 0)], at=0)
+    twin = said(data, **({"shots": shots} | change))
+    ev = collect(data, made, [[twin, contrast]])
+    assert (ev.f, ev.unsure, ev.brief.tolist()) == (0, 1, [False, True])
+    assert collect(data, made, [[said(data, shots), contrast]]).f == 1
+
+
+def test_a_shot_beside_the_flipped_one_may_be_unrecorded():
+    data = dataset(3, 3)
+    rows = [said(data, [(1, 0), (2, -1)]), said(data, [(1, 1), (2, -1)], at=0)]
+    assert flips_of(collect(data, [alone(3)], [rows])) == [(0, 1, 1, 0, 1)]
+    rows = [said(data, [(1, 0)]), said(data, [(1, -1)], at=0)]
+    assert collect(data, [alone(3)], [rows]).f == 0
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "together"),
+    [
+        ([0.1, 0.9], [0.1, 0.9], 0.9),
+        ([0.1, 0.9], [0.9, 0.1], 0.5),
+        ([0.5, 0.5], [0.05, 0.95], np.sqrt(0.95) / (np.sqrt(0.95) + np.sqrt(0.05))),
+        ([0.45, 0.55], [0.36, 0.64], np.sqrt(0.352) / (np.sqrt(0.352) + np.sqrt(0.162))),
+    ],
+)
+def test_a_contrast_counts_where_both_together_are_sure(one, other, together):
+    """Whichever of the two is the twin, and so whichever label was the one of that day."""
+    data = dataset(2)
+    for p, turned in ((one, other), (other, one)):
+        rows = flipped(data, 0, [(1, 1)], 0, 0, p, turned)
+        for floor, counts in ((together - 1e-6, 1), (together + 1e-6, 0)):
+            ev = collect(data, [ONE], [rows], floor=floor)
+            assert (ev.f, ev.unsure, ev.floor) == (counts, 1 - counts, floor)
+            # Sure or not, both have next to no shots.
+            assert ev.brief.tolist() == [True, True]
+    assert collect(data, [ONE], [rows]).floor == FLOOR
+
+
+def test_contrasts_of_one_target_and_shot_are_one_pair():
+    data = dataset(4)
+    asked = [(0, 1), (2, 1), (0, 1), (1, 0), (0, 3), (2, 1)]
+    rows = []
+    for repeat, (target, shot) in enumerate(asked):
+        rows += flipped(data, target, [(shot, 1)], 0, 0, [0.1, 0.9], [0.2, 0.8], repeat)
+    pair = collect(data, [ONE], [rows]).flip_pair.tolist()
+    assert [pair.index(p) for p in pair] == [asked.index(a) for a in asked]
+    assert sorted(set(pair)) == [0, 1, 2, 3]
+
+
+def test_rivals_are_all_pairs_of_one_target():
+    ev = evidence(4, [(i, [0.4, 0.6], ()) for i in (2, 0, 2, 1, 2, 0)])
+    assert sorted(map(sorted, ev.rivals.tolist())) == [[0, 2], [0, 4], [1, 5], [2, 4]]
+
+
+# --- some of the predictions -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_some_of_the_predictions_are_as_if_the_others_had_not_been_asked(k):
+    data, rounds = scene(1, k)
+    ev, rows = gathered(data, rounds), [*rounds[0], *rounds[1]]
+    for share in (0.2, 0.5, 0.9, 1.0):
+        keep = torch.from_numpy(np.random.default_rng(3).random(ev.t) < share)
+        keep[ev.flip_contrast] = keep[ev.flip_twin]
+        kept = {query for (query, _), stays in zip(rows, keep, strict=True) if stays}
+        less = gathered(data, [[row for row in r if row[0] in kept] for r in rounds])
+        some = ev.only(keep)
+        pairs_of = [e.flip_pair[:, None] == e.flip_pair for e in (some, less)]
+        assert torch.equal(*pairs_of)
+        same(replace(some, flip_pair=less.flip_pair, rivals=less.rivals), less)
+        assert sorted(some.rivals.tolist()) == sorted(less.rivals.tolist())
+    assert some.f == ev.f > 0
+
+
+def test_a_flip_needs_both_of_its_two():
+    data = dataset(3)
+    rows = flipped(data, 0, [(1, 1)], 0, 0, [0.1, 0.9], [0.2, 0.8])
+    rows += flipped(data, 2, [(1, 1)], 0, 0, [0.1, 0.9], [0.3, 0.7])
+    ev = collect(data, [ONE], [rows])
+    one, two = (0, 1, 1, 1, 0), (2, 3, 1, 1, 0)
+    assert flips_of(ev) == [one, two]
+    moved = (1, 2, 1, 1, 0)
+    for keep, left in (([0, 1, 1, 1], [moved]), ([1, 0, 0, 1], []), ([1, 1, 1, 0], [one])):
+        some = ev.only(torch.tensor(keep, dtype=torch.bool))
+        assert (some.t, flips_of(some)) == (sum(keep), left)
+        # A twin stays what it was, a query with next to no shots.
+        assert some.brief.all()

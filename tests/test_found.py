@@ -46,7 +46,8 @@ def test_the_table_of_labels(which: str, request: pytest.FixtureRequest) -> None
     made: Found = request.getfixturevalue(which)
     q, labels, classes = made.solution.labels, made.labels, made.dataset.task.classes
     assert list(labels.columns) == [
-        *("id", "label", "name", "probability", "epistemic", "aleatoric", "predictions"),
+        *("id", "label", "name", "probability", "epistemic", "aleatoric", "structural"),
+        "predictions",
         *(f"p_{name}" for name in classes),
     ]
     assert tuple(labels["id"]) == made.dataset.ids

@@ -11,7 +11,7 @@ import torch
 
 from consilience import logic
 from consilience.errors import InputError
-from consilience.logic import CLOSED_FORMS, Large, factors
+from consilience.logic import CLOSED_FORMS, EXACT, Large, factors
 from consilience.relations import (
     RELATIONS,
     And,
@@ -201,3 +201,40 @@ def test_a_hundred_members():
     ):
         (factor,) = factors([kind(tuple(index))], index, 2)
         assert float(factor.log_holds(logq)) == pytest.approx(np.log(wanted), abs=1e-9)
+
+
+def test_one_of_thirteen_is_at_most_one():
+    q = torch.tensor([[0, 1]] + [[1, 0]] * 12, dtype=torch.float64)
+    large = Large(torch.arange(13).unsqueeze(0), AtMostOne, 1)
+    assert large.log_holds(q.log()).tolist() == [0.0]
+    assert large.log_holds(q.flip(1).log()).tolist() == [-math.inf]
+
+
+@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("size", [2, 3, EXACT + 1])
+@pytest.mark.parametrize("kind", CLOSED_FORMS)
+def test_hard_labels_hold_or_do_not(kind, size, k):
+    """Log probabilities of exactly 0 and minus infinity, and nothing that is not a number."""
+    rng = np.random.default_rng(size)
+    for label in range(k):
+        relation = kind(tuple(list(INDEX)[:size]), label=label)
+        closed = Large(torch.arange(size).unsqueeze(0), kind, label)
+        others = np.full(size, (label + 1) % k)
+        tried = [np.full(size, label), others, rng.integers(k, size=size)]
+        tried += [np.where(np.arange(size) == i, label, others) for i in (0, size - 1)]
+        tried += [np.where(np.arange(size) == i, others, label) for i in (0, size - 1)]
+        holds = relation.holds(np.array(tried))
+        assert {*holds} == {True, False}
+        found = [float(closed.log_holds(torch.from_numpy(np.eye(k)[x]).log())) for x in tried]
+        assert found == [0.0 if held else -math.inf for held in holds]
+
+
+@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("kind", CLOSED_FORMS)
+def test_hard_labels_beside_soft_ones(kind, k):
+    for label, hard, seed in itertools.product(range(k), range(k), range(4)):
+        (listed,) = factors([kind(tuple("abcde"), label=label)], INDEX, k)
+        logq = soft(5, k, seed)
+        logq[seed : seed + 2] = torch.from_numpy(np.eye(k)[[hard, (hard + seed) % k]]).log()
+        closed = Large(listed.members, kind, label).log_holds(logq)
+        assert float(closed) == pytest.approx(float(listed.log_holds(logq)), abs=1e-12)

@@ -14,7 +14,7 @@ from consilience.examples import Dataset, Example
 from consilience.plan import CONTRAST_FLOOR, PlanSettings, shot_round, zero_shot_round
 from consilience.prompts import framings
 from consilience.query import Query
-from consilience.relations import RELATIONS, mates
+from consilience.relations import RELATIONS, Equal, mates
 from zoo import dataset, task
 
 SMALL = PlanSettings(shots=4, bridges=2, block=10, group=4)
@@ -226,8 +226,9 @@ def test_the_order_of_a_file_is_irrelevant():
 def test_targets_says_who_is_asked():
     data = dataset(30)
     chosen = [3, 29, 0, 17]
-    queries = plan(data, targets=chosen, settings=replace(SMALL, contrasts=1.0))
-    ordinary = [q for q in queries if q.contrast is None]
+    labels = np.eye(2)[np.arange(30) % 2]
+    queries = plan(data, labels, targets=chosen, settings=replace(SMALL, contrasts=1.0))
+    ordinary = queries[:4]
     assert sorted(q.target for q in ordinary) == sorted(data.ids[i] for i in chosen)
     assert {q.target for q in queries} == {data.ids[i] for i in chosen}
     # Who else is asked changes neither the framing of a target nor who may be a shot.
@@ -238,27 +239,49 @@ def test_targets_says_who_is_asked():
     assert plan(data, targets=[]) == []
 
 
+@pytest.mark.parametrize("shown", [1, 3])
 @pytest.mark.parametrize("k", [2, 3])
-def test_a_contrast_is_its_twin_with_one_sure_label_flipped(k):
+def test_a_contrast_is_its_twin_with_one_sure_label_flipped(k, shown):
     data = dataset(40, k)
     top = np.where(np.arange(40) % 4 < 2, 0.9, 0.55)[:, None]
     labels = np.where(np.eye(k)[np.arange(40) % k] == 1, top, (1 - top) / (k - 1))
-    floor = labels.max(axis=1)
-    assert (floor > CONTRAST_FLOOR).sum() == 20
-    queries = plan(data, labels, settings=replace(SMALL, contrasts=1.0))
-    twins = {(q.target, q.framing): q for q in queries if q.contrast is None}
-    contrasts = [q for q in queries if q.contrast is not None]
-    assert len(contrasts) > 20
+    sure = labels.max(axis=1)
+    assert (sure > CONTRAST_FLOOR).sum() == 20
+    settings = replace(SMALL, contrasts=1.0, contrast_shots=shown)
+    queries = plan(data, labels, settings=settings)
+    ordinary, asked = queries[:40], queries[40:]
+    assert [q.contrast is None for q in ordinary] == [True] * 40 and len(asked) == 80
     flips = set()
-    for query in contrasts:
-        twin = twins[query.target, query.framing]
+    for twin, query in zip(asked[::2], asked[1::2], strict=True):
+        assert twin.contrast is None and query.contrast is not None
+        assert (twin.target, twin.framing, twin.repeat) == (
+            query.target,
+            query.framing,
+            query.repeat,
+        )
         assert [id for id, _ in query.shots] == [id for id, _ in twin.shots]
+        assert len(set(dict(query.shots)) - {query.target}) == shown
         differ = [p for p, (a, b) in enumerate(zip(query.shots, twin.shots, strict=True)) if a != b]
         assert differ == [query.contrast]
+        for id, label in twin.shots:
+            assert sure[data.index[id]] > CONTRAST_FLOOR
+            assert label == labels[data.index[id]].argmax()
         id, label = query.shots[query.contrast]
-        assert floor[data.index[id]] > CONTRAST_FLOOR and 0 <= label < k
+        assert 0 <= label < k
         flips.add((twin.shots[query.contrast][1], label))
     assert flips == set(itertools.permutations(range(k), 2))
+
+
+def test_contrasts_show_a_shot_of_each_class_and_nobody_tied_to_the_target():
+    data = dataset(12, ties=[(Equal, (2 * i, 2 * i + 1)) for i in range(6)])
+    labels = np.eye(2)[np.arange(12) // 2 % 2]
+    settings = replace(SMALL, contrasts=1.0, contrast_shots=2)
+    twins = plan(data, labels, settings=settings)[12::2]
+    assert twins
+    for query in twins:
+        tied = {data.ids[data.index[query.target] ^ 1], query.target}
+        assert {label for _, label in query.shots} == {0, 1}
+        assert tied.isdisjoint(id for id, _ in query.shots)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
@@ -267,8 +290,8 @@ def test_the_share_of_contrasts_is_respected(share):
     queries = plan(data, np.eye(2)[np.arange(30) % 2], settings=replace(SMALL, contrasts=share))
     assert sum(q.contrast is not None for q in queries) == int(30 * share)
     assert queries[:30] == plan(data, np.eye(2)[np.arange(30) % 2])
-    twins = [q.target for q in queries[30:]]
-    assert len(twins) == len(set(twins))
+    asked = [q.target for q in queries[30::2]]
+    assert len(asked) == len(set(asked)) == int(30 * share)
 
 
 def test_no_contrast_where_nothing_is_sure():
@@ -277,7 +300,7 @@ def test_no_contrast_where_nothing_is_sure():
     assert len(plan(data, unsure, settings=replace(SMALL, contrasts=1.0))) == 20
 
 
-KNOBS = {"shots": 6, "bridges": 1, "block": 5, "group": 9, "contrasts": 0.5}
+KNOBS = {"shots": 6, "bridges": 1, "block": 5, "group": 9, "contrasts": 0.5, "contrast_shots": 3}
 
 
 def test_every_knob_has_a_test():
@@ -287,7 +310,8 @@ def test_every_knob_has_a_test():
 @pytest.mark.parametrize(("name", "value"), KNOBS.items())
 def test_every_knob_changes_the_plan(name, value):
     data = dataset(40)
-    assert plan(data, settings=replace(SMALL, **{name: value})) != plan(data)
+    before = replace(SMALL, contrasts=0.2)
+    assert plan(data, settings=replace(before, **{name: value})) != plan(data, settings=before)
 
 
 @pytest.mark.parametrize("block", [7, 20, 100])
@@ -317,6 +341,7 @@ def test_the_zero_shot_round_asks_all_in_what_means_something():
         {"bridges": 25},
         {"block": 0},
         {"group": 0},
+        {"contrast_shots": 0},
         {"contrasts": -0.1},
         {"contrasts": 1.1},
         {"contrasts": float("nan")},

@@ -17,13 +17,14 @@ from consilience.coherence import (
     mutual_predictability,
 )
 from consilience.errors import InputError, SolveError
-from consilience.evidence import Evidence
+from consilience.evidence import Evidence, collect
 from consilience.lbfgs import LBFGS
+from consilience.query import Query
 from consilience.reading import read
 from consilience.relations import AtMostOne, Equal, ExactlyOne, Opposite
 from consilience.settling import Problem, Result
 from consilience.solvers import solve
-from zoo import dataset, evidence, random_rows
+from zoo import ONE, dataset, evidence, pairs, prediction, random_rows
 
 TIES = {
     2: [(Opposite, (0, 1)), (Equal, (1, 2)), (ExactlyOne, (3, 4, 5)), (AtMostOne, (5, 6))],
@@ -248,15 +249,18 @@ def test_too_few_steps_are_reported():
 def test_a_kink_is_reported():
     rows = [(i, [0.3, 0.7], ()) for i in range(3)]
     terms = default_terms() | {"kink": (9.0, lambda s: -(s.q[:, 1] - 0.61).abs().mean())}
-    solution = solve(evidence(3, rows), terms)
+    solution = solve(evidence(3, rows), terms, LBFGS(starts=2, steps=30))
     assert solution.result is Result.MAX_STEPS and "kink" in solution.result.value
     np.testing.assert_allclose(solution.labels[:, 1], 0.61, atol=0.02)
 
 
 def test_the_tolerance_is_how_close_it_comes():
-    ev = evidence(10, random_rows(np.random.default_rng(3), 10, 3, zero=3, shown=0), 3)
-    wanted = combined(ev, np.full((10, 3), 1 / 3))
-    off = [np.abs(solve(ev, solver=LBFGS(tolerance=t)).labels - wanted).max() for t in (0.3, 1e-4)]
+    """With relations: without any one step is exact."""
+    ev = evidence(8, random_rows(np.random.default_rng(3), 8, 2, zero=3, shown=0), ties=TIES[2])
+    wanted, *found = (
+        solve(ev, solver=LBFGS(starts=1, tolerance=t, readings=1)).labels for t in (1e-9, 0.1, 1e-4)
+    )
+    off = [np.abs(labels - wanted).max() for labels in found]
     assert off[0] > 1e-3 > 1e-4 > off[1]
 
 
@@ -305,10 +309,21 @@ def test_a_term_is_added_in_one_line():
     assert pulled.stats.terms["mine"] == pytest.approx(pulled.labels[:, 1].mean())
 
 
+def contrast(data, target, shot, said, turned):
+    """What is said of a target after one shot, as class 0 and as class 1."""
+    queries = [Query(data.ids[target], ((data.ids[shot], c),), "one", 9) for c in (0, 1)]
+    queries[1] = replace(queries[1], contrast=0)
+    return [(q, prediction(q, np.log(p))) for q, p in zip(queries, (said, turned), strict=True)]
+
+
 @pytest.mark.parametrize("name", default_terms())
 def test_every_weight_of_the_default_terms_changes_the_labels(name):
-    rows = random_rows(np.random.default_rng(2), 8, 2, zero=2, shown=1)
-    ev = evidence(8, rows, ties=TIES[2])
+    data = dataset(8, ties=TIES[2])
+    rows = pairs(data, random_rows(np.random.default_rng(2), 8, 2, zero=2, shown=1))
+    for i in range(4):
+        rows += contrast(data, i, 7 - i, [0.95, 0.05], [0.2, 0.8] if i % 2 else [0.99, 0.01])
+    ev = collect(data, [ONE], [rows])
+    assert ev.f == 4
     terms = default_terms()
     weight, term = terms[name]
     other = solve(ev, terms | {name: (2 * weight, term)}, LBFGS(starts=1))

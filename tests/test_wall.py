@@ -25,7 +25,9 @@ from test_ask import Recorder
 BEHIND = (
     *("prompts", "query", "grouping", "plan", "ask", "logic", "evidence", "coherence", "solvers"),
     *("uncertainty", "found", "elicitation", "embed", "store", "store_schema", "store_audit"),
-    *("choices", "relations"),
+    *("choices", "relations", "bias", "reading", "pairwise", "kinds", "settling", "starts"),
+    *("lbfgs", "adam", "exhaustive", "graph", "propagation", "annealing", "opinion", "weights"),
+    *("landmarks", "calibration", "explain", "legacy", "legacy_rows"),
     *(f"models.{module.name}" for module in pkgutil.iter_modules(consilience.models.__path__)),
 )
 """Every module between the data set and the labels."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -87,3 +88,33 @@ def random_rows(
             row_shots = list(zip(drawn.tolist(), labels.tolist(), strict=True))
             rows.append((i, rng.dirichlet(np.ones(k)), row_shots))
     return rows
+
+
+def flipped(data, target, shots, at, to, said, turned, repeat=0):
+    """A twin and its contrast, in which the shot at position `at` is shown as `to`."""
+    shown = tuple((data.ids[j], label) for j, label in shots)
+    other = (*shown[:at], (shown[at][0], to), *shown[at + 1 :])
+    twin = Query(data.ids[target], shown, "one", repeat)
+    contrast = Query(data.ids[target], other, "one", repeat, contrast=at)
+    return [(q, prediction(q, np.log(p))) for q, p in ((twin, said), (contrast, turned))]
+
+
+def bounded(row):
+    """The same prediction with its last label only bounded."""
+    query, said = row
+    return query, replace(said, exact=(*(True,) * (len(said.exact) - 1), False))
+
+
+def renamed(query, said, names):
+    """The same answer where the example with the id i has the id names[i]."""
+    shots = tuple((names[id], label) for id, label in query.shots)
+    query = replace(query, target=names[query.target], shots=shots)
+    return query, replace(said, key=f"{query}", query=query)
+
+
+def turned(query, said, turn):
+    """The same answer where class c is called turn[c]."""
+    query = replace(query, shots=tuple((id, turn[label]) for id, label in query.shots))
+    back = [turn.index(c) for c in range(len(turn))]
+    logprobs, exact = (tuple(x[c] for c in back) for x in (said.logprobs, said.exact))
+    return query, replace(said, key=f"{query}", query=query, logprobs=logprobs, exact=exact)

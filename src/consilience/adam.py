@@ -44,13 +44,14 @@ class Adam:
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: (1 + step) ** -0.5)
         for step in range(1, self.steps + 1):
             _, gradient = slope(objective, theta)
-            if step % CHECK == 1 and bool(self._converged(theta, gradient).all()):
+            if step % CHECK == 1 and bool(self._converged(objective, theta, gradient).all()):
                 break
             theta.grad = -gradient
             optimiser.step()
             schedule.step()
         _, gradient = slope(objective, theta)
-        return Ended(theta, step, self._converged(theta, gradient))
+        return Ended(theta, step, self._converged(objective, theta, gradient))
 
-    def _converged(self, theta: Tensor, gradient: Tensor) -> Tensor:
-        return natural_step(theta, gradient).abs().amax(dim=(1, 2)) <= self.tolerance
+    def _converged(self, objective: Objective, theta: Tensor, gradient: Tensor) -> Tensor:
+        step = natural_step(theta, gradient, objective.problem.temperature)
+        return step.abs().amax(dim=(1, 2)) <= self.tolerance

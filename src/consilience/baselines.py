@@ -103,7 +103,7 @@ class Bench:
         """
         if not any(p is not None and any(p.exact) for queries in rounds for _, p in queries):
             return np.full((len(self.data), self.data.task.k), 1 / self.data.task.k)
-        evidence = collect(self.data, self.framings, rounds)
+        evidence = collect(self.data, self.framings, rounds, bias=self.settings.bias)
         total = torch.zeros(evidence.n, evidence.k, dtype=torch.float64)
         total = total.index_add(0, evidence.target, evidence.logp)
         count = torch.bincount(evidence.target, minlength=evidence.n).clamp(min=1)

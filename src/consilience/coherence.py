@@ -38,9 +38,10 @@ Terms = Mapping[str, tuple[float, Term]]
 def mutual_predictability(state: State) -> Tensor:
     """How well the labels are predicted from the others, (1/N) Σ_i Σ_k q_i(k) m_i(k).
 
-    m_i = Σ_t s_t [r_t ℓ_t + (1 − r_t) log(1/K)] over i's predictions. With hard labels and full
-    relevance it is the mean of log P(y_i | shots): Wen et al. 2025, 2506.10139, section 2, per
-    example and averaged over many contexts.
+    m_i = Σ_t s_t [r_t ℓ_t + (1 − r_t)(log(1/K) − (log K − H(p_t)))] over i's predictions: one
+    that is not to the point is worth ignorance, less what it told and nothing explains. With hard
+    labels and full relevance it is the mean of log P(y_i | shots): Wen et al. 2025, 2506.10139,
+    section 2, per example and averaged over many contexts.
     """
     return (state.q * state.reading.log_pool).sum(dim=-1).mean()
 
@@ -87,7 +88,7 @@ def averaging(state: State) -> Tensor:
     compared with, and never on by default.
     """
     e = state.evidence
-    shots = torch.bincount(e.shot_of, minlength=e.t).to(state.q.dtype).unsqueeze(-1)
+    shots = e.shots.unsqueeze(-1)
     total = state.q.new_zeros(e.t, e.k).index_add(0, e.shot_of, state.q[e.shot_example])
     apart = (state.q[e.target] - total / shots.clamp(min=1)).square().sum(dim=-1)
     return -(state.reading.share * apart * (shots.squeeze(-1) > 0)).sum() / e.n
@@ -110,6 +111,7 @@ TERMS: dict[str, Term] = {
 
 DEFAULT_WEIGHTS = {
     "mutual predictability": 1.0,
+    "couplings": 1.0,
     "direct consistency": 0.25,
     "prior fidelity": 0.1,
     "logical consistency": 1.0,

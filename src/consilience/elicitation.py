@@ -17,11 +17,13 @@ from typing import Any
 import numpy as np
 from scipy.special import softmax
 
+from consilience.adam import Adam
 from consilience.ask import Asked, Progress, ask, requests
+from consilience.bias import METHODS
 from consilience.coherence import Terms, default_terms
 from consilience.embed import Embedder, TfidfSvd
 from consilience.errors import InputError
-from consilience.evidence import Evidence, collect
+from consilience.evidence import FLOOR, Evidence, collect
 from consilience.examples import Dataset
 from consilience.found import Found
 from consilience.lbfgs import LBFGS
@@ -44,7 +46,8 @@ class Settings:
 
     The budget is `calls_per_example` times the number of examples, zero-shot round included.
     A run stops early when fewer than the share `settled` of the labels changed in each of two
-    rounds running; 0 turns that off. `priors` lets design priors count beside logical facts.
+    rounds running; 0 turns that off. `priors` lets design priors count beside logical facts;
+    `floor` and `bias` are those of `evidence.collect`.
     """
 
     calls_per_example: float = 8.0
@@ -53,8 +56,15 @@ class Settings:
     plan: PlanSettings = field(default_factory=PlanSettings)
     priors: bool = False
     settled: float = 0.0025
+    floor: float = FLOOR
+    bias: str = "paired"
 
     def __post_init__(self) -> None:
+        if self.bias not in METHODS:
+            known = ", ".join(METHODS)
+            raise InputError(f"no way {self.bias!r} to take out bias; there are: {known}")
+        if not 0 <= self.floor < 1:
+            raise InputError(f"floor is a probability from 0 to below 1, got {self.floor}")
         if not 0 < self.calls_per_example < math.inf:
             raise InputError(f"calls per example must be above 0, got {self.calls_per_example}")
         if not 0 <= self.settled < 1:
@@ -98,7 +108,7 @@ def next_round(
     if labels is None:
         labels = np.eye(k)[np.random.default_rng([seed, 3]).integers(k, size=n)]
     targets = None
-    room = int(budget / (1 + settings.plan.contrasts))
+    room = int(budget / (1 + 2 * settings.plan.contrasts))
     if room < n:
         order = np.argsort(labels.max(axis=1), kind="stable")
         targets = order[:room].tolist()
@@ -239,7 +249,14 @@ def gather(
     for rows in store.rounds(run)[:rounds]:
         stored = store.predictions([key for key, _ in rows])
         answered.append([(query, p) for (_, query), p in zip(rows, stored, strict=True)])
-    return collect(dataset, settings.framings_for(dataset), answered, priors=settings.priors)
+    return collect(
+        dataset,
+        settings.framings_for(dataset),
+        answered,
+        priors=settings.priors,
+        floor=settings.floor,
+        bias=settings.bias,
+    )
 
 
 def first_labels(evidence: Evidence) -> SoftLabels | None:
@@ -265,12 +282,19 @@ def found_in(
     solver: Solver | None = None,
     *,
     seed: int = 0,
+    device: str | None = None,
     asked: Asked | None = None,
 ) -> Found:
-    """The labels of a run, solved from the store alone; the same store gives the same labels."""
+    """The labels of a run, solved from the store alone; the same store gives the same labels.
+
+    `device` is where it is solved. Uncertainty is that of soft labels, found by gradients.
+    """
     terms, solver = terms or default_terms(), solver or LBFGS()
     evidence = gather(store, run, dataset, settings)
-    solution = solve(evidence, terms, solver, seed=seed, start=first_labels(evidence))
+    solution = solve(
+        evidence, terms, solver, seed=seed, start=first_labels(evidence), device=device
+    )
+    soft = solver if isinstance(solver, LBFGS | Adam) else LBFGS()
     return Found(
         dataset=dataset,
         framings=settings.framings_for(dataset),
@@ -278,7 +302,7 @@ def found_in(
         evidence=evidence,
         terms=terms,
         solution=solution,
-        uncertainty=uncertainty(evidence, terms, solver, solution, seed=seed),
+        uncertainty=uncertainty(evidence, terms, soft, solution, seed=seed),
         saved=max(0, settings.budget(dataset) - store.run(run).planned),
         asked=asked or Asked(),
     )
@@ -316,4 +340,5 @@ def settings_from(record: Mapping[str, Any]) -> Settings:
         plan=PlanSettings(**record["plan"]),
         priors=record["priors"],
         settled=record["settled"],
+        **{name: record[name] for name in ("floor", "bias") if name in record},
     )

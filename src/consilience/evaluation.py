@@ -88,10 +88,12 @@ def zero_shot_of(found: Found) -> Baseline | None:
 def evaluate(found: Found, gold: Gold, baselines: Sequence[Baseline] = ()) -> Evaluation:
     """The scores of a run's labels beside majority, structure only, zero-shot and `baselines`.
 
-    Nothing is flipped: where no framing gives the label names a meaning, the note says so and a
-    row shows the mirror image (two classes).
+    Landmarks are scored in no row: their labels were given. Nothing is flipped: where nothing says
+    which way round the labels are, the note says so and a row shows the mirror image (two classes).
     """
     data = found.dataset
+    vouched = () if found.calibration is None else found.calibration.landmarks.ids
+    gold = Gold({id: label for id, label in gold.labels.items() if id not in vouched})
     zero = zero_shot_of(found)
     rows = [
         majority(data, gold),
@@ -112,7 +114,9 @@ def evaluate(found: Found, gold: Gold, baselines: Sequence[Baseline] = ()) -> Ev
             scores[row.name]["pgr"] = pgr(row.labels, *ends, truth, data.groups)
     notes = [data.note] if data.note else []
     notes.append(f"Orientation: {found.polarity}.")
-    notes.append("Probabilities are uncalibrated; intervals are 95 %, over groups.")
+    notes.append(f"Probabilities are {found.probabilities}; intervals are 95 %, over groups.")
+    if vouched:
+        notes.append(f"The {len(vouched)} landmarks are left out of every score.")
     return Evaluation(
         scores=scores,
         calls={row.name: row.calls_per_example for row in rows},

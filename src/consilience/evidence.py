@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -32,8 +32,14 @@ from consilience.prompts import Framing
 from consilience.query import Query
 from consilience.store import Prediction
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 FLOOR = 0.6
 """Below this probability of its best label a prediction is not trusted with anything further."""
+
+PER_PREDICTION = ("target", "logp", "told", "shots", "zero", "brief", "bounded", "framing", "round")
+FLIP_FIELDS = ("flip_twin", "flip_contrast", "flip_example", "flip_from", "flip_to")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +49,22 @@ class Evidence:
     T predictions, N examples, K classes, M shots in all.
 
     - `target` (T): the example asked about; `logp` (T, K): what was answered, in nats.
-    - `zero` (T): no shots were shown; `bounded` (T): some label was only bounded.
+    - `zero` (T): no shots were shown; `brief` (T): part of a contrast; `bounded` (T): some label
+      was only bounded.
+    - `told` (T): the information in an answer, log K − H(p), nats; `shots` (T): how many were
+      shown with a label on record.
     - `framing` (T): the position of the framing in `framings`; `round` (T).
     - `shot_of`, `shot_example`, `shot_label` (M): which prediction showed which example as what.
     - `flip_twin`, `flip_contrast` (F): the predictions of a twin and its contrast;
       `flip_example`, `flip_from`, `flip_to` (F): the shot flipped, its label in the twin and in
-      the contrast. Only flips whose twin is surer of its answer than `floor` are here.
+      the contrast. Only flips whose two answers together are surer than `floor` are here.
     - `flip_pair` (F): which pair of target and shot a flip is of, numbered from 0.
     - `rivals` (R, 2): all pairs of predictions of one target.
     - `factors`: the relations, made ready for the logical term.
     - `keys` (T): the predictions' keys in the store.
     - `bias`: nats taken from each label name, by family and shots; None where not known.
-    - `unsure`: contrasts left out because their twin is less sure than `floor`, or absent.
+    - `unsure`: contrasts left out because with their twin they are less sure than `floor`, or
+      have none.
     - `absent`: predictions planned but not there; `silent`: there, but every label bounded.
     """
 
@@ -62,7 +72,10 @@ class Evidence:
     k: int
     target: Tensor
     logp: Tensor
+    told: Tensor
+    shots: Tensor
     zero: Tensor
+    brief: Tensor
     bounded: Tensor
     framing: Tensor
     round: Tensor
@@ -101,6 +114,21 @@ class Evidence:
         """The number of contrasts that count."""
         return len(self.flip_twin)
 
+    def only(self, keep: Tensor) -> Evidence:
+        """The evidence of some of the predictions, by a mask (T,); a flip needs both of its two."""
+        place = torch.cumsum(keep, dim=0) - 1
+        shots = keep[self.shot_of]
+        flips = keep[self.flip_twin] & keep[self.flip_contrast]
+        rivals = self.rivals[keep[self.rivals].all(dim=1)]
+        chosen: dict[str, Any] = {name: getattr(self, name)[keep] for name in PER_PREDICTION}
+        chosen |= {name: getattr(self, name)[shots] for name in ("shot_example", "shot_label")}
+        chosen |= {name: getattr(self, name)[flips] for name in (*FLIP_FIELDS[2:], "flip_pair")}
+        chosen |= {name: place[getattr(self, name)[flips]] for name in FLIP_FIELDS[:2]}
+        keys = tuple(key for key, kept in zip(self.keys, keep.tolist(), strict=True) if kept)
+        return replace(
+            self, **chosen, shot_of=place[self.shot_of[shots]], rivals=place[rivals], keys=keys
+        )
+
     def to(self, device: str | torch.device) -> Evidence:
         """The same evidence on another device."""
         moved: dict[str, Any] = {
@@ -109,6 +137,20 @@ class Evidence:
             if isinstance(value := getattr(self, name), Tensor)
         }
         return replace(self, **moved, factors=tuple(f.to(device) for f in self.factors))
+
+    def table(
+        self, kind: str = "direct confidence", labels: NDArray[np.float64] | None = None
+    ) -> pd.DataFrame:
+        """The pieces of one kind of evidence, read under soft `labels` (N, K): see `kinds`."""
+        from consilience.kinds import table
+
+        return table(self, kind, labels)
+
+    def summary(self, labels: NDArray[np.float64] | None = None) -> pd.DataFrame:
+        """How much evidence of each kind there is, how far it agrees, how strong: see `kinds`."""
+        from consilience.kinds import summary
+
+        return summary(self, labels)
 
 
 def collect(
@@ -123,15 +165,20 @@ def collect(
     """The evidence in the rounds of a run; a prediction that is absent is None.
 
     `priors` lets design priors count beside the logical facts, `floor` is how probable the best
-    label of a twin must be for its contrast to count, `bias` how the liking for label names is
-    taken out. A shot whose label is negative was shown with a label that nobody recorded.
+    label of a twin and its contrast together must be for the two to count, `bias` how the liking
+    for label names is taken out. A shot whose label is negative was shown with a label that
+    nobody recorded.
     """
     if bias not in METHODS:
         raise InputError(f"no way {bias!r} to take out bias; there are: {', '.join(METHODS)}")
     position = {framing.name: f for f, framing in enumerate(framings)}
     flat = [(r, q, p) for r, queries in enumerate(rounds) for q, p in queries]
     # One prediction counts once, however often the plan came upon it.
-    there = list({p.key: (r, q, p) for r, q, p in reversed(flat) if p is not None}.values())[::-1]
+    first: dict[str, tuple[int, Query, Prediction]] = {}
+    for r, q, p in flat:
+        if p is not None:
+            first.setdefault(p.key, (r, q, p))
+    there = list(first.values())
     absent = sum(p is None for _, _, p in flat)
     heard = [(r, q, p) for r, q, p in there if any(p.exact)]
     if not heard:
@@ -153,16 +200,23 @@ def collect(
     ]
     shot_table = np.array(shots, dtype=np.int64).reshape(-1, 3)
     flips = _flips([q for _, q, _ in heard], dataset)
-    sure = np.exp(logp[flips[:, 0]].max(axis=1, initial=-np.inf)) > floor
+    brief = np.array([q.contrast is not None for _, q, _ in heard], dtype=bool)
+    contrasts = int(brief.sum())
+    brief[flips[:, 0]] = True
+    # Of both together: a guard on the twin alone would favour the labels that it happened to show.
+    base = log_softmax((logp[flips[:, 0]] + logp[flips[:, 1]]) / 2, axis=1)
+    sure = np.exp(base.max(axis=1, initial=-np.inf)) > floor
     flips = flips[sure]
-    contrasts = sum(q.contrast is not None for _, q, _ in heard)
     relations = [r for r in dataset.relations if priors or not r.prior]
     return Evidence(
         ids=dataset.ids,
         k=dataset.task.k,
         target=torch.from_numpy(target),
         logp=torch.from_numpy(logp),
+        told=torch.from_numpy(np.log(dataset.task.k) + (np.exp(logp) * logp).sum(axis=1)),
+        shots=torch.from_numpy(np.bincount(shot_table[:, 0], minlength=len(heard))),
         zero=torch.from_numpy(zero),
+        brief=torch.from_numpy(brief),
         bounded=torch.from_numpy(bounded),
         framing=torch.from_numpy(framing),
         round=torch.tensor([r for r, _, _ in heard]),
@@ -184,29 +238,40 @@ def collect(
     )
 
 
-FLIP_FIELDS = ("flip_twin", "flip_contrast", "flip_example", "flip_from", "flip_to")
-
-
 def _flips(queries: Sequence[Query], dataset: Dataset) -> NDArray[np.int64]:
-    """Contrasts and their twins (F, 5): twin, contrast, example flipped, label from, label to."""
+    """Contrasts and their twins (F, 5): twin, contrast, example flipped, label from, label to.
+
+    The twin is the nearest query before it, else after it, that shows the shot otherwise. Where
+    nobody recorded the label that a shot had in one of the two, nobody knows what was flipped.
+    """
+    alike: dict[object, list[int]] = {}
+    for t, q in enumerate(queries):
+        alike.setdefault(_unlabelled(q), []).append(t)
     found: list[tuple[int, int, int, int, int]] = []
-    plain = {
-        (q.target, q.framing, q.repeat, q.shots): t
-        for t, q in enumerate(queries)
-        if q.contrast is None
-    }
     for t, q in enumerate(queries):
         if q.contrast is None:
             continue
         at = q.contrast
         id, shown = q.shots[at]
-        for label in range(dataset.task.k):
-            shots = (*q.shots[:at], (id, label), *q.shots[at + 1 :])
-            twin = plain.get((q.target, q.framing, q.repeat, shots))
-            if twin is not None:
-                found.append((twin, t, dataset.index[id], label, shown))
-                break
+        twins = [
+            o
+            for o in alike[_unlabelled(q)]
+            if _differ(queries[o], q) == [at] and min(queries[o].shots[at][1], shown) >= 0
+        ]
+        if twins:
+            twin = min(twins, key=lambda o: (o > t, abs(o - t)))
+            found.append((twin, t, dataset.index[id], queries[twin].shots[at][1], shown))
     return np.array(found, dtype=np.int64).reshape(-1, 5)
+
+
+def _unlabelled(query: Query) -> object:
+    """What a query and its contrast have in common."""
+    return query.target, query.framing, query.repeat, tuple(id for id, _ in query.shots)
+
+
+def _differ(one: Query, two: Query) -> list[int]:
+    """The positions in which two lists of the same shots show another label."""
+    return [p for p, (a, b) in enumerate(zip(one.shots, two.shots, strict=True)) if a != b]
 
 
 def _numbered(target: NDArray[np.int64], shot: NDArray[np.int64]) -> Tensor:

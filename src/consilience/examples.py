@@ -279,7 +279,7 @@ class Gold:
         """
         table = rows(records)
         table.require(label)
-        read = _label_reader(classes)
+        read = label_reader(classes)
         labels: dict[str, int] = {}
         first: dict[str, int] = {}
         for i, words in enumerate(texts(table, text)):
@@ -304,7 +304,7 @@ class Gold:
         return cls(dict(sorted(labels.items())))
 
 
-def _label_reader(classes: Sequence[str]) -> Callable[[str], int | None]:
+def label_reader(classes: Sequence[str]) -> Callable[[str], int | None]:
     """The function from the text of a label to its class, None where it is no class."""
     numbers = {name.casefold(): i for i, name in enumerate(classes)}
     if len(numbers) < len(classes):

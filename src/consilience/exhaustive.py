@@ -17,6 +17,9 @@ MOST = 2**16
 BATCH = 4096
 """How many labellings are evaluated at a time."""
 
+TIE = 1e-9
+"""Labellings whose coherence differs by less are as good as each other."""
+
 OFF = -69.0
 """The log-probability, in nats, of a class that an example does not have (about 1e-30).
 
@@ -76,7 +79,8 @@ class Exhaustive:
             if fixed is None:
                 reading = problem.read(logq)
             else:
-                reading = chosen(fixed, torch.zeros(len(batch), dtype=torch.int64))
+                first = torch.zeros(len(batch), dtype=torch.int64, device=every.device)
+                reading = chosen(fixed, first)
             values.append(problem.value(reading, logq))
         return torch.cat(values)
 
@@ -86,10 +90,27 @@ class Exhaustive:
         """The first labellings, best first, that are the best under their own reading."""
         found: list[int] = []
         tried = 0
-        for s in torch.argsort(own, descending=True, stable=True).tolist():
-            tried += 1
-            if float(self._values(problem, every, k, under=s).max()) <= float(own[s]) + 1e-9:
-                found.append(s)
-                if len(found) == self.optima:
-                    break
+        order = torch.argsort(own, descending=True, stable=True)
+        others = every.shape[1] * (k - 1)
+        for batch in torch.split(order, max(1, BATCH // others)):
+            # Nearly all are worse than a neighbour: only the others are compared with everything.
+            tops = self._nearby(problem, every[batch], k) <= own[batch] + TIE
+            for s in batch[tops].tolist():
+                tried += 1
+                if float(self._values(problem, every, k, under=s).max()) <= float(own[s]) + TIE:
+                    found.append(s)
+                    if len(found) == self.optima:
+                        return found, tried
         return found, tried
+
+    def _nearby(self, problem: Problem, labels: Tensor, k: int) -> Tensor:
+        """The best value among the labellings that differ in one label, under its reading (S,)."""
+        s, n = labels.shape
+        turn = torch.arange(1, k, device=labels.device).repeat(n)
+        at = torch.arange(n, device=labels.device).repeat_interleave(k - 1)
+        turned = torch.zeros(len(at), n, dtype=labels.dtype, device=labels.device)
+        turned[torch.arange(len(at), device=labels.device), at] = turn
+        near = (labels.unsqueeze(1) + turned) % k
+        of = torch.arange(s, device=labels.device).repeat_interleave(len(at))
+        reading = chosen(problem.read(corners(labels, k)), of)
+        return problem.value(reading, corners(near.flatten(0, 1), k)).view(s, -1).amax(dim=1)

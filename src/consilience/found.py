@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import torch
 
 from consilience.ask import Asked
 from consilience.coherence import Terms
 from consilience.errors import InputError
 from consilience.evidence import Evidence
 from consilience.examples import Dataset
+from consilience.explain import explain
+from consilience.landmarks import Landmarks, Orientation, oriented, renamed
+from consilience.lbfgs import LBFGS
+from consilience.opinion import Opinion, second_opinion
 from consilience.prompts import Framing
-from consilience.reading import ZERO_SHOT_WEIGHT
+from consilience.reading import read
+from consilience.relations import Equal, Opposite
 from consilience.solvers import Solution
 from consilience.store import Run
-from consilience.uncertainty import Uncertainty
+from consilience.uncertainty import Uncertainty, uncertainty
+
+if TYPE_CHECKING:
+    from consilience.calibration import Calibration
 
 
 @dataclass(frozen=True)
@@ -27,7 +37,8 @@ class Found:
 
     `solution` has the soft labels and the other optima, `evidence` every prediction that counted,
     `asked` what this very call asked (nothing, where everything was in the store), `saved` how
-    many calls of the budget were not planned.
+    many calls of the budget were not planned. `orientation` and `calibration` say what landmarks
+    changed, where there were any.
     """
 
     dataset: Dataset
@@ -39,13 +50,19 @@ class Found:
     uncertainty: Uncertainty
     saved: int
     asked: Asked
+    orientation: Orientation | None = None
+    calibration: Calibration | None = None
 
     @cached_property
     def labels(self) -> pd.DataFrame:
         """One row per example: id, label, its name and probability, uncertainties, predictions.
 
-        `probability` is that of the label given, uncalibrated; `p_…` those of all classes;
-        uncertainties are in nats; `predictions` counts those that spoke of the example.
+        `probability` is that of the label given, uncalibrated unless `probabilities` says
+        otherwise; `p_…` those of all classes; uncertainties are in nats, and those of the labels
+        before any calibration. `structural` is the share of the label's log-odds that comes from
+        other examples, NaN where nothing pulls it; `predictions` counts those that spoke of the
+        example. Where there are landmarks, `landmark` marks them, and their label is the one
+        vouched for.
         """
         q = self.solution.labels
         hard = q.argmax(axis=1)
@@ -58,59 +75,105 @@ class Found:
             "probability": q.max(axis=1),
             "epistemic": self.uncertainty.epistemic,
             "aleatoric": self.uncertainty.aleatoric,
+            "structural": self.uncertainty.structural,
             "predictions": counts,
         }
+        if self.calibration is not None:
+            columns["landmark"] = np.isin(np.arange(len(q)), self.calibration.landmarks.at)
         return pd.DataFrame(columns | {f"p_{name}": q[:, c] for c, name in enumerate(names)})
 
     @property
     def polarity(self) -> str:
-        """What says which way round the labels are: the label names, or nothing."""
-        if any(framing.semantic for framing in self.framings):
+        """What says which way round the labels are: the label names, landmarks, or nothing."""
+        if self.orientation is not None:
+            return self.orientation.sentence
+        if self._named:
             return "by the meaning of the label names"
         return (
             "undetermined: no framing gives the label names a meaning, so the labels and their "
             "mirror image fit equally well"
         )
 
-    def explain(self, id: str) -> pd.DataFrame:
-        """Every prediction and relation that speaks of an example, and how hard each pulls.
+    @property
+    def probabilities(self) -> str:
+        """How far the probabilities can be trusted: "uncalibrated", or how they were calibrated."""
+        return "uncalibrated" if self.calibration is None else self.calibration.sentence
 
-        `pull` is the log-odds (nats) for the label found against the best other class, times
-        the prediction's share in the example's pool and its relevance.
+    def calibrated(self, landmarks: object, method: str = "auto") -> Found:
+        """The same with the labels that landmarks mean, and probabilities scaled to fit them.
+
+        `landmarks`: a mapping of ids to classes, a file or rows (see `Landmarks.of`). `method` is
+        one of `calibration.METHODS`; "none" settles only which way round the labels are. Each
+        landmark gets the label vouched for. `solution.stats` stay those of the solve.
+        """
+        # scikit-learn takes seconds to load, and most labels are never calibrated.
+        from consilience.calibration import calibrate, check_enough
+
+        if self.calibration is not None:
+            raise InputError("these labels are calibrated already; calibrate those as solved")
+        vouched = Landmarks.of(landmarks, self.dataset)
+        check_enough(vouched, method)
+        meant = oriented(self.solution, vouched, named=self._named, fixed=self._spoken_of())
+        made = calibrate(meant.labels, vouched, method, seed=self.run.seed)
+        solution, unsure = self._as_meant(meant)
+        labels = made.labels.copy()
+        labels[list(vouched.at)] = np.eye(labels.shape[1])[list(vouched.classes)]
+        return replace(
+            self,
+            framings=tuple(
+                replace(f, label_names=tuple(f.label_names[c] for c in meant.order))
+                for f in self.framings
+            ),
+            evidence=renamed(self.evidence, meant.order),
+            solution=replace(solution, labels=labels),
+            uncertainty=unsure,
+            orientation=meant,
+            calibration=made,
+        )
+
+    @property
+    def _named(self) -> bool:
+        return any(framing.semantic for framing in self.framings)
+
+    def _spoken_of(self) -> list[int]:
+        """The classes of which relations that count speak: they cannot be renamed."""
+        spoken = [
+            r.label
+            for r in self.dataset.relations
+            if (self.run.settings["priors"] or not r.prior) and not isinstance(r, Equal | Opposite)
+        ]
+        return sorted(set(spoken))
+
+    def _as_meant(self, meant: Orientation) -> tuple[Solution, Uncertainty]:
+        """The solution with the classes as they are meant, and the uncertainty of that optimum."""
+        optima = tuple(
+            replace(optimum, labels=optimum.labels[:, meant.order])
+            for optimum in self.solution.optima
+        )
+        solution, unsure = replace(self.solution, optima=optima), self.uncertainty
+        if meant.optimum:
+            other = self.solution.optima[meant.optimum].labels
+            relevance = read(self.evidence, torch.from_numpy(other)[None]).relevance[0].numpy()
+            solution = replace(solution, relevance=relevance)
+            chosen = replace(self.solution, labels=other, relevance=relevance)
+            unsure = uncertainty(self.evidence, self.terms, LBFGS(), chosen, seed=self.run.seed)
+        return solution, unsure
+
+    def explain(self, id: str) -> pd.DataFrame:
+        """Every prediction, contrast and relation that speaks of an example, and how hard it pulls.
+
+        See `consilience.explain` for the columns.
         """
         if id not in self.dataset.index:
             raise InputError(f"no example {id!r} in {self.dataset.name!r}; ids are in `labels`")
-        i = self.dataset.index[id]
-        e, q = self.evidence, self.solution.labels
-        label = int(q[i].argmax())
-        rows = []
-        mine = np.flatnonzero(e.target.numpy() == i)
-        zero = e.zero.numpy()[mine]
-        counts = np.where(zero, ZERO_SHOT_WEIGHT / max(zero.sum(), 1), 1.0)
-        for t, share in zip(mine, counts / counts.sum(), strict=True):
-            logp = e.logp[t].numpy()
-            odds = float(logp[label] - np.delete(logp, label).max())
-            relevance = float(self.solution.relevance[t])
-            rows.append(
-                {
-                    "kind": "zero-shot" if bool(e.zero[t]) else "with shots",
-                    "what": e.framings[int(e.framing[t])],
-                    "round": int(e.round[t]),
-                    "log_odds": odds,
-                    "relevance": relevance,
-                    "pull": odds * relevance * float(share),
-                    "bounded": bool(e.bounded[t]),
-                }
-            )
-        for relation in self.dataset.relations:
-            if id in relation.members:
-                others = [m for m in relation.members if m != id]
-                said = ", ".join(f"{m}={int(q[self.dataset.index[m]].argmax())}" for m in others)
-                kind = "design prior" if relation.prior else "logical fact"
-                if relation.prior and not self.run.settings["priors"]:
-                    kind += ", not counted"
-                rows.append({"kind": kind, "what": f"{relation.name}: {said}"})
-        return pd.DataFrame(rows)
+        return explain(
+            self.dataset, self.evidence, self.solution, id, priors=self.run.settings["priors"]
+        )
+
+    @cached_property
+    def second_opinion(self) -> Opinion | None:
+        """What follows from zero-shot answers and contrasts alone; None where there are neither."""
+        return second_opinion(self.evidence, self.solution, self.terms, seed=self.run.seed)
 
     def table(self) -> pd.DataFrame:
         """The labels with the text and group of each example: what is written to a file."""

@@ -1,9 +1,10 @@
 """L-BFGS with a strong-Wolfe line search: many starts in one batch, each with its own steps.
 
-The initial Hessian is the Fisher information of q = softmax(θ), diag(q), rescaled as usual, so
-that the first step is along the natural gradient: it does not vanish where a label is almost
-hard, and for a separable objective it is Newton's. (Nocedal and Wright 2006, algorithms 7.4, 7.5
-and 3.5; the bracketing keeps the invariants of algorithm 3.6 with a simpler choice of the trial.)
+The initial Hessian is λ times the Fisher information of q = softmax(θ), diag(q), rescaled as
+usual, so that the first step is along the natural gradient: it does not vanish where a label is
+almost hard, and for a separable objective of temperature λ it is Newton's. (Nocedal and Wright
+2006, algorithms 7.4, 7.5 and 3.5; the bracketing keeps the invariants of algorithm 3.6 with a
+simpler choice of the trial.)
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from consilience.settling import (
     Objective,
     Problem,
     Settled,
+    bounded,
     natural_step,
     raw_slope,
     settle,
@@ -27,6 +29,15 @@ from consilience.settling import (
 
 ARMIJO, CURVATURE = 1e-4, 0.9
 """The constants of the strong Wolfe conditions, as is usual for quasi-Newton directions."""
+
+FLAT = 1e-10
+"""A slope along a line, in nats, that is flat whatever it was at the start of the line.
+
+From one corner to another it begins and ends next to nothing.
+"""
+
+FAR = 20.0
+"""The longest first trial of a line search, in nats of each log-odds."""
 
 TRIALS = 25
 """The most evaluations in one line search."""
@@ -60,29 +71,29 @@ class LBFGS:
     def maximise(self, objective: Objective, theta: Tensor) -> Ended:
         """The maximum near each start; SolveError where the objective is not finite."""
         point = _point(objective, theta)
-        memory = _Memory(self.memory)
+        memory = _Memory(self.memory, objective.problem.temperature)
         alive = torch.ones(len(theta), dtype=torch.bool, device=theta.device)
         taken = 0
         while taken < self.steps:
-            converged = self._converged(point)
+            converged = self._converged(objective, point)
             moving = alive & ~converged
             if not moving.any():
                 break
             taken += 1
-            direction = memory.direction(point)
+            direction = memory.direction(point).clamp(-FAR, FAR)
             ahead = (direction * point.gradient).sum(dim=(1, 2)) < 0
-            fallback = -point.gradient / _fisher(point.theta)
-            direction = torch.where(_wide(ahead), direction, fallback)
+            fallback = -point.gradient / _fisher(point.theta) / memory.temperature
+            direction = torch.where(_wide(ahead), direction, fallback.clamp(-FAR, FAR))
             found, moved = _search(objective, point, direction * _wide(moving))
             # A start whose line search fails along the natural gradient itself is at its end.
             alive &= moved | ~moving | (ahead & memory.filled(moved))
             memory.add(found.theta - point.theta, found.gradient - point.gradient, ~moved & moving)
             point = found
-        return Ended(point.theta, taken, self._converged(point))
+        return Ended(point.theta, taken, self._converged(objective, point))
 
-    def _converged(self, point: _Point) -> Tensor:
-        moved = natural_step(point.theta, -point.gradient).abs().amax(dim=(1, 2))
-        return moved <= self.tolerance
+    def _converged(self, objective: Objective, point: _Point) -> Tensor:
+        step = natural_step(point.theta, -point.gradient, objective.problem.temperature)
+        return step.abs().amax(dim=(1, 2)) <= self.tolerance
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +124,13 @@ def _fisher(theta: Tensor) -> Tensor:
 
 @dataclass(slots=True)
 class _Memory:
-    """The last steps and changes of the gradient, newest last, each (S, N, K)."""
+    """The last steps and changes of the gradient, newest last, each (S, N, K).
+
+    `temperature` stands for the curvature where none is remembered.
+    """
 
     size: int
+    temperature: float
     steps: list[Tensor] = field(default_factory=list)
     changes: list[Tensor] = field(default_factory=list)
     inverse: list[Tensor] = field(default_factory=list)
@@ -154,8 +169,8 @@ class _Memory:
         return list(zip(self.steps, self.changes, self.inverse, strict=True))[::-1]
 
     def _scale(self, fisher: Tensor) -> Tensor:
-        """s·y / (y · F⁻¹ y) of the newest step that had curvature; 1 where there is none."""
-        scale = torch.ones(len(fisher), dtype=fisher.dtype, device=fisher.device)
+        """s·y / (y · F⁻¹ y) of the newest step that had curvature; 1/λ without one."""
+        scale = torch.full_like(fisher[:, 0, 0], 1 / self.temperature)
         for change, inverse in zip(self.changes, self.inverse, strict=True):
             bent = _dot(change, change / fisher)
             fits = (inverse > 0) & (bent > 0)
@@ -168,7 +183,7 @@ def _search(objective: Objective, point: _Point, direction: Tensor) -> tuple[_Po
 
     A bracket [low, high] holds such a point as long as at `low` the loss has fallen and still
     falls, and at `high` it has risen too far or rises. Where the trials are used up the best
-    point so far that has fallen is taken.
+    point so far that has fallen is taken. The line is bent so as not to leave the bounds of θ.
     """
     first = _dot(point.gradient, direction)
     wants = first < 0
@@ -180,7 +195,8 @@ def _search(objective: Objective, point: _Point, direction: Tensor) -> tuple[_Po
     for _ in range(TRIALS):
         if not open_.any():
             break
-        theta = torch.where(_wide(open_), point.theta + _wide(length) * direction, best.theta)
+        ahead = bounded(point.theta + _wide(length) * direction)
+        theta = torch.where(_wide(open_), ahead, best.theta)
         value, gradient = raw_slope(objective, theta)
         loss, here = -value, _dot(-gradient, direction)
         finite = torch.isfinite(loss) & torch.isfinite(here)
@@ -192,7 +208,7 @@ def _search(objective: Objective, point: _Point, direction: Tensor) -> tuple[_Po
             torch.where(_wide(better), -gradient, best.gradient),
         )
         fell |= better
-        flat = lower & (here.abs() <= CURVATURE * first.abs())
+        flat = lower & (here.abs() <= CURVATURE * first.abs().clamp(min=FLAT))
         open_ = open_ & ~flat
         down = lower & (here < 0)
         low, low_loss = torch.where(down, length, low), torch.where(down, loss, low_loss)

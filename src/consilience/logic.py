@@ -79,7 +79,11 @@ class Large:
         no = torch.logsumexp(local[..., others], dim=-1)
         if self.kind in (AtMostOne, ExactlyOne):
             none = no.sum(dim=1)
-            one = torch.logsumexp(none.unsqueeze(1) - no + yes, dim=-1)
+            # The product of all the others, without dividing by what may be 0.
+            start = torch.zeros_like(no[:, :1])
+            before = torch.cat([start, no[:, :-1].cumsum(dim=1)], dim=1)
+            after = torch.cat([no[:, 1:].flip(1).cumsum(dim=1).flip(1), start], dim=1)
+            one = torch.logsumexp(before + yes + after, dim=-1)
             return one if self.kind is ExactlyOne else torch.logaddexp(none, one)
         if self.kind is And:
             return _definition(yes, no)

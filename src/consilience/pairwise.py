@@ -7,6 +7,7 @@ more) nothing is left to gain. For another margin, ``functools.partial(ranking_w
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
@@ -17,10 +18,20 @@ from consilience.reading import State
 def flip_effect(evidence: Evidence) -> Tensor:
     """What showing a shot as `flip_from` rather than `flip_to` adds to ℓ of the target, (F, K).
 
-    In nats, less its mean over the classes.
+    In nats, less its mean over the classes, and less what every contrast shows alike: that a model
+    repeats the label it has just seen. Were that left in, all examples would be coupled to have
+    one label. (Taking the mean out cannot turn a coupling round: at any balance of the classes the
+    mean of couplings ±g is between 0 and g.)
     """
     effect = evidence.logp[evidence.flip_twin] - evidence.logp[evidence.flip_contrast]
-    return effect - effect.mean(dim=-1, keepdim=True)
+    effect = effect - effect.mean(dim=-1, keepdim=True)
+    if not evidence.f:
+        return effect
+    shown = torch.zeros_like(effect)
+    shown.scatter_(1, evidence.flip_from.unsqueeze(1), 0.5)
+    shown.scatter_add_(1, evidence.flip_to.unsqueeze(1), torch.full_like(effect[:, :1], -0.5))
+    repeated = 2 * (effect * shown).sum(dim=-1).mean()
+    return effect - repeated * shown
 
 
 def couplings(state: State) -> Tensor:

@@ -13,7 +13,7 @@ Nothing here can receive gold. `labels` are soft labels from the solver, or of a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,8 +41,9 @@ class PlanSettings:
 
     `shots` examples are shown in a prompt, `bridges` of them from anywhere and the others from
     the neighbourhood of the block; about `block` targets share a list of shots (a few more
-    where some had to leave another block); `group` is the size of a neighbourhood; `contrasts`
-    is the number of contrasts asked per ordinary query.
+    where some had to leave another block); `group` is the size of a neighbourhood. `contrasts`
+    is the number of contrasts per ordinary query, each of them two calls that show
+    `contrast_shots` shots: after many shots a model is settled, and one more flipped says nothing.
     """
 
     shots: int = 24
@@ -50,9 +51,11 @@ class PlanSettings:
     block: int = 40
     group: int = 10
     contrasts: float = 0.0
+    contrast_shots: int = 1
 
     def __post_init__(self) -> None:
-        for name, low in (("shots", 1), ("bridges", 0), ("block", 1), ("group", 1)):
+        lowest = {"shots": 1, "bridges": 0, "block": 1, "group": 1, "contrast_shots": 1}
+        for name, low in lowest.items():
             if getattr(self, name) < low:
                 raise InputError(f"{name} must be at least {low}, got {getattr(self, name)}")
         if self.bridges > self.shots:
@@ -104,7 +107,7 @@ def shot_round(
             for target, shots in block.questions(dataset, drawer)
             if shots
         ]
-    return queries + _contrasts(queries, dataset, labels, settings, rng)
+    return queries + _contrasts(queries, dataset, labels, settings, drawer)
 
 
 class _Drawer:
@@ -216,25 +219,21 @@ def _contrasts(
     dataset: Dataset,
     labels: SoftLabels,
     settings: PlanSettings,
-    rng: np.random.Generator,
+    drawer: _Drawer,
 ) -> list[Query]:
-    """For a share of the queries, the same with the label of one confident shot flipped."""
+    """For a share of the queries' targets, a query with few shots, twice: once with one flipped."""
     made: list[Query] = []
     wanted = int(settings.contrasts * len(queries))
-    for q in rng.permutation(len(queries)) if wanted else []:
-        if len(made) == wanted:
-            break
-        query = queries[q]
-        sure = [
-            p
-            for p, (id, _) in enumerate(query.shots)
-            if labels[dataset.index[id]].max() > CONTRAST_FLOOR
-        ]
-        if not sure:
+    sure = np.flatnonzero(labels.max(axis=1) > CONTRAST_FLOOR)
+    for q in drawer.rng.permutation(len(queries))[:wanted] if len(sure) else []:
+        target = dataset.index[queries[q].target]
+        shots = drawer.draw(drawer.rng.permutation(sure), settings.contrast_shots, [target])
+        if not shots:
             continue
-        at = int(rng.choice(sure))
-        id, label = query.shots[at]
-        flipped = (label + 1 + int(rng.integers(dataset.task.k - 1))) % dataset.task.k
-        shots = (*query.shots[:at], (id, flipped), *query.shots[at + 1 :])
-        made.append(Query(query.target, shots, query.framing, query.repeat, contrast=at))
+        at = int(drawer.rng.integers(len(shots)))
+        step = 1 + int(drawer.rng.integers(drawer.k - 1))
+        shown = [(dataset.ids[i], int(drawer.hard[i])) for i in drawer.rng.permutation(shots)]
+        flipped = [*shown[:at], (shown[at][0], (shown[at][1] + step) % drawer.k), *shown[at + 1 :]]
+        twin = Query(queries[q].target, tuple(shown), queries[q].framing)
+        made += [twin, replace(twin, shots=tuple(flipped), contrast=at)]
     return made

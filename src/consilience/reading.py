@@ -24,7 +24,8 @@ from torch import Tensor
 from consilience.evidence import Evidence
 
 ZERO_SHOT_WEIGHT = 0.5
-"""All zero-shot predictions of an example together weigh as half a prediction with shots."""
+"""All zero-shot predictions of an example, with those that are part of a contrast (a few shots),
+together weigh as half a prediction with shots."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,10 @@ class Reading:
     `labels` (…, N, K): the labels it was read under; `relevance`, `weight` and `share` (…, T).
     The pools (…, N, K), in nats, average the predictions of each example, each mixed with
     ignorance (1/K) by the share in which it is not relevant: `log_pool` averages
-    log-probabilities, `linear_pool` is the logarithm of averaged probabilities. `prior` is the
-    zero-shot answer alone. `flip_weight` (…, F): how much each contrast counts; those of one pair
+    log-probabilities, less what the irrelevant ones told that is then left unexplained (the same
+    for every class, so that it moves no label, but tells one labelling from another);
+    `linear_pool` is the logarithm of averaged probabilities. `prior` is the zero-shot answer.
+    `flip_weight` (…, F): how much each contrast counts; those of one pair
     of target and shot sum to n/(n + 1), n their number, so that a single one counts half.
     """
 
@@ -77,29 +80,34 @@ def read(evidence: Evidence, q: Tensor, weight: Tensor | None = None) -> Reading
     s, _, k = q.shape
     t = evidence.t
     weight = torch.ones(s, t, dtype=q.dtype, device=q.device) if weight is None else weight
-    shown = q[:, evidence.shot_example, evidence.shot_label]
+    shown = q.flatten(1).index_select(1, evidence.shot_example * k + evidence.shot_label)
     agreed = torch.zeros(s, t, dtype=q.dtype, device=q.device)
     agreed = agreed.index_add(1, evidence.shot_of, shown)
-    shots = torch.bincount(evidence.shot_of, minlength=t).to(q.dtype)
-    chance = 1 / k
+    shots, chance = evidence.shots, 1 / k
     relevance = ((agreed / shots.clamp(min=1) - chance) / (1 - chance)).clamp(min=0)
     relevance = torch.where(shots == 0, torch.ones_like(relevance), relevance)
 
     zero = evidence.zero.to(q.dtype)
-    zeros = per_target(evidence, zero * weight)
-    of_zeros = ZERO_SHOT_WEIGHT / zeros.clamp(min=1e-12)
-    counts = torch.where(evidence.zero, weight * of_zeros[:, evidence.target], weight)
+    brief = (evidence.zero | evidence.brief).to(q.dtype)
+    briefs = per_target(evidence, brief * weight)
+    of_briefs = ZERO_SHOT_WEIGHT / briefs.clamp(min=1e-12)
+    counts = torch.where(brief > 0, weight * of_briefs[:, evidence.target], weight)
     total = per_target(evidence, counts)
     share = counts / total.clamp(min=1e-12)[:, evidence.target]
 
-    ignorant = torch.full_like(total, -math.log(k)).unsqueeze(-1)
     used = (share * relevance).unsqueeze(-1)
-    lost = per_target(evidence, share * (1 - relevance)).unsqueeze(-1)
-    logs = per_target(evidence, used * evidence.logp)
-    linear = per_target(evidence, used * evidence.logp.exp())
-    asked = (total > 0).unsqueeze(-1)
-    log_pool = torch.where(asked, logs + lost * ignorant, ignorant)
-    linear_pool = torch.where(asked, (linear + lost / k).clamp(min=1e-300).log(), ignorant)
+    lost = share * (1 - relevance)
+    ignorance = per_target(evidence, lost).unsqueeze(-1) / k
+    # What a prediction told counts against labels that leave it unexplained.
+    missed = per_target(evidence, lost * (math.log(k) + evidence.told)).unsqueeze(-1)
+    unknown = (total <= 0).unsqueeze(-1)
+    log_pool = per_target(evidence, used * evidence.logp) - missed
+    log_pool = log_pool.masked_fill(unknown, -math.log(k))
+    linear_pool = (
+        (per_target(evidence, used * evidence.logp.exp()) + ignorance).clamp(min=1e-300).log()
+    )
+    linear_pool = linear_pool.masked_fill(unknown, -math.log(k))
+    zeros = per_target(evidence, zero * weight)
     prior = per_target(evidence, (zero * weight).unsqueeze(-1) * evidence.logp)
     prior = torch.log_softmax(prior / zeros.clamp(min=1e-12).unsqueeze(-1), dim=-1)
     flip_weight = _flip_weight(evidence, weight)
@@ -107,9 +115,13 @@ def read(evidence: Evidence, q: Tensor, weight: Tensor | None = None) -> Reading
 
 
 def per_target(evidence: Evidence, values: Tensor) -> Tensor:
-    """Sums of `values` (S, T, …) over the predictions of each example, (S, N, …)."""
-    zeros = values.new_zeros(values.shape[0], evidence.n, *values.shape[2:])
-    return zeros.index_add(1, evidence.target, values)
+    """Sums of `values` (S, T) or (S, T, K) over the predictions of each example, (S, N[, K])."""
+    cell, width = evidence.target, values.shape[2:].numel()
+    if values.dim() == 3:
+        # One flat index: an addition along a middle dimension is forty times as slow.
+        cell = (cell.unsqueeze(1) * width + torch.arange(width, device=cell.device)).flatten()
+    total = values.new_zeros(len(values), evidence.n * width)
+    return total.index_add(1, cell, values.flatten(1)).view(-1, evidence.n, *values.shape[2:])
 
 
 def _flip_weight(evidence: Evidence, weight: Tensor) -> Tensor:

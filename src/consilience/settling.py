@@ -16,16 +16,23 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from consilience.coherence import Terms, coherence, evaluate_terms
+from consilience.coherence import Term, Terms, coherence, entropy, evaluate_terms, prior_fidelity
 from consilience.errors import SolveError
 from consilience.evidence import Evidence
 from consilience.reading import Reading, read
 
-Objective = Callable[[Tensor], Tensor]
-"""θ (S, N, K) → the value for each start (S,), in nats per example."""
-
 STAYED = 1e-3
 """Labels have settled when no probability moves by more than this from one reading to the next."""
+
+
+HARD = -30.0
+"""The lowest log-probability, in nats, from which a class is still found to be the better one.
+
+Below it the slope is lost in rounding, so that a label once hard would stay whatever is read.
+"""
+
+COLD = 1e-3
+"""The lowest temperature, in nats, that is told from none."""
 
 
 class Result(Enum):
@@ -40,6 +47,15 @@ class Result(Enum):
         "The last optimisation stopped before the gradient vanished, at its limit of steps or at "
         "a kink. Raise `steps`, or lower the weight of the term that was added last, or smooth it."
     )
+    RESTLESS = (
+        "The messages of belief propagation were still changing when the steps were used up: there "
+        "are couplings that contradict each other around a loop. Raise `damping` or `steps`, or "
+        "compare with LBFGS."
+    )
+    RUN = (
+        "The annealing ran its schedule to the end, and reading the evidence again under its best "
+        "labels changes nothing. Raise `sweeps` or `starts` to see whether there are better ones."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +68,15 @@ class Problem:
     evidence: Evidence
     terms: Terms
     weight: Tensor | None = None
+
+    @property
+    def temperature(self) -> float:
+        """λ, what keeps labels soft: the weights of entropy and of prior fidelity, which has one.
+
+        At least `COLD`, in nats. Where nothing else bends, one step of length 1/λ along the
+        natural gradient leads to the optimum.
+        """
+        return max(weight_of(self.terms, entropy) + weight_of(self.terms, prior_fidelity), COLD)
 
     def at(self, index: Tensor) -> Problem:
         """The problem of some of the starts, by their numbers."""
@@ -72,7 +97,24 @@ class Problem:
 
     def objective(self, reading: Reading) -> Objective:
         """The coherence under a reading as a function of θ, q = softmax(θ)."""
-        return lambda theta: self.value(reading, torch.log_softmax(theta, dim=-1))
+        return Objective(self, reading)
+
+
+def weight_of(terms: Terms, wanted: Term) -> float:
+    """The weight that a term has in an objective, 0 where it is not in it."""
+    return sum(weight for weight, term in terms.values() if term is wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """The coherence under a reading as a function of θ (S, N, K), q = softmax(θ): → (S,)."""
+
+    problem: Problem
+    reading: Reading
+
+    def __call__(self, theta: Tensor) -> Tensor:
+        """The value for each start, in nats per example."""
+        return self.problem.value(self.reading, torch.log_softmax(theta, dim=-1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +161,13 @@ def settle(
     maximise: Callable[[Objective, Tensor], Ended],
     theta: Tensor,
     readings: int,
+    settled: Result = Result.SETTLED,
+    short: Result = Result.MAX_STEPS,
 ) -> Settled:
     """Maximises, reads again, and so on until the labels of every start stay, at most `readings`.
 
-    Starts that have settled are left alone while the others go on.
+    Starts that have settled are left alone while the others go on. Their result is `settled`, or
+    `short` where the last maximisation had not converged.
     """
     with one_thread():
         logq = torch.log_softmax(theta, dim=-1)
@@ -131,7 +176,7 @@ def settle(
         steps = taken = 0
         while len(active) and taken < readings:
             taken += 1
-            mine, before = problem.at(active), logq[active]
+            mine, before = problem.at(active), bounded(logq[active])
             reading = mine.read(before)
             ended = maximise(mine.objective(reading), before)
             steps += ended.steps
@@ -139,9 +184,9 @@ def settle(
             logq = logq.index_copy(0, active, moved)
             stayed = (moved.exp() - before.exp()).abs().amax(dim=(1, 2)) < STAYED
             for s in active[stayed].tolist():
-                results[s] = Result.MAX_STEPS
+                results[s] = short
             for s in active[stayed & ended.converged].tolist():
-                results[s] = Result.SETTLED
+                results[s] = settled
             active = active[~stayed]
         return assess(problem, logq, results, steps, taken)
 
@@ -187,12 +232,17 @@ def slope(objective: Objective, theta: Tensor) -> tuple[Tensor, Tensor]:
     Nats in all: else a tolerance would mean less on more data.
     """
     value, gradient = raw_slope(objective, theta)
-    if not bool(torch.isfinite(value).all() and torch.isfinite(gradient).all()):
+    return finite(value), finite(gradient)
+
+
+def finite(values: Tensor) -> Tensor:
+    """The values or slopes of an objective; SolveError if one is not finite."""
+    if not bool(torch.isfinite(values).all()):
         raise SolveError(
             "the objective is not finite; look at the term that was added last, "
             "and at relations that allow no labels"
         )
-    return value, gradient
+    return values
 
 
 def raw_slope(objective: Objective, theta: Tensor) -> tuple[Tensor, Tensor]:
@@ -203,11 +253,18 @@ def raw_slope(objective: Objective, theta: Tensor) -> tuple[Tensor, Tensor]:
     return value.detach(), gradient
 
 
-def natural_step(theta: Tensor, gradient: Tensor) -> Tensor:
-    """How far a step along the natural gradient would move each probability, (S, N, K).
+def bounded(theta: Tensor) -> Tensor:
+    """Log labels, none below `HARD`."""
+    return torch.log_softmax(theta, dim=-1).clamp(min=HARD)
+
+
+def natural_step(theta: Tensor, gradient: Tensor, temperature: float) -> Tensor:
+    """How far a step 1/λ along the natural gradient would move each probability, (S, N, K).
 
     Where q is almost hard the gradient ∂/∂θ vanishes with it, right or wrong. The natural
-    gradient (∂/∂θ)/q (Amari 1998) does not, so this tells an optimum from a corner.
+    gradient (∂/∂θ)/q (Amari 1998) does not, so this tells an optimum from a corner; a shorter
+    step would not tell one where λ is small.
     """
     q = torch.softmax(theta, dim=-1)
-    return torch.softmax(theta + gradient / q.clamp(min=1e-300), dim=-1) - q
+    step = gradient / q.clamp(min=1e-300) / temperature
+    return torch.softmax(theta + step, dim=-1) - q

@@ -16,10 +16,14 @@ from torch import Tensor
 from consilience.errors import InputError
 from consilience.evidence import Evidence
 from consilience.logic import Factor
+from consilience.pairwise import flip_effect
 from consilience.reading import read
 
 STREAM = 20
 """What tells the random numbers of this module from those of others that use the same seed."""
+
+MEAN_FIELD = 100
+"""The steps of mean field that lead to the start from contrasts."""
 
 SPREAD = 3.0
 """The standard deviation of the noise in the scores of a start, in nats."""
@@ -43,14 +47,44 @@ def draw(evidence: Evidence, count: int, seed: int, start: NDArray[np.float64] |
     if count == 1:
         return first
     said = read(evidence, torch.softmax(first, dim=-1)).log_pool
-    noise = np.random.default_rng([seed, STREAM]).normal(scale=SPREAD, size=(count - 2, *shape[1:]))
-    trust = [0.0 if s % 2 else 1 - s / count for s in range(count - 2)]
+    made = torch.cat([said, _coupled(evidence)] if evidence.f and count > 2 else [said])
+    more = count - 1 - len(made)
+    noise = np.random.default_rng([seed, STREAM]).normal(scale=SPREAD, size=(more, *shape[1:]))
+    trust = [0.0 if s % 2 else 1 - s / count for s in range(more)]
     weight = torch.tensor(trust, dtype=torch.float64, device=device).view(-1, 1, 1)
-    drawn = torch.cat([said, weight * said + torch.from_numpy(noise).to(device)])
+    drawn = torch.cat([made, weight * said + torch.from_numpy(noise).to(device)])
     for factor in evidence.factors:
         if isinstance(factor, Factor):
             drawn = _kept(drawn, factor)
     return torch.cat([first, drawn])
+
+
+def _coupled(evidence: Evidence) -> Tensor:
+    """θ (1, N, K) from what no label that was ever found has touched: zero-shot and contrasts.
+
+    Mean field on the zero-shot answer and the couplings, damped.
+    """
+    uniform = torch.full(
+        (1, evidence.n, evidence.k),
+        1 / evidence.k,
+        dtype=torch.float64,
+        device=evidence.logp.device,
+    )
+    reading = read(evidence, uniform)
+    target, shot = evidence.target[evidence.flip_twin], evidence.flip_example
+    effect = flip_effect(evidence) / 2 * reading.flip_weight[0].unsqueeze(-1)
+    turned = torch.zeros_like(effect)
+    turned = turned.scatter(1, evidence.flip_from.unsqueeze(1), 1.0)
+    turned = turned.scatter(1, evidence.flip_to.unsqueeze(1), -1.0)
+    theta = reading.prior[0]
+    for _ in range(MEAN_FIELD):
+        q = torch.softmax(theta, dim=-1)
+        sure = (q[shot] * turned).sum(dim=-1, keepdim=True)
+        pull = (q[target] * effect).sum(dim=-1, keepdim=True)
+        field = reading.prior[0].index_add(0, target, sure * effect)
+        field = field.index_add(0, shot, pull * turned)
+        theta = (theta + field) / 2
+    return theta.unsqueeze(0)
 
 
 def _kept(theta: Tensor, factor: Factor) -> Tensor:

@@ -7,19 +7,24 @@ removes; aleatoric uncertainty is what every replicate has. Nats throughout.
 
 The replicates are those of the Bayesian bootstrap (Rubin 1981): exponential weights, so that no
 example ever loses its last prediction.
+
+Structural confidence asks something else: not how sure a label is, but whose evidence it rests
+on, that about the example alone or that which came by way of others.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from consilience.coherence import Terms
-from consilience.evidence import Evidence
-from consilience.settling import Problem, Solver
+from consilience.coherence import Terms, entropy, prior_fidelity
+from consilience.evidence import FLIP_FIELDS, Evidence
+from consilience.graph import fields
+from consilience.settling import Problem, Solver, weight_of
 from consilience.solvers import Solution
 
 Floats = NDArray[np.float64]
@@ -27,13 +32,20 @@ Floats = NDArray[np.float64]
 STREAM = 30
 """What tells the random numbers of this module from those of others that use the same seed."""
 
+NOTHING = 1e-9
+"""A pull of so few nats is none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Uncertainty:
-    """Epistemic and aleatoric uncertainty of each example, in nats, shape (N,)."""
+    """Epistemic and aleatoric uncertainty of each example, in nats, and structural confidence.
+
+    All of shape (N,); `structural` is a share from 0 to 1, NaN where nothing pulls the label.
+    """
 
     epistemic: Floats
     aleatoric: Floats
+    structural: Floats
 
 
 def uncertainty(
@@ -55,7 +67,54 @@ def uncertainty(
     q = settled.logq.exp().cpu().numpy()
     total = _entropy(q.mean(axis=0))
     aleatoric = _entropy(q).mean(axis=0)
-    return Uncertainty(np.maximum(total - aleatoric, 0.0), aleatoric)
+    structural = structural_confidence(evidence, terms, solution.labels)
+    return Uncertainty(np.maximum(total - aleatoric, 0.0), aleatoric, structural)
+
+
+def structural_confidence(evidence: Evidence, terms: Terms, labels: Floats) -> Floats:
+    """The share of each label's log-odds that comes from other examples, (N,).
+
+    |others| / (|own| + |others|), both in nats, the label against the best other class. Together
+    they are what the objective pulls with at the labels (N, K), N ∂J/∂q_i without entropies: at an
+    optimum own + others = λ · log-odds, λ the weights of entropy and prior fidelity. Own is what
+    would be left if nothing involved another example: predictions with shots had said nothing,
+    and there were no contrasts and no relations. Each is a net pull: shots that contradict each
+    other cancel. Where own and others contradict each other it is a share of what pulls, not of
+    the outcome. NaN where neither pulls: nothing is known, or all of it is even.
+    """
+    whole, own = (_pull(e, terms, labels) for e in (evidence, _alone(evidence)))
+    others, own = np.abs(whole - own), np.abs(own)
+    total = own + others
+    known = total > NOTHING
+    return np.asarray(np.divide(others, total, out=np.full(len(total), math.nan), where=known))
+
+
+def _alone(evidence: Evidence) -> Evidence:
+    """The evidence of the same predictions where nothing involves two examples."""
+    zero = evidence.zero
+    silent = torch.full_like(evidence.logp, -math.log(evidence.k))
+    emptied = ("shot_of", "shot_example", "shot_label", *FLIP_FIELDS, "flip_pair")
+    return replace(
+        evidence,
+        logp=torch.where(zero.unsqueeze(-1), evidence.logp, silent),
+        told=evidence.told * zero,
+        shots=torch.zeros_like(evidence.shots),
+        factors=(),
+        **{name: getattr(evidence, name)[:0] for name in emptied},
+    )
+
+
+def _pull(evidence: Evidence, terms: Terms, labels: Floats) -> Floats:
+    """What the objective pulls each label with against the best other class, in nats, (N,)."""
+    # The entropy pulls all labels to 1/K, and is no evidence; prior fidelity has one of its own.
+    inner = weight_of(terms, prior_fidelity)
+    said = {name: (weight, term) for name, (weight, term) in terms.items() if term is not entropy}
+    problem = Problem(evidence, said | {"entropy in prior fidelity": (-inner, entropy)})
+    logq = torch.from_numpy(labels).to(evidence.logp.device).clamp(min=1e-300).log().unsqueeze(0)
+    field = fields(problem.objective(problem.read(logq)), logq)[0].cpu().numpy()
+    order = np.argsort(-labels, axis=1, kind="stable")
+    best, second = (np.take_along_axis(field, order[:, [c]], axis=1)[:, 0] for c in (0, 1))
+    return np.asarray(best - second)
 
 
 def _entropy(q: Floats) -> Floats:

@@ -13,11 +13,14 @@ import stamina
 
 from consilience.cli.data import datasets
 from consilience.cli.demo import demo
+from consilience.cli.evidence import evidence
+from consilience.cli.legacy import legacy
 from consilience.cli.results import evaluate, explain, export, solve
 from consilience.cli.run import run
 from consilience.cli.server import probe
 from consilience.cli.steps import ask, plan
 from consilience.cli.stores import store
+from consilience.cli.weights import weights
 from consilience.errors import ConsilienceError, InputError
 
 
@@ -43,7 +46,10 @@ def cli() -> None:
     """
 
 
-for command in (demo, run, probe, plan, ask, solve, evaluate, explain, export, store, datasets):
+for command in (
+    *(demo, run, probe, plan, ask, solve, evaluate, explain, evidence, export),
+    *(weights, legacy, store, datasets),
+):
     cli.add_command(command)
 
 

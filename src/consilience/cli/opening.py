@@ -5,9 +5,10 @@ All that can be wrong is found here, before a store is made and before anything 
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,12 +19,14 @@ from consilience.cli.show import talk
 from consilience.errors import InputError
 
 if TYPE_CHECKING:
+    from consilience.coherence import Terms
     from consilience.elicitation import Settings
     from consilience.embed import Embedder
     from consilience.examples import Dataset, Gold, Task
     from consilience.models import Model
     from consilience.models.capabilities import Capabilities
     from consilience.models.server import Patience
+    from consilience.settling import Solver
     from consilience.store import Store
 
 Options = Mapping[str, Any]
@@ -83,9 +86,57 @@ def open_settings(given: Options, dataset: Dataset) -> Settings:
         plan=plan,
         priors=given["priors"],
         settled=given["settled"],
+        floor=given["floor"],
+        bias=given["bias"],
     )
     settings.budget(dataset)
     return settings
+
+
+def open_solver(name: str, starts: int | None) -> Solver:
+    """The solver of that name, with so many starts."""
+    from consilience.adam import Adam
+    from consilience.annealing import Annealing
+    from consilience.exhaustive import Exhaustive
+    from consilience.lbfgs import LBFGS
+    from consilience.propagation import BeliefPropagation
+
+    if name == "exhaustive":
+        if starts is not None:
+            raise InputError("--solver exhaustive tries every labelling; leave out --starts")
+        return Exhaustive()
+    kinds = {"lbfgs": LBFGS, "adam": Adam, "bp": BeliefPropagation, "annealing": Annealing}
+    made: Solver = kinds[name]() if starts is None else kinds[name](starts=starts)
+    return made
+
+
+def open_terms(words: Sequence[str]) -> Terms:
+    """The default objective with the weights that words like "entropy=0.8" give."""
+    from consilience.coherence import TERMS, default_terms
+
+    terms = default_terms()
+    for word in words:
+        name, _, number = word.rpartition("=")
+        try:
+            weight = float(number)
+        except ValueError:
+            weight = math.nan
+        if name not in TERMS or not math.isfinite(weight):
+            known = ", ".join(TERMS)
+            raise InputError(f"--weight takes TERM=NUMBER, got {word!r}; the terms are: {known}")
+        terms[name] = (weight, TERMS[name])
+    return terms
+
+
+def check_device(name: str) -> None:
+    """InputError where PyTorch cannot put anything on a device."""
+    import torch
+
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        said = str(error).splitlines()[0]
+        raise InputError(f"--device {name} cannot be used here: {said}; use cpu") from error
 
 
 def open_embedder(given: Options) -> Embedder:

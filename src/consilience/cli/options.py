@@ -75,10 +75,50 @@ seed = click.option(
     show_default=True,
     help="Decides every random choice.",
 )
+starts = click.option(
+    "--starts",
+    type=COUNT,
+    help="Starting points; the most coherent end wins  [default: the solver's own]",
+)
+solving = _together(
+    click.option(
+        "--solver",
+        type=click.Choice(["lbfgs", "adam", "bp", "annealing", "exhaustive"]),
+        default="lbfgs",
+        show_default=True,
+        help="How the labels are looked for; the labels of the last two are hard.",
+    ),
+    starts,
+    click.option(
+        "--weight",
+        "weights",
+        metavar="TERM=WEIGHT",
+        multiple=True,
+        help='Another weight for a term of the objective, "ranking within=0.5" (repeatable).',
+    ),
+    click.option(
+        "--device", default="cpu", show_default=True, help="Where to solve: cpu, cuda, cuda:1, …"
+    ),
+)
 output = click.option(
     "--output",
     metavar="FILE",
     help="Write the labels to this .csv, .jsonl or .parquet file, and not to stdout.",
+)
+landmarks = _together(
+    click.option(
+        "--landmarks",
+        metavar="FILE",
+        help="Examples whose label you vouch for; columns label and id, else text or what --text "
+        "says. They tell which way round the labels are, and calibrate the probabilities.",
+    ),
+    click.option(
+        "--calibration",
+        type=click.Choice(["auto", "temperature", "platt", "none"]),
+        default="auto",
+        show_default=True,
+        help="How landmarks scale probabilities; none: only which way round.",
+    ),
 )
 store = click.option(
     "--store",
@@ -252,13 +292,27 @@ settings = _together(
         type=Number(min=0, max=1),
         default=0.0,
         show_default=True,
-        help="Contrasts (a query again with one shot's label flipped) per ordinary query.",
+        help="Contrasts per ordinary query: each asks a short query twice, one label flipped.",
     ),
     click.option(
         "--priors/--no-priors",
         default=False,
         show_default=True,
         help="Whether relations that are design priors count beside logical facts.",
+    ),
+    click.option(
+        "--floor",
+        type=Number(min=0, max=1, max_open=True),
+        default=0.6,
+        show_default=True,
+        help="How probable the best label of a contrast must be for it to count.",
+    ),
+    click.option(
+        "--bias",
+        type=click.Choice(["paired", "batch-mean", "none"]),
+        default="paired",
+        show_default=True,
+        help="How the liking for label names is taken out; batch-mean assumes balanced classes.",
     ),
     click.option(
         "--settled",

@@ -8,17 +8,36 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from consilience.cli import options
-from consilience.cli.opening import check_table, open_data
+from consilience.cli.opening import (
+    check_device,
+    check_table,
+    open_data,
+    open_solver,
+    open_terms,
+)
 from consilience.cli.show import dump, rows, talk
 from consilience.errors import InputError
 
 if TYPE_CHECKING:
+    from consilience.coherence import Terms
+    from consilience.examples import Dataset
     from consilience.found import Found
+    from consilience.landmarks import Landmarks
     from consilience.settling import Solver
 
 
-def opened(store: str, run_id: str | None, solver: Solver | None = None) -> Found:
-    """A run of a store, solved."""
+def opened(
+    store: str,
+    run_id: str | None,
+    solver: Solver | None = None,
+    terms: Terms | None = None,
+    *,
+    device: str | None = None,
+    landmarks: str | None = None,
+    calibration: str = "auto",
+    text: str | None = None,
+) -> Found:
+    """A run of a store, solved, and calibrated where a file of landmarks is named."""
     from consilience.elicitation import found_in, settings_from
     from consilience.store import Store
 
@@ -26,14 +45,27 @@ def opened(store: str, run_id: str | None, solver: Solver | None = None) -> Foun
         raise InputError(f"there is no store {store}; name one with --store, or make it with `run`")
     with Store(store, readonly=True) as db:
         run = db.run(run_id)
-        return found_in(
-            db,
-            run.id,
-            db.dataset(run.dataset),
-            settings_from(run.settings),
-            solver=solver,
-            seed=run.seed,
-        )
+        dataset = db.dataset(run.dataset)
+        vouched = open_landmarks(landmarks, calibration, dataset, text)
+        settings = settings_from(run.settings)
+        found = found_in(db, run.id, dataset, settings, terms, solver, seed=run.seed, device=device)
+    return found if vouched is None else found.calibrated(vouched, calibration)
+
+
+def open_landmarks(
+    path: str | None, calibration: str, dataset: Dataset, text: str | None = None
+) -> Landmarks | None:
+    """The landmarks in a file, enough of them to calibrate; None without a file."""
+    if path is None:
+        if calibration != "auto":
+            raise InputError("--calibration is done by landmarks; name their file with --landmarks")
+        return None
+    from consilience.calibration import check_enough
+    from consilience.landmarks import Landmarks
+
+    landmarks = Landmarks.of(Path(path), dataset, text or "text")
+    check_enough(landmarks, calibration)
+    return landmarks
 
 
 def result(found: Found) -> str:
@@ -46,7 +78,13 @@ def result(found: Found) -> str:
         f"{solution.result.value} Coherence {solution.stats.coherence:.3f} nats per example; "
         f"distinct optima: {len(solution.optima)}.",
         f"Orientation: {found.polarity}.",
+        f"Probabilities are {found.probabilities}.",
     ]
+    if evidence.f and (opinion := found.second_opinion) is not None:
+        lines.append(
+            f"Second opinion, from zero-shot answers and {evidence.f} contrasts alone: agrees on "
+            f"{opinion.agreement:.0%} of the labels."
+        )
     if evidence.mean_mass < 0.5:
         lines.append(
             "Little probability falls on the label names: the model is not answering the "
@@ -70,24 +108,28 @@ def print_labels(found: Found, output: str | None, as_json: bool) -> None:
 @options.store_read
 @options.run_id
 @options.output
-@click.option(
-    "--starts",
-    type=options.COUNT,
-    default=8,
-    show_default=True,
-    help="Starting points of the solver; the most coherent end wins.",
-)
+@options.solving
+@options.landmarks
 @options.as_json
-def solve(store: str, run_id: str | None, output: str | None, starts: int, as_json: bool) -> None:
+def solve(
+    store: str,
+    run_id: str | None,
+    output: str | None,
+    solver: str,
+    starts: int | None,
+    weights: tuple[str, ...],
+    as_json: bool,
+    **given: Any,
+) -> None:
     """The labels of a run from its store, asking nothing.
 
     No model and no network: the same store gives the same labels, bit for bit. Labels go to
     stdout as CSV, or to --output.
     """
-    from consilience.lbfgs import LBFGS
-
     check_table(output)
-    found = opened(store, run_id, LBFGS(starts=starts))
+    check_device(given["device"])
+    made = open_solver(solver, starts)
+    found = opened(store, run_id, made, open_terms(weights), **given)
     talk(f"run {found.run.id}: {found.run.rounds} rounds\n{result(found)}")
     print_labels(found, output, as_json)
 
@@ -97,19 +139,21 @@ def solve(store: str, run_id: str | None, output: str | None, starts: int, as_js
 @options.described
 @options.store_read
 @options.run_id
+@options.landmarks
 @options.as_json
 def evaluate(data: str | None, store: str, run_id: str | None, **given: Any) -> None:
     """Scores a run against gold, beside what asks nothing more.
 
     DATA is what the run labelled, with the same options: a file, with the column of its gold in
     --label; a data set that has a name need not be said. Gold is matched by the text alone, and
-    nothing of it reaches the labels.
+    nothing of it reaches the labels. Landmarks are not scored.
     """
     from consilience.datasets import REGISTRY
     from consilience.evaluation import evaluate as score
     from consilience.models.simulated import WORLDS
 
-    found = opened(store, run_id)
+    vouched = {key: given[key] for key in ("landmarks", "calibration", "text")}
+    found = opened(store, run_id, **vouched)
     name = data or found.dataset.name
     named = name in REGISTRY or name in WORLDS
     if not data and not named:
@@ -148,7 +192,8 @@ def explain(example: str, store: str, run_id: str | None, as_json: bool) -> None
         )
     i = found.dataset.index[ids[0]]
     row = found.labels.iloc[i]
-    talk(f"{found.dataset.texts[i]}\n→ {row['name']}, probability {row['probability']:.3f}")
+    sure = f"probability {row['probability']:.3f}, {found.probabilities}"
+    talk(f"{found.dataset.texts[i]}\n→ {row['name']}, {sure}")
     pulls = found.explain(ids[0])
     rows([dict(zip(pulls.columns, row, strict=True)) for row in pulls.to_numpy()], as_json)
 
@@ -157,10 +202,11 @@ def explain(example: str, store: str, run_id: str | None, as_json: bool) -> None
 @click.argument("output")
 @options.store_read
 @options.run_id
-def export(output: str, store: str, run_id: str | None) -> None:
+@options.landmarks
+def export(output: str, store: str, run_id: str | None, **given: Any) -> None:
     """Writes the labels of a run to a file.
 
     OUTPUT ends in .csv, .jsonl or .parquet; texts and groups are written beside the labels.
     """
     check_table(output)
-    print_labels(opened(store, run_id), output, as_json=False)
+    print_labels(opened(store, run_id, **given), output, as_json=False)

@@ -16,7 +16,7 @@ from consilience.cli.opening import (
     open_model,
     open_settings,
 )
-from consilience.cli.results import print_labels, result
+from consilience.cli.results import open_landmarks, print_labels, result
 from consilience.cli.show import dump, pairs, stderr, talk
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 @options.price
 @options.dry_run
 @options.output
+@options.landmarks
 @click.option(
     "--baselines",
     is_flag=True,
@@ -64,6 +65,7 @@ def run(data: str, **given: Any) -> None:
     dataset, gold = open_data(data, given)
     settings = open_settings(given, dataset)
     embedder = open_embedder(given)
+    landmarks = open_landmarks(given["landmarks"], given["calibration"], dataset, given["text"])
     if gold is not None and gold.labels.keys().isdisjoint(dataset.ids):
         talk("none of these examples has gold: nothing will be scored")
         gold = None
@@ -88,6 +90,8 @@ def run(data: str, **given: Any) -> None:
             embedder=embedder,
             progress=bar,
         )
+        if landmarks is not None:
+            found = found.calibrated(landmarks, given["calibration"])
         talk(summary(found, time.perf_counter() - began, given["price"]))
         evaluation = None
         if gold is not None:
@@ -111,6 +115,7 @@ def show_run(
             "run": found.run.id,
             "result": found.solution.result.value,
             "orientation": found.polarity,
+            "probabilities": found.probabilities,
             "calls": found.asked.calls,
             "absent": found.evidence.absent,
             "labels": found.table().to_dict(orient="records"),

@@ -120,6 +120,7 @@ class SimulatedModel:
         self.world = _world(world)
         self.name = f"simulated:{world}"
         self.style: Style = "text"
+        self._settings = {"world": asdict(self.world)}
         self._beliefs: dict[str, Floats] = {}
         weights = np.array([c.prior for c in self.world.concepts])
         self._concept_logprior = np.log(weights / weights.sum() * (1 - self.world.copying))
@@ -127,7 +128,7 @@ class SimulatedModel:
     @property
     def settings(self) -> Mapping[str, Any]:
         """The whole world: a change to it makes other predictions."""
-        return {"world": asdict(self.world)}
+        return self._settings
 
     async def ask(self, request: Request) -> Answer:
         """The learner's answer, exact for every label."""

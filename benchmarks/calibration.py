@@ -1,0 +1,177 @@
+"""How far landmarks calibrate the probabilities, on the simulated worlds.
+
+    OMP_NUM_THREADS=1 uv run python benchmarks/calibration.py  # measures: results/calibration.json
+    uv run python benchmarks/calibration.py --table            # prints the table from it
+
+Landmarks are drawn at random, again where they are all of one class, and the expected calibration
+error (ECE) is that of all other examples. Of a finite sample it is biased upwards, so beside it
+stands the ECE that the same probabilities would show if they were perfectly calibrated, measured
+on labels drawn from them. Numbers are averaged over the draws of a seed, then over the seeds; the
+interval is that of the mean (Student's t over seeds). Each seed is a data set of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Floats = NDArray[np.float64]
+Whole = NDArray[np.int64]
+
+RESULTS = Path(__file__).parent / "results" / "calibration.json"
+WORLDS = ("easy", "noisy", "grouped", "k4", "imbalanced", "distractor")
+METHODS = ("none", "temperature", "platt", "auto")
+COUNTS = (5, 10, 20)
+EXAMPLES, CALLS = 400, 8.0
+DRAWS, SIMULATED = 4, 20
+TARGET = 0.05
+
+
+def measure(job: tuple[str, int]) -> dict[str, Any]:
+    """The scores of every way to calibrate one run, by number of landmarks."""
+    import torch
+
+    from consilience.elicitation import Settings, elicit
+    from consilience.models.simulated import SimulatedModel, world_dataset
+
+    torch.set_num_threads(1)
+    world, seed = job
+    data, gold = world_dataset(world, EXAMPLES, seed)
+    # The whole budget is used, as in the other measurements on worlds.
+    settings = Settings(calls_per_example=CALLS, settled=0.0)
+    began = time.perf_counter()
+    found = elicit(data, SimulatedModel(world), settings=settings, seed=seed, concurrency=1)
+    truth = np.array([gold.labels[id] for id in data.ids])
+    labels = found.solution.labels
+    rng = np.random.default_rng([seed, 50])
+    return {
+        "world": world,
+        "seed": seed,
+        "calls_per_example": CALLS,
+        "examples": len(data),
+        "accuracy": float((labels.argmax(axis=1) == truth).mean()),
+        "landmarks": {str(count): drawn(labels, truth, data.ids, count, rng) for count in COUNTS},
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+
+
+def drawn(
+    labels: Floats, truth: Whole, ids: Sequence[str], count: int, rng: np.random.Generator
+) -> dict[str, Any]:
+    """Mean scores over the draws of `count` landmarks: method → score → number; what was chosen."""
+    from consilience.calibration import SCALINGS, calibrate
+    from consilience.landmarks import Landmarks
+
+    rows: dict[str, list[dict[str, float]]] = {method: [] for method in METHODS}
+    chosen = []
+    for _ in range(DRAWS):
+        at = np.sort(rng.choice(len(truth), size=count, replace=False))
+        while len(set(truth[at])) < 2:
+            at = np.sort(rng.choice(len(truth), size=count, replace=False))
+        landmarks = Landmarks(tuple(ids[i] for i in at), tuple(at), tuple(truth[at]))
+        made = {name: fit(labels, at, truth[at]).apply(labels) for name, fit in SCALINGS.items()}
+        auto = calibrate(labels, landmarks)
+        chosen.append(auto.method)
+        rest = np.setdiff1d(np.arange(len(truth)), at)
+        for method, q in (made | {"auto": auto.labels}).items():
+            rows[method].append(scores(q[rest], truth[rest], rng))
+    return {
+        "chosen": chosen,
+        "scores": {
+            method: {name: float(np.mean([s[name] for s in of])) for name in of[0]}
+            for method, of in rows.items()
+        },
+    }
+
+
+def scores(q: Floats, truth: Whole, rng: np.random.Generator) -> dict[str, float]:
+    """ECE and log loss, and the mean ECE on labels drawn from the probabilities themselves."""
+    from consilience.metrics import ece, log_loss
+
+    ones = np.ones((1, len(q)))
+    perfect = [
+        ece(q, (rng.random(len(q))[:, None] > q.cumsum(axis=1)[:, :-1]).sum(axis=1), ones)[0]
+        for _ in range(SIMULATED)
+    ]
+    return {
+        "ece": float(ece(q, truth, ones)[0]),
+        "perfect": float(np.mean(perfect)),
+        "log_loss": float(log_loss(np.maximum(q, 1e-9), truth, ones)[0]),
+    }
+
+
+def interval(values: list[float]) -> str:
+    """The mean and the half-width of its 95 % interval over seeds."""
+    half = float(stats.sem(values) * stats.t.ppf(0.975, len(values) - 1))
+    return f"{np.mean(values):.3f} ± {half:.3f}"
+
+
+def row(runs: list[dict[str, Any]], count: int) -> list[str]:
+    """The cells of one world and number of landmarks, after those two."""
+    of = [run["landmarks"][str(count)] for run in runs]
+
+    def values(method: str, score: str) -> list[float]:
+        return [one["scores"][method][score] for one in of]
+
+    chosen = [method for one in of for method in one["chosen"]]
+    return [
+        *(interval(values(method, "ece")) for method in METHODS),
+        f"{np.mean(values('auto', 'perfect')):.3f}",
+        *(f"{np.mean(values(method, 'log_loss')):.3f}" for method in METHODS),
+        "/".join(str(chosen.count(method)) for method in ("temperature", "platt", "none")),
+    ]
+
+
+def table(runs: list[dict[str, Any]]) -> str:
+    """The scores as Markdown, one row per world and number of landmarks."""
+    header = [
+        *("world", "landmarks"),
+        *(f"ECE {method}" for method in METHODS),
+        "ECE of auto if it were calibrated",
+        *(f"log loss {method}" for method in METHODS),
+        "chosen: temperature/platt/none",
+    ]
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    for world, count in product(WORLDS, COUNTS):
+        if mine := [run for run in runs if run["world"] == world]:
+            lines.append("| " + " | ".join([world, str(count), *row(mine, count)]) + " |")
+    missed = []
+    for world in WORLDS:
+        found = [
+            run["landmarks"]["20"]["scores"]["auto"]["ece"] for run in runs if run["world"] == world
+        ]
+        if found and np.mean(found) > TARGET:
+            missed.append(f"{world} ({np.mean(found):.3f})")
+    lines.append(f"\nAbove {TARGET} with 20 landmarks, on average: {', '.join(missed) or 'none'}.")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measures, or prints the table of what was measured."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--table", action="store_true", help="print the table, measure nothing")
+    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--workers", type=int, default=2)
+    given = parser.parse_args()
+    if not given.table:
+        with ProcessPoolExecutor(given.workers) as pool:
+            runs = []
+            for run in pool.map(measure, product(WORLDS, range(given.seeds))):
+                runs.append(run)
+                print(run["world"], run["seed"], run["seconds"], "s", flush=True)
+        RESULTS.write_text(json.dumps(runs, indent=1) + "\n")
+    print(table(json.loads(RESULTS.read_text())))
+
+
+if __name__ == "__main__":
+    main()

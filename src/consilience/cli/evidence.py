@@ -1,0 +1,65 @@
+"""`evidence`: what the labels of a run rest on, as tables or as a graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from consilience.cli import options
+from consilience.cli.opening import check_writable
+from consilience.cli.results import opened
+from consilience.cli.show import rows, talk
+from consilience.errors import InputError
+
+KINDS = {
+    "direct": "direct confidence",
+    "flips": "flip sensitivity",
+    "ensemble": "ensemble variance",
+    "mutual": "mutual predictability",
+    "logic": "logical consistency",
+}
+"""The kinds of evidence by the words that the command takes."""
+
+
+@click.command()
+@options.store_read
+@options.run_id
+@click.option(
+    "--kind",
+    type=click.Choice(list(KINDS)),
+    help="Every piece of evidence of this kind  [default: a summary of all five]",
+)
+@click.option(
+    "--graph",
+    metavar="FILE",
+    help="Write examples, couplings and relations to this .graphml file instead.",
+)
+@options.as_json
+def evidence(
+    store: str, run_id: str | None, kind: str | None, graph: str | None, as_json: bool
+) -> None:
+    """The evidence of a run: direct, flips, ensemble, mutual, logic.
+
+    One row per kind: how many pieces there are, how many of the examples they cover, and how far
+    they agree; or, with --kind, one row per piece. Read under the labels of the run.
+    """
+    if graph:
+        if kind:
+            raise InputError("--graph has the evidence of all kinds; leave out --kind")
+        if Path(graph).suffix != ".graphml":
+            raise InputError(f"a graph is written as .graphml, not to {graph}")
+        check_writable(graph)
+    found = opened(store, run_id)
+    if graph:
+        from consilience.graph import to_networkx
+
+        made = to_networkx(found.evidence, found.solution, found.terms)
+        import networkx
+
+        networkx.write_graphml(made, graph)
+        talk(f"{len(made)} nodes and {made.number_of_edges()} edges written to {graph}")
+        return
+    labels = found.solution.labels
+    table = found.evidence.table(KINDS[kind], labels) if kind else found.evidence.summary(labels)
+    rows([dict(zip(table.columns, row, strict=True)) for row in table.to_numpy()], as_json)

@@ -1,0 +1,48 @@
+"""`legacy`: the labels in a log of predictions that another program kept."""
+
+from __future__ import annotations
+
+import click
+
+from consilience.cli import options
+from consilience.cli.opening import check_table
+from consilience.cli.show import dump, talk
+
+
+@click.command()
+@click.argument("log")
+@click.option(
+    "--labels",
+    metavar="FILE",
+    help="JSON of the labels that the shots carried, a list by index or an object by uid, for a "
+    "log that has none; never gold.",
+)
+@options.output
+@options.starts
+@options.as_json
+def legacy(
+    log: str, labels: str | None, output: str | None, starts: int | None, as_json: bool
+) -> None:
+    """Solves a log of predictions that another program kept.
+
+    LOG is a JSON or JSONL file of rows with uid, score and context, or with context_indices,
+    target_index and llm_pred. What cannot be told from a default value is left out and counted.
+    Labels go to stdout as CSV, or to --output.
+    """
+    from consilience.export import write_table
+    from consilience.lbfgs import LBFGS
+    from consilience.legacy import read_log
+
+    check_table(output)
+    found = read_log(log, labels)
+    talk(found.summary())
+    solved = found.solve(LBFGS() if starts is None else LBFGS(starts=starts))
+    talk(solved.summary())
+    table = solved.labels
+    if output:
+        write_table(table, output)
+        talk(f"{len(table)} rows written to {output}")
+    elif as_json:
+        click.echo(dump(table.astype(object).where(table.notna(), None).to_dict("records")))
+    else:
+        click.echo(table.to_csv(index=False), nl=False)

@@ -1,0 +1,140 @@
+"""`weights`: which weights of the terms predict best what labels were found without."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from consilience.cli import options
+from consilience.cli.show import rows, talk
+from consilience.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from consilience.coherence import Terms
+    from consilience.evidence import Evidence
+
+
+def grid(
+    context: click.Context, option: click.Parameter, value: tuple[str, ...]
+) -> dict[str, list[float]]:
+    """The weights to try, by term, from words such as ``entropy=0.5,1,2``."""
+    found: dict[str, list[float]] = {}
+    for word in value:
+        name, equals, numbers = word.partition("=")
+        name = name.strip()
+        if not (equals and name):
+            raise click.BadParameter(f"{word!r} is not NAME=WEIGHT,WEIGHT,…")
+        if name in found:
+            raise click.BadParameter(f"{name!r} stands twice; give all its weights at once")
+        weight = options.Number()
+        found[name] = [weight.convert(x.strip(), option, context) for x in numbers.split(",")]
+    return found
+
+
+@click.command()
+@options.store_read
+@options.run_id
+@click.option(
+    "--sweep",
+    metavar="TERM=W,W,…",
+    multiple=True,
+    callback=grid,
+    help='Weights of a term to try: "entropy=0.5,1,2" (repeatable: every combination).',
+)
+@click.option(
+    "--learn",
+    type=click.Choice(["held-out", "objective"]),
+    help="Learn all weights: on held-out predictions, or on the objective, to see it cheat.",
+)
+@click.option(
+    "--folds",
+    type=options.Whole(min=2),
+    default=5,
+    show_default=True,
+    help="How many parts the predictions are split into; each is held out once.",
+)
+@options.seed
+@options.as_json
+def weights(
+    store: str,
+    run_id: str | None,
+    sweep: dict[str, list[float]],
+    learn: str | None,
+    folds: int,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Compares weights of the terms by held-out predictability.
+
+    Labels are found from some of a run's predictions and asked what the others say, in nats per
+    prediction, at most 0. Without --sweep or --learn: the default weights, and each term left out
+    in turn. `behind` is the distance to the best row with its standard error; within two errors a
+    row is as good. Any weight also decides how sure labels are: sweep it together with entropy.
+    No gold, no network. The best weights predict the model best, which is not to be right.
+    """
+    import math
+
+    from consilience.weights import without_each
+
+    if sweep and learn:
+        raise InputError("--sweep tries weights and --learn finds them; say one of the two")
+    terms = _terms(sweep)
+    evidence = _evidence(store, run_id)
+    talk(
+        f"{evidence.t:,} predictions of {evidence.n:,} examples, held out in {folds} folds; "
+        f"knowing nothing scores {-math.log(evidence.k):.4f}"
+    )
+    chosen: dict[str, Any] = {"folds": folds, "seed": seed}
+    if sweep:
+        from consilience.weights import sweep as swept
+
+        table = swept(evidence, sweep, terms, **chosen)
+    elif learn:
+        table = _learned(evidence, terms, learn, **chosen)
+    else:
+        table = without_each(evidence, terms, **chosen)
+    found = [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+    if not as_json:
+        for row in found:
+            row["score"] = f"{row['score']:.4f}"
+            row["behind"] = f"{row['behind']:.4f} ± {row.pop('behind_error'):.4f}"
+    rows(found, as_json)
+
+
+def _terms(grid: dict[str, list[float]]) -> Terms:
+    """The default terms, and those to be swept that are off by default."""
+    from consilience.coherence import TERMS, default_terms
+
+    if unknown := [name for name in grid if name not in TERMS]:
+        raise InputError(f"no term {unknown[0]!r}; the terms are: {', '.join(TERMS)}")
+    return {name: (0.0, TERMS[name]) for name in grid} | default_terms()
+
+
+def _evidence(store: str, run_id: str | None) -> Evidence:
+    """The evidence of a run, from its store."""
+    from consilience.elicitation import gather, settings_from
+    from consilience.store import Store
+
+    if not Path(store).exists():
+        raise InputError(f"there is no store {store}; name one with --store, or make it with `run`")
+    with Store(store, readonly=True) as db:
+        run = db.run(run_id)
+        return gather(db, run.id, db.dataset(run.dataset), settings_from(run.settings))
+
+
+def _learned(evidence: Evidence, terms: Terms, on: str, **chosen: Any) -> pd.DataFrame:
+    """The weights before and after learning, and how well their labels predict."""
+    import pandas as pd
+
+    from consilience.weights import compared, learned
+
+    objectives = {"default": terms, f"learned on {on}": learned(evidence, terms, on=on, **chosen)}
+    table = compared(evidence, objectives.values(), **chosen)
+    made = [{name: weight for name, (weight, _) in each.items()} for each in objectives.values()]
+    table = pd.concat([pd.DataFrame(made), table], axis=1)
+    table.insert(0, "weights", list(objectives))
+    return table

@@ -1,0 +1,49 @@
+"""A second opinion: the labels that follow from what no found label has touched.
+
+A prompt with shots shows labels that were found before; if these are of a wrong concept, the
+answers will be too, and agree with them. Zero-shot answers show no label, and a contrast shows
+its shot both ways. They are few and weak, but their errors are not those of the shots.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consilience.coherence import Terms
+from consilience.evidence import Evidence
+from consilience.settling import Solver
+from consilience.solvers import Solution, solve
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """Soft labels (N, K) from zero-shot answers and contrasts alone, and how they compare.
+
+    `agreement` is the share of examples that have the same hard label in the solution; `error`
+    its standard error.
+    """
+
+    labels: NDArray[np.float64]
+    agreement: float
+    error: float
+
+
+def second_opinion(
+    evidence: Evidence,
+    solution: Solution,
+    terms: Terms | None = None,
+    solver: Solver | None = None,
+    *,
+    seed: int = 0,
+) -> Opinion | None:
+    """What zero-shot answers and contrasts alone say; None where there is neither."""
+    untouched = evidence.zero | evidence.brief
+    if not bool(untouched.any()):
+        return None
+    labels = solve(evidence.only(untouched), terms, solver, seed=seed).labels
+    same = labels.argmax(axis=1) == solution.labels.argmax(axis=1)
+    error = float(same.std(ddof=1) / np.sqrt(len(same))) if len(same) > 1 else float("nan")
+    return Opinion(labels, float(same.mean()), error)
