@@ -16,12 +16,17 @@ lint:
 # the generated parts of the documentation
 docs:
     uv run python docs/make_cli.py
-    uv run cog -I docs -r README.md docs/servers.md
+    uv run cog -I docs -r README.md docs/servers.md docs/theory.md docs/benchmarks.md
 
 # everything that is measured, with the tables made from it
 bench:
     uv run python benchmarks/worlds.py
-    uv run cog -I docs -r README.md
+    uv run python benchmarks/contrasts.py
+    uv run python benchmarks/calibration.py
+    uv run python benchmarks/suspects.py
+    uv run python benchmarks/speed.py
+    uv run --group bench python benchmarks/ablation.py
+    just docs
 
 # label TruthfulQA through a real server: `just realserver vllm FOLDER`
 realserver kind model:

@@ -12,16 +12,14 @@ interval is that of the mean (Student's t over seeds). Each seed is a data set o
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import program
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -156,22 +154,7 @@ def table(runs: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Measures, or prints the table of what was measured."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--table", action="store_true", help="print the table, measure nothing")
-    parser.add_argument("--seeds", type=int, default=6)
-    parser.add_argument("--workers", type=int, default=2)
-    given = parser.parse_args()
-    if not given.table:
-        with ProcessPoolExecutor(given.workers) as pool:
-            runs = []
-            for run in pool.map(measure, product(WORLDS, range(given.seeds))):
-                runs.append(run)
-                print(run["world"], run["seed"], run["seconds"], "s", flush=True)
-        RESULTS.write_text(json.dumps(runs, indent=1) + "\n")
-    print(table(json.loads(RESULTS.read_text())))
-
-
 if __name__ == "__main__":
-    main()
+    program.run(
+        __doc__, measure, lambda seeds: product(WORLDS, range(seeds)), table, RESULTS, seeds=6
+    )

@@ -10,13 +10,12 @@ ones (0.5 is chance; below it the low values are the suspect ones), and its rank
 
 from __future__ import annotations
 
-import argparse
-import json
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import program
 
 RESULTS = Path(__file__).parent / "results" / "suspects.json"
 WORLDS = ("noisy", "no-answer")
@@ -27,7 +26,7 @@ MEASURES = (
 EXAMPLES, CALLS = 200, 8.0
 
 
-def measure(world: str, seed: int) -> dict[str, Any]:
+def measure(job: tuple[str, int]) -> dict[str, Any]:
     """The AUROC and the rank correlation of every measure in one run."""
     import torch
     from scipy.stats import spearmanr
@@ -37,6 +36,7 @@ def measure(world: str, seed: int) -> dict[str, Any]:
     from consilience.models.simulated import SimulatedModel, world_dataset
 
     torch.set_num_threads(1)
+    world, seed = job
     data, gold = world_dataset(world, EXAMPLES, seed)
     found = elicit(data, SimulatedModel(world), calls_per_example=CALLS, seed=seed, concurrency=1)
     spread = found.evidence.table("ensemble variance", found.solution.labels)
@@ -68,17 +68,7 @@ def table(runs: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Measures, or prints the table of what was measured."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--table", action="store_true", help="print the table, measure nothing")
-    parser.add_argument("--seeds", type=int, default=5)
-    given = parser.parse_args()
-    if not given.table:
-        runs = [measure(world, seed) for world, seed in product(WORLDS, range(given.seeds))]
-        RESULTS.write_text(json.dumps(runs, indent=1) + "\n")
-    print(table(json.loads(RESULTS.read_text())))
-
-
 if __name__ == "__main__":
-    main()
+    program.run(
+        __doc__, measure, lambda seeds: product(WORLDS, range(seeds)), table, RESULTS, seeds=5
+    )

@@ -10,15 +10,13 @@ removal of label-name bias. Accuracy is averaged over the seeds; the interval is
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
-from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import program
 from scipy import stats
 
 RESULTS = Path(__file__).parent / "results" / "worlds.json"
@@ -32,6 +30,7 @@ METHODS = (
     "golden shots (ceiling)",
 )
 EXAMPLES = 400
+CALLS = (4.0, 8.0)
 
 
 def measure(job: tuple[str, int, float]) -> dict[str, Any]:
@@ -98,24 +97,7 @@ def table(runs: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Measures, or prints the table of what was measured."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--table", action="store_true", help="print the table, measure nothing")
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--calls", type=float, nargs="+", default=[4.0, 8.0])
-    parser.add_argument("--workers", type=int, default=2)
-    given = parser.parse_args()
-    if not given.table:
-        jobs = list(product(WORLDS, range(given.seeds), given.calls))
-        with ProcessPoolExecutor(given.workers) as pool:
-            runs = []
-            for run in pool.map(measure, jobs):
-                runs.append(run)
-                print(run["world"], run["seed"], run["calls_per_example"], run["seconds"], "s")
-        RESULTS.write_text(json.dumps(runs, indent=1) + "\n")
-    print(table(json.loads(RESULTS.read_text())))
-
-
 if __name__ == "__main__":
-    main()
+    program.run(
+        __doc__, measure, lambda seeds: product(WORLDS, range(seeds), CALLS), table, RESULTS
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from consilience.evidence import Evidence, collect
 from consilience.query import Query
 from consilience.relations import And, AtMostOne, Equal, ExactlyOne, Opposite, Or, Ordered
-from zoo import Row, Tie, alone, dataset, pairs, prediction, random_rows
+from zoo import ONE, Row, Tie, alone, dataset, pairs, prediction, random_rows
 
 Link = tuple[int, int, float]
 """A target, a shot, and the nats by which its log-odds rise where the shot's label rises."""
@@ -198,14 +199,12 @@ def couplings_across_relations():
 # Relations.
 
 
-def _exactly_one(n: int):
-    nats = np.random.default_rng(n).normal(scale=1.5, size=n)
-    return made(n, leaning(nats), ties=[(ExactlyOne, tuple(range(n)))])
-
-
 for size in range(2, 7):
-    PROBLEMS[f"exactly one of {size}"] = lambda n=size: _exactly_one(n)
-
+    PROBLEMS[f"exactly one of {size}"] = lambda n=size: made(
+        n,
+        leaning(np.random.default_rng(n).normal(scale=1.5, size=n)),
+        ties=[(ExactlyOne, tuple(range(n)))],
+    )
 PROBLEMS["exactly one where all seem true"] = lambda: made(
     4, leaning([3.0, 2.8, 2.9, 2.5]), ties=[(ExactlyOne, (0, 1, 2, 3))]
 )
@@ -275,9 +274,6 @@ def relations_against_very_sure_answers():
     return made(4, [*rows, (3, odds(-0.5), ())], ties=[(AtMostOne, (0, 1)), (Equal, (2, 3))])
 
 
-# Classes.
-
-
 PROBLEMS["three classes drawn at random"] = lambda: made(
     6, random_rows(np.random.default_rng(16), 6, 3, zero=2, shown=2), k=3
 )
@@ -299,9 +295,6 @@ def four_classes_all_different():
     ties = [(Opposite, pair) for pair in combinations(range(4), 2)]
     rows = [(i, sure_of(c, 0.8 + i / 5, 4), ()) for i, c in enumerate([1, 1, 1, 3])]
     return made(5, [*rows, (4, sure_of(0, 1.0, 4), ())], k=4, ties=ties)
-
-
-# Predictions.
 
 
 def learner(seed: int, n: int, k: int = 2, turned: float = 0.2, ties: Sequence[Tie] = ()):
@@ -349,8 +342,10 @@ PROBLEMS["shots drawn at random"] = lambda: made(
 
 @problem
 def framings_that_disagree():
-    rows = [(i, odds(s * (2.0 + i / 4)), ()) for i in range(6) for s in (1, -0.9)]
-    return made(6, [*rows, (3, odds(-1.5), ())])
+    data, other = dataset(6), replace(ONE, name="two", family="other")
+    asked = pairs(data, leaning([2.0 + i / 4 for i in range(6)]))
+    asked += pairs(data, leaning([-1.8 - i / 4 - (i == 3) for i in range(6)]), framing="two")
+    return collect(data, [ONE, other], [asked])
 
 
 @problem

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from consilience.annealing import Annealing, _another_world, _turned
+from consilience.annealing import Annealing, _another_world, _turned, _Walk
 from consilience.coherence import default_terms, entropy, logical_consistency
 from consilience.errors import InputError, SolveError
 from consilience.exhaustive import corners
@@ -141,11 +141,12 @@ def test_the_best_labels_seen_are_kept():
 
 
 def test_a_tie_is_no_reason_to_leave():
-    ev = made(4, leaning([0.0, 0.0, 1.0]), ties=[(Opposite, (0, 1))])
-    start = np.eye(2)[[0, 1, 1, 0]]
-    solution = solve(ev, TERMS, Annealing(starts=1), start=start)
+    ev = made(8, leaning([0.0] * 6 + [1.0]), ties=[(Opposite, (0, 1)), (Opposite, (2, 3))])
+    hard = [0, 1, 1, 0, 1, 0, 1, 0]
+    start = np.eye(2)[hard]
+    solution = solve(ev, TERMS, Annealing(starts=1, sweeps=3), start=start)
     assert solution.result is Result.RUN and solution.stats.readings == 1
-    assert solution.labels.argmax(axis=1).tolist() == [0, 1, 1, 0]
+    assert solution.labels.argmax(axis=1).tolist() == hard
 
 
 def ended(**settings):
@@ -165,6 +166,13 @@ def test_what_each_setting_does():
     assert ended(sweeps=8, coldest=5.0).mean() < ended(sweeps=8).mean()
     assert ended(sweeps=2, seed=1).tolist() != quick.tolist()
     assert ended(sweeps=2).tolist() == quick.tolist()
+
+
+def test_the_last_sweeps_begin_at_the_best_labels_so_far(monkeypatch):
+    hot = {"hottest": 1e6, "cooling": 1e-9, "sweeps": 8}
+    back = ended(**hot)
+    monkeypatch.setattr(_Walk, "turn_back", lambda self: None)
+    assert back.mean() > ended(**hot).mean() + 1e-4
 
 
 def test_too_few_readings_are_reported():

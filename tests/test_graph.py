@@ -12,15 +12,18 @@ import torch
 
 from consilience.coherence import default_terms, entropy, logical_consistency, prior_fidelity
 from consilience.errors import MissingExtra, SolveError
+from consilience.evidence import collect
 from consilience.exhaustive import corners
 from consilience.graph import Graph, Pairs, factor_graph, facts, fields, to_networkx
 from consilience.logic import Factor
 from consilience.pairwise import couplings, ranking_propagation
+from consilience.query import Query
 from consilience.reading import read
 from consilience.relations import AtMostOne, Equal, ExactlyOne, Opposite
 from consilience.settling import COLD, Problem
 from consilience.solvers import solve
 from problems import chain, leaning, made, ring, sure_of
+from zoo import alone, dataset, pairs, prediction
 
 TERMS = default_terms() | {"couplings": (1.5, couplings)}
 
@@ -30,6 +33,18 @@ def some_evidence(k: int, ties=()):
     rows = [(i, rng.dirichlet(np.ones(k)), ()) for i in range(5)]
     links = [(0, 1, 2.0), (1, 0, -0.7), (3, 1, -1.9), (2, 4, 1.1), (3, 4, 0.6)]
     return made(5, rows, links, k, ties)
+
+
+def one_way(k: int):
+    """Contrasts between two labels of the shot only, whose answers are any."""
+    rng, data = np.random.default_rng(9), dataset(5, k)
+    asked = pairs(data, [(i, rng.dirichlet(np.ones(k)), ()) for i in range(5)])
+    for i, j in ((0, 1), (1, 0), (3, 1), (2, 4)):
+        for label, at in ((0, None), (k - 1, 0)):
+            query = Query(data.ids[i], ((data.ids[j], label),), "one", 7, at)
+            sure = np.log(rng.dirichlet(np.ones(k))) + 6 * np.eye(k)[i % k]
+            asked.append((query, prediction(query, sure)))
+    return collect(data, [alone(k)], [asked])
 
 
 def graph_of(ev, terms=TERMS, labels: np.ndarray | None = None) -> tuple[Graph, Problem]:
@@ -43,16 +58,18 @@ def energy(graph: Graph, worlds: np.ndarray) -> np.ndarray:
     """Fields and couplings of hard labellings (W, N), in nats."""
     field = graph.field[0].numpy()
     total = field[np.arange(len(field)), worlds].sum(axis=1)
-    for pairs in graph.factors:
-        if isinstance(pairs, Pairs):
-            for (i, j), table in zip(pairs.members, pairs.table[0].numpy(), strict=True):
+    for factor in graph.factors:
+        if isinstance(factor, Pairs):
+            for (i, j), table in zip(factor.members, factor.table[0].numpy(), strict=True):
                 total = total + table[worlds[:, int(i)], worlds[:, int(j)]]
     return total
 
 
 @pytest.mark.parametrize("k", [2, 3])
-def test_its_energy_is_the_objective_of_hard_labels(k):
-    ev = some_evidence(k)
+@pytest.mark.parametrize("make", [some_evidence, one_way])
+def test_its_energy_is_the_objective_of_hard_labels(make, k):
+    ev = make(k)
+    assert ev.f
     labels = np.random.default_rng(0).dirichlet(np.ones(k), size=5)
     graph, problem = graph_of(ev, labels=labels)
     worlds = np.array(list(product(range(k), repeat=5)))
@@ -94,9 +111,9 @@ def test_a_term_that_is_not_linear_is_made_so_at_the_labels():
 
 def test_couplings_of_a_pair_are_added_whichever_was_the_target():
     graph, _ = graph_of(some_evidence(2))
-    (pairs,) = graph.factors
-    assert pairs.members.tolist() == [[0, 1], [1, 3], [2, 4], [3, 4]]
-    gained = (pairs.table[0, :, 0, 0] - pairs.table[0, :, 0, 1]).numpy()
+    (coupled,) = graph.factors
+    assert coupled.members.tolist() == [[0, 1], [1, 3], [2, 4], [3, 4]]
+    gained = (coupled.table[0, :, 0, 0] - coupled.table[0, :, 0, 1]).numpy()
     # Two contrasts of a pair weigh 2/3 together; half the change of the log-odds; weight 1.5. The
     # mean over all is taken out of each.
     rises = np.array([2.0, -0.7, -1.9, 1.1, 0.6])

@@ -13,7 +13,7 @@ from consilience.elicitation import Session, Settings, gather
 from consilience.evidence import Evidence
 from consilience.lbfgs import LBFGS
 from consilience.models.simulated import WORLDS, SimulatedModel, true_label, world_dataset
-from consilience.opinion import Opinion, second_opinion
+from consilience.opinion import DISSENT, Opinion, second_opinion
 from consilience.plan import PlanSettings
 from consilience.solvers import solve
 from consilience.store import Store
@@ -54,7 +54,8 @@ def test_it_tells_a_run_under_a_wrong_concept_from_one_under_the_truth(seed):
         assert (labels.argmax(axis=1) == labels_of(concept, ev.ids)).mean() > 0.8
     # The second opinion does.
     agreed, doubted = right[2], wrong[2]
-    assert agreed.agreement >= 0.75 > doubted.agreement
+    assert agreed.agreement >= DISSENT > doubted.agreement
+    assert doubted.dissents and not agreed.dissents
     assert agreed.agreement - doubted.agreement > 3 * np.hypot(agreed.error, doubted.error)
 
 

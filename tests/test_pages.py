@@ -25,6 +25,24 @@ def block(page: str, call: str) -> str:
     return found.group(1)
 
 
+PAGES = ("README.md", "docs/servers.md", "docs/theory.md", "docs/benchmarks.md")
+TABLES = [
+    (page, name)
+    for page in PAGES
+    for name in re.findall(r'generated\.table\("(\w+)"\)', (ROOT / page).read_text("utf-8"))
+]
+
+
+def test_every_benchmark_is_on_a_page() -> None:
+    shown = {name for _, name in TABLES} | {"worlds", "realserver", "program"}
+    assert shown == {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
+
+
+@pytest.mark.parametrize(("page", "name"), TABLES)
+def test_the_table_of_a_benchmark_is_that_of_its_figures(page: str, name: str) -> None:
+    assert block(page, f'generated.table("{name}")') == generated.table(name)
+
+
 @pytest.mark.parametrize(
     ("page", "name"),
     [("README.md", "worlds"), ("README.md", "servers"), ("docs/servers.md", "servers")],
@@ -33,20 +51,30 @@ def test_the_tables_are_those_of_the_committed_figures(page: str, name: str) -> 
     assert block(page, f"generated.{name}()") == getattr(generated, name)()
 
 
-def test_the_program_of_the_readme_prints_what_the_readme_says() -> None:
-    shown = block("README.md", "generated.example()")
+@pytest.mark.parametrize(
+    ("page", "name", "wanted"),
+    [
+        ("README.md", "example", generated.EXAMPLE),
+        ("docs/theory.md", "six_claims", generated.SIX_CLAIMS),
+    ],
+)
+def test_the_program_of_a_page_prints_what_the_page_says(page: str, name: str, wanted: str) -> None:
+    shown = block(page, f"generated.{name}()")
     program, printed = re.findall(r"```(?:python)?\n(.*?)```", shown, re.DOTALL)
-    assert program == generated.EXAMPLE
-    assert len(program.split("\n")) <= 13
-    now = generated.run_example().rstrip()
+    assert program == wanted
+    now = generated.run_example(program).rstrip()
     # Word for word, and number for number up to what another processor's rounding may do.
     assert NUMBER.sub("#", now).split() == NUMBER.sub("#", printed).split()
     numbers = [[float(n) for n in NUMBER.findall(text)] for text in (now, printed)]
     assert numbers[0] == pytest.approx(numbers[1], abs=0.02)
 
 
+def test_the_program_of_the_readme_is_short() -> None:
+    assert len(generated.EXAMPLE.split("\n")) <= 13
+
+
 def test_cog_finds_the_markers_of_every_page_in_order() -> None:
-    for page in ("README.md", "docs/servers.md"):
+    for page in PAGES:
         # Deleting what was generated needs the markers to pair up; nothing is written.
         assert Cog().main(["cog", "-x", "-o", "/dev/null", str(ROOT / page)]) == 0
 

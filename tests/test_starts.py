@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from consilience import starts
 from consilience.evidence import Evidence, collect
 from consilience.logic import Factor, Large
 from consilience.reading import read
@@ -33,8 +34,9 @@ def test_as_many_starts_as_are_asked_for(count):
         theta = draw(ev, count, 0, None)
         assert theta.shape == (count, ev.n, 3) and theta.dtype == torch.float64
         assert torch.isfinite(theta).all()
+        # Every other drawn start follows the evidence, and two of those may come to the same.
         hard = {tuple(start.argmax(dim=-1).tolist()) for start in theta}
-        assert len(hard) == count
+        assert len(hard) >= count - count // 3
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
@@ -59,15 +61,21 @@ def test_the_second_is_what_the_evidence_says_under_the_first():
     assert not torch.equal(draw(ev, 2, 0, None)[1], second)
 
 
-def test_in_the_others_the_evidence_counts_for_less_and_in_every_other_one_for_nothing():
+def test_every_other_drawn_start_is_noise_and_those_between_have_followed_the_evidence(
+    monkeypatch,
+):
     """Of two bodies of evidence under the same noise nothing but the evidence differs."""
     one, two = (draw(untied(seed), 9, 0, None) for seed in (2, 3))
-    said, apart = one[1] - two[1], one[2:] - two[2:]
+    assert torch.equal(one[3::2], two[3::2])
+    assert ((one - two)[2::2].abs().amax(dim=(1, 2)) > 0.1).all()
+    # Before they follow, the evidence counts for less from one to the next.
+    monkeypatch.setattr(starts, "FOLLOWED", 0)
+    one, two = (draw(untied(seed), 9, 0, None) for seed in (2, 3))
+    said, apart = one[1] - two[1], one[2::2] - two[2::2]
     weight = [float((a * said).sum() / said.square().sum()) for a in apart]
     for a, w in zip(apart, weight, strict=True):
         np.testing.assert_allclose(a, w * said, atol=1e-12)
-    assert weight[1::2] == [0.0] * 3
-    assert 1 >= weight[0] > weight[2] > weight[4] > weight[6] > 0
+    assert 1 >= weight[0] > weight[1] > weight[2] > weight[3] > 0
 
 
 def test_the_noise_is_as_wide_as_it_says():

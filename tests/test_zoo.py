@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from consilience import lbfgs
 from consilience.adam import Adam
 from consilience.annealing import Annealing
 from consilience.coherence import (
@@ -44,9 +45,9 @@ SHARP = {
 
 SOLVERS: dict[str, Solver] = {
     "L-BFGS": LBFGS(starts=16, readings=10),
-    "Adam": Adam(starts=16, steps=60, rate=2.0, readings=8),
+    "Adam": Adam(starts=16, steps=60, rate=2.0, readings=6),
     "belief propagation": BeliefPropagation(starts=16, readings=8),
-    "annealing": Annealing(starts=6, sweeps=20, readings=8),
+    "annealing": Annealing(starts=8, sweeps=20, readings=8),
 }
 
 NEAR = 0.02
@@ -54,7 +55,7 @@ NEAR = 0.02
 
 EXCEPTIONS = {
     ("belief propagation", "frustrated triangle"): (0.3, 1.0, "couplings around an odd loop"),
-    ("belief propagation", "frustrated grid"): (0.3, 1.5, "couplings around odd loops"),
+    ("belief propagation", "frustrated grid"): (0.3, 2.5, "couplings around odd loops"),
 }
 """Who misses what, by how many nats at least and at most, and why."""
 
@@ -152,6 +153,23 @@ def test_a_corner_is_not_taken_for_an_optimum(solver, seed):
     right = (ended.logq.argmax(dim=-1) == wanted).all(dim=1)
     settled = torch.tensor([result is Result.SETTLED for result in ended.results])
     assert settled.any() and bool(right[settled].all())
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("name", ["couplings across relations", "learner with relations"])
+def test_starts_follow_the_evidence_to_where_relations_wall_it_in(name, seed):
+    """From labels drawn at random alone, one start in ten gets there."""
+    labels = solve(evidence(name), SHARP, SOLVERS["L-BFGS"], seed=seed).labels
+    assert labels.argmax(axis=1).tolist() in best(name).tolist()
+
+
+def test_a_label_that_turns_over_costs_few_evaluations(monkeypatch):
+    """From one corner to the other the slope begins and ends next to nothing."""
+    asked = []
+    plain = lbfgs.raw_slope
+    monkeypatch.setattr(lbfgs, "raw_slope", lambda *words: asked.append(1) or plain(*words))
+    solution = solve(evidence("two ways"), SHARP, LBFGS(starts=16))
+    assert len(asked) < 4 * solution.stats.steps
 
 
 SMALL = [name for name in PROBLEMS if evidence(name).k ** evidence(name).n <= 256]

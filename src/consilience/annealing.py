@@ -46,7 +46,7 @@ class Annealing:
     sweeps: int = 40
     hottest: float = 10.0
     coldest: float = 0.01
-    cooling: float = 4.0
+    cooling: float = 2.0
     seed: int = 0
     readings: int = 50
 

@@ -85,6 +85,11 @@ def result(found: Found) -> str:
             f"Second opinion, from zero-shot answers and {evidence.f} contrasts alone: agrees on "
             f"{opinion.agreement:.0%} of the labels."
         )
+        if opinion.dissents:
+            lines.append(
+                "That is little: the shots may have carried another concept than the one meant. "
+                "Ask more contrasts, or begin again with another --seed, and compare."
+            )
     if evidence.mean_mass < 0.5:
         lines.append(
             "Little probability falls on the label names: the model is not answering the "
