@@ -86,7 +86,10 @@ def solve(
     evidence = evidence if device is None else evidence.to(device)
     theta = draw(evidence, solver.starts if starts is None else starts, seed, start)
     settled = solver.settle(Problem(evidence, terms), theta)
-    order = torch.argsort(settled.value, descending=True, stable=True).tolist()
+    # Labels that still moved are no optimum, however coherent they were where they were left.
+    moving = [result is Result.UNSETTLED for result in settled.results]
+    value = settled.value.tolist()
+    order = sorted(range(len(value)), key=lambda s: (moving[s], -value[s]))
     best = order[0]
     labels = settled.logq.exp()
     optima = _distinct(labels[order], settled.value[order])
