@@ -126,7 +126,7 @@ def to_networkx(
     """The factor graph as a networkx graph, to look at, to measure, or to write with networkx.
 
     It is that of the labels of `solution`, or else of the zero-shot answers. `terms` are the
-    default ones and the couplings with weight 1, unless given. MissingExtra without networkx.
+    default ones unless given. MissingExtra without networkx.
 
     - An example is a node, by its id, with `field_0`, … in nats, `kind` "example", and, of a
       solution, its `label` and `probability`.
@@ -139,7 +139,7 @@ def to_networkx(
         import networkx as nx
     except ImportError as error:
         raise MissingExtra("a networkx graph", "graph") from error
-    terms = default_terms() | {"couplings": (1.0, couplings)} if terms is None else terms
+    terms = default_terms() if terms is None else terms
     problem = Problem(evidence, terms)
     logq = torch.log_softmax(
         draw(evidence, 1, 0, None if solution is None else solution.labels), dim=-1

@@ -38,8 +38,8 @@ class Reading:
     log-probabilities, less what the irrelevant ones told that is then left unexplained (the same
     for every class, so that it moves no label, but tells one labelling from another);
     `linear_pool` is the logarithm of averaged probabilities. `prior` is the zero-shot answer.
-    `flip_weight` (…, F): how much each contrast counts; those of one pair
-    of target and shot sum to n/(n + 1), n their number, so that a single one counts half.
+    `flip_weight` (…, F): how much each contrast counts; those of one pair of target and shot sum
+    to n/(n + 1), n their number, so that a single one counts half.
     """
 
     labels: Tensor

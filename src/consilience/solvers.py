@@ -39,7 +39,8 @@ class Stats:
 
     `coherence` is in nats per example, `terms` the unweighted value of each term; `start` says
     which start won (0 is the given or the zero-shot one), `lead` by how much over the next
-    distinct optimum (nats per example; infinite where all starts agree).
+    distinct optimum (nats per example; infinite where all starts agree, below 0 where that one is
+    no optimum because it still moved).
     """
 
     coherence: float
