@@ -19,7 +19,7 @@ RESULTS = Path(__file__).parent / "results" / "elicitation.json"
 STANDARD = ("easy", "noisy", "grouped", "k4")
 # One example in ten is true in `imbalanced`, one in two in `noisy`, else they are the same.
 STRESS = ("imbalanced", "distractor", "no-answer")
-EXAMPLES = 300
+EXAMPLES = 400
 BUDGETS = (2.0, 4.0, 8.0, 16.0, 32.0)
 SHOWN = 8.0
 """The budget of the tables that are not of accuracy."""

@@ -118,6 +118,9 @@ def test_each_row_has_an_id_that_says_what_decides_it() -> None:
         of(CASE, replace(SMALL, priors=True)),
     ]
     assert all(other.isdisjoint(ids) for other in others)
+    # What only one method reads leaves the rows of the others as they are.
+    own = {id for job in jobs() for name, id in job.wanted.items() if name == "consilience"}
+    assert of(CASE, replace(SMALL, census=0.1)) & set(ids) == set(ids) - own
     # Budget and early stop of the settings are the job's own; the place of the store is no matter.
     assert of(CASE, replace(SMALL, calls_per_example=3, settled=0.1)) == set(ids)
     assert of(replace(CASE, store="elsewhere.db")) == set(ids)

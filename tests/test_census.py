@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from consilience.ask import ask, requests
-from consilience.census import Census, Concept, distinct, plan_census, questions
+from consilience.census import Census, plan_census
+from consilience.concepts import Concept, distinct, questions
 from consilience.elicitation import Session, census_of, elicit, found_in
 from consilience.embed import TfidfSvd
 from consilience.errors import InputError
@@ -227,21 +228,6 @@ def test_a_share_that_is_none_is_refused() -> None:
 
 
 # --- ranking -----------------------------------------------------------------------------------
-
-
-def test_what_is_closer_than_its_error_is_run_off() -> None:
-    """Where two are close, others than the sample are asked about both; else nobody is."""
-    seen = Counter[bool]()
-    for seed in range(4):
-        data, found, store = run("noisy", seed, 200)
-        census = census_of(data, SETTINGS, seed)
-        rounds = store.rounds(found.run.id)
-        first = rounds[census.end]
-        second = {q.target for _, q in rounds[census.end + 1]}
-        others = {data.ids[i] for i in census.others}
-        assert len(first) == len(data)
-        seen[second == others] += 1
-    assert seen[True] >= 1
 
 
 def test_the_labels_rest_on_nothing_that_was_asked_about_another_concept() -> None:

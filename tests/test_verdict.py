@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from consilience.census import SURE, Concept
+from consilience.concepts import Concept
 from consilience.elicitation import elicit
 from consilience.lbfgs import LBFGS
 from consilience.models.simulated import SimulatedModel, world_dataset
+from consilience.standing import SURE
 from consilience.verdict import ODDS, TOLD, Kind, open_labels, verdict
 
 SURELY = np.array([[0.95, 0.05], [0.02, 0.98], [0.9, 0.1], [0.4, 0.6]])

@@ -40,8 +40,10 @@ from consilience.sharing import flat, fresh
 from consilience.store import Store
 from consilience.store_schema import decode, plain, tagged_hash
 
-VERSION = 1
-"""Raised when the same inputs would come to other rows, so that old ones are not taken for new."""
+VERSION = 2
+"""Raised when the same inputs would come to other rows, so that old ones are not taken for new.
+
+Where only the method `consilience` would, raising PLAN_VERSION is enough."""
 
 Method = Callable[[Bench, Gold], Baseline]
 
@@ -92,6 +94,9 @@ START, CEILING = "zero-shot-all", "golden"
 
 NEED_MEANING = ("zero-shot", "zero-shot-all", "vote", "n-pass", "icm-zero-shot")
 """The methods that ask without shots, for which label names must mean something."""
+
+OWN = ("census", "first")
+"""The settings that only this package's own method reads; the rows of others hold without them."""
 
 USUAL = tuple(name for name in METHODS if name not in FULL)
 """What is compared if nobody says what."""
@@ -200,7 +205,8 @@ def setup_of(case: Case, model: Model, settings: Settings) -> dict[str, Any]:
     """What the rows of a case have in common, seed, budget and method apart."""
     decided = asdict(settings)
     # Set by each job.
-    del decided["calls_per_example"], decided["settled"]
+    for name in ("calls_per_example", "settled", *OWN):
+        del decided[name]
     return {
         "data": case.name,
         "options": plain(case.options),
@@ -208,11 +214,7 @@ def setup_of(case: Case, model: Model, settings: Settings) -> dict[str, Any]:
         "style": model.style,
         "model_settings": plain(model.settings),
         "settings": plain(decided),
-        "versions": {
-            "consilience": metadata.version("consilience"),
-            "plan": PLAN_VERSION,
-            "bench": VERSION,
-        },
+        "versions": {"consilience": metadata.version("consilience"), "bench": VERSION},
     }
 
 
@@ -246,6 +248,7 @@ def plan_jobs(
     methods = check_methods(methods)
     gap = START in methods and CEILING in methods
     setup = short_hash(setup_of(case, model, settings))
+    own = [PLAN_VERSION, *(getattr(settings, name) for name in OWN)]
     jobs = []
     for seed in range(seeds):
         data, gold = case.data(seed)
@@ -265,7 +268,10 @@ def plan_jobs(
                 seed=seed,
                 budget=budget,
                 settings=chosen,
-                wanted={name: short_hash([*identity, name]) for name in mine},
+                wanted={
+                    name: short_hash([*identity, name, *(own if name == "consilience" else ())])
+                    for name in mine
+                },
                 gap=gap and budget is not None,
                 concurrency=concurrency,
             )

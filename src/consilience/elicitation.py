@@ -7,9 +7,7 @@ come out as if nothing had happened.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +16,9 @@ from scipy.special import softmax
 
 from consilience.adam import Adam
 from consilience.ask import Asked, Progress, ask, requests
-from consilience.census import Census, Concept, Standing, distinct, plan_census
+from consilience.census import Census, plan_census
 from consilience.coherence import Terms, default_terms
+from consilience.concepts import Concept, distinct
 from consilience.embed import Embedder, TfidfSvd
 from consilience.evidence import Evidence, collect
 from consilience.examples import Dataset
@@ -34,6 +33,7 @@ from consilience.relations import counted
 from consilience.settings import Settings, record
 from consilience.settling import Solver
 from consilience.solvers import solve
+from consilience.standing import Standing, deciding_round, others, spoken, stand
 from consilience.store import Run, Store
 from consilience.uncertainty import uncertainty
 
@@ -47,15 +47,13 @@ def next_round(
     round: int,
     seed: int,
     budget: int,
-    targets: Sequence[int] | None = None,
     pool: tuple[int, ...] | None = None,
     against: tuple[NDArray[np.int64], ...] = (),
 ) -> list[Query]:
     """The queries of one round, at most `budget` of them; the least sure first where it is short.
 
     `labels` is None before anything was asked: then the shots carry labels drawn at random,
-    which only a run in neutral framings ever does. `targets`, `pool` and `against` are those of
-    `shot_round`.
+    which only a run in neutral framings ever does. `pool` and `against` are those of `shot_round`.
     """
     made = settings.framings_for(dataset)
     if round == 0 and (first := settings.zero_shot(dataset)):
@@ -63,12 +61,9 @@ def next_round(
     n, k = len(dataset), dataset.task.k
     if labels is None:
         labels = np.eye(k)[np.random.default_rng([seed, 3]).integers(k, size=n)]
-    # Those who are asked about another concept, in a runoff, are asked nothing else.
-    plan = settings.plan if targets is None else replace(settings.plan, contrasts=0.0)
-    room = int(budget / (1 + 2 * plan.contrasts))
-    if targets is not None:
-        targets = targets[:room]
-    elif room < n:
+    room = int(budget / (1 + 2 * settings.plan.contrasts))
+    targets = None
+    if room < n:
         order = np.argsort(labels.max(axis=1), kind="stable")
         targets = order[:room].tolist()
     return shot_round(
@@ -78,7 +73,7 @@ def next_round(
         labels,
         round=round,
         seed=seed,
-        settings=plan,
+        settings=settings.plan,
         targets=targets,
         pool=pool,
         against=against,
@@ -150,26 +145,32 @@ class Session:
                 seed=self.seed,
                 plan=self.settings.plan,
             )
-        room, pool, against = self.budget - self.planned, None, ()
-        labels, targets = self.labels, None
-        if self.standing is not None and self.census.concepts:
-            step = self.round - self.census.end
-            if step == 0 or step < len(self.standing.runoff):
+        pool: tuple[int, ...] | None = None
+        against: tuple[NDArray[np.int64], ...] = ()
+        if self.standing is not None:
+            if self.round < self.standing.end:
+                return deciding_round(
+                    self.standing,
+                    self.census,
+                    self.data,
+                    self.framings,
+                    self.vectors,
+                    round=self.round,
+                    seed=self.seed,
+                    plan=self.settings.plan,
+                )
+            chosen = self.standing.concepts[0].number
+            if self.round == self.standing.end and chosen not in self.standing.runoff:
                 # Outside the sample nobody has a label of the concept yet.
-                mine = self.standing.concepts[step]
-                labels, pool = mine.labels, self.census.sample
-                others = [c for c in self.standing.concepts if c is not mine]
-                against = tuple(c.labels.argmax(axis=1) for c in others)
-                targets = self.census.others if step else None
+                pool, against = self.census.sample, others(self.standing, chosen)
         return next_round(
             self.data,
             self.settings,
             self.vectors,
-            labels,
+            self.labels,
             round=self.round,
             seed=self.seed,
-            budget=room,
-            targets=targets,
+            budget=self.budget - self.planned,
             pool=pool,
             against=against,
         )
@@ -179,13 +180,15 @@ class Session:
         self.evidence = gather(self.store, self.run, self.data, self.settings, self.round + 1)
         self.planned += count
         self.round += 1
-        if self.census.concepts and (self.standing is None or self.round <= self.standing.end):
+        end = self.census.end if self.standing is None else self.standing.end
+        if self.census.concepts and self.round <= end:
             if self.round >= self.census.end:
-                self.standing = self.census.standing(self.evidence, _classes(self.landmarks))
+                vouched = _classes(self.landmarks)
+                self.standing = stand(self.census, self.evidence, self.round, vouched)
                 self.labels = self.standing.concepts[0].labels
             return
         if self.standing is not None:
-            self.evidence = self.census.spoken(self.evidence, self.standing)
+            self.evidence = spoken(self.census, self.standing, self.evidence)
         before = self.labels
         # One start, from the labels so far: other optima are looked for at the end.
         start = before if before is not None else first_labels(self.evidence)
@@ -334,8 +337,8 @@ def _after_census(
     census = census_of(dataset, settings, run.seed, landmarks)
     if not census.concepts or run.rounds < census.end:
         return evidence, ()
-    standing = census.standing(evidence, _classes(landmarks))
-    return census.spoken(evidence, standing), distinct(standing.concepts)
+    standing = stand(census, evidence, run.rounds, _classes(landmarks))
+    return spoken(census, standing, evidence), distinct(standing.concepts)
 
 
 def _classes(landmarks: Landmarks | None) -> dict[int, int]:

@@ -12,8 +12,8 @@ import pandas as pd
 import torch
 
 from consilience.ask import Asked
-from consilience.census import Concept, questions
 from consilience.coherence import Terms
+from consilience.concepts import Concept, questions
 from consilience.errors import InputError
 from consilience.evidence import Evidence
 from consilience.examples import Dataset

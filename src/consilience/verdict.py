@@ -16,7 +16,8 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from consilience.census import SURE, Concept
+from consilience.concepts import Concept
+from consilience.standing import SURE
 
 TOLD = 0.05
 """Labels that tell less than this share of what they could are no better than chance.
@@ -80,7 +81,7 @@ def verdict(
         lead = f"{second.lead:.3f} ± {second.error:.3f} nats per example"
         if second.lead < SURE * second.error:
             kind = Kind.SEVERAL
-            reasons.append(f"zero-shot answers and relations prefer them by only {lead}")
+            reasons.append(f"zero-shot answers, relations and duels prefer them by only {lead}")
         else:
-            reasons.append(f"zero-shot answers and relations prefer them by {lead}")
+            reasons.append(f"zero-shot answers, relations and duels prefer them by {lead}")
     return Verdict(kind, told, decided, tuple(reasons))

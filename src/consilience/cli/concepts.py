@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from consilience.census import Concept
+    from consilience.concepts import Concept
     from consilience.examples import Dataset
     from consilience.found import Found
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pandas import DataFrame
 
-    from consilience.census import Concept
     from consilience.coherence import Terms
+    from consilience.concepts import Concept
     from consilience.examples import Dataset
     from consilience.found import Found
     from consilience.landmarks import Landmarks
@@ -111,7 +111,7 @@ def result(found: Found) -> str:
 
 def labelled(concept: Concept) -> NDArray[np.bool_]:
     """Which examples a concept has a label for."""
-    from consilience.census import KNOWN
+    from consilience.concepts import KNOWN
 
     known: NDArray[np.bool_] = concept.labels.max(axis=1) > 1 / concept.labels.shape[1] + KNOWN
     return known

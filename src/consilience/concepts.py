@@ -1,0 +1,128 @@
+"""Concepts: labellings that a model carries, told apart, and what speaks for each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from scipy.special import log_softmax
+
+from consilience.evidence import Evidence
+from consilience.plan import SoftLabels
+from consilience.reading import read
+
+SAME = 0.8
+"""Labellings that agree on more than this share of the examples are of one concept."""
+
+KNOWN = 1e-9
+"""A label that is no more probable than this above 1/K is none."""
+
+DOUBT = 0.1
+"""The share of ignorance in an answer that a concept is judged by, so that none decides alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Concept:
+    """A labelling that the model carries, found on a sample.
+
+    `number` counts in the order of finding. `labels` (N, K) are soft, 1/K outside the sample, or,
+    after a runoff, where it was not asked about. `support` is how much better than chance the
+    zero-shot answers, and relations, speak for it, in nats per example; `lead` by how much more
+    than for this one they, and duels, speak for the concept ranked first, ± `error` (standard),
+    on the examples that both have a label for. `confidence` is the mean probability of its labels.
+    """
+
+    number: int
+    labels: SoftLabels
+    support: float
+    lead: float
+    error: float
+    confidence: float
+
+
+def known(labels: SoftLabels) -> NDArray[np.bool_]:
+    """Which examples have a label at all (N,)."""
+    return np.asarray(labels.max(axis=1) > 1 / labels.shape[1] + KNOWN)
+
+
+def distinct(concepts: Sequence[Concept]) -> tuple[Concept, ...]:
+    """The concepts without those that are another one again, perhaps with its classes renamed."""
+    kept: list[Concept] = []
+    for concept in concepts:
+        if not any(same(concept.labels, other.labels, renamed=True) for other in kept):
+            kept.append(concept)
+    return tuple(kept)
+
+
+def same(one: SoftLabels, other: SoftLabels, *, renamed: bool = False) -> bool:
+    """Whether two labellings agree, where both have labels; perhaps once classes are `renamed`."""
+    k = one.shape[1]
+    both = known(one) & known(other)
+    table = np.zeros((k, k))
+    np.add.at(table, (one.argmax(axis=1)[both], other.argmax(axis=1)[both]), 1)
+    rows = columns = np.arange(k)
+    if renamed:
+        rows, columns = linear_sum_assignment(-table)
+    return bool(table[rows, columns].sum() > SAME * max(both.sum(), 1))
+
+
+def questions(concepts: Sequence[Concept], count: int = 3) -> list[int]:
+    """The examples, by position, whose labels would best tell the concepts apart.
+
+    Chosen one after the other: where the concepts surely disagree, and most where those chosen
+    before leave two concepts alike.
+    """
+    if len(concepts) < 2:
+        return []
+    stack = np.stack([concept.labels for concept in concepts])
+    labelled = np.all([known(labels) for labels in stack], axis=0)
+    apart = 1 - np.einsum("aik,bik->abi", stack, stack)
+    # Nobody is told from itself.
+    parted = np.where(np.eye(len(concepts)) > 0, np.inf, 0.0)
+    chosen: list[int] = []
+    for _ in range(min(count, int(labelled.sum()))):
+        worth = np.einsum("ab,abi->i", np.exp(-2 * parted), apart)
+        worth[~labelled] = -np.inf
+        worth[chosen] = -np.inf
+        chosen.append(int(np.round(worth, 9).argmax()))
+        parted = parted + apart[:, :, chosen[-1]]
+    return chosen
+
+
+def support(evidence: Evidence, labels: SoftLabels) -> NDArray[np.float64]:
+    """What no found label has touched and speaks for a labelling: zero-shot answers and relations.
+
+    In nats for each example (N,), better than chance; NaN where it has no label.
+    """
+    k = evidence.k
+    prior = (1 - DOUBT) * zero_shot_labels(evidence) + DOUBT / k
+    said = np.log(prior)[np.arange(evidence.n), labels.argmax(axis=1)] + math.log(k)
+    logq = torch.from_numpy(labels).clamp(min=1e-12).log()
+    holds = sum(float(factor.log_holds(logq).sum()) for factor in evidence.factors)
+    return np.where(known(labels), said + holds / max(known(labels).sum(), 1), np.nan)
+
+
+def zero_shot_labels(evidence: Evidence) -> SoftLabels:
+    """The zero-shot answers (N, K), label-name bias removed, 1/K where there is none."""
+    uniform = torch.full((1, evidence.n, evidence.k), 1 / evidence.k, dtype=torch.float64)
+    return np.asarray(read(evidence, uniform).prior[0].exp().numpy())
+
+
+def pooled(evidence: Evidence, used: torch.Tensor) -> SoftLabels:
+    """The normalised mean log-probabilities of each example's `used` predictions (T), (N, K)."""
+    target, logp = evidence.target[used].numpy(), evidence.logp[used].numpy()
+    total = np.zeros((evidence.n, evidence.k))
+    np.add.at(total, target, logp)
+    counts = np.bincount(target, minlength=evidence.n)
+    return np.asarray(np.exp(log_softmax(total / np.maximum(counts, 1)[:, None], axis=1)))
+
+
+def fit(labels: SoftLabels, vouched: Mapping[int, int]) -> float:
+    """The log-likelihood of landmarks (position → class) under soft labels, in nats."""
+    k = labels.shape[1]
+    return sum(math.log((1 - DOUBT) * labels[i, c] + DOUBT / k) for i, c in vouched.items())

@@ -1,0 +1,256 @@
+"""Which concept of a census is meant: ranking, runoff and duels, on predictions made by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from consilience.census import DUEL, Census
+from consilience.concepts import DOUBT
+from consilience.elicitation import elicit
+from consilience.evidence import Evidence, collect
+from consilience.examples import Dataset
+from consilience.plan import PlanSettings
+from consilience.relations import Opposite
+from consilience.standing import COMMON, SHOWN, Duel, deciding_round, others, spoken, stand
+from zoo import Row, alone, dataset, pairs
+
+N = 48
+GROUND = np.arange(N)
+# Any two of these agree on half of the examples.
+ONE, TWO, THREE = GROUND % 2, GROUND // 2 % 2, GROUND // 4 % 2
+
+
+def says(labels: Sequence[int] | np.ndarray, sure: float, at: Sequence[int] | None = None):
+    """A prediction with shots for each example (at these positions) that favours its label."""
+    where = range(len(labels)) if at is None else at
+    return [(int(i), favours(int(labels[i]), sure), [((i + 1) % N, 1)]) for i in where]
+
+
+def favours(label: int, sure: float) -> list[float]:
+    return [sure, 1 - sure] if label == 0 else [1 - sure, sure]
+
+
+def gut(labels: np.ndarray, sure: float) -> list[Row]:
+    return [(int(i), favours(int(c), sure), ()) for i, c in enumerate(labels)]
+
+
+def evidence(rounds: Sequence[Sequence[Row]], ties=()) -> tuple[Dataset, Evidence]:
+    data = dataset(N, 2, ties)
+    # What is asked twice is told apart by its shots, so a round's shot is of its own.
+    asked = [
+        pairs(data, [(t, p, [((t + 1 + r) % N, c) for _, c in shots]) for t, p, shots in rows])
+        for r, rows in enumerate(rounds)
+    ]
+    return data, collect(data, [alone()], asked)
+
+
+def census(concepts: int, sample: int = N) -> Census:
+    """One round per concept, after a zero-shot round."""
+    return Census(tuple(range(sample)), concepts, 1, 1, tuple(range(sample, N)))
+
+
+def numbers(standing) -> list[int]:
+    return [c.number for c in standing.concepts]
+
+
+def gained(sure: float) -> float:
+    """The log-odds of an answer once it is doubted."""
+    right, wrong = ((1 - DOUBT) * p + DOUBT / 2 for p in (sure, 1 - sure))
+    return math.log(right / wrong)
+
+
+def test_the_gut_answer_ranks_the_concepts_and_asks_for_a_duel() -> None:
+    _, found = evidence([gut(TWO, 0.8), says(ONE, 0.9), says(TWO, 0.9)])
+    standing = stand(census(2), found, 3)
+    assert numbers(standing) == [1, 0]
+    assert standing.duels == (Duel(3, 1, 0),)
+    assert standing.end == 4
+    assert not standing.runoff
+    # They differ on half of the examples.
+    assert standing.concepts[1].lead == pytest.approx(gained(0.8) / 2, abs=1e-6)
+
+
+@pytest.mark.parametrize("sure", [0.7, 0.8, 0.9, 0.97])
+def test_a_duel_is_added_to_the_gut_answer_in_nats(sure: float) -> None:
+    apart = np.flatnonzero(ONE != TWO)
+    rounds = [gut(TWO, 0.8), says(ONE, 0.9), says(TWO, 0.9), says(ONE, sure, apart)]
+    _, found = evidence(rounds)
+    standing = stand(census(2), found, 4)
+    behind = (gained(0.8) - gained(sure)) / 2
+    if behind < -1e-9:
+        assert numbers(standing) == [0, 1]
+    elif behind > 1e-9:
+        assert numbers(standing) == [1, 0]
+    assert standing.concepts[1].lead == pytest.approx(abs(behind), abs=1e-6)
+    assert standing.concepts[0].lead == 0
+    assert standing.end == 4
+
+
+def test_the_winner_meets_the_next_one() -> None:
+    rounds = [gut(TWO, 0.8), says(ONE, 0.9), says(TWO, 0.9), says(THREE, 0.9)]
+    _, found = evidence(rounds)
+    before = stand(census(3), found, 4)
+    assert before.duels[0].one == 1
+    rival = before.duels[0].other
+    hard = {0: ONE, 1: TWO, 2: THREE}
+    rounds.append(says(hard[rival], 0.97, np.flatnonzero(hard[rival] != TWO)))
+    _, found = evidence(rounds)
+    after = stand(census(3), found, 5)
+    last = ({0, 1, 2} - {1, rival}).pop()
+    assert after.duels == (before.duels[0], Duel(5, rival, last))
+    # The last wins too: whoever lost to the first of them is behind by both margins.
+    rounds.append(says(hard[last], 0.97, np.flatnonzero(hard[last] != hard[rival])))
+    _, found = evidence(rounds)
+    end = stand(census(3), found, 6)
+    assert numbers(end)[0] == last
+    assert end.end == 6
+    leads = {c.number: c.lead for c in end.concepts}
+    one = stand(census(3), evidence(rounds[:5])[1], 5)
+    assert leads[1] == pytest.approx(leads[rival] + abs(next(
+        c.lead for c in one.concepts if c.number == 1)), abs=1e-6)  # fmt: skip
+    assert sorted(leads.values()) == [c.lead for c in end.concepts]
+
+
+def test_what_is_asked_in_a_duel() -> None:
+    data, found = evidence([gut(TWO, 0.8), says(ONE, 0.9), says(TWO, 0.7)])
+    plan = PlanSettings(contrasts=0.5)
+    standing = stand(census(2), found, 3)
+    vectors = np.random.default_rng(0).normal(size=(N, 4))
+    queries = deciding_round(
+        standing, census(2), data, [alone()], vectors, round=3, seed=5, plan=plan
+    )
+    at = data.index
+    assert {at[q.target] for q in queries} == set(np.flatnonzero(ONE != TWO).tolist())
+    lists = set()
+    for query in queries:
+        assert query.contrast is None
+        assert len(query.shots) == len({id for id, _ in query.shots}) == SHOWN
+        lists.add(query.shots)
+        assert all(ONE[at[id]] == TWO[at[id]] for id, _ in query.shots)
+    # What is peculiar to one list of shots is not shared by all targets.
+    assert len(lists) > len(queries) // 2
+    shown = [label == ONE[at[id]] for q in queries for id, label in q.shots]
+    assert np.mean(shown) > 0.6
+
+
+def test_a_duel_asks_no_more_than_it_may() -> None:
+    data = dataset(4 * DUEL)
+    n = len(data)
+    one, two = np.arange(n) % 2, np.arange(n) // 2 % 2
+    rounds = [
+        [(int(i), favours(int(two[i]), 0.8), ()) for i in range(n)],
+        *[[(int(i), favours(int(x[i]), 0.9), [((i + r) % n, 1)]) for i in range(n)]
+          for r, x in ((1, one), (2, two))],
+    ]  # fmt: skip
+    found = collect(data, [alone()], [pairs(data, rows) for rows in rounds])
+    whole = Census(tuple(range(n)), 2, 1, 1)
+    standing = stand(whole, found, 3)
+    queries = deciding_round(
+        standing, whole, data, [alone()], np.ones((n, 1)), round=3, seed=0, plan=PlanSettings()
+    )
+    assert len(queries) == DUEL < (one != two).sum()
+
+
+def test_landmarks_choose_without_runoff_or_duel() -> None:
+    _, found = evidence([gut(TWO, 0.8), says(ONE, 0.9), says(TWO, 0.9)])
+    standing = stand(census(2, 40), found, 3, {1: 1, 3: 1, 6: 0})
+    assert numbers(standing)[0] == 0
+    assert (standing.runoff, standing.duels, standing.end) == ({}, (), 3)
+
+
+def test_a_concept_found_twice_is_not_asked_about_twice() -> None:
+    again = TWO.copy()
+    again[:3] = 1 - again[:3]
+    # Close by the gut answer, which would be a runoff between them if they were two.
+    _, found = evidence([gut(TWO, 0.8), says(again, 0.9), says(TWO, 0.9)])
+    standing = stand(census(2, 40), found, 3)
+    assert (standing.runoff, standing.duels, standing.end) == ({}, (), 3)
+
+
+def test_who_agree_on_next_to_nothing_cannot_meet() -> None:
+    """Nothing can be shown that would say which way round the labels are."""
+    turned = 1 - TWO
+    turned[: COMMON - 1] = TWO[: COMMON - 1]
+    _, found = evidence([gut(TWO, 0.8), says(turned, 0.9), says(TWO, 0.9)])
+    assert stand(census(2), found, 3).duels == ()
+    turned[:COMMON] = TWO[:COMMON]
+    _, found = evidence([gut(TWO, 0.8), says(turned, 0.9), says(TWO, 0.9)])
+    assert len(stand(census(2), found, 3).duels) == 1
+
+
+def test_close_concepts_are_asked_about_outside_the_sample_first() -> None:
+    half = np.where(GROUND % 3 == 0, ONE, TWO)
+    where = range(32)
+    found_rounds = [gut(half, 0.6), says(ONE, 0.9, where), says(TWO, 0.9, where)]
+    data, found = evidence(found_rounds)
+    part = census(2, 32)
+    standing = stand(part, found, 3)
+    first, second = numbers(standing)
+    assert standing.runoff == {first: 3, second: 4}
+    assert standing.duels == ()
+    asked = [
+        deciding_round(
+            standing, part, data, [alone()], np.ones((N, 1)), round=r, seed=0, plan=PlanSettings()
+        )
+        for r in (3, 4)
+    ]
+    assert {q.target for q in asked[0]} == set(data.ids)
+    assert {q.target for q in asked[1]} == set(data.ids[32:])
+    assert all(data.index[id] < 32 for round in asked for q in round for id, _ in q.shots)
+    # Once both rounds are in, both have labels everywhere; then they meet.
+    hard = {0: ONE, 1: TWO}
+    found_rounds += [says(hard[first], 0.9), says(hard[second], 0.9, range(32, N))]
+    _, found = evidence(found_rounds)
+    after = stand(part, found, 5)
+    assert after.runoff == standing.runoff
+    for concept in after.concepts:
+        assert (concept.labels.argmax(axis=1) == hard[concept.number]).all()
+    assert after.duels == (Duel(5, numbers(after)[0], numbers(after)[1]),)
+    assert after.end == 6
+
+
+def test_relations_count_beside_the_gut_answer() -> None:
+    ties = [(Opposite, (i, i + 1)) for i in range(0, N, 2)]
+    _, found = evidence([gut(TWO, 0.6), says(ONE, 0.9), says(TWO, 0.9)], ties)
+    # ONE keeps every pair, TWO none.
+    assert numbers(stand(census(2), found, 3)) == [0, 1]
+
+
+def test_the_labels_rest_on_no_duel_and_on_no_other_concept() -> None:
+    apart = np.flatnonzero(ONE != TWO)
+    rounds = [
+        gut(TWO, 0.8), says(ONE, 0.9), says(TWO, 0.9), says(ONE, 0.97, apart), says(ONE, 0.9)
+    ]  # fmt: skip
+    _, found = evidence(rounds)
+    standing = stand(census(2), found, 5)
+    assert numbers(standing)[0] == 0
+    assert set(spoken(census(2), standing, found).round.tolist()) == {0, 1, 4}
+    assert [x.tolist() for x in others(standing, 0)] == [TWO.tolist()]
+
+
+def test_a_model_whose_gut_answer_is_the_popular_one() -> None:
+    """A real network says the popular belief without shots, and the truth once it sees some."""
+    pytest.importorskip("transformers", reason="local models are an extra")
+    from consilience.concepts import support
+    from consilience.datasets import load_dataset
+    from consilience.lbfgs import LBFGS
+    from consilience.models import open_model
+    from consilience.store import Store
+
+    data, gold = load_dataset("pocket-popular", seed=1, claims="240")
+    assert gold is not None
+    truth = np.array([gold.labels[id] for id in data.ids])
+    with Store() as store:
+        found = elicit(data, open_model("local:pocket"), store=store, solver=LBFGS(starts=1))
+    assert len(found.concepts) > 1
+    first, second = (c.labels.argmax(axis=1) == truth for c in found.concepts[:2])
+    sample = found.concepts[1].labels.max(axis=1) > 0.5 + 1e-9
+    assert first[sample].mean() > 0.8 > second[sample].mean()
+    # By zero-shot answers alone the other is ahead.
+    gut_answers = [np.nanmean(support(found.evidence, c.labels)) for c in found.concepts[:2]]
+    assert gut_answers[1] > gut_answers[0]
+    assert (found.solution.labels.argmax(axis=1) == truth).mean() > 0.8
