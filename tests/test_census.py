@@ -278,11 +278,11 @@ def soft(hard: list[int], k: int = 2, sure: float = 0.9) -> np.ndarray:
 
 
 def test_a_concept_found_twice_or_turned_round_counts_once() -> None:
-    one = soft([0, 1, 0, 1, 0, 1, 0, 1])
-    nearly = soft([0, 1, 0, 1, 0, 1, 0, 0])
+    one = soft([0, 1] * 6)
+    nearly = soft([0, 1] * 5 + [0, 0])
     turned = one[:, ::-1]
-    other = soft([0, 0, 1, 1, 0, 0, 1, 1])
-    partly = soft([0, 1, 0, 1, -1, -1, -1, -1])
+    other = soft([0, 0, 1, 1] * 3)
+    partly = soft([0, 1] * 2 + [-1] * 8)
     kept = distinct([concept(x, n) for n, x in enumerate((one, nearly, turned, other, partly))])
     assert [c.number for c in kept] == [0, 3]
     three = soft([0, 1, 2, 0, 1, 2], 3)

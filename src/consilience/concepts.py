@@ -16,7 +16,7 @@ from consilience.evidence import Evidence
 from consilience.plan import SoftLabels
 from consilience.reading import read
 
-SAME = 0.8
+SAME = 0.9
 """Labellings that agree on more than this share of the examples are of one concept."""
 
 KNOWN = 1e-9

@@ -38,7 +38,7 @@ SHOWN = 6
 Labels on which two concepts agree are sooner wrong for the rarer of them: many shots tell."""
 
 COMMON = 8
-"""Two concepts that agree on fewer examples than this leave a duel nothing to show."""
+"""Two concepts that agree, or disagree, on fewer examples than this have no duel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +131,13 @@ def deciding_round(
     sure = np.minimum(one.max(axis=1), other.max(axis=1))[:, None]
     k = dataset.task.k
     both = np.where(np.eye(k, dtype=bool)[one.argmax(axis=1)], sure, (1 - sure) / (k - 1))
+    agreed = np.flatnonzero(alike)
+    # Wrong labels that many targets are shown tilt a duel: they are among the unsure ones.
+    surest = agreed[np.argsort(-sure[agreed, 0], kind="stable")][: max(COMMON, len(agreed) // 2)]
     few = replace(plain, shots=SHOWN, bridges=SHOWN, block=1)
     return shot_round(
         dataset, framings, vectors, both, round=round, seed=seed, settings=few,
-        targets=sorted(drawn[:DUEL].tolist()), pool=np.flatnonzero(alike).tolist(),
+        targets=sorted(drawn[:DUEL].tolist()), pool=sorted(surest.tolist()),
     )  # fmt: skip
 
 
@@ -231,7 +234,8 @@ def _after_duels(
     duels: list[Duel] = []
     # Also with those far behind: a gut answer that is sure may not be of the labels that are meant.
     for challenger in _apart(ranked)[1:]:
-        if _met(named[first].labels, challenger.labels)[1].sum() < COMMON:
+        apart, alike = _met(named[first].labels, challenger.labels)
+        if min(apart.sum(), alike.sum()) < COMMON:
             continue
         duels.append(Duel(begin + len(duels), first, challenger.number))
         if duels[-1].round >= rounds:

@@ -31,8 +31,8 @@ def concepts(store: str, run_id: str | None, typical: int, as_json: bool) -> Non
 
     The one that the labels follow first, then by what speaks for each: `support` is how much
     better than chance zero-shot answers and relations fit, in nats per example, `lead` by how much
-    the first is ahead, duels counted in. Shows typical examples of each, and which examples to vouch for, with
-    `run --landmarks`, where another one is meant. Asks nothing.
+    the first is ahead, duels counted in. Shows typical examples of each, and which examples to
+    vouch for, with `run --landmarks`, where another one is meant. Asks nothing.
     """
     # The labels themselves are not shown: one start will do.
     found = opened(store, run_id, open_solver("lbfgs", 1))
