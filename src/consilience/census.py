@@ -49,7 +49,8 @@ class Census:
     """The plan of a census: which examples, how many concepts, how many rounds for each.
 
     `begin` is the number of its first round. `others` are the examples outside the sample that are
-    asked about in a runoff; without any there is none, and without `concepts` no census.
+    asked about in a runoff, or all are about the first if it is `wide`; without any there is none,
+    and without `concepts` no census.
     """
 
     sample: tuple[int, ...]
@@ -57,6 +58,7 @@ class Census:
     rounds: int
     begin: int
     others: tuple[int, ...] = ()
+    wide: bool = True
 
     @property
     def end(self) -> int:
@@ -157,10 +159,14 @@ def plan_census(
         if size <= n and cost <= part * min(int(share * room), free):
             sample = _sample(dataset, size, seed, vouched)
             rest = np.setdiff1d(np.arange(n), sample)
-            left = (free - cost) // (concepts - 1)
+            most = min(max(0, (free - cost) // (concepts - 1)), RUNOFF, len(rest))
+            # All are asked about the first only if all can be asked again should it not stay that.
+            wide = free - cost + n // 2 - most * (concepts - 1) >= n
+            most = most if wide else min(max(0, (free - cost) // concepts), most)
             drawn = np.random.default_rng([seed, STREAM + 1]).permutation(rest)
-            others = tuple(sorted(drawn[: max(0, min(left, RUNOFF))].tolist()))
-            return Census(sample, concepts, rounds, begin, others)
+            return Census(
+                sample, concepts, rounds, begin, tuple(sorted(drawn[:most].tolist())), wide
+            )
     return Census((), 0, 1, begin)
 
 

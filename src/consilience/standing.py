@@ -1,11 +1,12 @@
 """Which of the concepts of a census is meant, and what is asked to find that out.
 
 Concepts are ranked by what no found label has touched: the zero-shot answers, and the relations.
-Where that is too close on the sample, all examples are asked about the first, and others than the
-sample about each that is close (a *runoff*). Then the first meets each of the others in a *duel*:
-examples on which the two disagree are asked with shots on which they agree, so that the shots say
-which way round the labels are, and nothing about which of the two they are of. A gut answer may be
-another than the one that a model gives once it sees labels; the sum of both, in nats, decides.
+Where that is too close on the sample, all examples are asked about the first, if the budget is not
+small, and others than the sample about each that is close (a *runoff*). Then the first meets each
+of the others in a *duel*: examples on which the two disagree are asked with shots on which they
+agree, so that the shots say which way round the labels are, and nothing about which of the two
+they are of. A gut answer may be another than the one that a model gives once it sees labels; the
+sum of both, in nats, decides.
 """
 
 from __future__ import annotations
@@ -118,10 +119,11 @@ def deciding_round(
     numbers = {r: number for number, r in standing.runoff.items()}
     if round in numbers:
         chosen = numbers[round]
+        everybody = census.wide and round == min(numbers)
         return shot_round(
             dataset, framings, vectors, standing.labels(chosen), round=round, seed=seed,
-            settings=plain, targets=None if round == min(numbers) else census.others,
-            pool=census.sample, against=others(standing, chosen),
+            settings=plain, targets=None if everybody else census.others, pool=census.sample,
+            against=others(standing, chosen),
         )  # fmt: skip
     duel = next(d for d in standing.duels if d.round == round)
     one, other = standing.labels(duel.one), standing.labels(duel.other)
