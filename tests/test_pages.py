@@ -45,8 +45,7 @@ TABLES = [
 
 
 def test_every_benchmark_is_on_a_page() -> None:
-    # The table of `elicitation` comes with its figures.
-    shown = {name for _, name in TABLES} | {"worlds", "realserver", "program", "elicitation"}
+    shown = {name for _, name in TABLES} | {"worlds", "realserver", "program"}
     assert shown == {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
 
 
