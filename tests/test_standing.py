@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from consilience.census import DUEL, Census
 from consilience.concepts import DOUBT
-from consilience.elicitation import elicit
+from consilience.elicitation import census_of, elicit
 from consilience.evidence import Evidence, collect
 from consilience.examples import Dataset
+from consilience.models.simulated import world_dataset
 from consilience.plan import PlanSettings
 from consilience.relations import Opposite
+from consilience.settings import Settings
 from consilience.standing import COMMON, SHOWN, Duel, deciding_round, others, spoken, stand
 from zoo import Row, alone, dataset, pairs
 
@@ -211,6 +214,35 @@ def test_close_concepts_are_asked_about_outside_the_sample_first() -> None:
         assert (concept.labels.argmax(axis=1) == hard[concept.number]).all()
     assert after.duels == (Duel(5, numbers(after)[0], numbers(after)[1]),)
     assert after.end == 6
+
+
+def test_where_the_budget_is_small_a_runoff_asks_the_same_others_about_each() -> None:
+    half = np.where(GROUND % 3 == 0, ONE, TWO)
+    where = range(32)
+    data, found = evidence([gut(half, 0.6), says(ONE, 0.9, where), says(TWO, 0.9, where)])
+    part = replace(census(2, 32), wide=False)
+    standing = stand(part, found, 3)
+    assert len(standing.runoff) == 2
+    for r in standing.runoff.values():
+        queries = deciding_round(
+            standing, part, data, [alone()], np.ones((N, 1)), round=r, seed=0, plan=PlanSettings()
+        )
+        assert {q.target for q in queries} == set(data.ids[32:])
+
+
+@pytest.mark.parametrize("calls", [3, 4, 5, 6, 8, 16])
+@pytest.mark.parametrize("n", [240, 400, 1580])
+def test_who_wins_a_runoff_everybody_can_be_asked_about(calls: int, n: int) -> None:
+    data, _ = world_dataset("noisy", n)
+    settings = Settings(calls_per_example=calls)
+    part = census_of(data, settings, 0)
+    if not part.concepts:
+        pytest.skip("no room for a census")
+    room = settings.budget(data) - len(settings.zero_shot(data))
+    runoff = len(part.others) * (part.concepts - 1) + (n if part.wide else len(part.others))
+    spent = part.concepts * part.rounds * len(part.sample) + runoff
+    spent += (part.concepts - 1) * min(DUEL, n)
+    assert room - spent >= n
 
 
 def test_relations_count_beside_the_gut_answer() -> None:

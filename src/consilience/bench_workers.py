@@ -88,8 +88,9 @@ def _work(jobs: Sequence[Job], turn: Any, pipe: Connection) -> None:  # noqa: AN
         return
     except ConsilienceError as error:
         pipe.send((InputError if isinstance(error, InputError) else ConsilienceError, str(error)))
+    # Nothing is swallowed: a bug of whatever class is raised again by the process that listens, and
+    # takes its traceback along as text, because not every exception can be sent through a pipe.
     except Exception:
-        # A bug: told where it happened, because the traceback here ends at the pipe.
         pipe.send((RuntimeError, traceback.format_exc()))
     finally:
         pipe.close()

@@ -92,7 +92,7 @@ class LocalModel:
         self._check_length(len(ids) + max_tokens, "the prompt and what is to be written")
         try:
             tokens, text = greedy(self._network, self._tokenizer, ids, max_tokens)
-        except Exception as error:  # out of memory, a driver's: no class is common to them
+        except RuntimeError as error:  # what PyTorch raises where memory runs out, on any device
             raise _explained(error) from error
         usage = {"prompt_tokens": len(ids), "completion_tokens": len(tokens)}
         return Written(text, usage=usage, raw={"tokens": tokens})
@@ -107,7 +107,9 @@ class LocalModel:
         self._waiting = []
         try:
             scores = self._scorer.score([question for question, _ in waiting])
-        except Exception as error:  # of whatever class: who waits would wait for ever
+        # The event loop calls this, nobody else: what is not handed to those who wait, a bug among
+        # it, is only logged, and they wait for ever.
+        except Exception as error:
             for _, future in waiting:
                 future.set_exception(_explained(error))
             return
