@@ -20,7 +20,6 @@ docs:
 
 # everything that is measured, with the tables made from it
 bench:
-    uv run python benchmarks/worlds.py
     uv run python benchmarks/elicitation.py
     uv run python benchmarks/contrasts.py
     uv run python benchmarks/calibration.py

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import program
-from worlds import interval
+from program import interval
 
 if TYPE_CHECKING:
     from consilience.evidence import Evidence

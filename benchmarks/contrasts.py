@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import program
-from worlds import interval
+from program import interval
 
 RESULTS = Path(__file__).parent / "results" / "contrasts.json"
 WORLDS = ("noisy", "easy", "distractor")
@@ -30,8 +30,7 @@ def measure(job: tuple[str, int, tuple[float, float], bool]) -> dict[str, Any]:
     """One run: what was chosen, what was returned, and what the second opinion says."""
     import torch
 
-    from consilience.ask import ask, requests
-    from consilience.elicitation import Session, found_in
+    from consilience.elicitation import Session
     from consilience.lbfgs import LBFGS
     from consilience.models.simulated import WORLDS as KNOWN
     from consilience.models.simulated import SimulatedModel, true_label, world_dataset
@@ -47,17 +46,14 @@ def measure(job: tuple[str, int, tuple[float, float], bool]) -> dict[str, Any]:
     settings = Settings(
         calls_per_example=calls, settled=0.0, census=0.0, plan=PlanSettings(contrasts=contrasts)
     )
-    model = SimulatedModel(world)
+
+    def tamper(session: Session) -> None:
+        if seeded and session.round == 1:
+            session.labels = np.where(np.eye(2)[concepts[1]] > 0, 0.9, 0.1)
+
     with Store() as store:
-        session = Session(data, model, store, settings=settings, seed=seed)
-        while queries := session.next_queries():
-            rows = requests(queries, data, session.framings, model)
-            store.add_round(session.run, session.round, [(key, r.query) for key, r in rows])
-            ask(rows, model, store, concurrency=1)
-            session.learn(len(rows))
-            if seeded and session.round == 1:
-                session.labels = np.where(np.eye(2)[concepts[1]] > 0, 0.9, 0.1)
-        found = found_in(store, session.run, data, settings, solver=LBFGS(starts=16), seed=seed)
+        session = Session(data, SimulatedModel(world), store, settings=settings, seed=seed)
+        found = program.worked_off(session, solver=LBFGS(starts=16), then=tamper)
     opinion = second_opinion(found.evidence, found.solution, found.terms, seed=seed)
     assert opinion is not None
 

@@ -2,6 +2,8 @@
 
     uv run python benchmarks/elicitation.py             # measures, writes results/elicitation.json
     uv run python benchmarks/elicitation.py --table     # prints the tables from it
+    uv run python benchmarks/elicitation.py --budgets 8 --methods majority zero-shot-all bootstrap \
+        bootstrap-relations golden consilience --worlds imbalanced-1 imbalanced-90 imbalanced-99
     uv run python benchmarks/elicitation.py --worlds easy --methods bootstrap --seeds 2 --budgets 2
 
 What the file has is not measured again, so it can be stopped at any time. The same on other data
@@ -19,6 +21,14 @@ RESULTS = Path(__file__).parent / "results" / "elicitation.json"
 STANDARD = ("easy", "noisy", "grouped", "k4")
 # One example in ten is true in `imbalanced`, one in two in `noisy`, else they are the same.
 STRESS = ("imbalanced", "distractor", "no-answer")
+SHARES = {
+    "imbalanced-1": "1 %",
+    "imbalanced": "10 %",
+    "noisy": "50 %",
+    "imbalanced-90": "90 %",
+    "imbalanced-99": "99 %",
+}
+"""Worlds that differ in how many are true; those of one in a hundred are measured at 8 calls."""
 EXAMPLES = 400
 BUDGETS = (2.0, 4.0, 8.0, 16.0, 32.0)
 SHOWN = 8.0

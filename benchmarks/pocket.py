@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import program
-from worlds import interval
+from program import interval
 
 RESULTS = Path(__file__).parent / "results" / "pocket.json"
 SETS = ("pocket", "pocket-popular", "pocket-imbalanced", "pocket-no-answer")

@@ -10,9 +10,15 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from scipy import stats
+
 if TYPE_CHECKING:
+    from consilience.elicitation import Session
     from consilience.examples import Dataset, Gold
+    from consilience.found import Found
     from consilience.models import Model
+    from consilience.settling import Solver
 
 Run = dict[str, Any]
 
@@ -39,9 +45,17 @@ def run(
             runs = []
             for done in pool.map(measure, jobs(given.seeds)):
                 runs.append(done)
+                # After each, so that what was measured stays if the rest never is.
+                results.write_text(json.dumps(runs, indent=1) + "\n")
                 print({name: value for name, value in done.items() if not isinstance(value, dict)})
-        results.write_text(json.dumps(runs, indent=1) + "\n")
     print(table(json.loads(results.read_text())))
+
+
+def interval(values: list[float]) -> str:
+    """The mean and the half-width of its 95 % interval over seeds."""
+    mean = float(np.mean(values))
+    half = float(stats.sem(values) * stats.t.ppf(0.975, len(values) - 1))
+    return f"{mean:.3f} ± {half:.3f}"
 
 
 def once(doc: str, measure: Callable[[], Run], table: Callable[[Run], str], results: Path) -> None:
@@ -51,6 +65,29 @@ def once(doc: str, measure: Callable[[], Run], table: Callable[[Run], str], resu
     if not parser.parse_args().table:
         results.write_text(json.dumps(measure(), indent=1) + "\n")
     print(table(json.loads(results.read_text())))
+
+
+def worked_off(
+    session: Session,
+    *,
+    solver: Solver | None = None,
+    concurrency: int = 1,
+    then: Callable[[Session], None] = lambda session: None,
+) -> Found:
+    """What a run comes to, `then` called after each round: `elicit`, to be tampered with."""
+    from consilience.ask import ask, requests
+    from consilience.elicitation import found_in
+
+    data, store = session.data, session.store
+    while queries := session.next_queries():
+        rows = requests(queries, data, session.framings, session.model)
+        store.add_round(session.run, session.round, [(key, r.query) for key, r in rows])
+        ask(rows, session.model, store, concurrency=concurrency)
+        session.learn(len(rows))
+        then(session)
+    return found_in(
+        store, session.run, data, session.settings, session.terms, solver, seed=session.seed
+    )
 
 
 def compared(

@@ -324,7 +324,7 @@ def test_landmarks_are_not_scored(run: tuple[Found, Gold]) -> None:
     found, gold = run
     said = said_of(found, gold)
     # Wrong ones would lower every score, right ones raise it.
-    made = found.calibrated(said)
+    made = found.calibrated(said, "temperature")
     scored = evaluate(made, gold)
     assert scored.scored == 48
     rest = [i for i, id in enumerate(found.dataset.ids) if id not in said]

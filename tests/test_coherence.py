@@ -119,8 +119,9 @@ def test_the_scene_has_everything():
 
 
 @pytest.mark.parametrize("k", [2, 3, 4])
-@pytest.mark.parametrize("name", TERMS)
+@pytest.mark.parametrize("name", sorted(set(TERMS) - {"class frequency"}))
 def test_the_gradient_of_each_term(name, k):
+    """But for class frequency, which needs more examples: see `test_frequency`."""
     ev, theta = case(1, k)
     reading = one(read(ev, torch.softmax(theta, -1).unsqueeze(0)))
 
@@ -379,6 +380,7 @@ def by_hand(ev: Evidence, q, weight: list[float]) -> dict[str, float]:
         "mutual predictability": mutual,
         "direct consistency": direct,
         "prior fidelity": prior,
+        "class frequency": 0.0,  # of so few examples; see test_frequency for more
         "logical consistency": held_by_hand(ev, q) / n,
         "entropy": unsure,
         "averaging": apart,
@@ -473,7 +475,8 @@ def test_a_weight_of_two_is_a_prediction_made_twice(k):
     # It is no mere factor: zero-shot answers keep their share, and contrasts are shrunk by number.
     plain = values_of(ev, q)
     same = {name for name in TERMS if plain[name] == pytest.approx(wanted[name], abs=1e-9)}
-    assert same == {"prior fidelity", "logical consistency", "entropy"}
+    # Of so few examples nobody knows how frequent the classes are.
+    assert same == {"prior fidelity", "logical consistency", "entropy", "class frequency"}
 
 
 @pytest.mark.parametrize("k", [2, 3])

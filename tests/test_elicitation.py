@@ -408,15 +408,18 @@ def test_in_neutral_sets_alone_the_orientation_is_said_to_be_undetermined() -> N
 
 
 def test_in_neutral_sets_alone_the_first_labels_are_not_forgotten(store: Store) -> None:
+    # How often a class is found says nothing where the first labels are drawn.
+    terms = {name: term for name, term in default_terms().items() if name != "class frequency"}
     reached = []
     for seed in (1, 2, 3):
         data, gold = world_dataset("easy", 60, seed)
         settings = Settings(calls_per_example=6.0, framings=("sets",), settled=0.0)
-        session = whole(Session(data, SimulatedModel("easy"), store, settings=settings, seed=seed))
+        model = SimulatedModel("easy")
+        session = whole(Session(data, model, store, settings=settings, seed=seed, terms=terms))
         for rows in store.rounds(session.run):
             shown = [label for _, query in rows for _, label in query.shots]
             assert 0.4 < np.mean(shown) < 0.6
-        found = found_in(store, session.run, data, settings, seed=seed, solver=ONCE)
+        found = found_in(store, session.run, data, settings, terms, ONCE, seed=seed)
         right = (found.solution.labels.argmax(axis=1) == gold_array(data, gold)).mean()
         reached.append(max(right, 1 - right))
     assert np.mean(reached) > 0.7
@@ -515,3 +518,22 @@ def test_relations_that_no_labels_satisfy_are_found_before_anything_is_asked() -
     prior = [Equal(tuple(ids)), ExactlyOne(tuple(ids), prior=True)]
     elicit(Dataset("no clash", LAMPS.examples, prior), model, settings=small(), solver=ONCE)
     assert model.asked
+
+
+@pytest.mark.parametrize("name", ["imbalanced", "imbalanced-90"])
+def test_of_a_rare_class_are_only_those_that_the_model_is_sure_of(name: str) -> None:
+    """More labels are right than if all classes were taken to be as frequent, or all one class."""
+    fewer = {name: term for name, term in default_terms().items() if name != "class frequency"}
+    settings = Settings(calls_per_example=8.0, settled=0.0)
+    reached = []
+    for seed in (0, 1):
+        data, gold = world_dataset(name, 400, seed)
+        truth = gold_array(data, gold)
+        with Store() as store:
+            model = SimulatedModel(name)
+            found = elicit(data, model, settings=settings, store=store, seed=seed, solver=ONCE)
+            even = found_in(store, found.run.id, data, settings, fewer, ONCE, seed=seed)
+        right = [(f.solution.labels.argmax(axis=1) == truth).mean() for f in (found, even)]
+        reached.append([*right, max(truth.mean(), 1 - truth.mean())])
+    mine, even, majority = np.mean(reached, axis=0)
+    assert mine > even + 0.03 and mine > majority + 0.005

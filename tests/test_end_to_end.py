@@ -203,5 +203,5 @@ def test_the_whole_of_truthfulqa_is_labelled_by_one_command(tmp_path: Path, api:
     labels = pd.read_parquet(output)
     assert len(labels) == 1580
     assert labels["group"].nunique() == 790
-    # One zero-shot, and one or more with shots: a part of the budget went into the census.
-    assert labels["predictions"].min() == 2 and labels["predictions"].median() >= 2
+    # One zero-shot, and two with shots: with so few calls there is no census.
+    assert labels["predictions"].min() >= 2 and labels["predictions"].median() == 3

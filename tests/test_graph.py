@@ -92,6 +92,7 @@ def test_the_fields_of_the_default_terms_are_the_evidence():
         weight["mutual predictability"] * reading.log_pool
         + weight["direct consistency"] * reading.linear_pool
         + weight["prior fidelity"] * reading.prior
+        + weight["class frequency"] * reading.frequency
     )
     wanted = wanted - wanted.mean(dim=-1, keepdim=True)
     np.testing.assert_allclose(graph.field, wanted, atol=1e-9)

@@ -22,7 +22,7 @@ ORDER = (
     *("models.openai", "models.embeddings", "models.simulated"),
     *("models.greedy", "models.prefix", "models.local"),
     *("store_schema", "store_audit", "store_texts", "store", "ask", "embed"),
-    *("logic", "bias", "evidence", "reading", "pairwise", "kinds", "coherence"),
+    *("logic", "bias", "evidence", "frequency", "reading", "pairwise", "kinds", "coherence"),
     *("settling", "starts", "lbfgs", "adam", "exhaustive", "graph", "propagation", "annealing"),
     *("solvers", "opinion", "weights", "uncertainty", "landmarks", "calibration", "explain"),
     *("settings", "concepts", "census", "standing", "verdict"),

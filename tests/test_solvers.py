@@ -85,6 +85,7 @@ def combined(ev: Evidence, q: np.ndarray) -> np.ndarray:
         weight["mutual predictability"] * reading.log_pool
         + weight["direct consistency"] * reading.linear_pool
         + weight["prior fidelity"] * reading.prior
+        + weight["class frequency"] * reading.frequency
     )
     # Prior fidelity is −KL, and so has an entropy of its own.
     unsure = weight["entropy"] + weight["prior fidelity"]
@@ -316,8 +317,9 @@ def contrast(data, target, shot, said, turned):
     return [(q, prediction(q, np.log(p))) for q, p in zip(queries, (said, turned), strict=True)]
 
 
-@pytest.mark.parametrize("name", default_terms())
+@pytest.mark.parametrize("name", sorted(set(default_terms()) - {"class frequency"}))
 def test_every_weight_of_the_default_terms_changes_the_labels(name):
+    """That of class frequency needs more examples: see `test_frequency`."""
     data = dataset(8, ties=TIES[2])
     rows = pairs(data, random_rows(np.random.default_rng(2), 8, 2, zero=2, shown=1))
     for i in range(4):

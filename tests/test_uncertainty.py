@@ -212,7 +212,7 @@ def test_a_term_of_ones_own_is_told_by_what_it_does():
 
 
 OF_OTHERS = {"logical consistency", "downstream consistency", "averaging", "ranking across"}
-SILENT = {"couplings", "ranking propagation", "entropy"}
+SILENT = {"couplings", "ranking propagation", "entropy", "class frequency"}
 """Terms that speak of pairs only, and terms that have nothing to say here."""
 
 

@@ -34,6 +34,12 @@ SHAPES = ((3, 4, 128, 0.5), (3, 3, 64, 1.0), (2, 3, 48, 1.0))
 """Concepts, rounds for each, examples, and how much of its share of the budget a census may cost
 to be of that shape; the first is taken that is not too dear."""
 
+LEAST = 4
+"""With fewer calls than this for each example after the zero-shot round there is no census.
+
+Asking everybody once more is worth more than a choice between concepts seen dimly; but landmarks
+choose well among those, too."""
+
 LAST = 2
 """So many rounds, the last of a concept, are averaged for its labels."""
 
@@ -153,7 +159,7 @@ def plan_census(
     drawn by the seed, landmarks first.
     """
     n = len(dataset)
-    for concepts, rounds, size, part in SHAPES:
+    for concepts, rounds, size, part in SHAPES if vouched or room >= LEAST * n else ():
         free = room - 3 * n // 2 - (concepts - 1) * min(DUEL, n)
         cost = concepts * rounds * size
         if size <= n and cost <= part * min(int(share * room), free):

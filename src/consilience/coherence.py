@@ -61,6 +61,16 @@ def prior_fidelity(state: State) -> Tensor:
     return -(state.q * (state.logq - state.reading.prior)).sum(dim=-1).mean()
 
 
+def class_frequency(state: State) -> Tensor:
+    """How well the labels go with how frequent the classes are, (1/N) Σ_i Σ_k q_i(k) φ_i(k).
+
+    φ, in nats, is what the answers themselves say of the shares of the classes, less what the
+    model leans to one of them; see `frequency`. Of a rare class are only those that the model is
+    surer of than of most that it calls so. 0 for fewer examples than `frequency.FEWEST`.
+    """
+    return (state.q * state.reading.frequency).sum(dim=-1).mean()
+
+
 def logical_consistency(state: State) -> Tensor:
     """How probable it is that the relations hold, (1/N) Σ_g log P_q(relations of g hold).
 
@@ -101,6 +111,7 @@ TERMS: dict[str, Term] = {
     "downstream consistency": downstream_consistency,
     "logical consistency": logical_consistency,
     "prior fidelity": prior_fidelity,
+    "class frequency": class_frequency,
     "ranking within": ranking_within,
     "ranking across": ranking_across,
     "ranking propagation": ranking_propagation,
@@ -114,6 +125,7 @@ DEFAULT_WEIGHTS = {
     "couplings": 1.0,
     "direct consistency": 0.25,
     "prior fidelity": 0.1,
+    "class frequency": 1.25,
     "logical consistency": 1.0,
     "entropy": 1.0,
 }

@@ -14,7 +14,7 @@ from scipy.special import log_softmax
 
 from consilience.evidence import Evidence
 from consilience.plan import SoftLabels
-from consilience.reading import read
+from consilience.reading import zero_shot_answer
 
 SAME = 0.9
 """Labellings that agree on more than this share of the examples are of one concept."""
@@ -109,8 +109,8 @@ def support(evidence: Evidence, labels: SoftLabels) -> NDArray[np.float64]:
 
 def zero_shot_labels(evidence: Evidence) -> SoftLabels:
     """The zero-shot answers (N, K), label-name bias removed, 1/K where there is none."""
-    uniform = torch.full((1, evidence.n, evidence.k), 1 / evidence.k, dtype=torch.float64)
-    return np.asarray(read(evidence, uniform).prior[0].exp().numpy())
+    weight = torch.ones(1, evidence.t, dtype=torch.float64)
+    return np.asarray(zero_shot_answer(evidence, weight)[0].exp().numpy())
 
 
 def pooled(evidence: Evidence, used: torch.Tensor) -> SoftLabels:

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 
 from consilience.baselines import Baseline, agreement_only, gold_array, majority, structure_only
+from consilience.concepts import zero_shot_labels
 from consilience.examples import Gold
 from consilience.found import Found
 from consilience.metrics import Interval, pgr, score
-from consilience.reading import read
 
 GOLDEN = "golden shots (ceiling)"
 ZERO_SHOT = "zero-shot, all framings"
@@ -79,11 +79,8 @@ def zero_shot_of(found: Found) -> Baseline | None:
     evidence = found.evidence
     if not bool(evidence.zero.any()):
         return None
-    import torch
-
-    uniform = torch.full((1, evidence.n, evidence.k), 1 / evidence.k, dtype=torch.float64)
-    labels = read(evidence, uniform).prior[0].exp().numpy()
-    calls = int(torch.bincount(evidence.target[evidence.zero]).max())
+    labels = zero_shot_labels(evidence)
+    calls = int(np.bincount(evidence.target[evidence.zero].numpy()).max())
     every = calls == sum(framing.semantic for framing in found.framings)
     return Baseline(ZERO_SHOT if every else AS_ASKED, labels, float(calls))
 

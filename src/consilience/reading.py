@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from consilience.evidence import Evidence
+from consilience.frequency import class_frequency_of
 
 ZERO_SHOT_WEIGHT = 0.5
 """All zero-shot predictions of an example, with those that are part of a contrast (a few shots),
@@ -38,6 +39,8 @@ class Reading:
     log-probabilities, less what the irrelevant ones told that is then left unexplained (the same
     for every class, so that it moves no label, but tells one labelling from another);
     `linear_pool` is the logarithm of averaged probabilities. `prior` is the zero-shot answer.
+    `frequency` (…, N, K), in nats: what is added because classes are not equally frequent, and
+    the model may lean to one (see `frequency`); 0 for an example that nobody asked about.
     `flip_weight` (…, F): how much each contrast counts; those of one pair of target and shot sum
     to n/(n + 1), n their number, so that a single one counts half.
     """
@@ -49,6 +52,7 @@ class Reading:
     log_pool: Tensor
     linear_pool: Tensor
     prior: Tensor
+    frequency: Tensor
     flip_weight: Tensor
 
 
@@ -87,7 +91,6 @@ def read(evidence: Evidence, q: Tensor, weight: Tensor | None = None) -> Reading
     relevance = ((agreed / shots.clamp(min=1) - chance) / (1 - chance)).clamp(min=0)
     relevance = torch.where(shots == 0, torch.ones_like(relevance), relevance)
 
-    zero = evidence.zero.to(q.dtype)
     brief = (evidence.zero | evidence.brief).to(q.dtype)
     briefs = per_target(evidence, brief * weight)
     of_briefs = ZERO_SHOT_WEIGHT / briefs.clamp(min=1e-12)
@@ -107,11 +110,25 @@ def read(evidence: Evidence, q: Tensor, weight: Tensor | None = None) -> Reading
         (per_target(evidence, used * evidence.logp.exp()) + ignorance).clamp(min=1e-300).log()
     )
     linear_pool = linear_pool.masked_fill(unknown, -math.log(k))
-    zeros = per_target(evidence, zero * weight)
-    prior = per_target(evidence, (zero * weight).unsqueeze(-1) * evidence.logp)
-    prior = torch.log_softmax(prior / zeros.clamp(min=1e-12).unsqueeze(-1), dim=-1)
-    flip_weight = _flip_weight(evidence, weight)
-    return Reading(q.detach(), relevance, weight, share, log_pool, linear_pool, prior, flip_weight)
+    return Reading(
+        labels=q.detach(),
+        relevance=relevance,
+        weight=weight,
+        share=share,
+        log_pool=log_pool,
+        linear_pool=linear_pool,
+        prior=zero_shot_answer(evidence, weight),
+        frequency=class_frequency_of(log_pool, total > 0),
+        flip_weight=_flip_weight(evidence, weight),
+    )
+
+
+def zero_shot_answer(evidence: Evidence, weight: Tensor) -> Tensor:
+    """Log of the zero-shot answers (S, N, K), each weighted by `weight` (S, T); 1/K without any."""
+    used = evidence.zero.to(weight.dtype) * weight
+    total = per_target(evidence, used.unsqueeze(-1) * evidence.logp)
+    count = per_target(evidence, used).clamp(min=1e-12).unsqueeze(-1)
+    return torch.log_softmax(total / count, dim=-1)
 
 
 def per_target(evidence: Evidence, values: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from consilience.errors import InputError
 from consilience.evidence import Evidence
 from consilience.logic import Factor
 from consilience.pairwise import flip_effect
-from consilience.reading import read
+from consilience.reading import read, zero_shot_answer
 
 STREAM = 20
 """What tells the random numbers of this module from those of others that use the same seed."""
@@ -42,8 +42,8 @@ def draw(evidence: Evidence, count: int, seed: int, start: NDArray[np.float64] |
     shape = (1, evidence.n, evidence.k)
     device = evidence.logp.device
     if start is None:
-        uniform = torch.full(shape, 1 / evidence.k, dtype=torch.float64, device=device)
-        first = read(evidence, uniform).prior
+        weight = torch.ones(1, evidence.t, dtype=torch.float64, device=device)
+        first = zero_shot_answer(evidence, weight)
     elif start.shape != shape[1:]:
         raise InputError(f"a start of shape {start.shape} for labels of shape {shape[1:]}")
     else:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from consilience.coherence import Terms, entropy, prior_fidelity
+from consilience.coherence import Terms, class_frequency, entropy, prior_fidelity
 from consilience.evidence import FLIP_FIELDS, Evidence
 from consilience.graph import fields
 from consilience.settling import Problem, Solver, weight_of
@@ -78,11 +78,14 @@ def structural_confidence(evidence: Evidence, terms: Terms, labels: Floats) -> F
     they are what the objective pulls with at the labels (N, K), N ∂J/∂q_i without entropies: at an
     optimum own + others = λ · log-odds, λ the weights of entropy and prior fidelity. Own is what
     would be left if nothing involved another example: predictions with shots had said nothing,
-    and there were no contrasts and no relations. Each is a net pull: shots that contradict each
-    other cancel. Where own and others contradict each other it is a share of what pulls, not of
-    the outcome. NaN where neither pulls: nothing is known, or all of it is even.
+    there were no contrasts and no relations, and nobody knew how frequent the classes are. Each is
+    a net pull: shots that contradict each other cancel. Where own and others contradict each other
+    it is a share of what pulls, not of the outcome. NaN where neither pulls: nothing is known, or
+    all of it is even.
     """
-    whole, own = (_pull(e, terms, labels) for e in (evidence, _alone(evidence)))
+    whole = _pull(evidence, terms, labels)
+    alone = {name: (w, term) for name, (w, term) in terms.items() if term is not class_frequency}
+    own = _pull(_alone(evidence), alone, labels)
     others, own = np.abs(whole - own), np.abs(own)
     total = own + others
     known = total > NOTHING

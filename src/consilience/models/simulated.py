@@ -79,6 +79,11 @@ WORLDS: dict[str, World] = {
     ),
     "noisy": World(_THREE, about="three concepts, label-name bias, noise"),
     "imbalanced": World(_THREE, positives=0.1, about="one example in ten is true"),
+    "imbalanced-1": World(_THREE, positives=0.01, about="one example in a hundred is true"),
+    "imbalanced-90": World(_THREE, positives=0.9, about="nine examples in ten are true"),
+    "imbalanced-99": World(
+        _THREE, positives=0.99, about="ninety-nine examples in a hundred are true"
+    ),
     "distractor": World(
         (Concept(0.2), Concept(0.5), Concept(0.2)),
         about="another feature is more salient than the truth",
