@@ -275,11 +275,15 @@ def test_what_goes_wrong_in_a_process_is_told_here() -> None:
     ]
     with pytest.raises(InputError, match="no model 'nonsense'"):
         list(work_off(broken, {}, workers=2))
-    bug = [replace(job, case=replace(CASE, model=partial(int, "x"))) for job in jobs()]
-    with pytest.raises(RuntimeError, match="ValueError: invalid literal"):
-        list(work_off(bug, {}, workers=2))
     with pytest.raises(InputError, match="workers must be at least 1"):
         list(work_off([], {}, workers=0))
+
+
+def test_a_bug_in_a_process_is_told_with_its_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    bug = [replace(job, case=replace(CASE, model=partial(int, "x"))) for job in jobs()]
+    with pytest.raises(ConsilienceError, match="ended with exit code 1"):
+        list(work_off(bug, {}, workers=2))
+    assert "ValueError: invalid literal" in capfd.readouterr().err
 
 
 def test_a_process_that_dies_is_an_error_and_not_an_end() -> None:

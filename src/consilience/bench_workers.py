@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import traceback
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -56,8 +55,8 @@ def _heard(pipe: Any, running: dict[Any, Any]) -> Iterator[Row]:  # noqa: ANN401
         process.join()
         if process.exitcode:
             raise ConsilienceError(
-                f"a worker process ended with exit code {process.exitcode}; what was written is "
-                "kept, run the same command again"
+                f"a worker process ended with exit code {process.exitcode}, and what it printed, "
+                "if anything, stands above; what was written is kept, run the same command again"
             ) from None
         return
     if isinstance(said, Row):
@@ -68,7 +67,10 @@ def _heard(pipe: Any, running: dict[Any, Any]) -> Iterator[Row]:  # noqa: ANN401
 
 
 def _work(jobs: Sequence[Job], turn: Any, pipe: Connection) -> None:  # noqa: ANN401 (ctypes)
-    """Takes the next job that nobody has, until there is none; sends rows, or what went wrong."""
+    """Takes the next job that nobody has, until there is none; sends rows, or a user's mistake.
+
+    A bug ends the process, which prints its traceback and is missed by the one that listens.
+    """
     # Ctrl-C reaches all processes of a terminal; the first of them ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     models: dict[str, Model] = {}
@@ -88,9 +90,5 @@ def _work(jobs: Sequence[Job], turn: Any, pipe: Connection) -> None:  # noqa: AN
         return
     except ConsilienceError as error:
         pipe.send((InputError if isinstance(error, InputError) else ConsilienceError, str(error)))
-    # Nothing is swallowed: a bug of whatever class is raised again by the process that listens, and
-    # takes its traceback along as text, because not every exception can be sent through a pipe.
-    except Exception:
-        pipe.send((RuntimeError, traceback.format_exc()))
     finally:
         pipe.close()

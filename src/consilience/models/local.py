@@ -64,7 +64,8 @@ class LocalModel:
         self._longest = getattr(network.config.get_text_config(), "max_position_embeddings", None)
         self._gap = _chat_gap(tokenizer) if api == "chat" else " "
         self._after = lru_cache(4096)(self._tokens_after)
-        self._waiting: list[tuple[Question, asyncio.Future[Score]]] = []
+        self._waiting: dict[object, Question] = {}
+        self._scores: asyncio.Task[dict[object, Score]] | None = None
 
     async def ask(self, request: Request) -> Answer:
         """The answer to one request, exact for every label.
@@ -78,13 +79,7 @@ class LocalModel:
         question = Question(prompt, tuple(tokens for own in spoken for tokens in own.values()))
         longest = len(prompt) + max(len(c) for c in question.continuations) - 1
         self._check_length(longest, "the prompt and its label")
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Score] = loop.create_future()
-        if not self._waiting or self._waiting[0][1].get_loop() is not loop:
-            self._waiting = []  # of a loop that was interrupted
-            loop.call_soon(self._serve)  # when all that are ready to ask have asked
-        self._waiting.append((question, future))
-        return self._answer(request.label_names, spoken, question, await future)
+        return self._answer(request.label_names, spoken, question, await self._score(question))
 
     async def write(self, prompt: Prompt, max_tokens: int) -> Written:
         """What the model writes next; ModelError if that may become too long for it."""
@@ -101,20 +96,30 @@ class LocalModel:
         """Frees the keys and values of the last prompt; the model may be asked again."""
         self._scorer.forget()
 
-    def _serve(self) -> None:
-        """Everybody's score, computed here and now: there is nothing else to do meanwhile."""
-        waiting = [(q, future) for q, future in self._waiting if not future.done()]
-        self._waiting = []
+    async def _score(self, question: Question) -> Score:
+        """The score of one question, computed with those of all who ask meanwhile."""
+        loop = asyncio.get_running_loop()
+        # One of a loop that was interrupted never comes to an end.
+        if self._scores is None or self._scores.get_loop() is not loop:
+            self._waiting = {}
+            # It begins when all that are ready to ask have asked.
+            self._scores = loop.create_task(self._score_all(self._waiting))
+        mine, waiting = object(), self._waiting
+        waiting[mine] = question
         try:
-            scores = self._scorer.score([question for question, _ in waiting])
-        # The event loop calls this, nobody else: what is not handed to those who wait, a bug among
-        # it, is only logged, and they wait for ever.
-        except Exception as error:
-            for _, future in waiting:
-                future.set_exception(_explained(error))
-            return
-        for (_, future), score in zip(waiting, scores, strict=True):
-            future.set_result(score)
+            # Whoever gives up takes nothing from the others; what fails reaches all of them.
+            return (await asyncio.shield(self._scores))[mine]
+        finally:
+            waiting.pop(mine, None)
+
+    async def _score_all(self, waiting: Mapping[object, Question]) -> dict[object, Score]:
+        """Everybody's score, computed here and now: there is nothing else to do meanwhile."""
+        self._scores = None
+        try:
+            scores = self._scorer.score(list(waiting.values()))
+        except RuntimeError as error:  # what PyTorch raises where memory runs out, on any device
+            raise _explained(error) from error
+        return dict(zip(waiting, scores, strict=True))
 
     def _answer(
         self,
