@@ -102,19 +102,19 @@ def test_nothing_is_flipped(scored: Any) -> None:
 
 def test_where_the_orientation_is_undetermined_both_are_shown(neutral: Any) -> None:
     found, gold = neutral
+    # Labels of neutral sets alone are even but for rounding, which a mirror does not keep.
+    labels = np.random.default_rng(0).dirichlet([1.0, 1.0], size=len(found.dataset))
+    found = replace(found, solution=replace(found.solution, labels=labels))
     made = evaluate(found, gold)
     assert list(made.scores) == [
         *("majority", "structure only", "consilience", "consilience, mirrored"),
     ]
     turned = evaluate(found, Gold({id: 1 - label for id, label in gold.labels.items()}))
-    # A label that is even is the first class in the mirror, too, and near even rounding orders.
-    even = float((found.solution.labels[:, 0] == found.solution.labels[:, 1]).mean())
-    for metric, apart in (("accuracy", even), ("auroc", 0.02), ("brier", 0.0)):
+    for metric in ("accuracy", "auroc", "brier"):
         mirrored = estimate(made, "consilience, mirrored", metric)
-        wanted = estimate(turned, "consilience", metric)
-        assert mirrored == pytest.approx(wanted, abs=apart + 1e-9)
+        assert mirrored == pytest.approx(estimate(turned, "consilience", metric))
     one, other = (estimate(made, m, "auroc") for m in ("consilience", "consilience, mirrored"))
-    assert one + other == pytest.approx(1, abs=0.02)
+    assert one + other == pytest.approx(1)
     assert one != other
     assert "Orientation: undetermined" in made.note
     given = Baseline(ZERO_SHOT, found.solution.labels, 1.0)
