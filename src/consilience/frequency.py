@@ -44,6 +44,8 @@ def class_frequency_of(evidence: Tensor, known: Tensor) -> Tensor:
     It has a mean of 0 over the classes: log π_c/max(m/v, 1) − b_c, π the shares of the classes.
     Log-odds are not taken for less than they say, for where m/v is below 1 little is known.
     """
+    if known.shape[1] < FEWEST:
+        return torch.zeros_like(evidence)
     k = evidence.shape[-1]
     there = known.to(evidence.dtype).unsqueeze(-1)
     z = (evidence - evidence.mean(dim=-1, keepdim=True)) * there

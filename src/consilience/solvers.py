@@ -82,7 +82,7 @@ def solve(
     """
     terms = default_terms() if terms is None else terms
     if not terms:
-        raise InputError("an objective needs at least one term; default_terms() has seven")
+        raise InputError("an objective needs at least one term, as default_terms() has")
     solver = LBFGS() if solver is None else solver
     evidence = evidence if device is None else evidence.to(device)
     theta = draw(evidence, solver.starts if starts is None else starts, seed, start)
