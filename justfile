@@ -21,6 +21,7 @@ docs:
 # everything that is measured, with the tables made from it
 bench:
     uv run python benchmarks/elicitation.py
+    uv run python benchmarks/stress.py
     uv run python benchmarks/contrasts.py
     uv run python benchmarks/calibration.py
     uv run python benchmarks/suspects.py
