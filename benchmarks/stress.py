@@ -126,7 +126,7 @@ def measure(job: tuple[int, Trial]) -> dict[str, Any]:
 
 def table(runs: list[dict[str, Any]]) -> str:
     """Markdown, a row for each trial."""
-    head = ["", "accuracy", "chosen is true", "one returned is", "mean distance of p from ½", "verdict"]
+    head = ["", "accuracy", "chosen is true", "one returned is", "mean distance from ½", "verdict"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for trial in map(str, TRIALS):
         mine = [run for run in runs if run["trial"] == trial]
