@@ -197,7 +197,8 @@ def reached() -> str:
     interval, scores = import_module("program").interval, accuracies()
     worlds, at = benchmark.STANDARD, benchmark.SHOWN
     few = at / 2
-    methods = {method for _, method, _ in scores} - {"consilience", "golden", "majority"}
+    # In one order, for two methods may be level.
+    methods = sorted({method for _, method, _ in scores} - {"consilience", "golden", "majority"})
 
     def of(world: str, method: str, calls: float) -> list[float]:
         return scores.get((world, method, calls)) or scores[world, method, None]
