@@ -22,6 +22,7 @@ docs:
 bench:
     uv run python benchmarks/elicitation.py
     uv run python benchmarks/stress.py
+    uv run python benchmarks/parts.py
     uv run python benchmarks/contrasts.py
     uv run python benchmarks/calibration.py
     uv run python benchmarks/suspects.py

@@ -71,6 +71,7 @@ def worked_off(
     session: Session,
     *,
     solver: Solver | None = None,
+    concurrency: int = 1,
     then: Callable[[Session], None] = lambda session: None,
 ) -> Found:
     """What a run comes to, `then` called after each round: `elicit`, to be tampered with."""
@@ -81,7 +82,7 @@ def worked_off(
     while queries := session.next_queries():
         rows = requests(queries, data, session.framings, session.model)
         store.add_round(session.run, session.round, [(key, r.query) for key, r in rows])
-        ask(rows, session.model, store, concurrency=1)
+        ask(rows, session.model, store, concurrency=concurrency)
         session.learn(len(rows))
         then(session)
     return found_in(
