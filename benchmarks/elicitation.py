@@ -74,12 +74,12 @@ def table(found: dict[str, Any]) -> str:
     from consilience.bench_results import Results
     from consilience.bench_tables import MEASURES, notes, overview, render, summarise
 
-    results = Results.from_json(found)
-    budgets = sorted({row.budget for row in results.rows.values() if row.budget is not None})
+    summaries = summarise(Results.from_json(found))
+    budgets = sorted({s.budget for s in summaries if s.budget is not None}) or [None]
     at = SHOWN if SHOWN in budgets else budgets[-1]
-    made = [overview(results, budget) for budget in budgets]
-    made += [overview(results, at, name) for name in MEASURES if name != "accuracy"]
-    return f"{render(made, markdown=True)}\n\n{notes(summarise(results))}"
+    made = [overview(summaries, budget) for budget in budgets]
+    made += [overview(summaries, at, name) for name in MEASURES if name != "accuracy"]
+    return f"{render(made, markdown=True)}\n\n{notes(summaries)}"
 
 
 def main() -> None:

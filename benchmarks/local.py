@@ -26,6 +26,7 @@ import torch
 
 from consilience.ask import requests
 from consilience.embed import TfidfSvd
+from consilience.examples import Dataset
 from consilience.models import open_model
 from consilience.models.base import Answer, Model, Request
 from consilience.models.local import LocalModel
@@ -48,8 +49,18 @@ WAYS: dict[str, tuple[dict[str, Any], int]] = {
 GENERATE = "`generate`, one prompt at a time"
 
 
-def random_model(folder: Path, texts: list[str]) -> Path:
-    """A Llama of the size of the package's own model, and a tokenizer trained on the texts."""
+SMALL = {
+    "hidden_size": 192,
+    "intermediate_size": 576,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 6,
+}
+"""The size of the package's own model."""
+
+
+def random_model(folder: Path, texts: list[str], size: dict[str, int] = SMALL) -> Path:
+    """A Llama of that size with random weights, and a tokenizer trained on the texts."""
     # They take seconds to load, and printing the table needs neither.
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -66,22 +77,18 @@ def random_model(folder: Path, texts: list[str]) -> Path:
     torch.manual_seed(0)
     shape = LlamaConfig(
         vocab_size=1536,
-        hidden_size=192,
-        intermediate_size=576,
-        num_hidden_layers=6,
-        num_attention_heads=6,
-        num_key_value_heads=6,
         max_position_embeddings=2048,
         tie_word_embeddings=True,
         eos_token_id=0,
+        **size,
     )
     LlamaForCausalLM(shape).save_pretrained(folder)
     return folder
 
 
-def queries(model: Model) -> list[Request]:
-    """The first requests of one round, in the planner's order."""
-    data, _ = world_dataset("easy", EXAMPLES)
+def queries(model: Model, data: Dataset | None = None) -> list[Request]:
+    """The first requests of one round on the data or a simulated world, in the planner's order."""
+    data = world_dataset("easy", EXAMPLES)[0] if data is None else data
     labels = np.random.default_rng(0).dirichlet([1.0, 1.0], size=len(data))
     asked = framings(data.task)
     vectors = TfidfSvd().embed(data.texts)
@@ -109,9 +116,10 @@ def answers(model: Model, asked: list[Request], workers: int) -> list[Answer]:
 def generated(model: LocalModel, asked: list[Request]) -> list[float]:
     """The log-probability of the last label's first token, by one `generate` per prompt."""
     found = []
+    network = model._scorer._network
     for request in asked:
-        ids = model._tokenizer(request.prompt, return_tensors="pt")
-        made = model._scorer._network.generate(
+        ids = model._tokenizer(request.prompt, return_tensors="pt").to(network.device)
+        made = network.generate(
             **ids,
             max_new_tokens=1,
             do_sample=False,

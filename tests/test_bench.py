@@ -424,7 +424,9 @@ def test_the_tables_say_what_the_rows_do(results: Results) -> None:
     half = stats.t.ppf(0.975, 1) * stats.sem(gained)
     assert line[-1] == f"{np.mean(gained):+.3f} ± {half:.3f}"
     assert measures.title == "noisy (simulated:noisy), 2 seeds: all measures at 4 calls"
-    assert overview(results, 4).body[0][1] == str(found["majority", 4].values["accuracy"])
+    assert overview(summarise(results), 4).body[0][1] == str(
+        found["majority", 4].values["accuracy"]
+    )
 
 
 def test_a_single_seed_has_the_interval_over_groups(results: Results) -> None:

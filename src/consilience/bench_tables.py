@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -129,8 +130,15 @@ def over_seeds(values: Sequence[float], level: float = 0.95) -> Mean:
     mean = float(found.mean())
     if len(found) < 2:
         return Mean(mean)
-    half = float(stats.sem(found) * stats.t.ppf((1 + level) / 2, len(found) - 1))
+    # Not `stats.sem`, whose checks of its arguments take longer than a table has.
+    half = _quantile(level, len(found)) * float(found.std(ddof=1)) / math.sqrt(len(found))
     return Mean(mean, mean - half, mean + half, seeds=len(found))
+
+
+@lru_cache
+def _quantile(level: float, seeds: int) -> float:
+    """Student's quantile for the mean of so many seeds."""
+    return float(stats.t.ppf((1 + level) / 2, seeds - 1))
 
 
 def recovered(
@@ -276,9 +284,9 @@ def tables(results: Results, ids: Collection[str] | None = None) -> list[Table]:
     return made
 
 
-def overview(results: Results, budget: float, measure: str = "accuracy") -> Table:
+def overview(found: Sequence[Summary], budget: float | None, measure: str = "accuracy") -> Table:
     """One measure at one budget: a row for each method, a column for each case."""
-    found = [s for s in summarise(results) if s.budget == budget]
+    found = [s for s in found if s.budget == budget]
     cases = list(dict.fromkeys(s.setup for s in found))
     names = {s.setup: s.data for s in found}
     at = {(s.method, s.setup): s for s in found}
