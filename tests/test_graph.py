@@ -155,7 +155,7 @@ def test_a_relation_is_a_fact_as_long_as_it_has_a_weight():
         ({"entropy": (-0.5, entropy)}, COLD),
         ({"couplings": (1.0, couplings)}, COLD),
     ],
-    ids=str,
+    ids=["both", "twice", "prior alone", "rewarded", "neither"],
 )
 def test_the_temperature_is_the_weight_of_the_entropy(terms, temperature):
     graph, problem = graph_of(some_evidence(2), terms)

@@ -79,6 +79,7 @@ def test_the_index_of_data_sets_names_every_page() -> None:
         ("README.md", "worlds"),
         ("README.md", "reached"),
         ("docs/benchmarks.md", "floors"),
+        ("docs/benchmarks.md", "leads"),
         ("docs/benchmarks.md", "rare"),
         ("README.md", "servers"),
         ("docs/servers.md", "servers"),

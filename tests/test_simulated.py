@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from consilience.errors import InputError
 from consilience.examples import Dataset, Example, example_id
@@ -125,6 +126,24 @@ def test_the_worlds_are_as_hard_as_they_say():
         bare[world] = accuracy(SimulatedModel(world), data, gold)
     assert bare["easy"] > bare["noisy"] + 0.05 > bare["distractor"] + 0.05
     assert abs(bare["no-answer"] - 0.5) < 0.1
+
+
+@pytest.mark.parametrize("world", ["easy", "noisy", "grouped", "no-answer"])
+def test_it_knows_the_truth_as_far_as_its_margin_says(world):
+    data, gold = world_dataset(world, 1500)
+    right = np.mean([SimulatedModel(world).knows(id) == gold.labels[id] for id in data.ids])
+    truth = WORLDS[world].concepts[0]
+    expected = norm.cdf(truth.margin / truth.spread)
+    assert abs(right - expected) < 4 * np.sqrt(expected * (1 - expected) / len(data))
+
+
+def test_with_golden_shots_and_no_habits_it_says_what_it_knows(quiet):
+    model = quiet(recency=0.0)
+    data, gold = world_dataset("quiet", 150)
+    shots = [(id, gold.labels[id]) for id in data.ids[:60]]
+    asked = requests(data, names=("plain",), shots=shots, ids=data.ids[60:])
+    said = answers(model, asked).argmax(axis=1)
+    assert np.mean(said == [model.knows(id) for id in data.ids[60:]]) > 0.9
 
 
 def test_a_model_that_knows_nothing_learns_nothing_from_shots():

@@ -148,6 +148,13 @@ class SimulatedModel:
             raw={"simulated": self.name},
         )
 
+    def knows(self, id: str) -> int:
+        """The label of an example under the truth as the learner sees it, habits and noise apart.
+
+        Whoever asks it can expect no better labels, unless relations say what it does not know.
+        """
+        return int(self._belief(id)[0].argmax())
+
     def _belief(self, id: str) -> Floats:
         """Log p(label | concept) as the learner sees the example, shape (concepts, classes)."""
         if id not in self._beliefs:

@@ -1,0 +1,241 @@
+"""The tables of the pages that are made from what `benchmarks/elicitation.py` measured.
+
+Scores are by seed, so that differences are paired where two methods have the same draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from figures import figures
+
+BySeed = Mapping[int, float]
+
+SHOWN = {
+    "majority": "majority",
+    "zero-shot-all": "zero-shot, all framings",
+    "bootstrap": "bootstrap",
+    "bootstrap-relations": "bootstrap, consistent",
+    "consilience": "consilience",
+    "golden": "golden shots (ceiling)",
+}
+"""The methods of the README's table, of those that `elicitation` measures, and what they are."""
+
+NO_RIVALS = ("consilience", "golden", "majority", "structure", "icm-full", "gibbs-full")
+"""What knows the gold, asks nothing, or asks more often is no rival at the same calls."""
+
+
+@cache
+def scores(name: str = "accuracy") -> dict[tuple[str, str, float | None], dict[int, float]]:
+    """A score, or another number of a row, by world, method and budget (None: of any), by seed."""
+    _, found = figures("elicitation")
+    made: dict[tuple[str, str, float | None], dict[int, float]] = {}
+    for row in sorted(found["rows"], key=lambda row: row["seed"]):
+        key = found["setups"][row["setup"]]["data"], row["method"], row["budget"]
+        value = row["scores"][name][0] if name in row["scores"] else row[name]
+        made.setdefault(key, {})[row["seed"]] = value
+    return made
+
+
+def of(world: str, method: str, calls: float, name: str = "accuracy") -> dict[int, float]:
+    """The score of a method on a world at a budget, or at any if none bounds it, by seed."""
+    found = scores(name)
+    return found.get((world, method, calls)) or found[world, method, None]
+
+
+def less(one: BySeed, other: BySeed) -> list[float]:
+    """The differences on the draws that both have."""
+    return [one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())]
+
+
+def interval(values: Iterable[float]) -> str:
+    """The mean and the half-width of its 95 % interval over seeds."""
+    said: str = import_module("program").interval(list(values))
+    return said
+
+
+def mean(values: BySeed) -> float:
+    """The mean over seeds."""
+    return float(np.mean(list(values.values())))
+
+
+def standard() -> tuple[tuple[str, ...], float]:
+    """The standard worlds, and the calls per example at which they are compared."""
+    benchmark, _ = figures("elicitation")
+    return benchmark.STANDARD, benchmark.SHOWN
+
+
+def worlds() -> str:
+    """The table of the simulated worlds."""
+    benchmark, _ = figures("elicitation")
+    lines = [
+        "Accuracy on simulated worlds with known truth, 400 examples each, mean and 95 % interval "
+        "over seeds.\nAll methods ask the same learner the same number of times, in the same "
+        "framings.\n",
+        "| world | calls | seeds | " + " | ".join(SHOWN.values()) + " | consilience − bootstrap |",
+        "|" + "---|" * (len(SHOWN) + 4),
+    ]
+    for calls in (4.0, 8.0):
+        for world in (*benchmark.STANDARD, *benchmark.STRESS):
+            ours = of(world, "consilience", calls)
+            by_method = [of(world, method, calls) for method in SHOWN]
+            made = [interval(value for s, value in m.items() if s in ours) for m in by_method]
+            gap = interval(less(ours, of(world, "bootstrap", calls)))
+            lines.append(f"| {' | '.join([world, f'{calls:g}', str(len(ours)), *made, gap])} |")
+    return "\n".join(lines) + "\n"
+
+
+@cache
+def known(world: str) -> dict[int, float]:
+    """How far the learner itself knows the truth of a world, by seed."""
+    from consilience.models.simulated import SimulatedModel, world_dataset
+
+    benchmark, _ = figures("elicitation")
+    model, made = SimulatedModel(world), {}
+    for seed in of(world, "majority", benchmark.SHOWN):
+        data, gold = world_dataset(world, benchmark.EXAMPLES, seed)
+        made[seed] = float(np.mean([model.knows(id) == gold.labels[id] for id in data.ids]))
+    return made
+
+
+def floors() -> str:
+    """What the class balance and the relations alone are worth, and what the learner knows."""
+    benchmark, _ = figures("elicitation")
+    lines = ["| world | majority | structure only | what the learner knows |", "|---|---|---|---|"]
+    for world in (*benchmark.STANDARD, *benchmark.STRESS):
+        blind = [of(world, name, benchmark.SHOWN).values() for name in ("majority", "structure")]
+        cells = map(interval, [*blind, known(world).values()])
+        lines.append(f"| {world} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def rivals(calls: float) -> list[str]:
+    """The methods that were asked as often on every standard world, by name."""
+    names, found = standard()[0], scores()
+    methods = sorted({method for _, method, _ in found} - set(NO_RIVALS))
+    return [m for m in methods if all({(w, m, calls), (w, m, None)} & found.keys() for w in names)]
+
+
+def leads() -> str:
+    """How far ahead of each other method consilience is, on each standard world and in all."""
+    names, at = standard()
+    made = []
+    for calls in (at / 2, at):
+        made += [
+            f"| accuracy less that of, {calls:g} calls | {' | '.join(names)} | mean |",
+            "|" + "---|" * (len(names) + 2),
+        ]
+        rows = []
+        for method in rivals(calls):
+            gaps = [less(of(w, "consilience", calls), of(w, method, calls)) for w in names]
+            over = np.mean([gap[: min(map(len, gaps))] for gap in gaps], axis=0)
+            cells = [interval(gap) for gap in [*gaps, over]]
+            rows.append((float(over.mean()), f"| {method} | {' | '.join(cells)} |"))
+        made += [*(row for _, row in sorted(rows)), ""]
+    return "\n".join(made[:-1]) + "\n"
+
+
+def reached() -> str:
+    """What was aimed at on the standard worlds, and what is reached."""
+    from consilience.bench_tables import recovered
+
+    names, at = standard()
+    few = at / 2
+
+    def average(method: str, calls: float, name: str = "accuracy") -> float:
+        return float(np.mean([mean(of(world, method, calls, name)) for world in names]))
+
+    shares = {}
+    for world in names:
+        three = [of(world, m, at) for m in ("consilience", "zero-shot-all", "golden")]
+        both = sorted(three[0].keys() & three[1].keys() & three[2].keys())
+        shares[world] = recovered(*([values[s] for s in both] for values in three)).mean
+    said = [f"{world} {share:.2f}" for world, share in shares.items()]
+    one, whole = uncached(names, at)
+    spent = average("icm-full", at, "calls_per_example")
+    rows = [
+        ("PGR", "1.0", f"{np.mean(list(shares.values())):.2f}: {', '.join(said)}"),
+        ("accuracy less that of the best other method", "above 0", best_lead(names, at)),
+        ("the same with half of the calls", "", best_lead(names, few)),
+        (
+            "accuracy less what the learner knows",
+            "",
+            "; ".join(f"{w} {interval(less(of(w, 'consilience', at), known(w)))}" for w in names),
+        ),
+        (
+            f"accuracy with {few:g} calls",
+            f"{average('bootstrap-relations', at):.3f}, that of bootstrap, consistent with {at:g}",
+            f"{average('consilience', few):.3f}",
+        ),
+        (
+            "accuracy of ICM at its authors' schedule",
+            f"{average('icm-full', at):.3f} with at most a twentieth of its {spent:.0f} calls",
+            f"{average('zero-shot', at):.3f} with 1, by zero-shot answers; "
+            f"{average('consilience', 2.0):.3f} with 2",
+        ),
+        (
+            "characters per prediction that no prefix cache serves",
+            "1.3 × a zero-shot prompt",
+            f"{whole:.2f} × a zero-shot prompt, {one:.2f} × what no cache serves of those",
+        ),
+    ]
+    lines = [f"| with {at:g} calls, if not said otherwise | aim | reached |", "|---|---|---|"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
+
+
+def best_lead(names: Iterable[str], calls: float) -> str:
+    """The lead over whichever other method is the best on each world, which is named."""
+    said = []
+    for world in names:
+        # In one order, for two methods may be level.
+        best = max(rivals(calls), key=lambda name: mean(of(world, name, calls)))
+        gap = less(of(world, "consilience", calls), of(world, best, calls))
+        said.append(f"{world} {interval(gap)} ({best})")
+    return "; ".join(said)
+
+
+def uncached(names: tuple[str, ...], at: float) -> tuple[float, float]:
+    """What no prefix cache serves of a prediction, relative to zero-shot: as cached, and whole."""
+    from consilience.baselines.bench import Bench
+    from consilience.bench import zero_shot_prompts
+    from consilience.models.simulated import SimulatedModel, world_dataset
+    from consilience.settings import Settings
+    from consilience.sharing import flat
+    from consilience.store import Store
+
+    benchmark, found = figures("elicitation")
+    cached, whole = [], []
+    for row in found["rows"]:
+        world: Any = found["setups"][row["setup"]]["data"]
+        if (row["method"], row["budget"]) == ("consilience", at) and world in names:
+            data, _ = world_dataset(world, benchmark.EXAMPLES, row["seed"])
+            with Store() as store:
+                model, settings = SimulatedModel(world), Settings()
+                bench = Bench(data, model, store=store, settings=settings, seed=row["seed"])
+                lengths = [len(flat(prompt)) for prompt in zero_shot_prompts(bench)]
+            cached.append(row["fresh"] / row["fresh_zero_shot"])
+            whole.append(row["fresh"] * len(lengths) / sum(lengths))
+    return sum(cached) / len(cached), sum(whole) / len(whole)
+
+
+def rare() -> str:
+    """What becomes of labels, order and probabilities where a class is rare."""
+    benchmark, _ = figures("elicitation")
+    at = benchmark.SHOWN
+    lines = [
+        "| true | accuracy | majority | bootstrap | golden | AUROC | less that of half | ECE |",
+        "|" + "---|" * 8,
+    ]
+    half = of("noisy", "consilience", at, "auroc")
+    for world, share in benchmark.SHARES.items():
+        methods = ("consilience", "majority", "bootstrap", "golden")
+        cells = [interval(of(world, method, at).values()) for method in methods]
+        order = of(world, "consilience", at, "auroc")
+        error = of(world, "consilience", at, "ece")
+        cells += map(interval, (order.values(), less(order, half), error.values()))
+        lines.append(f"| {share} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
