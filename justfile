@@ -23,12 +23,18 @@ bench:
     uv run python benchmarks/elicitation.py
     uv run python benchmarks/stress.py
     uv run python benchmarks/parts.py
+    uv run python benchmarks/pocket.py
     uv run python benchmarks/contrasts.py
     uv run python benchmarks/calibration.py
     uv run python benchmarks/suspects.py
     uv run python benchmarks/speed.py
     uv run python benchmarks/local.py
     uv run --group bench python benchmarks/ablation.py
+    just docs
+
+# the same where there is an NVIDIA card
+device:
+    uv run python benchmarks/device.py
     just docs
 
 # what the gold of the public data sets can be guessed from: `just audits FOLDER`

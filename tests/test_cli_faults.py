@@ -124,6 +124,11 @@ MISTAKES = {
     "password": (["--base-url", "http://me:secret@localhost/v1"], "holds a password"),
     "model": (["--model", "tiny"], "no model 'tiny'"),
     "world": (["--model", "simulated:flat"], "flat"),
+    "local key": (["--local", "speed=9"], "'speed' is none of device, dtype, batch, reuse"),
+    "local batch": (["--local", "batch=0"], "--local"),
+    "local reuse": (["--local", "reuse=perhaps"], "'perhaps' is not a valid boolean"),
+    "local word": (["--local", "cuda"], "KEY=VALUE is expected"),
+    "local on a server": (["--local", "batch=4"], "'openai:tiny' is none"),
     "no such option": (["--calls", 3], "No such option"),
 }
 

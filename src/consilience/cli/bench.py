@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from consilience.cli import options
+from consilience.cli import options, values
 from consilience.cli.opening import (
     Options,
     check_writable,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 def numbers(context: click.Context, option: click.Parameter, value: str) -> list[float]:
     """The numbers of a comma-separated option, ascending, each once."""
-    found = [options.ABOVE_ZERO.convert(w, option, context) for w in value.split(",") if w.strip()]
+    found = [values.ABOVE_ZERO.convert(w, option, context) for w in value.split(",") if w.strip()]
     if not found:
         raise click.BadParameter("at least one number is expected, such as 2,4,8")
     return sorted(set(found))
@@ -41,13 +41,13 @@ def numbers(context: click.Context, option: click.Parameter, value: str) -> list
     "--data",
     "names",
     metavar="NAMES",
-    callback=options.words,
+    callback=values.words,
     help="Data sets, from `datasets list`, or files, with a comma between them: easy,noisy,pocket.",
 )
 @click.option(
     "--methods",
     metavar="NAMES",
-    callback=options.words,
+    callback=values.words,
     help="What is compared, with a comma between them  [default: all but those in -full, which "
     "spend what their authors spend]",
 )
@@ -61,7 +61,7 @@ def numbers(context: click.Context, option: click.Parameter, value: str) -> list
 )
 @click.option(
     "--seeds",
-    type=options.COUNT,
+    type=values.COUNT,
     default=5,
     show_default=True,
     help="How many seeds, from 0; each is a draw of the data and of everything else.",
@@ -71,7 +71,7 @@ def numbers(context: click.Context, option: click.Parameter, value: str) -> list
 )
 @click.option(
     "--workers",
-    type=options.COUNT,
+    type=values.COUNT,
     default=1,
     show_default=True,
     help="Processes that share out the jobs, each with a model of its own.",

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from consilience.cli import options
+from consilience.cli import options, values
 from consilience.cli.opening import open_data, open_loaded
 from consilience.cli.show import dump, rows, talk
 
@@ -32,7 +32,7 @@ def list_datasets(as_json: bool) -> None:
 @options.seed
 @options.framings
 @click.option(
-    "--examples", type=options.COUNT, default=5, show_default=True, help="How many to show."
+    "--examples", type=values.COUNT, default=5, show_default=True, help="How many to show."
 )
 @options.as_json
 def show(data: str, framings: list[str] | None, examples: int, as_json: bool, **given: Any) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from consilience.cli import options
+from consilience.cli import options, values
 from consilience.cli.opening import check_writable
 from consilience.cli.results import result
 from consilience.cli.run import asked_baselines
@@ -28,11 +28,11 @@ CONCURRENCY = 64
     help="A data set of the pocket model or a simulated world, see `datasets list`.",
 )
 @click.option(
-    "--examples", type=options.COUNT, default=200, show_default=True, help="How many to make up."
+    "--examples", type=values.COUNT, default=200, show_default=True, help="How many to make up."
 )
 @click.option(
     "--calls-per-example",
-    type=options.ABOVE_ZERO,
+    type=values.ABOVE_ZERO,
     default=8.0,
     show_default=True,
     help="The budget of each method.",

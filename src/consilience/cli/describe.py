@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from consilience.cli import options
+from consilience.cli import options, values
 from consilience.cli.concepts import check_census, standing, within
 from consilience.cli.opening import open_model, open_solver
 from consilience.cli.results import concept_rows, opened
@@ -74,7 +74,7 @@ class _Labelling:
 )
 @click.option(
     "--orders",
-    type=options.COUNT,
+    type=values.COUNT,
     default=4,
     show_default=True,
     help="How often to ask, with other examples and the groups the other way round.",
@@ -82,7 +82,7 @@ class _Labelling:
 @options.typical
 @click.option(
     "--check",
-    type=options.Whole(min=0),
+    type=values.Whole(min=0),
     default=20,
     show_default=True,
     metavar="N",
@@ -90,7 +90,7 @@ class _Labelling:
 )
 @click.option(
     "--max-tokens",
-    type=options.COUNT,
+    type=values.COUNT,
     default=60,
     show_default=True,
     help="How long a description may be.",

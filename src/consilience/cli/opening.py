@@ -211,10 +211,13 @@ def open_model(given: Options, *, dry: bool = False) -> Iterator[tuple[Model, St
         "patience": patience(given),
         "requests_per_minute": given["rate"],
     }
+    local = given["local"]
     kind, _, rest = name.partition(":")
+    if local and kind != "local":
+        raise InputError(f"--local says how a model in this process runs, and {name!r} is none")
     if kind != "openai" or not rest:
         api = None if given["api"] == "auto" else given["api"]
-        model = models.open_model(name, base_url=given["base_url"], api=api, **options)
+        model = models.open_model(name, base_url=given["base_url"], api=api, **options, **local)
         with Store(given["store"] or ":memory:") as store:
             yield model, store
         return

@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
+from consilience.cli.values import (
+    ABOVE_ZERO,
+    COUNT,
+    Number,
+    Whole,
+    json_object,
+    settings_of_data,
+    settings_of_local,
+    words,
+)
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 STORE = "consilience.db"
 """Where answers that were paid for are kept if no other file is named."""
-
-
-class Number(click.FloatRange):
-    """A finite number in a range."""
-
-    name = "number"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """The number; infinity and NaN are refused."""
-        found: float = super().convert(value, param, ctx)
-        if not math.isfinite(found):
-            self.fail(f"{value} is not a finite number.", param, ctx)
-        return found
-
-
-class Whole(click.IntRange):
-    """A whole number in a range."""
-
-    name = "integer"
-
-
-ABOVE_ZERO = Number(min=0, min_open=True)
-COUNT = Whole(min=1)
 
 
 def _together(*options: Callable[[F], F]) -> Callable[[F], F]:
@@ -47,39 +31,6 @@ def _together(*options: Callable[[F], F]) -> Callable[[F], F]:
         return function
 
     return decorate
-
-
-def words(context: click.Context, option: click.Parameter, value: str | None) -> list[str] | None:
-    """The words of a comma-separated option."""
-    return [word.strip() for word in value.split(",") if word.strip()] if value else None
-
-
-def settings_of_data(
-    context: click.Context, option: click.Parameter, values: tuple[str, ...]
-) -> dict[str, str]:
-    """The words KEY=VALUE of a repeatable option as a mapping."""
-    found: dict[str, str] = {}
-    for word in values:
-        key, equals, value = word.partition("=")
-        if not key or not equals:
-            raise click.BadParameter(f"KEY=VALUE is expected, such as split=test, got {word!r}")
-        if key in found:
-            raise click.BadParameter(f"{key!r} is set twice; set it once")
-        found[key] = value
-    return found
-
-
-def json_object(context: click.Context, option: click.Parameter, value: str | None) -> Any:
-    """The object of a JSON option."""
-    if value is None:
-        return None
-    try:
-        found = json.loads(value)
-    except ValueError as error:
-        raise click.BadParameter(f"not JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise click.BadParameter("a JSON object is expected")
-    return found
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -297,6 +248,14 @@ model = _together(
     ),
     extra_body,
     patience,
+    click.option(
+        "--local",
+        metavar="KEY=VALUE",
+        multiple=True,
+        callback=settings_of_local,
+        help="How a model in this process runs: device=cuda:1, dtype=bfloat16, batch=8, reuse=no "
+        "(repeatable).",
+    ),
 )
 
 calls_per_example = click.option(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from consilience.cli import options
+from consilience.cli import options, values
 from consilience.cli.show import rows, talk
 from consilience.errors import InputError
 
@@ -30,7 +30,7 @@ def grid(
             raise click.BadParameter(f"{word!r} is not NAME=WEIGHT,WEIGHT,…")
         if name in found:
             raise click.BadParameter(f"{name!r} stands twice; give all its weights at once")
-        weight = options.Number()
+        weight = values.Number()
         found[name] = [weight.convert(x.strip(), option, context) for x in numbers.split(",")]
     return found
 
@@ -52,7 +52,7 @@ def grid(
 )
 @click.option(
     "--folds",
-    type=options.Whole(min=2),
+    type=values.Whole(min=2),
     default=5,
     show_default=True,
     help="How many parts the predictions are split into; each is held out once.",

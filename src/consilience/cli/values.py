@@ -1,0 +1,85 @@
+"""What the words of a command line become: numbers, lists and mappings, checked first of all."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import click
+
+LOCAL = ("device", "dtype", "batch", "reuse")
+"""What can be said of a model in this process beside its endpoint."""
+
+
+class Number(click.FloatRange):
+    """A finite number in a range."""
+
+    name = "number"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number; infinity and NaN are refused."""
+        found: float = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return found
+
+
+class Whole(click.IntRange):
+    """A whole number in a range."""
+
+    name = "integer"
+
+
+ABOVE_ZERO = Number(min=0, min_open=True)
+COUNT = Whole(min=1)
+
+
+def words(context: click.Context, option: click.Parameter, value: str | None) -> list[str] | None:
+    """The words of a comma-separated option."""
+    return [word.strip() for word in value.split(",") if word.strip()] if value else None
+
+
+def settings_of_data(
+    context: click.Context, option: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str]:
+    """The words KEY=VALUE of a repeatable option as a mapping."""
+    found: dict[str, str] = {}
+    for word in values:
+        key, equals, value = word.partition("=")
+        if not key or not equals:
+            raise click.BadParameter(f"KEY=VALUE is expected, such as split=test, got {word!r}")
+        if key in found:
+            raise click.BadParameter(f"{key!r} is set twice; set it once")
+        found[key] = value
+    return found
+
+
+def settings_of_local(
+    context: click.Context, option: click.Parameter, values: tuple[str, ...]
+) -> dict[str, Any]:
+    """The words of ``--local`` as options of `consilience.models.local.open_local`."""
+    found: dict[str, Any] = dict(settings_of_data(context, option, values))
+    for key, value in found.items():
+        if key not in LOCAL:
+            raise click.BadParameter(f"{key!r} is none of {', '.join(LOCAL)}")
+        if key == "batch":
+            found[key] = COUNT.convert(value, option, context)
+        if key == "reuse":
+            found[key] = click.BOOL.convert(value, option, context)
+    return found
+
+
+def json_object(context: click.Context, option: click.Parameter, value: str | None) -> Any:
+    """The object of a JSON option."""
+    if value is None:
+        return None
+    try:
+        found = json.loads(value)
+    except ValueError as error:
+        raise click.BadParameter(f"not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise click.BadParameter("a JSON object is expected")
+    return found
