@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from figures import figures
+from figures import ROOT, figures
 
 BySeed = Mapping[int, float]
 
@@ -27,6 +28,15 @@ SHOWN = {
 
 NO_RIVALS = ("consilience", "golden", "majority", "structure", "icm-full", "gibbs-full")
 """What knows the gold, asks nothing, or asks more often is no rival at the same calls."""
+
+
+DRAWN = (
+    *("zero-shot-all", "vote", "n-pass", "bootstrap", "bootstrap-confident", "icm-zero-shot"),
+    *("icm-full", "gibbs", "consilience", "golden"),
+)
+"""The methods of the picture: all would hide one another."""
+
+PICTURE = ROOT / "docs" / "elicitation.svg"
 
 
 @cache
@@ -137,6 +147,25 @@ def leads() -> str:
             rows.append((float(over.mean()), f"| {method} | {' | '.join(cells)} |"))
         made += [*(row for _, row in sorted(rows)), ""]
     return "\n".join(made[:-1]) + "\n"
+
+
+def picture(path: Path = PICTURE) -> str:
+    """Draws accuracy against calls, and shows the picture."""
+    import matplotlib as mpl
+
+    from consilience.bench_results import Results
+    from consilience.bench_tables import summarise
+    from consilience.plots import plot_budgets
+
+    benchmark, found = figures("elicitation")
+    shown = (*benchmark.STANDARD, "imbalanced", "distractor")
+    summaries = summarise(Results.from_json(found))
+    chosen = [s for s in summaries if s.data in shown and s.method in DRAWN]
+    chosen.sort(key=lambda s: shown.index(s.data))
+    # Ids and letters that do not change from one drawing to the next.
+    with mpl.rc_context({"svg.hashsalt": "consilience", "svg.fonttype": "none"}):
+        plot_budgets(chosen, path)
+    return f"![accuracy against calls per example, on {', '.join(shown)}]({path.name})\n"
 
 
 def reached() -> str:

@@ -481,7 +481,7 @@ def test_absent_predictions_are_said(results: Results) -> None:
 
 def test_a_picture_has_every_case_and_method(results: Results, tmp_path: Path) -> None:
     words = plot_budgets(summarise(results), tmp_path / "b.svg").read_text("utf-8")
-    for said in ("noisy (simulated:noisy)", *SOME, *FREE, "calls per example", "accuracy"):
+    for said in ("noisy (simulated)", *SOME, *FREE, "calls per example", "accuracy"):
         assert f"<!-- {said} -->" in words
 
 

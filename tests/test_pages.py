@@ -107,6 +107,18 @@ def test_the_program_of_a_page_prints_what_the_page_says(page: str, name: str, w
     assert numbers[0] == pytest.approx(numbers[1], abs=0.02)
 
 
+def test_the_picture_is_that_of_the_committed_figures(tmp_path: Path) -> None:
+    shown = generated.picture(tmp_path / "elicitation.svg")
+    assert block("docs/benchmarks.md", "generated.picture()") == shown
+    now, kept = (
+        (folder / "elicitation.svg").read_text("utf-8") for folder in (tmp_path, ROOT / "docs")
+    )
+    assert NUMBER.sub("#", now) == NUMBER.sub("#", kept)
+    numbers = [[float(n) for n in NUMBER.findall(text)] for text in (now, kept)]
+    # In points: what another processor's rounding may do.
+    assert numbers[0] == pytest.approx(numbers[1], abs=0.01)
+
+
 def test_the_program_of_the_readme_is_short() -> None:
     assert len(generated.EXAMPLE.split("\n")) <= 13
 

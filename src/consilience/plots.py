@@ -76,7 +76,9 @@ def plot_budgets(found: Sequence[Summary], path: str | Path, metric: str = "accu
 
     cases = list(dict.fromkeys(s.setup for s in found))
     methods = list(dict.fromkeys(s.method for s in found))
-    colours: dict[str, object] = {m: colormaps["tab20"](i % 20) for i, m in enumerate(methods)}
+    # Red is for the method itself.
+    palette = [colormaps["tab20"](i) for i in range(20) if i not in (6, 7)]
+    colours: dict[str, object] = {m: palette[i % 18] for i, m in enumerate(methods)}
     colours |= {"consilience": "#c0392b", CEILING: "#34495e"}
     across = min(3, len(cases))
     down = math.ceil(len(cases) / across)
@@ -84,7 +86,8 @@ def plot_budgets(found: Sequence[Summary], path: str | Path, metric: str = "accu
     panels = figure.subplots(down, across, squeeze=False, sharey=True).flatten()
     for axes, case in zip(panels, cases, strict=False):
         mine = [s for s in found if s.setup == case]
-        axes.set_title(f"{mine[0].data} ({mine[0].model})", fontsize="medium")
+        asked = mine[0].model.removesuffix(f":{mine[0].data}")
+        axes.set_title(f"{mine[0].data} ({asked})", fontsize="medium")
         for method in methods:
             own = [s for s in mine if s.method == method]
             points = [(s.values["calls_per_example"].mean, s.values[metric]) for s in own]
@@ -105,8 +108,9 @@ def plot_budgets(found: Sequence[Summary], path: str | Path, metric: str = "accu
                 yerr=[low, high],
                 fmt="o-",
                 markersize=3,
-                capsize=2,
-                linewidth=2 if method == "consilience" else 1,
+                linewidth=2.5 if method == "consilience" else 1,
+                elinewidth=1.5 if method == "consilience" else 0.5,
+                zorder=3 if method == "consilience" else 2,
                 color=colours[method],
                 label=method,
             )
