@@ -196,8 +196,9 @@ class Session:
             self.evidence, self.terms, self.solver, seed=self.seed, start=start, starts=1
         ).labels
         if before is not None:
-            changed = (self.labels.argmax(axis=1) != before.argmax(axis=1)).mean()
-            self.quiet = self.quiet + 1 if changed < self.settings.settled else 0
+            # As probability that moved, in which an example that is undecided counts for little.
+            moved = np.abs(self.labels - before).sum(axis=1).mean() / 2
+            self.quiet = self.quiet + 1 if moved < self.settings.settled else 0
 
     def catch_up(self) -> None:
         """Takes in the rounds that were asked, without asking anything.

@@ -30,9 +30,9 @@ class Settings:
     The budget is `calls_per_example` times the number of examples, zero-shot round included.
     At most the share `first` of it is asked zero-shot, but each example once; at most the share
     `census` of the rest goes into a census (see `census`), none if it is 0.
-    A run stops early when fewer than the share `settled` of the labels changed in each of two
-    rounds running; 0 turns that off. `priors` lets design priors count beside logical facts;
-    `floor` and `bias` are those of `evidence.collect`.
+    A run stops early when less than the share `settled` of all probability moved from one class to
+    another in each of two rounds running; 0 turns that off. `priors` lets design priors count
+    beside logical facts; `floor` and `bias` are those of `evidence.collect`.
     """
 
     calls_per_example: float = 8.0
@@ -40,7 +40,7 @@ class Settings:
     anchor: str | None = None
     plan: PlanSettings = field(default_factory=PlanSettings)
     priors: bool = False
-    settled: float = 0.0025
+    settled: float = 0.01
     census: float = 0.3
     first: float = 0.25
     floor: float = FLOOR

@@ -326,9 +326,9 @@ planning = _together(
 settled = click.option(
     "--settled",
     type=Number(min=0, max=1, max_open=True),
-    default=0.0025,
+    default=0.01,
     show_default=True,
-    help="Stop when a smaller share of the labels changes, twice running; 0: never.",
+    help="Stop when a smaller share of all probability moves, twice running; 0: never.",
 )
 census = click.option(
     "--census",
