@@ -6,8 +6,9 @@
 The simulated learner carries three concepts; the first is the truth. On `distractor` another one is
 more salient, and landmarks are given for the examples that the run names: some with the right
 label, some with the wrong one. "Myth": the first shots of a run carry the labels of the second
-concept instead of zero-shot answers. A labelling is taken for the concept that it is nearest to.
-A rare class is in the table of `elicitation.py`.
+concept instead of zero-shot answers. The other worlds show what a usual run says of itself. A
+labelling is taken for the concept that it is nearest to. How good labels of a rare class are is in
+the tables of `elicitation.py`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from consilience.evidence import Evidence
 
 RESULTS = Path(__file__).parent / "results" / "stress.json"
-EXAMPLES, CALLS, CLASSES = 400, 8.0, 2
+EXAMPLES, CALLS = 400, 8.0
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ TRIALS = (
     Trial("distractor"),
     *(Trial("distractor", *given) for given in ((3, 0), (5, 1), (9, 2), (9, 3))),
     *(Trial(world, myth=myth) for world in ("noisy", "easy") for myth in (False, True)),
-    Trial("no-answer"),
+    *(Trial(world) for world in ("grouped", "k4", "imbalanced", "imbalanced-99", "no-answer")),
 )
 
 
@@ -65,9 +66,9 @@ def from_myth(session: Session, myth: NDArray[np.int64]) -> None:
             asked = bool((evidence.round == self.begin).any())
             if concept or asked:
                 return super().labels(evidence, concept, seed)
-            soft = np.full((evidence.n, CLASSES), 1 / CLASSES)
+            soft = np.full((evidence.n, 2), 0.5)
             sample = list(self.sample)
-            soft[sample] = np.where(np.eye(CLASSES)[myth[sample]] > 0, 0.9, 0.1)
+            soft[sample] = np.where(np.eye(2)[myth[sample]] > 0, 0.9, 0.1)
             return soft
 
     plan = session.census
@@ -119,19 +120,28 @@ def measure(job: tuple[int, Trial]) -> dict[str, Any]:
         "accuracy": float((q.argmax(axis=1) == carried[0]).mean()),
         "chosen": nearest(q),
         "returned": [nearest(concept.labels) for concept in found.concepts],
-        "departure": float(np.abs(q - 1 / CLASSES).mean()),
+        "departure": float(np.abs(q - 1 / data.task.k).mean()),
         "verdict": found.verdict.kind.value,
     }
 
 
 def table(runs: list[dict[str, Any]]) -> str:
     """Markdown, a row for each trial."""
-    head = ["", "accuracy", "chosen is true", "one returned is", "mean distance from ½", "verdict"]
+    head = [
+        "",
+        "accuracy",
+        "chosen is true",
+        "one returned is",
+        "mean distance from 1/K",
+        "verdict",
+    ]
+    head += ["not true, yet coherent"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for trial in map(str, TRIALS):
         mine = [run for run in runs if run["trial"] == trial]
         verdicts = [run["verdict"] for run in mine]
         knows = trial != "`no-answer`"
+        misled = sum(r["chosen"] != 0 and r["verdict"] == "coherent" for r in mine)
         cells = [
             trial,
             interval([run["accuracy"] for run in mine]),
@@ -139,6 +149,7 @@ def table(runs: list[dict[str, Any]]) -> str:
             f"{sum(0 in run['returned'] for run in mine)} of {len(mine)}" if knows else "–",
             interval([run["departure"] for run in mine]),
             ", ".join(f"{verdicts.count(v)} {v}" for v in sorted(set(verdicts))),
+            f"{misled} of {len(mine)}" if knows else "–",
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
