@@ -5,8 +5,8 @@
 
 Unlike `ablation.py`, which solves the same predictions under other objectives, every variant asks
 anew, for its labels are in the shots of the next round: 400 examples (240 claims for the pocket
-model), 8 calls for each. A cell is the mean over draws of the paired difference to the default,
-in accuracy, with the 95 % interval of that mean (Student's t).
+model), 8 calls for each where not said otherwise. A cell is the mean over draws of the paired
+difference to the default, in accuracy, with the 95 % interval of that mean (Student's t).
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ POCKET = ("pocket-popular", "pocket-imbalanced")
 DEFAULT = "default"
 STALE = "labels change after every second round"
 ON_POCKET = (DEFAULT, "no census", "no class frequency")
-EXAMPLES, CLAIMS, CALLS = 400, 240, 8.0
+EXAMPLES, CLAIMS, CALLS, MORE = 400, 240, 8.0, 32.0
+LONG, EARLY = f"{MORE:g} calls", f"{MORE:g} calls, stopping early"
 
 
 def undated(state: State) -> Tensor:
@@ -87,6 +88,8 @@ def variants() -> dict[str, tuple[Settings, Terms]]:
         "a quarter of the calls in contrasts": planned(PlanSettings(contrasts=0.25)),
         "relations as design priors": (replace(usual, priors=True), terms),
         "stopping early": (replace(usual, settled=Settings().settled), terms),
+        LONG: (replace(usual, calls_per_example=MORE), terms),
+        EARLY: (replace(usual, calls_per_example=MORE, settled=Settings().settled), terms),
     }
 
 
@@ -144,13 +147,16 @@ def table(runs: list[dict[str, Any]]) -> str:
                 gap = interval([row[variant] - row[DEFAULT] for row in mine])
                 cells.append(gap if gap.startswith("-") else f"+{gap}")
         lines.append(f"| {variant} | " + " | ".join(cells) + " |")
-    early = [run["calls"]["stopping early"] for run in runs if "stopping early" in run["calls"]]
-    return (
-        "\n".join(lines) + f"\n\nStopping early: {sum(early) / len(early):.2f} calls of {CALLS:g}."
-    )
+    asked = {
+        name: [run["calls"][name] for run in runs if name in run["calls"]]
+        for name in ("stopping early", EARLY)
+    }
+    one, more = (f"{sum(calls) / len(calls):.2f}" for calls in asked.values())
+    said = f"Stopping early: {one} calls of {CALLS:g}, {more} of {MORE:g}."
+    return "\n".join(lines) + f"\n\n{said}"
 
 
 if __name__ == "__main__":
     program.run(
-        __doc__, measure, lambda seeds: product((*WORLDS, *POCKET), range(seeds)), table, RESULTS, 3
+        __doc__, measure, lambda seeds: product((*WORLDS, *POCKET), range(seeds)), table, RESULTS, 5
     )
