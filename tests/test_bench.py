@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -477,6 +478,13 @@ def test_absent_predictions_are_said(results: Results) -> None:
     for row in results.rows.values():
         lossy.add(replace(row, absent=3) if row.method == "bootstrap" else row, setup)
     assert "12 predictions failed and are absent." in notes(summarise(lossy))
+
+
+def test_every_line_of_a_markdown_table_has_as_many_cells(results: Results) -> None:
+    for table in tables(results):
+        _, _, *lines = table.markdown().splitlines()
+        bars = {len(re.findall(r"(?<!\\)\|", line)) for line in lines}
+        assert bars == {len(table.head) + 1}
 
 
 def test_a_picture_has_every_case_and_method(results: Results, tmp_path: Path) -> None:

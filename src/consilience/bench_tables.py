@@ -109,8 +109,9 @@ class Table:
     body: Sequence[Sequence[str]]
 
     def markdown(self) -> str:
-        """The table as Markdown."""
+        """The table as Markdown, in which a bar within a cell is no end of it."""
         lines = [self.head, ["---"] * len(self.head), *self.body]
+        lines = [[cell.replace("|", r"\|") for cell in line] for line in lines]
         return "\n".join([f"{self.title}\n", *(f"| {' | '.join(line)} |" for line in lines)])
 
     def __str__(self) -> str:
