@@ -2,9 +2,16 @@
 
     uv run python benchmarks/elicitation.py             # measures, writes results/elicitation.json
     uv run python benchmarks/elicitation.py --table     # prints the tables from it
-    uv run python benchmarks/elicitation.py --budgets 8 --methods majority zero-shot-all bootstrap \
-        bootstrap-relations golden consilience --worlds imbalanced-1 imbalanced-90 imbalanced-99
-    uv run python benchmarks/elicitation.py --worlds easy --methods bootstrap --seeds 2 --budgets 2
+
+Beyond what that measures the file has ten seeds where methods are compared, rare classes, and
+ICM and Gibbs sampling at their authors' own schedules:
+
+    uv run python benchmarks/elicitation.py --seeds 10 --budgets 4 8 --worlds easy noisy grouped k4
+    uv run python benchmarks/elicitation.py --seeds 10 --budgets 8 --worlds imbalanced
+    uv run python benchmarks/elicitation.py --seeds 10 --budgets 8 \
+        --methods majority zero-shot-all bootstrap bootstrap-relations golden consilience \
+        --worlds imbalanced-1 imbalanced-90 imbalanced-99
+    uv run python benchmarks/elicitation.py --methods icm-full gibbs-full
 
 What the file has is not measured again, so it can be stopped at any time. The same on other data
 and models is `consilience bench`, which this is but for the list of worlds.
