@@ -80,6 +80,7 @@ def variants() -> dict[str, tuple[Settings, Terms]]:
         "no census": (replace(usual, census=0.0), terms),
         "no class frequency": (usual, fewer),
         "neither of the two": (replace(usual, census=0.0), fewer),
+        "plain framing alone": (replace(usual, framings=("plain",)), terms),
         "names not paired": (replace(usual, bias="none"), terms),
         "every prediction relevant": (usual, terms | {"mutual predictability": (weight, undated)}),
         STALE: (usual, terms),
