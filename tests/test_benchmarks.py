@@ -1,0 +1,66 @@
+"""What the benchmarks build themselves: evidence repeated side by side, and paired differences."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT / "docs"), str(ROOT / "benchmarks")]
+
+import device  # noqa: E402 (the benchmarks are no package)
+import elicited  # noqa: E402
+import stress  # noqa: E402
+
+from consilience.coherence import default_terms  # noqa: E402
+from consilience.evidence import Evidence  # noqa: E402
+from consilience.plan import PlanSettings  # noqa: E402
+from consilience.settings import Settings  # noqa: E402
+from consilience.solvers import solve  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def one() -> Evidence:
+    """The evidence of a small run with relations that count, and with contrasts."""
+    plan = PlanSettings(shots=4, bridges=2, contrasts=0.5)
+    settings = Settings(calls_per_example=6.0, settled=0.0, priors=True, plan=plan)
+    data, _ = device.world_dataset("grouped", 24)
+    with device.Store() as store:
+        model = device.open_model("simulated:grouped")
+        found = device.elicit(data, model, settings=settings, store=store)
+        return device.gather(store, found.run.id, data, settings)
+
+
+def test_copies_of_evidence_are_solved_as_the_one_is(one: Evidence) -> None:
+    assert one.f > 0 and one.factors
+    twice = device.repeated(one, 2)
+    assert (twice.n, twice.t, twice.f) == (2 * one.n, 2 * one.t, 2 * one.f)
+    assert len(twice.ids) == len(set(twice.ids)) == twice.n
+    # Of more examples the frequency of classes is surer; all other terms are of each by itself.
+    terms = default_terms()
+    del terms["class frequency"]
+    # One start: others are drawn, for each copy anew.
+    alone, both = (solve(evidence, terms, starts=1).labels for evidence in (one, twice))
+    assert np.abs(both - np.concatenate([alone, alone])).max() < 1e-3
+
+
+def test_differences_are_of_the_draws_that_both_have() -> None:
+    assert elicited.less({0: 0.5, 2: 1.0, 3: 0.25}, {2: 0.75, 0: 0.25, 1: 0.0}) == [0.25, 0.25]
+
+
+def test_a_run_that_is_wrong_and_says_it_is_coherent_is_counted() -> None:
+    usual = {"seed": 0, "accuracy": 0.9, "departure": 0.4, "returned": [0]}
+    said = [(0, "coherent"), (1, "coherent"), (2, "several concepts")]
+    runs = [
+        usual | {"trial": str(trial), "chosen": chosen, "verdict": verdict}
+        for trial in stress.TRIALS
+        for chosen, verdict in said
+    ]
+    row = next(line for line in stress.table(runs).splitlines() if line.startswith("| `noisy` |"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[2:] == [
+        *("1 of 3", "3 of 3", "0.400 ± 0.000", "2 coherent, 1 several concepts", "1 of 3"),
+    ]
