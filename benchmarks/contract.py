@@ -5,7 +5,7 @@
 
 Serves one model's weights by vLLM and `transformers serve` from their folder and by
 llama-cpp-python from a GGUF file made of it, and checks each endpoint as
-tests/realserver/contract.py says. The models are the one in the package, if it is there, and a
+tests/realserver/checks.py says. The models are the one in the package, if it is there, and a
 small Llama with random weights. Rows of what did not run stay as they were in
 results/contract.json.
 """
@@ -33,36 +33,36 @@ SPREAD = 0.2
 def rows(kind: str, folder: Path, gguf: Path) -> Iterator[Any]:
     """The rows of one server for one model."""
     sys.path.insert(0, str(ROOT / "tests" / "realserver"))
-    import contract
+    import checks
     from reference import Reference
     from serve import serve
 
     if kind == "transformers":
         with serve(kind, folder) as url, tempfile.TemporaryDirectory() as own:
             for api in ("completions", "chat"):
-                row = partial(contract.judge, kind, api)
-                dropped = partial(contract.endpoint_answers, url, api)
-                refused = partial(contract.run_refuses, url, api, Path(own))
-                yield row(contract.DROPPED, 0.0, dropped)
-                yield row(contract.REFUSED, 0.0, refused)
+                row = partial(checks.judge, kind, api)
+                dropped = partial(checks.endpoint_answers, url, api)
+                refused = partial(checks.run_refuses, url, api, Path(own))
+                yield row(checks.DROPPED, 0.0, dropped)
+                yield row(checks.REFUSED, 0.0, refused)
         return
     tolerance, reference = TOLERANCE[kind], Reference(folder)
     subjects = {}
     with serve(kind, gguf if kind == "llamacpp" else folder) as url:
-        for endpoint, found in contract.endpoints(url):
-            subject = contract.Subject(url, found, reference, folder, tolerance)
+        for endpoint, found in checks.endpoints(url):
+            subject = checks.Subject(url, found, reference, folder, tolerance)
             subjects[endpoint] = subject
-            for name, check in contract.CHECKS.items():
-                yield contract.judge(kind, endpoint, name, tolerance, partial(check, subject))
+            for name, check in checks.CHECKS.items():
+                yield checks.judge(kind, endpoint, name, tolerance, partial(check, subject))
     if kind == "llamacpp":
         for endpoint in subjects:
             said = "there is always the last prompt"
-            yield contract.Row(kind, endpoint, contract.CACHE_OFF, "not offered", None, said)
+            yield checks.Row(kind, endpoint, checks.CACHE_OFF, "not offered", None, said)
         return
     with serve(kind, folder, extra=["--no-enable-prefix-caching"]) as url:
         for endpoint, subject in subjects.items():
-            work = partial(contract.prefix_cache_off, subject)
-            yield contract.judge(kind, endpoint, contract.CACHE_OFF, tolerance, work)
+            work = partial(checks.prefix_cache_off, subject)
+            yield checks.judge(kind, endpoint, checks.CACHE_OFF, tolerance, work)
 
 
 def measured(kind: str, name: str, folder: Path) -> list[dict[str, Any]]:

@@ -94,7 +94,7 @@ def test_tables_json_markdown_and_picture_are_made_from_the_file_alone(
     markdown = consilience("bench", "--table", path, "--markdown", "--plot", "p.svg")
     assert markdown.stdout.count("| method | 2 calls | 4 calls |") == 2
     assert markdown.stderr == "drew p.svg\n"
-    assert "<!-- easy (simulated:easy) -->" in (tmp_path / "p.svg").read_text("utf-8")
+    assert "<!-- easy (simulated) -->" in (tmp_path / "p.svg").read_text("utf-8")
     found = json.loads(consilience("bench", "--table", path, "--json").stdout)
     assert len(found) == 2 * 2 * 6
     made = rows(path).values()
