@@ -3,10 +3,11 @@
     uv run python benchmarks/elicitation.py             # measures, writes results/elicitation.json
     uv run python benchmarks/elicitation.py --table     # prints the tables from it
 
-Beyond what that measures the file has ten seeds where methods are compared, rare classes, and
+Beyond what that measures the file has more seeds where methods are compared, rare classes, and
 ICM and Gibbs sampling at their authors' own schedules:
 
-    uv run python benchmarks/elicitation.py --seeds 10 --budgets 4 8 --worlds easy noisy grouped k4
+    uv run python benchmarks/elicitation.py --seeds 20 --budgets 8 --worlds easy noisy grouped k4
+    uv run python benchmarks/elicitation.py --seeds 10 --budgets 4 --worlds easy noisy grouped k4
     uv run python benchmarks/elicitation.py --seeds 10 --budgets 8 --worlds imbalanced
     uv run python benchmarks/elicitation.py --seeds 10 --budgets 8 \
         --methods majority zero-shot-all bootstrap bootstrap-relations golden consilience \
