@@ -46,23 +46,16 @@ BILLION = {
     "num_key_value_heads": 4,
 }
 EXACT = ("float64", "float32")
-
-
-def of_examples(name: str) -> bool:
-    """Whether a field of the evidence counts examples."""
-    return name in ("target", "shot_example", "flip_example")
-
-
-def of_predictions(name: str) -> bool:
-    """Whether a field of the evidence counts predictions."""
-    return name in ("shot_of", "flip_twin", "flip_contrast", "rivals")
+OF_EXAMPLES = ("target", "shot_example", "flip_example")
+OF_PREDICTIONS = ("shot_of", "flip_twin", "flip_contrast", "rivals")
+"""The fields of the evidence that are positions of examples, and of predictions."""
 
 
 def repeated(one: Evidence, times: int) -> Evidence:
     """The evidence of as many data sets that are alike, with everything said about each."""
 
     def many(name: str, value: Tensor) -> Tensor:
-        step = one.n if of_examples(name) else one.t if of_predictions(name) else 0
+        step = one.n if name in OF_EXAMPLES else one.t if name in OF_PREDICTIONS else 0
         return torch.cat([value + step * i if step else value for i in range(times)])
 
     made: dict[str, Any] = {

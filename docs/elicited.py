@@ -5,7 +5,7 @@ Scores are by seed, so that differences are paired where two methods have the sa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -175,9 +175,6 @@ def reached() -> str:
     names, at = standard()
     few = at / 2
 
-    def average(method: str, calls: float, name: str = "accuracy") -> float:
-        return float(np.mean([mean(of(world, method, calls, name)) for world in names]))
-
     shares = {}
     for world in names:
         three = [of(world, m, at) for m in ("consilience", "zero-shot-all", "golden")]
@@ -185,7 +182,10 @@ def reached() -> str:
         shares[world] = recovered(*([values[s] for s in both] for values in three)).mean
     said = [f"{world} {share:.2f}" for world, share in shares.items()]
     one, whole = uncached(names, at)
-    spent = average("icm-full", at, "calls_per_example")
+    early, late = averages(names, [("consilience", few), ("bootstrap-relations", at)])
+    ways = [("icm-full", at), ("zero-shot", at), ("consilience", 2.0)]
+    icm, once, twice = averages(names, ways)
+    spent = averages(names, ways, "calls_per_example")[0]
     rows = [
         ("PGR", "1.0", f"{np.mean(list(shares.values())):.2f}: {', '.join(said)}"),
         ("accuracy less that of the best other method", "above 0", best_lead(names, at)),
@@ -197,14 +197,13 @@ def reached() -> str:
         ),
         (
             f"accuracy with {few:g} calls",
-            f"{average('bootstrap-relations', at):.3f}, that of bootstrap, consistent with {at:g}",
-            f"{average('consilience', few):.3f}",
+            f"{late:.3f}, that of bootstrap, consistent with {at:g}",
+            f"{early:.3f}",
         ),
         (
             "accuracy of ICM at its authors' schedule",
-            f"{average('icm-full', at):.3f} with at most a twentieth of its {spent:.0f} calls",
-            f"{average('zero-shot', at):.3f} with 1, by zero-shot answers; "
-            f"{average('consilience', 2.0):.3f} with 2",
+            f"{icm:.3f} with at most a twentieth of its {spent:.0f} calls",
+            f"{once:.3f} with 1, by zero-shot answers; {twice:.3f} with 2",
         ),
         (
             "characters per prediction that no prefix cache serves",
@@ -214,6 +213,18 @@ def reached() -> str:
     ]
     lines = [f"| with {at:g} calls, if not said otherwise | aim | reached |", "|---|---|---|"]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
+
+
+def averages(
+    names: Collection[str], ways: Sequence[tuple[str, float]], name: str = "accuracy"
+) -> list[float]:
+    """The mean over worlds of each method at its budget, on the draws that all of them have."""
+    sums = np.zeros(len(ways))
+    for world in names:
+        found = [of(world, method, calls, name) for method, calls in ways]
+        seeds = sorted(set.intersection(*(set(values) for values in found)))
+        sums += [np.mean([values[seed] for seed in seeds]) for values in found]
+    return [float(total) for total in sums / len(names)]
 
 
 def best_lead(names: Iterable[str], calls: float) -> str:

@@ -16,10 +16,13 @@ import elicited  # noqa: E402
 import stress  # noqa: E402
 
 from consilience.coherence import default_terms  # noqa: E402
+from consilience.elicitation import elicit, gather  # noqa: E402
 from consilience.evidence import Evidence  # noqa: E402
+from consilience.models.simulated import SimulatedModel, world_dataset  # noqa: E402
 from consilience.plan import PlanSettings  # noqa: E402
 from consilience.settings import Settings  # noqa: E402
 from consilience.solvers import solve  # noqa: E402
+from consilience.store import Store  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +30,10 @@ def one() -> Evidence:
     """The evidence of a small run with relations that count, and with contrasts."""
     plan = PlanSettings(shots=4, bridges=2, contrasts=0.5)
     settings = Settings(calls_per_example=6.0, settled=0.0, priors=True, plan=plan)
-    data, _ = device.world_dataset("grouped", 24)
-    with device.Store() as store:
-        model = device.open_model("simulated:grouped")
-        found = device.elicit(data, model, settings=settings, store=store)
-        return device.gather(store, found.run.id, data, settings)
+    data, _ = world_dataset("grouped", 24)
+    with Store() as store:
+        found = elicit(data, SimulatedModel("grouped"), settings=settings, store=store)
+        return gather(store, found.run.id, data, settings)
 
 
 def test_copies_of_evidence_are_solved_as_the_one_is(one: Evidence) -> None:
@@ -49,6 +51,12 @@ def test_copies_of_evidence_are_solved_as_the_one_is(one: Evidence) -> None:
 
 def test_differences_are_of_the_draws_that_both_have() -> None:
     assert elicited.less({0: 0.5, 2: 1.0, 3: 0.25}, {2: 0.75, 0: 0.25, 1: 0.0}) == [0.25, 0.25]
+
+
+def test_methods_are_averaged_on_the_draws_that_all_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {("a", "one", 4.0): {0: 0.5, 1: 0.7, 2: 0.0}, ("a", "two", None): {1: 0.2, 0: 0.4}}
+    monkeypatch.setattr(elicited, "scores", lambda name: found)
+    assert elicited.averages(["a"], [("one", 4.0), ("two", 8.0)]) == pytest.approx([0.6, 0.3])
 
 
 def test_a_run_that_is_wrong_and_says_it_is_coherent_is_counted() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -129,6 +130,31 @@ def test_it_stops_when_the_labels_have_settled_and_says_what_that_saved() -> Non
         rounds, longer = store.rounds(found.run.id), store.rounds(full.run.id)
     # It is the same run up to where it stopped.
     assert longer[: len(rounds)] == rounds
+
+
+def test_it_stops_though_undecided_labels_still_flip() -> None:
+    data, _ = world_dataset("no-answer", 100)
+    settings = Settings(calls_per_example=32.0, plan=SMALL, census=0.0)
+    after: list[np.ndarray] = []
+    with Store() as store:
+        model = SimulatedModel("no-answer")
+        session = Session(data, model, store, settings=settings, solver=ONCE)
+        while queries := session.next_queries():
+            rows = requests(queries, data, session.framings, model)
+            store.add_round(session.run, session.round, [(k, r.query) for k, r in rows])
+            ask(rows, model, store)
+            session.learn(len(rows))
+            assert session.labels is not None
+            after.append(session.labels)
+        assert session.planned < 32 * len(data)
+    pairs = list(pairwise(after))
+    moved = [float(np.abs(b - a).sum(axis=1).mean() / 2) for a, b in pairs]
+    flipped = [float((b.argmax(axis=1) != a.argmax(axis=1)).mean()) for a, b in pairs]
+    quiet = [share < settings.settled for share in moved]
+    # At the first two quiet rounds running, and no later.
+    assert quiet[-2:] == [True, True]
+    assert not any(one and two for one, two in pairwise(quiet[:-1]))
+    assert min(flipped[-2:]) > settings.settled
 
 
 # --- resumption ------------------------------------------------------------------------------

@@ -77,5 +77,5 @@ def test_the_command_line_says_how_it_runs(tmp_path) -> None:
         assert len(kept) == 40
         assert {p.usage["prompt_tokens_details"]["cached_tokens"] for p in kept} == {0}
         assert db.detail(keys[0])["settings"]["dtype"] == "float64"
-    wide = consilience(*run, "--local", "dtype=float64", "--local", "device=abacus", code=2)
-    assert "the device 'abacus' cannot be used here" in wide.stderr
+    done = consilience(*run, "--local", "dtype=float64", "--local", "device=abacus", code=2)
+    assert "the device 'abacus' cannot be used here" in done.stderr

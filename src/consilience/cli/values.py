@@ -8,8 +8,10 @@ from typing import Any
 
 import click
 
-LOCAL = ("device", "dtype", "batch", "reuse")
-"""What can be said of a model in this process beside its endpoint."""
+from consilience import models
+
+LOCAL = tuple(key for key in models.LOCAL if key != "api")
+"""What ``--local`` says of a model in this process; its endpoint has an option of its own."""
 
 
 class Number(click.FloatRange):
