@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from command import consilience
+from consilience import models
+from consilience.cli import values
 from consilience.store import Store
 from made_up import FILE_OPTIONS, claims, write_csv
 from wire_client import KEYS
@@ -155,6 +157,10 @@ def test_a_mistake_is_one_line_and_nothing_was_sent(server, data, tmp_path, name
     assert said in one_line(consilience(*words("run", data, server.url, "s.db"), *options, code=2))
     assert len(server.requests) == before
     assert not Path("s.db").exists()
+
+
+def test_the_command_line_knows_every_option_of_a_local_model():
+    assert {*values.LOCAL, "api"} == set(models.LOCAL)
 
 
 @pytest.mark.parametrize("name", ["verses", "verses.csv"])

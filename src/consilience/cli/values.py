@@ -8,9 +8,8 @@ from typing import Any
 
 import click
 
-from consilience import models
-
-LOCAL = tuple(key for key in models.LOCAL if key != "api")
+# As `consilience.models` has them, which loads numpy, and `--help` should not.
+LOCAL = ("device", "dtype", "batch", "reuse")
 """What ``--local`` says of a model in this process; its endpoint has an option of its own."""
 
 
