@@ -22,6 +22,7 @@ docs:
 bench:
     uv run python benchmarks/elicitation.py
     uv run python benchmarks/stress.py
+    uv run python benchmarks/deciding.py
     uv run python benchmarks/parts.py
     uv run python benchmarks/pocket.py
     uv run python benchmarks/contrasts.py

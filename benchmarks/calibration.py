@@ -1,4 +1,4 @@
-"""How far landmarks calibrate the probabilities, on the simulated worlds.
+"""How far probabilities are right without landmarks, and how far these calibrate them.
 
     OMP_NUM_THREADS=1 uv run python benchmarks/calibration.py  # measures: results/calibration.json
     uv run python benchmarks/calibration.py --table            # prints the table from it
@@ -6,7 +6,9 @@
 Landmarks are drawn at random, again where they are all of one class, and the expected calibration
 error (ECE) is that of all other examples. Of a finite sample it is biased upwards, so beside it
 stands the ECE that the same probabilities would show if they were perfectly calibrated, measured
-on labels drawn from them. Numbers are averaged over the draws of a seed, then over the seeds; the
+on labels drawn from them. Before any landmark the log-odds of labels are raised to what they are
+worth (`consilience.worth`): the first table has the factor, and the one that the truth would have
+chosen, by likelihood. Numbers are averaged over the draws of a seed, then over the seeds; the
 interval is that of the mean (Student's t over seeds). Each seed is a data set of its own.
 """
 
@@ -22,15 +24,23 @@ import numpy as np
 import program
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.special import softmax
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
 
 RESULTS = Path(__file__).parent / "results" / "calibration.json"
-WORLDS = ("easy", "noisy", "grouped", "k4", "imbalanced", "distractor")
+WORLDS = (
+    *("easy", "noisy", "grouped", "k4"),
+    *("imbalanced", "imbalanced-1", "imbalanced-99", "distractor"),
+    *("pocket", "pocket-popular", "pocket-no-answer"),
+)
 METHODS = ("none", "temperature", "platt", "auto")
 COUNTS = (5, 10, 20)
-EXAMPLES, CALLS = 400, 8.0
+HOW = ("solved", "scaled")
+EXAMPLES, CLAIMS, CALLS = 400, 240, 8.0
+FACTORS = np.exp(np.linspace(-1.5, 2.5, 81))
+"""What the truth may choose among."""
 DRAWS, SIMULATED = 4, 20
 TARGET = 0.05
 
@@ -39,19 +49,27 @@ def measure(job: tuple[str, int]) -> dict[str, Any]:
     """The scores of every way to calibrate one run, by number of landmarks."""
     import torch
 
+    from consilience.datasets import load_dataset
     from consilience.elicitation import elicit
-    from consilience.models.simulated import SimulatedModel, world_dataset
+    from consilience.models import open_model
+    from consilience.models.simulated import world_dataset
     from consilience.settings import Settings
 
     torch.set_num_threads(1)
     world, seed = job
-    data, gold = world_dataset(world, EXAMPLES, seed)
+    real = world.startswith("pocket")
+    if real:
+        data, gold = load_dataset(world, seed=seed, claims=str(CLAIMS))
+    else:
+        data, gold = world_dataset(world, EXAMPLES, seed)
+    assert gold is not None
+    model = open_model("local:pocket" if real else f"simulated:{world}")
     # The whole budget is used, as in the other measurements on worlds.
     settings = Settings(calls_per_example=CALLS, settled=0.0)
     began = time.perf_counter()
-    found = elicit(data, SimulatedModel(world), settings=settings, seed=seed, concurrency=1)
+    found = elicit(data, model, settings=settings, seed=seed, concurrency=64 if real else 1)
     truth = np.array([gold.labels[id] for id in data.ids])
-    labels = found.solution.labels
+    labels, solved = found.solution.labels, found.solution.optima[0].labels
     rng = np.random.default_rng([seed, 50])
     return {
         "world": world,
@@ -59,9 +77,22 @@ def measure(job: tuple[str, int]) -> dict[str, Any]:
         "calls_per_example": CALLS,
         "examples": len(data),
         "accuracy": float((labels.argmax(axis=1) == truth).mean()),
+        "factor": found.factor,
+        "best_factor": best_factor(solved, truth),
+        "solved": scores(solved, truth, rng),
+        "scaled": scores(labels, truth, rng),
         "landmarks": {str(count): drawn(labels, truth, data.ids, count, rng) for count in COUNTS},
         "seconds": round(time.perf_counter() - began, 1),
     }
+
+
+def best_factor(labels: Floats, truth: Whole) -> float:
+    """The factor of the log-odds under which the truth is most probable."""
+    logq, at = np.log(np.maximum(labels, 1e-12)), np.arange(len(truth))
+    likely = [
+        np.log(np.maximum(softmax(f * logq, axis=1)[at, truth], 1e-9)).mean() for f in FACTORS
+    ]
+    return float(FACTORS[int(np.argmax(likely))])
 
 
 def drawn(
@@ -131,8 +162,26 @@ def row(runs: list[dict[str, Any]], count: int) -> list[str]:
     ]
 
 
+def without_landmarks(runs: list[dict[str, Any]]) -> str:
+    """What log-odds are taken to be worth, as Markdown, one row per world."""
+    header = ["world", "factor", "best factor", "ECE as solved", "ECE", "if it were calibrated"]
+    header += ["log loss as solved", "log loss"]
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    for world in WORLDS:
+        if mine := [run for run in runs if run["world"] == world]:
+            cells = [
+                interval([run["factor"] for run in mine]),
+                interval([run["best_factor"] for run in mine]),
+                *(interval([run[of]["ece"] for run in mine]) for of in HOW),
+                f"{np.mean([run['scaled']['perfect'] for run in mine]):.3f}",
+                *(f"{np.mean([run[of]['log_loss'] for run in mine]):.3f}" for of in HOW),
+            ]
+            lines.append("| " + " | ".join([world, *cells]) + " |")
+    return "\n".join(lines)
+
+
 def table(runs: list[dict[str, Any]]) -> str:
-    """The scores as Markdown, one row per world and number of landmarks."""
+    """The scores as Markdown: without landmarks, then a row per world and number of landmarks."""
     header = [
         *("world", "landmarks"),
         *(f"ECE {method}" for method in METHODS),
@@ -152,7 +201,7 @@ def table(runs: list[dict[str, Any]]) -> str:
         if found and np.mean(found) > TARGET:
             missed.append(f"{world} ({np.mean(found):.3f})")
     lines.append(f"\nAbove {TARGET} with 20 landmarks, on average: {', '.join(missed) or 'none'}.")
-    return "\n".join(lines)
+    return without_landmarks(runs) + "\n\n" + "\n".join(lines)
 
 
 if __name__ == "__main__":

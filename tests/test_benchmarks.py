@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT / "docs"), str(ROOT / "benchmarks")]
 
-import device  # noqa: E402 (the benchmarks are no package)
+import deciding  # noqa: E402 (the benchmarks are no package)
+import device  # noqa: E402
 import elicited  # noqa: E402
 import stress  # noqa: E402
 
@@ -20,6 +21,7 @@ from consilience.elicitation import elicit, gather  # noqa: E402
 from consilience.evidence import Evidence  # noqa: E402
 from consilience.models.simulated import SimulatedModel, world_dataset  # noqa: E402
 from consilience.plan import PlanSettings  # noqa: E402
+from consilience.query import Query  # noqa: E402
 from consilience.settings import Settings  # noqa: E402
 from consilience.solvers import solve  # noqa: E402
 from consilience.store import Store  # noqa: E402
@@ -72,3 +74,32 @@ def test_a_run_that_is_wrong_and_says_it_is_coherent_is_counted() -> None:
     assert cells[2:] == [
         *("1 of 3", "3 of 3", "0.400 ± 0.000", "2 coherent, 1 several concepts", "1 of 3"),
     ]
+
+
+@pytest.mark.parametrize("k", [2, 4])
+def test_a_contrast_differs_from_its_twin_in_one_label(k: int) -> None:
+    queries = [Query(str(i), (("a", i % k), ("b", 0), ("c", 1)), "plain") for i in range(40)]
+    made = deciding.flipped(queries, k, seed=0)
+    assert made[::2] == queries
+    for twin, contrast in zip(queries, made[1::2], strict=True):
+        differ = [p for p in range(3) if twin.shots[p] != contrast.shots[p]]
+        assert differ == [contrast.contrast]
+        (id, label), (other, turned) = twin.shots[differ[0]], contrast.shots[differ[0]]
+        assert id == other and label != turned and 0 <= turned < k
+    assert {query.contrast for query in made[1::2]} == {0, 1, 2}
+
+
+def test_pairs_decided_wrongly_and_left_close_are_counted_for_each_way_of_asking() -> None:
+    def left(lead: float, calls: int = 100) -> dict[str, float]:
+        return {"lead": lead, "error": 0.1, "calls": calls}
+
+    nothing, *ways = deciding.NOTHING, *deciding.WAYS
+    clear, close = {nothing: left(0.5, 0)}, {nothing: left(0.1, 0)}
+    pairs = [clear, close | dict.fromkeys(ways, left(0.4)), close | dict.fromkeys(ways, left(-0.1))]
+    runs = [{"world": world, "seed": 0, "pairs": pairs} for world in deciding.WORLDS]
+    rows = deciding.table(runs).splitlines()[2:]
+    all_of = 3 * len(deciding.WORLDS)
+    assert rows[0].endswith(f"| 0, 2 of 3 | 0, {2 * all_of // 3} of {all_of} |")
+    for row in rows[1:]:
+        assert row.split("|")[2].strip() == "100"
+        assert row.endswith(f"| 1, 1 of 3 | {all_of // 3}, {all_of // 3} of {all_of} |")

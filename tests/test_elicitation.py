@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from consilience import elicitation, settings, standing
 from consilience.ask import ask, requests
 from consilience.baselines import gold_array
 from consilience.coherence import default_terms, entropy
@@ -563,3 +564,28 @@ def test_of_a_rare_class_are_only_those_that_the_model_is_sure_of(name: str) -> 
         reached.append([*right, max(truth.mean(), 1 - truth.mean())])
     mine, even, majority = np.mean(reached, axis=0)
     assert mine > even + 0.03 and mine > majority + 0.005
+
+
+def test_a_run_from_before_there_were_second_duels_stays_what_it_was(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Whatever a first duel says, two concepts are close.
+    monkeypatch.setattr(standing, "SURE", 1e9)
+    data, _ = world_dataset("noisy", 200)
+    model, wanted = SimulatedModel("noisy"), Settings(calls_per_example=8.0)
+
+    def most_shots(run: str) -> list[int]:
+        rounds = store.rounds(run)
+        return [max(len(query.shots) for _, query in rows) for rows in rounds]
+
+    with monkeypatch.context() as before:
+        before.setattr(settings, "PLAN_VERSION", 4)
+        before.setattr(elicitation, "stand", partial(standing.stand, second=False))
+        old = elicit(data, model, settings=wanted, store=store, concurrency=1)
+    again = found_in(store, old.run.id, data, wanted)
+    assert np.array_equal(again.solution.labels, old.solution.labels)
+    assert again.evidence.t == old.evidence.t
+    new = elicit(data, model, settings=wanted, store=store, concurrency=1)
+    assert new.run.id != old.run.id
+    assert standing.AGAIN in most_shots(new.run.id)
+    assert standing.AGAIN not in most_shots(old.run.id)

@@ -18,7 +18,17 @@ from consilience.models.simulated import world_dataset
 from consilience.plan import PlanSettings
 from consilience.relations import Opposite
 from consilience.settings import Settings
-from consilience.standing import COMMON, SHOWN, Duel, deciding_round, others, spoken, stand
+from consilience.standing import (
+    AGAIN,
+    COMMON,
+    SHOWN,
+    SURE,
+    Duel,
+    deciding_round,
+    others,
+    spoken,
+    stand,
+)
 from zoo import Row, alone, dataset, pairs
 
 N = 48
@@ -90,7 +100,48 @@ def test_a_duel_is_added_to_the_gut_answer_in_nats(sure: float) -> None:
         assert numbers(standing) == [1, 0]
     assert standing.concepts[1].lead == pytest.approx(abs(behind), abs=1e-6)
     assert standing.concepts[0].lead == 0
-    assert standing.end == 4
+
+
+@pytest.mark.parametrize("sure", [0.7, 0.8, 0.84, 0.97])
+def test_two_that_a_duel_leaves_close_meet_again_with_one_shot(sure: float) -> None:
+    apart = np.flatnonzero(ONE != TWO)
+    rounds = [gut(TWO, 0.8), says(ONE, 0.9), says(TWO, 0.9), says(ONE, sure, apart)]
+    standing = stand(census(2), evidence(rounds)[1], 4)
+    second = standing.concepts[1]
+    close = second.lead <= SURE * second.error
+    assert close == (sure in (0.8, 0.84)), "both cases are tried"
+    assert standing.duels[1:] == ((Duel(4, 1, 0, AGAIN),) if close else ())
+    assert standing.end == 4 + close
+    assert stand(census(2), evidence(rounds)[1], 4, second=False).end == 4
+    # What each of the two duels says is added up, on half of the examples.
+    rounds.append(says(TWO, 0.75, apart[:10]))
+    after = stand(census(2), evidence(rounds)[1], 5)
+    leads = {c.number: c.lead for c in after.concepts}
+    behind = (gained(0.8) - gained(sure) + close * gained(0.75)) / 2
+    assert leads[0] - leads[1] == pytest.approx(behind, abs=1e-6)
+    assert after.end == 4 + close
+
+
+def test_what_is_asked_in_a_second_duel() -> None:
+    rounds = [
+        gut(TWO, 0.8),
+        says(ONE, 0.9),
+        says(TWO, 0.9),
+        says(ONE, 0.8, np.flatnonzero(ONE != TWO)),
+    ]
+    data, found = evidence(rounds)
+    standing = stand(census(2), found, 4)
+    made = deciding_round(
+        standing, census(2), data, [alone()], np.zeros((N, 1)), round=4, seed=0,
+        plan=PlanSettings(),
+    )  # fmt: skip
+    assert len(made) == N // 4
+    asked = [data.index[query.target] for query in made]
+    assert (ONE[asked] != TWO[asked]).all()
+    for query in made:
+        ((id, label),) = query.shots
+        assert label == ONE[data.index[id]] == TWO[data.index[id]]
+    assert {query.shots[0][1] for query in made} == {0, 1}
 
 
 def test_the_winner_meets_the_next_one() -> None:
@@ -174,6 +225,25 @@ def test_a_concept_found_twice_is_not_asked_about_twice() -> None:
     assert (standing.runoff, standing.duels, standing.end) == ({}, (), 3)
 
 
+def test_a_concept_found_twice_is_not_ahead_of_those_that_its_first_finding_lost_to() -> None:
+    """It has labels in the sample alone, where the gut answer still preferred it."""
+    inside, outside = range(32), range(32, N)
+    again = TWO.copy()
+    again[12:14] = 1 - again[12:14]
+    ahead = np.where((GROUND >= 12) & (GROUND < 32), TWO, ONE)
+    rows = gut(ahead[:32], 0.6) + [(int(i), favours(int(ONE[i]), 0.9), ()) for i in outside]
+    rounds = [rows, says(ONE, 0.9, inside), says(TWO, 0.9, inside), says(again, 0.9, inside)]
+    before = stand(census(3, 32), evidence(rounds)[1], 4)
+    assert numbers(before) == [1, 2, 0]
+    assert before.runoff == {1: 4, 0: 5}
+    rounds += [says(TWO, 0.9), says(ONE, 0.9, outside)]
+    after = stand(census(3, 32), evidence(rounds)[1], 6)
+    assert numbers(after) == [0, 1, 2]
+    lead, repeated = after.concepts[1].lead, after.concepts[2].lead
+    # Two of the 32 that both have a label for are not those that the gut answer gives.
+    assert repeated - lead == pytest.approx(2 / 32 * gained(0.6), abs=1e-6)
+
+
 def test_who_agree_on_next_to_nothing_cannot_meet() -> None:
     """Nothing can be shown that would say which way round the labels are."""
     turned = 1 - TWO
@@ -243,6 +313,9 @@ def test_who_wins_a_runoff_everybody_can_be_asked_about(calls: int, n: int) -> N
     spent = part.concepts * part.rounds * len(part.sample) + runoff
     spent += (part.concepts - 1) * min(DUEL, n)
     assert room - spent >= n
+    # Or, after second duels, who was not asked about the winner in its census or the runoff.
+    spent += (part.concepts - 1) * min(DUEL, n // 4)
+    assert room - spent >= n - len(part.sample) - len(part.others)
 
 
 def test_relations_count_beside_the_gut_answer() -> None:

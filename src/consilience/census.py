@@ -155,8 +155,8 @@ def plan_census(
     """The largest census that costs at most a `share` of the room; empty where none fits.
 
     `room` is the number of calls after the zero-shot round. Enough are left to decide between the
-    concepts, to ask every example once, and half of them again. The sample is of whole groups,
-    drawn by the seed, landmarks first.
+    concepts, to ask every example once, and half of them again; that half may go into second duels
+    (see `standing`). The sample is of whole groups, drawn by the seed, landmarks first.
     """
     n = len(dataset)
     for concepts, rounds, size, part in SHAPES if vouched or room >= LEAST * n else ():

@@ -8,6 +8,7 @@ come out as if nothing had happened.
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,7 @@ from consilience.solvers import solve
 from consilience.standing import Standing, deciding_round, others, spoken, stand
 from consilience.store import Run, Store
 from consilience.uncertainty import uncertainty
+from consilience.worth import weighed
 
 
 def next_round(
@@ -304,7 +306,8 @@ def found_in(
 ) -> Found:
     """The labels of a run, solved from the store alone; the same store gives the same labels.
 
-    `device` is where it is solved. Uncertainty is that of soft labels, found by gradients.
+    `device` is where it is solved. Uncertainty is that of soft labels, found by gradients. The
+    labels are those of the optimum with their log-odds at what they are worth (see `worth`).
     """
     terms, solver = terms or default_terms(), solver or LBFGS()
     evidence = gather(store, run, dataset, settings)
@@ -312,13 +315,15 @@ def found_in(
     start = concepts[0].labels if concepts else first_labels(evidence)
     solution = solve(evidence, terms, solver, seed=seed, start=start, device=device)
     soft = solver if isinstance(solver, LBFGS | Adam) else LBFGS()
+    labels, factor = weighed(solution.labels, terms)
     return Found(
         dataset=dataset,
         framings=settings.framings_for(dataset),
         run=store.run(run),
         evidence=evidence,
         terms=terms,
-        solution=solution,
+        solution=replace(solution, labels=labels),
+        factor=factor,
         uncertainty=uncertainty(evidence, terms, soft, solution, seed=seed),
         saved=max(0, settings.budget(dataset) - store.run(run).planned),
         asked=asked or Asked(),
@@ -338,7 +343,9 @@ def _after_census(
     census = census_of(dataset, settings, run.seed, landmarks)
     if not census.concepts or run.rounds < census.end:
         return evidence, ()
-    standing = stand(census, evidence, run.rounds, _classes(landmarks))
+    # Before that version of the plan no two concepts met twice.
+    second = run.settings.get("plan_version", 0) >= 5
+    standing = stand(census, evidence, run.rounds, _classes(landmarks), second=second)
     return spoken(census, standing, evidence), distinct(standing.concepts)
 
 

@@ -28,6 +28,7 @@ from consilience.solvers import Solution
 from consilience.store import Run
 from consilience.uncertainty import Uncertainty, uncertainty
 from consilience.verdict import Verdict, open_labels, verdict
+from consilience.worth import weighed
 
 if TYPE_CHECKING:
     from consilience.calibration import Calibration
@@ -37,11 +38,12 @@ if TYPE_CHECKING:
 class Found:
     """Labels, how sure they are, what they rest on and what they cost.
 
-    `solution` has the soft labels and the other optima, `evidence` every prediction that counted,
-    `asked` what this very call asked (nothing, where everything was in the store), `saved` how
-    many calls of the budget were not planned. `concepts` are the labellings that the census found
-    on its sample, if there was one, that of these labels first. `orientation` and `calibration`
-    say what landmarks changed, where there were any.
+    `solution` has the soft labels, their log-odds times `factor` (see `worth`), and the optima as
+    they are; `evidence` every prediction that counted, `asked` what this very call asked (nothing,
+    where everything was in the store), `saved` how many calls of the budget were not planned.
+    `concepts` are the labellings that the census found on its sample, if there was one, that of
+    these labels first. `orientation` and `calibration` say what landmarks changed, where there
+    were any.
     """
 
     dataset: Dataset
@@ -53,6 +55,7 @@ class Found:
     uncertainty: Uncertainty
     saved: int
     asked: Asked
+    factor: float = 1.0
     concepts: tuple[Concept, ...] = ()
     orientation: Orientation | None = None
     calibration: Calibration | None = None
@@ -62,11 +65,11 @@ class Found:
         """One row per example: id, label, its name and probability, uncertainties, predictions.
 
         `probability` is that of the label given, uncalibrated unless `probabilities` says
-        otherwise; `p_…` those of all classes; uncertainties are in nats, and those of the labels
-        before any calibration. `structural` is the share of the label's log-odds that comes from
-        other examples, NaN where nothing pulls it; `predictions` counts those that spoke of the
-        example, and `open` says that the label is better left open (see `verdict`). Where there
-        are landmarks, `landmark` marks them, and their label is the one vouched for.
+        otherwise; `p_…` those of all classes; uncertainties are in nats, and those of the optimum,
+        before any scaling. `structural` is the share of the label's log-odds that comes from other
+        examples, NaN where nothing pulls it; `predictions` counts those that spoke of the example,
+        and `open` says that the label is better left open (see `verdict`). Where there are
+        landmarks, `landmark` marks them, and their label is the one vouched for.
         """
         q = self.solution.labels
         hard = q.argmax(axis=1)
@@ -102,7 +105,11 @@ class Found:
     @property
     def probabilities(self) -> str:
         """How far the probabilities can be trusted: "uncalibrated", or how they were calibrated."""
-        return "uncalibrated" if self.calibration is None else self.calibration.sentence
+        if self.calibration is not None:
+            return self.calibration.sentence
+        return (
+            "uncalibrated" if self.factor == 1 else f"uncalibrated (log-odds × {self.factor:.2g})"
+        )
 
     def calibrated(self, landmarks: object, method: str = "auto") -> Found:
         """The same with the labels that landmarks mean, and probabilities scaled to fit them.
@@ -119,7 +126,8 @@ class Found:
         vouched = Landmarks.of(landmarks, self.dataset)
         check_enough(vouched, method)
         meant = oriented(self.solution, vouched, named=self._named, fixed=self._spoken_of())
-        made = calibrate(meant.labels, vouched, method, seed=self.run.seed)
+        scaled, factor = weighed(meant.labels, self.terms)
+        made = calibrate(scaled, vouched, method, seed=self.run.seed)
         solution, unsure = self._as_meant(meant)
         labels = made.labels.copy()
         labels[list(vouched.at)] = np.eye(labels.shape[1])[list(vouched.classes)]
@@ -132,6 +140,7 @@ class Found:
             evidence=renamed(self.evidence, meant.order),
             concepts=tuple(replace(c, labels=c.labels[:, meant.order]) for c in self.concepts),
             solution=replace(solution, labels=labels),
+            factor=factor,
             uncertainty=unsure,
             orientation=meant,
             calibration=made,

@@ -6,7 +6,7 @@ small, and others than the sample about each that is close (a *runoff*). Then th
 of the others in a *duel*: examples on which the two disagree are asked with shots on which they
 agree, so that the shots say which way round the labels are, and nothing about which of the two
 they are of. A gut answer may be another than the one that a model gives once it sees labels; the
-sum of both, in nats, decides.
+sum of both, in nats, decides. Two that are too close even then meet again, with one shot.
 """
 
 from __future__ import annotations
@@ -31,12 +31,16 @@ STREAM = 75
 """What tells the random numbers of this module from those of others that use the same seed."""
 
 SURE = 2.5
-"""A concept that is so many standard errors behind needs no runoff."""
+"""A concept that is so many standard errors behind needs no runoff, and no second duel."""
 
 SHOWN = 6
 """Shots in a duel. Each target has its own, as what is peculiar to a list is shared by its targets.
 
-Labels on which two concepts agree are sooner wrong for the rarer of them: many shots tell."""
+Labels on which two concepts agree are sooner wrong for the rarer of them: many shots tell. Few do
+not part a gut answer from the one that labels bring about: a second duel shows `AGAIN`."""
+
+AGAIN = 1
+"""Shots in the second duel of two concepts that the first left undecided."""
 
 COMMON = 8
 """Two concepts that agree, or disagree, on fewer examples than this have no duel."""
@@ -49,6 +53,7 @@ class Duel:
     round: int
     one: int
     other: int
+    shown: int = SHOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +82,24 @@ class _Edge:
     lead: float
     variance: float
 
+    @property
+    def close(self) -> bool:
+        """Whether it is no more than `SURE` standard errors from level."""
+        return abs(self.lead) <= SURE * math.sqrt(self.variance)
+
 
 def stand(
-    census: Census, evidence: Evidence, rounds: int, vouched: Mapping[int, int] | None = None
+    census: Census,
+    evidence: Evidence,
+    rounds: int,
+    vouched: Mapping[int, int] | None = None,
+    *,
+    second: bool = True,
 ) -> Standing:
     """What a census has come to after so many `rounds`, all of its concepts among them.
 
-    Landmarks (position → class) choose by themselves, without runoff and duels.
+    Landmarks (position → class) choose by themselves, without runoff and duels. `second` says
+    whether there are second duels.
     """
     labels = [census.labels(evidence, c) for c in range(census.concepts)]
     ranked = _rank(labels, evidence, census, {}, vouched)
@@ -99,7 +115,7 @@ def stand(
     for number, round in runoff.items():
         labels[number] = _extended(census, evidence, labels[number], round)
     ranked = _rank(labels, evidence, census, runoff)
-    return _after_duels(ranked, evidence, begin, rounds, runoff)
+    return _after_duels(ranked, evidence, begin, rounds, runoff, (SHOWN, AGAIN)[: 1 + second])
 
 
 def deciding_round(
@@ -136,10 +152,12 @@ def deciding_round(
     agreed = np.flatnonzero(alike)
     # Wrong labels that many targets are shown tilt a duel: they are among the unsure ones.
     surest = agreed[np.argsort(-sure[agreed, 0], kind="stable")][: max(COMMON, len(agreed) // 2)]
-    few = replace(plain, shots=SHOWN, bridges=SHOWN, block=1)
+    few = replace(plain, shots=duel.shown, bridges=duel.shown, block=1)
+    # A second one is paid for by what is kept to ask half of the examples once more.
+    most = DUEL if duel.shown == SHOWN else min(DUEL, len(dataset) // 4)
     return shot_round(
         dataset, framings, vectors, both, round=round, seed=seed, settings=few,
-        targets=sorted(drawn[:DUEL].tolist()), pool=sorted(surest.tolist()),
+        targets=sorted(drawn[:most].tolist()), pool=sorted(surest.tolist()),
     )  # fmt: skip
 
 
@@ -228,24 +246,51 @@ def _after_duels(
     begin: int,
     rounds: int,
     runoff: Mapping[int, int],
+    shown: Sequence[int],
 ) -> Standing:
-    """The standing with the duels that were asked taken in, and the next one if there is one."""
+    """The standing with the duels that were asked taken in, and the next one if there is one.
+
+    Two concepts meet once for each number of shots in `shown`, until they are told apart.
+    """
     named = {c.number: c for c in ranked}
     first = ranked[0].number
-    edges = {c.number: _Edge(first, c.lead, c.error**2) for c in ranked[1:]}
+    apart = _apart(ranked)
+    edges = {c.number: _Edge(first, c.lead, c.error**2) for c in apart[1:]}
+    edges |= {c.number: _again(c, apart, evidence) for c in ranked if c not in apart}
     duels: list[Duel] = []
     # Also with those far behind: a gut answer that is sure may not be of the labels that are meant.
-    for challenger in _apart(ranked)[1:]:
-        apart, alike = _met(named[first].labels, challenger.labels)
-        if min(apart.sum(), alike.sum()) < COMMON:
+    for challenger in apart[1:]:
+        differ, agree = _met(named[first].labels, challenger.labels)
+        if min(differ.sum(), agree.sum()) < COMMON:
             continue
-        duels.append(Duel(begin + len(duels), first, challenger.number))
-        if duels[-1].round >= rounds:
-            break
-        edge = _decided(named[first], challenger, evidence, duels[-1].round)
-        edges[challenger.number] = edge
+        edge, held = edges[challenger.number], list[int]()
+        for shots in shown:
+            if held and not edge.close:
+                break
+            duels.append(Duel(begin + len(duels), first, challenger.number, shots))
+            if duels[-1].round >= rounds:
+                return Standing(_ordered(ranked, edges), duels[-1].round + 1, runoff, tuple(duels))
+            held.append(duels[-1].round)
+            edge = edges[challenger.number] = _decided(named[first], challenger, evidence, held)
         first = challenger.number if edge.lead < 0 else first
     return Standing(_ordered(ranked, edges), begin + len(duels), runoff, tuple(duels))
+
+
+def _again(concept: Concept, apart: Sequence[Concept], evidence: Evidence) -> _Edge:
+    """How far a concept that was found before is behind the one that it repeats, and never ahead.
+
+    The other stands for both: it was ranked higher, and met the others in a runoff and in duels.
+    """
+    first = next(c for c in apart if same(c.labels, concept.labels))
+    lead, variance, _ = _preferred(first.labels, concept.labels, evidence)
+    return _Edge(first.number, max(0.0, lead), variance)
+
+
+def _preferred(one: SoftLabels, other: SoftLabels, evidence: Evidence) -> tuple[float, float, int]:
+    """How far one labelling leads another by support, its variance, and on how many examples."""
+    rests = support(evidence, one) - support(evidence, other)
+    rests = rests[~np.isnan(rests)]
+    return float(rests.mean()), float(rests.var(ddof=1) / len(rests)), len(rests)
 
 
 def _met(one: SoftLabels, other: SoftLabels) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -255,23 +300,22 @@ def _met(one: SoftLabels, other: SoftLabels) -> tuple[NDArray[np.bool_], NDArray
     return both & ~same, both & same
 
 
-def _decided(one: Concept, other: Concept, evidence: Evidence, round: int) -> _Edge:
-    """How far `other` is behind `one` by support and by the duel of that round."""
-    rests = support(evidence, one.labels) - support(evidence, other.labels)
-    rests = rests[~np.isnan(rests)]
-    lead, variance = rests.mean(), rests.var(ddof=1) / len(rests)
-    used = evidence.round == round
-    if bool(used.any()):
+def _decided(one: Concept, other: Concept, evidence: Evidence, rounds: Sequence[int]) -> _Edge:
+    """How far `other` is behind `one` by support and by the duels of those rounds, added up."""
+    lead, variance, asked = _preferred(one.labels, other.labels, evidence)
+    for used in (evidence.round == round for round in rounds):
+        if not bool(used.any()):
+            continue
         target = evidence.target[used].numpy()
         said = np.log((1 - DOUBT) * evidence.logp[used].exp().numpy() + DOUBT / evidence.k)
         row = np.arange(len(target))
         met = said[row, one.labels.argmax(axis=1)[target]]
         met = met - said[row, other.labels.argmax(axis=1)[target]]
         # Those who agree say nothing between the two, and were not asked.
-        share = _met(one.labels, other.labels)[0].sum() / len(rests)
-        lead += share * met.mean()
-        variance += share**2 * met.var() / len(met)
-    return _Edge(one.number, float(lead), float(variance))
+        share = _met(one.labels, other.labels)[0].sum() / asked
+        lead += float(share * met.mean())
+        variance += float(share**2 * met.var() / len(met))
+    return _Edge(one.number, lead, variance)
 
 
 def _ordered(ranked: Sequence[Concept], edges: Mapping[int, _Edge]) -> tuple[Concept, ...]:

@@ -53,6 +53,12 @@ class Verdict:
         return f"{self.kind.value}: {'; '.join(self.reasons)}"
 
 
+def told(labels: NDArray[np.float64]) -> float:
+    """The share of what soft `labels` (N, K) could tell that they do: 1 − mean entropy / log K."""
+    entropy = -(labels * np.log(np.maximum(labels, 1e-300))).sum(axis=1)
+    return float(1 - entropy.mean() / np.log(labels.shape[1]))
+
+
 def open_labels(labels: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which of soft `labels` (N, K) are better left open: the two likeliest classes are close."""
     top = np.sort(labels, axis=1)
@@ -66,13 +72,11 @@ def verdict(
 
     `vouched` says that landmarks chose the first.
     """
-    k = labels.shape[1]
-    entropy = -(labels * np.log(np.maximum(labels, 1e-300))).sum(axis=1)
-    told = float(1 - entropy.mean() / np.log(k))
+    tell = told(labels)
     decided = float(1 - open_labels(labels).mean())
-    reasons = [f"the labels tell {told:.0%} of what they could, {decided:.0%} are decided"]
+    reasons = [f"the labels tell {tell:.0%} of what they could, {decided:.0%} are decided"]
     kind = Kind.COHERENT
-    if told < TOLD:
+    if tell < TOLD:
         kind = Kind.CHANCE
     elif len(concepts) > 1 and vouched:
         reasons.append("landmarks chose the concept")
@@ -84,4 +88,4 @@ def verdict(
             reasons.append(f"zero-shot answers, relations and duels prefer them by only {lead}")
         else:
             reasons.append(f"zero-shot answers, relations and duels prefer them by {lead}")
-    return Verdict(kind, told, decided, tuple(reasons))
+    return Verdict(kind, tell, decided, tuple(reasons))
