@@ -20,6 +20,7 @@ from consilience.relations import Opposite
 from consilience.settings import Settings
 from consilience.standing import (
     AGAIN,
+    AGREED,
     COMMON,
     SHOWN,
     SURE,
@@ -244,15 +245,14 @@ def test_a_concept_found_twice_is_not_ahead_of_those_that_its_first_finding_lost
     assert repeated - lead == pytest.approx(2 / 32 * gained(0.6), abs=1e-6)
 
 
-def test_who_agree_on_next_to_nothing_cannot_meet() -> None:
-    """Nothing can be shown that would say which way round the labels are."""
-    turned = 1 - TWO
-    turned[: COMMON - 1] = TWO[: COMMON - 1]
-    _, found = evidence([gut(TWO, 0.8), says(turned, 0.9), says(TWO, 0.9)])
-    assert stand(census(2), found, 3).duels == ()
-    turned[:COMMON] = TWO[:COMMON]
-    _, found = evidence([gut(TWO, 0.8), says(turned, 0.9), says(TWO, 0.9)])
-    assert len(stand(census(2), found, 3).duels) == 1
+@pytest.mark.parametrize(("least", "turn"), [(AGREED, True), (COMMON, False)])
+def test_who_agree_or_disagree_on_too_few_do_not_meet(least: int, turn: bool) -> None:
+    """Of few that they agree on the same are shown to everybody; of few others little is told."""
+    for few, duels in ((least - 1, 0), (least, 1)):
+        other = 1 - TWO if turn else TWO.copy()
+        other[:few] = TWO[:few] if turn else 1 - TWO[:few]
+        _, found = evidence([gut(TWO, 0.8), says(other, 0.9), says(TWO, 0.9)])
+        assert len(stand(census(2), found, 3).duels) == duels
 
 
 def test_close_concepts_are_asked_about_outside_the_sample_first() -> None:

@@ -43,7 +43,11 @@ AGAIN = 1
 """Shots in the second duel of two concepts that the first left undecided."""
 
 COMMON = 8
-"""Two concepts that agree, or disagree, on fewer examples than this have no duel."""
+"""Two concepts that disagree on fewer examples than this have no duel."""
+
+AGREED = 4 * SHOWN
+"""Nor have two that agree on fewer than this: the same few shots, with what is wrong among them,
+would be in all lists, and all targets would err together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +155,7 @@ def deciding_round(
     both = np.where(np.eye(k, dtype=bool)[one.argmax(axis=1)], sure, (1 - sure) / (k - 1))
     agreed = np.flatnonzero(alike)
     # Wrong labels that many targets are shown tilt a duel: they are among the unsure ones.
-    surest = agreed[np.argsort(-sure[agreed, 0], kind="stable")][: max(COMMON, len(agreed) // 2)]
+    surest = agreed[np.argsort(-sure[agreed, 0], kind="stable")][: len(agreed) // 2]
     few = replace(plain, shots=duel.shown, bridges=duel.shown, block=1)
     # A second one is paid for by what is kept to ask half of the examples once more.
     most = DUEL if duel.shown == SHOWN else min(DUEL, len(dataset) // 4)
@@ -258,10 +262,12 @@ def _after_duels(
     edges = {c.number: _Edge(first, c.lead, c.error**2) for c in apart[1:]}
     edges |= {c.number: _again(c, apart, evidence) for c in ranked if c not in apart}
     duels: list[Duel] = []
+    # Before there were second duels fewer would do.
+    least = AGREED if len(shown) > 1 else COMMON
     # Also with those far behind: a gut answer that is sure may not be of the labels that are meant.
     for challenger in apart[1:]:
         differ, agree = _met(named[first].labels, challenger.labels)
-        if min(differ.sum(), agree.sum()) < COMMON:
+        if differ.sum() < COMMON or agree.sum() < least:
             continue
         edge, held = edges[challenger.number], list[int]()
         for shots in shown:
