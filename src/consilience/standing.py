@@ -36,11 +36,13 @@ SURE = 2.5
 SHOWN = 6
 """Shots in a duel. Each target has its own, as what is peculiar to a list is shared by its targets.
 
-Labels on which two concepts agree are sooner wrong for the rarer of them: many shots tell. Few do
-not part a gut answer from the one that labels bring about: a second duel shows `AGAIN`."""
+With fewer a gut answer may stay in the way; with more of them it tells that labels on which two
+concepts agree are sooner wrong for the rarer of the two."""
 
 AGAIN = 1
-"""Shots in the second duel of two concepts that the first left undecided."""
+"""Shots in the second duel of two concepts that the first left close: one that is wrong tilts less.
+
+See `benchmarks/deciding.py` for other numbers."""
 
 COMMON = 8
 """Two concepts that disagree on fewer examples than this have no duel."""
@@ -102,8 +104,8 @@ def stand(
 ) -> Standing:
     """What a census has come to after so many `rounds`, all of its concepts among them.
 
-    Landmarks (position → class) choose by themselves, without runoff and duels. `second` says
-    whether there are second duels.
+    Landmarks (position → class) choose by themselves, without runoff and duels. Runs planned before
+    there were second duels are read without `second`, as they were asked.
     """
     labels = [census.labels(evidence, c) for c in range(census.concepts)]
     ranked = _rank(labels, evidence, census, {}, vouched)
