@@ -25,9 +25,9 @@ import program
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from consilience.duels import Duel
     from consilience.elicitation import Session
     from consilience.query import Query
-    from consilience.standing import Duel
 
 RESULTS = Path(__file__).parent / "results" / "deciding.json"
 WORLDS = ("noisy", "grouped", "k4", "imbalanced", "imbalanced-1", "imbalanced-99", "pocket-popular")
@@ -119,14 +119,15 @@ def decided(name: str, seed: int) -> tuple[Session, NDArray[np.int64]]:
 
 def more(session: Session, duel: Duel, way: int) -> tuple[NDArray[np.float64], int]:
     """What the targets of a way of asking more say between the two of a duel, and its calls."""
-    from consilience.standing import deciding_round
+    from consilience.duels import duel_round
 
     assert session.standing is not None
     shots, contrasts = list(WAYS.values())[way]
     again = replace(duel, round=AFTER + way, shown=shots)
-    queries = deciding_round(
-        replace(session.standing, duels=(again,)), session.census, session.data, session.framings,
-        session.vectors, round=again.round, seed=session.seed, plan=session.settings.plan,
+    labels = (session.standing.labels(number) for number in (duel.one, duel.other))
+    queries = duel_round(
+        again, *labels, session.data, session.framings, session.vectors,
+        seed=session.seed, plan=replace(session.settings.plan, contrasts=0.0),
     )  # fmt: skip
     # As many targets each, so that the ways differ in nothing but what is asked of them.
     drawn = np.random.default_rng([session.seed, STREAM]).permutation(len(queries))
@@ -143,7 +144,7 @@ def measure(job: tuple[str, int]) -> dict[str, Any]:
     import torch
 
     from consilience.concepts import known, support
-    from consilience.standing import SHOWN, SURE
+    from consilience.duels import SHOWN, SURE
 
     torch.set_num_threads(1)
     session, truth = decided(*job)
@@ -181,7 +182,7 @@ def measure(job: tuple[str, int]) -> dict[str, Any]:
 
 def table(runs: list[dict[str, Any]]) -> str:
     """Markdown, a row for each way: how many pairs are decided wrongly, and how many are close."""
-    from consilience.standing import SURE
+    from consilience.duels import SURE
 
     head = ["asked more", "calls for a pair", *(f"`{world}`" for world in WORLDS), "all"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from consilience import elicitation, settings, standing
+from consilience import duels, elicitation, settings, standing
 from consilience.ask import ask, requests
 from consilience.baselines import gold_array
 from consilience.coherence import default_terms, entropy
@@ -571,6 +571,7 @@ def test_a_run_from_before_there_were_second_duels_stays_what_it_was(
 ) -> None:
     # Whatever a first duel says, two concepts are close.
     monkeypatch.setattr(standing, "SURE", 1e9)
+    monkeypatch.setattr(duels, "SURE", 1e9)
     data, _ = world_dataset("noisy", 200)
     model, wanted = SimulatedModel("noisy"), Settings(calls_per_example=8.0)
 
@@ -587,5 +588,18 @@ def test_a_run_from_before_there_were_second_duels_stays_what_it_was(
     assert again.evidence.t == old.evidence.t
     new = elicit(data, model, settings=wanted, store=store, concurrency=1)
     assert new.run.id != old.run.id
-    assert standing.AGAIN in most_shots(new.run.id)
-    assert standing.AGAIN not in most_shots(old.run.id)
+    assert duels.AGAIN in most_shots(new.run.id)
+    assert duels.AGAIN not in most_shots(old.run.id)
+
+
+@pytest.mark.parametrize("seed", [47, 54])
+def test_answers_about_one_concept_are_never_read_as_of_another(seed: int, store: Store) -> None:
+    """Two concepts are level here, and change places once more is known of the bias."""
+    data, gold = world_dataset("k4", 400, seed)
+    found = elicit(data, SimulatedModel("k4"), seed=seed, store=store, concurrency=1)
+    truth = gold_array(data, gold)
+    assert np.mean(found.solution.labels.argmax(axis=1) == truth) > 0.6
+    # The last round carries labels of the concept that the store says was chosen.
+    shots = [shot for _, query in store.rounds(found.run.id)[-1] for shot in query.shots]
+    chosen = found.concepts[0].labels.argmax(axis=1)
+    assert np.mean([chosen[data.index[id]] == label for id, label in shots]) > 0.6

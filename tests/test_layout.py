@@ -25,7 +25,7 @@ ORDER = (
     *("logic", "bias", "evidence", "frequency", "reading", "pairwise", "kinds", "coherence"),
     *("settling", "starts", "lbfgs", "adam", "exhaustive", "graph", "propagation", "annealing"),
     *("solvers", "opinion", "weights", "uncertainty", "landmarks", "calibration", "explain"),
-    *("settings", "concepts", "census", "standing", "verdict", "worth"),
+    *("settings", "concepts", "census", "duels", "standing", "verdict", "worth"),
     *("found", "elicitation", "proposals", "legacy_rows", "legacy"),
     *("baselines.bench", "baselines.shots", "baselines.golden", "baselines.structural"),
     *("baselines.consistent", "baselines.bootstrapping", "baselines.exchange"),

@@ -11,6 +11,7 @@ import pytest
 
 from consilience.census import DUEL, Census
 from consilience.concepts import DOUBT
+from consilience.duels import AGAIN, AGREED, COMMON, SHOWN, SURE, Duel
 from consilience.elicitation import census_of, elicit
 from consilience.evidence import Evidence, collect
 from consilience.examples import Dataset
@@ -18,18 +19,7 @@ from consilience.models.simulated import world_dataset
 from consilience.plan import PlanSettings
 from consilience.relations import Opposite
 from consilience.settings import Settings
-from consilience.standing import (
-    AGAIN,
-    AGREED,
-    COMMON,
-    SHOWN,
-    SURE,
-    Duel,
-    deciding_round,
-    others,
-    spoken,
-    stand,
-)
+from consilience.standing import deciding_round, others, spoken, stand
 from zoo import Row, alone, dataset, pairs
 
 N = 48
@@ -284,6 +274,37 @@ def test_close_concepts_are_asked_about_outside_the_sample_first() -> None:
         assert (concept.labels.argmax(axis=1) == hard[concept.number]).all()
     assert after.duels == (Duel(5, numbers(after)[0], numbers(after)[1]),)
     assert after.end == 6
+
+
+def test_what_was_planned_or_decided_stays_so_whatever_later_evidence_says() -> None:
+    """A gut answer that reads otherwise from round to round, as bias is taken out of more."""
+    third = GROUND % 3 == 0
+    gut_one, gut_two = np.where(third, TWO, ONE), np.where(third, ONE, TWO)
+    inside, outside = range(32), range(32, N)
+    part, apart = census(2, 32), np.flatnonzero(ONE != TWO)
+    rounds = [gut(gut_one, 0.6), says(ONE, 0.9, inside), says(TWO, 0.9, inside)]
+    before = stand(part, evidence(rounds)[1], 3)
+    assert before.runoff == {0: 3, 1: 4}
+    # Now the other is ahead: what was asked about the first is still its own.
+    rounds = [gut(gut_two, 0.6), *rounds[1:], says(ONE, 0.9)]
+    assert stand(part, evidence(rounds)[1], 4).runoff == {1: 3, 0: 4}
+    before = stand(part, evidence(rounds)[1], 4, before=before)
+    assert before.runoff == {0: 3, 1: 4}
+    rounds.append(says(TWO, 0.9, outside))
+    before = stand(part, evidence(rounds)[1], 5, before=before)
+    for concept in before.concepts:
+        assert (concept.labels.argmax(axis=1) == (ONE, TWO)[concept.number]).all()
+    assert before.duels == (Duel(5, 1, 0),)
+    # Those who met, and who won, do not change either.
+    rounds = [gut(gut_one, 0.6), *rounds[1:], says(ONE, 0.97, apart)]
+    before = stand(part, evidence(rounds)[1], 6, before=before)
+    assert before.duels == (Duel(5, 1, 0),)
+    assert numbers(before) == [0, 1]
+    rounds = [gut(TWO, 0.99), *rounds[1:]]
+    assert numbers(stand(part, evidence(rounds)[1], 6)) == [1, 0]
+    after = stand(part, evidence(rounds)[1], 6, before=before)
+    assert numbers(after) == [0, 1]
+    assert [c.lead for c in after.concepts] == [c.lead for c in before.concepts]
 
 
 def test_where_the_budget_is_small_a_runoff_asks_the_same_others_about_each() -> None:

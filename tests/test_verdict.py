@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from consilience.concepts import Concept
+from consilience.duels import SURE
 from consilience.elicitation import elicit
 from consilience.lbfgs import LBFGS
 from consilience.models.simulated import SimulatedModel, world_dataset
-from consilience.standing import SURE
 from consilience.verdict import ODDS, TOLD, Kind, open_labels, verdict
 
 SURELY = np.array([[0.95, 0.05], [0.02, 0.98], [0.9, 0.1], [0.4, 0.6]])

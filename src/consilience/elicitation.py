@@ -7,6 +7,7 @@ come out as if nothing had happened.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -35,9 +36,12 @@ from consilience.settings import Settings, record
 from consilience.settling import Solver
 from consilience.solvers import solve
 from consilience.standing import Standing, deciding_round, others, spoken, stand
-from consilience.store import Run, Store
+from consilience.store import Prediction, Run, Store
 from consilience.uncertainty import uncertainty
 from consilience.worth import weighed
+
+Round = Sequence[tuple[Query, Prediction | None]]
+"""What was asked in a round, and what was answered."""
 
 
 def next_round(
@@ -186,7 +190,9 @@ class Session:
         if self.census.concepts and self.round <= end:
             if self.round >= self.census.end:
                 vouched = _classes(self.landmarks)
-                self.standing = stand(self.census, self.evidence, self.round, vouched)
+                self.standing = stand(
+                    self.census, self.evidence, self.round, vouched, before=self.standing
+                )
                 self.labels = self.standing.concepts[0].labels
             return
         if self.standing is not None:
@@ -264,10 +270,20 @@ def gather(
     store: Store, run: str, dataset: Dataset, settings: Settings, rounds: int | None = None
 ) -> Evidence:
     """The evidence of a run, or of its first `rounds`, from the store alone."""
-    answered = []
+    return _collected(_answered(store, run, rounds), dataset, settings)
+
+
+def _answered(store: Store, run: str, rounds: int | None = None) -> Sequence[Round]:
+    """The queries of each round of a run, or of its first `rounds`, and what was answered."""
+    made = []
     for rows in store.rounds(run)[:rounds]:
         stored = store.predictions([key for key, _ in rows])
-        answered.append([(query, p) for (_, query), p in zip(rows, stored, strict=True)])
+        made.append([(query, p) for (_, query), p in zip(rows, stored, strict=True)])
+    return made
+
+
+def _collected(answered: Sequence[Round], dataset: Dataset, settings: Settings) -> Evidence:
+    """The evidence of those rounds."""
     return collect(
         dataset,
         settings.framings_for(dataset),
@@ -310,8 +326,8 @@ def found_in(
     labels are those of the optimum with their log-odds at what they are worth (see `worth`).
     """
     terms, solver = terms or default_terms(), solver or LBFGS()
-    evidence = gather(store, run, dataset, settings)
-    evidence, concepts = _after_census(store.run(run), dataset, settings, evidence)
+    answered = _answered(store, run)
+    evidence, concepts = _after_census(store.run(run), dataset, settings, answered)
     start = concepts[0].labels if concepts else first_labels(evidence)
     solution = solve(evidence, terms, solver, seed=seed, start=start, device=device)
     soft = solver if isinstance(solver, LBFGS | Adam) else LBFGS()
@@ -332,21 +348,29 @@ def found_in(
 
 
 def _after_census(
-    run: Run, dataset: Dataset, settings: Settings, evidence: Evidence
+    run: Run, dataset: Dataset, settings: Settings, answered: Sequence[Round]
 ) -> tuple[Evidence, tuple[Concept, ...]]:
     """What speaks for the labels, and the concepts that the census of a run found, if it had one.
 
-    The concept that the run went on with is the first.
+    The concept that the run went on with is the first: it is decided round by round, as in the run.
     """
+    evidence = _collected(answered, dataset, settings)
     said = run.settings.get("landmarks")
     landmarks = Landmarks.of(said, dataset) if said else None
     census = census_of(dataset, settings, run.seed, landmarks)
     if not census.concepts or run.rounds < census.end:
         return evidence, ()
+    vouched = _classes(landmarks)
     # Before that version of the plan no two concepts met twice.
     second = run.settings.get("plan_version", 0) >= 5
-    standing = stand(census, evidence, run.rounds, _classes(landmarks), second=second)
-    return spoken(census, standing, evidence), distinct(standing.concepts)
+    standing: Standing | None = None
+    for rounds in range(census.end, run.rounds):
+        if standing is not None and rounds > standing.end:
+            break
+        early = _collected(answered[:rounds], dataset, settings)
+        standing = stand(census, early, rounds, vouched, before=standing, second=second)
+    end = stand(census, evidence, run.rounds, vouched, before=standing, second=second)
+    return spoken(census, end, evidence), distinct(end.concepts)
 
 
 def _classes(landmarks: Landmarks | None) -> dict[int, int]:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consilience.concepts import Concept
-from consilience.standing import SURE
+from consilience.duels import SURE
 
 TOLD = 0.05
 """Labels that tell less than this share of what they could are no better than chance.
