@@ -7,9 +7,14 @@ Beyond what that measures the file has more seeds where methods are compared, ra
 ICM and Gibbs sampling at their authors' own schedules:
 
     uv run python benchmarks/elicitation.py --seeds 20 --budgets 8 --worlds easy noisy grouped k4
-    uv run python benchmarks/elicitation.py --seeds 40 --budgets 8 --worlds easy noisy grouped k4 \
+    uv run python benchmarks/elicitation.py --seeds 120 --budgets 8 --worlds easy noisy grouped k4 \
         --methods majority structure zero-shot-all bootstrap bootstrap-confident \
         bootstrap-relations golden consilience
+    uv run python benchmarks/elicitation.py --seeds 240 --budgets 8 --worlds noisy \
+        --methods majority structure zero-shot-all bootstrap bootstrap-confident \
+        bootstrap-relations golden consilience
+    uv run python benchmarks/elicitation.py --seeds 10 --budgets 1 --worlds easy noisy grouped k4 \
+        --methods consilience
     uv run python benchmarks/elicitation.py --seeds 10 --budgets 4 --worlds easy noisy grouped k4
     uv run python benchmarks/elicitation.py --seeds 10 --budgets 8 --worlds imbalanced
     uv run python benchmarks/elicitation.py --seeds 10 --budgets 8 \

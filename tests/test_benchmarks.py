@@ -61,6 +61,20 @@ def test_methods_are_averaged_on_the_draws_that_all_have(monkeypatch: pytest.Mon
     assert elicited.averages(["a"], [("one", 4.0), ("two", 8.0)]) == pytest.approx([0.6, 0.3])
 
 
+def test_the_best_other_method_is_the_best_on_the_same_draws(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = {
+        ("a", "consilience", 8.0): {0: 0.9, 1: 0.7, 2: 0.5, 3: 0.5},
+        # The best of all on average, for it has the easy draws alone.
+        ("a", "lucky", None): {0: 0.8, 1: 0.6},
+        ("a", "close", 8.0): {0: 0.85, 1: 0.65, 2: 0.45, 3: 0.45},
+    }
+    monkeypatch.setattr(elicited, "scores", lambda name="accuracy": found)
+    monkeypatch.setattr(elicited, "rivals", lambda calls: ["lucky", "close"])
+    assert elicited.best_lead(["a"], 8.0) == "a 0.050 ± 0.000 (close)"
+
+
 def test_a_run_that_is_wrong_and_says_it_is_coherent_is_counted() -> None:
     usual = {"seed": 0, "accuracy": 0.9, "departure": 0.4, "returned": [0]}
     said = [(0, "coherent"), (1, "coherent"), (2, "several concepts")]
