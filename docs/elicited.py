@@ -269,9 +269,8 @@ def uncached(names: tuple[str, ...], at: float) -> tuple[float, float]:
     cached, whole = [], []
     for row in found["rows"]:
         world: Any = found["setups"][row["setup"]]["data"]
-        if (row["method"], row["budget"]) != ("consilience", at) or row["seed"] >= DRAWS:
-            continue
-        if world in names:
+        mine = (row["method"], row["budget"]) == ("consilience", at) and row["seed"] < DRAWS
+        if mine and world in names:
             data, _ = world_dataset(world, benchmark.EXAMPLES, row["seed"])
             with Store() as store:
                 model, settings = SimulatedModel(world), Settings()
