@@ -22,6 +22,11 @@ ICM and Gibbs sampling at their authors' own schedules:
         --worlds imbalanced-1 imbalanced-90 imbalanced-99
     uv run python benchmarks/elicitation.py --methods icm-full gibbs-full
 
+Draws that nothing was decided by, kept and judged alone (`results/fresh.json`):
+
+    uv run python benchmarks/elicitation.py --seeds 240-1039 --budgets 8 --worlds noisy \
+        --methods bootstrap-confident consilience --output benchmarks/results/fresh.json
+
 What the file has is not measured again, so it can be stopped at any time. The same on other data
 and models is `consilience bench`, which this is but for the list of worlds.
 """
@@ -34,6 +39,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results" / "elicitation.json"
+FRESH = RESULTS.with_name("fresh.json")
 STANDARD = ("easy", "noisy", "grouped", "k4")
 # One example in ten is true in `imbalanced`, one in two in `noisy`, else they are the same.
 STRESS = ("imbalanced", "distractor", "no-answer")
@@ -103,10 +109,11 @@ def main() -> None:
     import json
 
     from consilience.bench import USUAL
+    from consilience.cli.values import seeds
 
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--table", action="store_true", help="print the tables, measure nothing")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=partial(seeds, None, None), default="5")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--worlds", nargs="+", default=[*STANDARD, *STRESS])
     parser.add_argument("--methods", nargs="+", default=USUAL)

@@ -55,7 +55,7 @@ CASE = Case("noisy", partial(world_dataset, "noisy", 24), partial(open_model, "s
 def jobs(
     methods: Sequence[str] = SOME, budgets: Sequence[float] = (2, 4), seeds: int = 2
 ) -> list[Job]:
-    return plan_jobs(CASE, CASE.model(), methods, budgets, seeds, SMALL, concurrency=1)
+    return plan_jobs(CASE, CASE.model(), methods, budgets, range(seeds), SMALL, concurrency=1)
 
 
 def made(todo: Sequence[Job], workers: int = 1) -> dict[str, Row]:
@@ -103,7 +103,7 @@ def test_each_row_has_an_id_that_says_what_decides_it() -> None:
     assert set(ids) < more
 
     def of(case: Case, settings: Settings = SMALL) -> set[str]:
-        planned = plan_jobs(case, case.model(), SOME, (2, 4), 2, settings)
+        planned = plan_jobs(case, case.model(), SOME, (2, 4), range(2), settings)
         return {id for job in planned for id in job.wanted.values()}
 
     def turned(seed: int) -> tuple[Dataset, Gold]:
@@ -150,10 +150,10 @@ def test_what_cannot_work_is_found_before_anything_is_asked(
 ) -> None:
     model = Recorder()
     with pytest.raises(InputError, match=said):
-        plan_jobs(CASE, model, SOME, budgets, 1, settings)
+        plan_jobs(CASE, model, SOME, budgets, [0], settings)
     with pytest.raises(InputError, match="gold has no label"):
         blind = replace(CASE, data=lambda seed: (world_dataset("noisy", 24)[0], Gold({"x": 1})))
-        plan_jobs(blind, model, SOME, (2,), 1, SMALL)
+        plan_jobs(blind, model, SOME, (2,), [0], SMALL)
     assert model.asked == []
 
 
@@ -230,7 +230,7 @@ def test_gold_scores_the_rows_and_makes_none_of_them() -> None:
 
 def test_methods_of_a_job_share_what_they_ask() -> None:
     model = Recorder()
-    job = plan_jobs(CASE, model, ["zero-shot-all", "vote", "bootstrap"], (2,), 1, SMALL)[1]
+    job = plan_jobs(CASE, model, ["zero-shot-all", "vote", "bootstrap"], (2,), [0], SMALL)[1]
     rows = list(measure(job, model))
     # All three ask the zero-shot round alone, two calls for each example.
     assert [row.calls_per_example for row in rows] == [2, 2]
@@ -240,7 +240,7 @@ def test_methods_of_a_job_share_what_they_ask() -> None:
 def test_predictions_stay_in_the_store_that_is_named(tmp_path: Path) -> None:
     model = Recorder()
     case = replace(CASE, store=tmp_path / "kept.db")
-    job = plan_jobs(case, model, ["bootstrap"], (3,), 1, SMALL)[1]
+    job = plan_jobs(case, model, ["bootstrap"], (3,), [0], SMALL)[1]
     first = [row_to(replace(row, seconds=0)) for row in measure(job, model)]
     asked = len(model.asked)
     assert asked == 3 * 24
@@ -498,7 +498,7 @@ def test_a_picture_has_every_case_and_method(results: Results, tmp_path: Path) -
 
 def test_what_it_will_take_is_what_it_takes_at_most() -> None:
     model = Recorder()
-    for job in plan_jobs(CASE, model, SOME, (4,), 1, SMALL):
+    for job in plan_jobs(CASE, model, SOME, (4,), [0], SMALL):
         cost = spend(job, model)
         assert model.asked == []
         rows = list(measure(job, SimulatedModel("noisy")))

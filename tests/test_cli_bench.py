@@ -128,6 +128,21 @@ def test_what_the_file_has_is_not_done_again(
     assert asked == []
 
 
+def test_seeds_are_so_many_or_from_one_to_another(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    words = ("bench", "--data", "easy", "--methods", "bootstrap", *SMALL, "--output", path)
+    done = consilience(*words, "--budgets", 2, "--seeds", "1-2")
+    # Two methods that ask nothing stand beside it.
+    assert sorted(row["seed"] for row in rows(path).values()) == [1, 1, 1, 2, 2, 2]
+    assert "easy (simulated:easy), 2 seeds" in done.stdout
+    again = consilience(*words, "--budgets", 2, "--seeds", 3)
+    assert again.stderr.startswith("3 of 9 rows to make")
+    for word in ("0", "-1", "2-1", "1-", "2-x", "1.5"):
+        wrong = consilience(*words, "--seeds", word, code=2).stderr
+        assert f"'--seeds': {word} is neither a number of seeds" in wrong
+        assert len(wrong.splitlines()) == 1
+
+
 def test_killed_half_way_it_goes_on(
     whole: tuple[Path, Done], asked: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -236,12 +236,12 @@ def plan_jobs(
     model: Model,
     methods: Sequence[str],
     budgets: Sequence[float],
-    seeds: int,
+    seeds: Iterable[int],
     settings: Settings,
     *,
     concurrency: int = 16,
 ) -> list[Job]:
-    """All jobs of a case, checked before anything is asked.
+    """All jobs of a case, one for each seed and budget, checked before anything is asked.
 
     The whole of each budget is used, so that all methods have asked the same.
     """
@@ -250,7 +250,7 @@ def plan_jobs(
     setup = short_hash(setup_of(case, model, settings))
     own = [PLAN_VERSION, *(getattr(settings, name) for name in OWN)]
     jobs = []
-    for seed in range(seeds):
+    for seed in seeds:
         data, gold = case.data(seed)
         truth = gold_array(data, gold)
         for budget in (None, *budgets):

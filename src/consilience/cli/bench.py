@@ -61,10 +61,12 @@ def numbers(context: click.Context, option: click.Parameter, value: str) -> list
 )
 @click.option(
     "--seeds",
-    type=values.COUNT,
-    default=5,
+    metavar="SEEDS",
+    default="5",
     show_default=True,
-    help="How many seeds, from 0; each is a draw of the data and of everything else.",
+    callback=values.seeds,
+    help="How many seeds, from 0, or a range of them, as 40-59; each is a draw of the data and of "
+    "everything else.",
 )
 @click.option(
     "--output", metavar="FILE", help="The JSON file of results; what it has is not done again."

@@ -43,6 +43,19 @@ def words(context: click.Context, option: click.Parameter, value: str | None) ->
     return [word.strip() for word in value.split(",") if word.strip()] if value else None
 
 
+def seeds(context: click.Context | None, option: click.Parameter | None, value: str) -> range:
+    """The seeds of an option: so many from 0, as 5, or those of a range, as 40-59."""
+    first, dash, last = value.partition("-")
+    try:
+        found = range(int(first), int(last) + 1) if dash else range(int(first))
+    except ValueError:
+        found = range(0)
+    if not found:
+        message = f"{value} is neither a number of seeds, as 5, nor a range, as 40-59."
+        raise click.BadParameter(message, context, option)
+    return found
+
+
 def settings_of_data(
     context: click.Context, option: click.Parameter, values: tuple[str, ...]
 ) -> dict[str, str]:
