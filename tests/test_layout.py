@@ -16,7 +16,7 @@ REPOSITORY = HERE.parent.parent
 
 ORDER = (
     *("errors", "loop", "records", "relations", "structure", "examples", "prompts", "query"),
-    "grouping",
+    *("grouping", "threads"),
     *("plan", "models.base", "choices", "models"),
     *("models.capabilities", "models.wire", "models.server", "models.tokens", "models.probe"),
     *("models.openai", "models.embeddings", "models.simulated"),

@@ -372,6 +372,23 @@ def test_a_layer_that_cannot_be_cut_is_computed_in_full(folder):
             np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+@pytest.mark.parametrize(("small", "inside"), [(True, 1), (False, 3)])
+def test_a_small_network_is_asked_in_one_thread(folder, monkeypatch, small, inside):
+    network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    if not small:
+        monkeypatch.setattr("consilience.models.prefix.SMALL", network.num_parameters())
+    threads = []
+    network.register_forward_pre_hook(lambda *_: threads.append(torch.get_num_threads()))
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        Scorer(network).score([Question((1, 5, n), ((3,), (4,))) for n in range(6, 9)])
+        assert set(threads) == {inside}
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_label_is_read_on_the_way_to_a_longer_one(folder):
     network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     rows = []

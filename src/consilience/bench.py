@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib import metadata
@@ -20,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from consilience import baselines
 from consilience.ask import requests
@@ -39,6 +37,7 @@ from consilience.settings import PLAN_VERSION, Settings
 from consilience.sharing import flat, fresh
 from consilience.store import Store
 from consilience.store_schema import decode, plain, tagged_hash
+from consilience.threads import one_thread
 
 VERSION = 2
 """Raised when the same inputs would come to other rows, so that old ones are not taken for new.
@@ -298,7 +297,7 @@ def measure(job: Job, model: Model) -> Iterator[Row]:
     """The rows of a job, each as soon as it is there; the same in any process."""
     truth, groups = gold_array(job.data, job.gold), job.data.groups
     ends: dict[str, Any] = {}
-    with _one_thread(), Ledger(job.case.store) as store:
+    with one_thread(), Ledger(job.case.store) as store:
         bench = Bench(
             job.data,
             model,
@@ -344,17 +343,6 @@ def zero_shot_prompts(bench: Bench) -> list[Prompt]:
     """The prompts of one zero-shot pass in all framings that mean something."""
     queries = zero_shot_round(bench.data, bench.framings)
     return [r.prompt for _, r in requests(queries, bench.data, bench.framings, bench.model)]
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One thread for PyTorch: more of them would add numbers in another order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from consilience.errors import InputError
-from consilience.settling import Problem, Result, Settled, assess, chosen, one_thread
+from consilience.settling import Problem, Result, Settled, assess, chosen
+from consilience.threads import one_thread
 
 MOST = 2**16
 """The most labellings that are tried: 16 examples of two classes."""

@@ -7,8 +7,7 @@ highest coherence is the answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import Enum
 from typing import Protocol
@@ -20,6 +19,7 @@ from consilience.coherence import Term, Terms, coherence, entropy, evaluate_term
 from consilience.errors import SolveError
 from consilience.evidence import Evidence
 from consilience.reading import Reading, read
+from consilience.threads import one_thread
 
 STAYED = 1e-3
 """Labels have settled when no probability moves by more than this from one reading to the next."""
@@ -210,20 +210,6 @@ def assess(
 def chosen(reading: Reading, index: Tensor) -> Reading:
     """The readings of some of the labellings, by their numbers."""
     return Reading(*(getattr(reading, field.name)[index] for field in fields(Reading)))
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One thread inside the block: sums are then added up in one order on any machine.
-
-    The tensors are small, and a second thread costs more than it brings.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def slope(objective: Objective, theta: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -18,8 +19,12 @@ from typing import Any
 import torch
 
 from consilience.errors import InputError
+from consilience.threads import one_thread
 
 Tokens = tuple[int, ...]
+
+SMALL = 10_000_000
+"""Parameters below which a second thread on the CPU brings nothing (docs/local.md)."""
 
 STEP = 100
 """What one more batch costs besides the tokens in it, counted in tokens."""
@@ -72,7 +77,8 @@ class _Row:
 class Scorer:
     """A causal network of `transformers` that scores continuations, up to `batch` rows at once.
 
-    Without `reuse`, and where a layer's state cannot be cut, every prompt is computed in full.
+    Without `reuse`, and where a layer's state cannot be cut, every prompt is computed in full. A
+    `SMALL` network on the CPU is asked in one thread.
     """
 
     def __init__(self, network: Any, *, batch: int = 32, reuse: bool = True) -> None:  # noqa: ANN401
@@ -88,6 +94,8 @@ class Scorer:
         self._new_cache = DynamicCache
         self._network = network
         self._batch = batch
+        small = network.num_parameters() < SMALL and network.device.type == "cpu"
+        self._threads = one_thread if small else nullcontext
         self.reuse = reuse and _can_be_cut(network)
         self.forget()
 
@@ -95,9 +103,12 @@ class Scorer:
         """Frees the keys and values that were kept."""
         self._kept: tuple[Tokens, Any] = ((), self._new_cache())
 
-    @torch.inference_mode()
     def score(self, questions: Sequence[Question]) -> list[Score]:
         """One score per question, in their order."""
+        with torch.inference_mode(), self._threads():
+            return self._score(questions)
+
+    def _score(self, questions: Sequence[Question]) -> list[Score]:
         prompts = [question.prompt for question in questions]
         everyone = [Group(list(range(len(prompts))), 0)] if prompts else []
         scores: dict[int, Score] = {}
