@@ -5,6 +5,7 @@ Scores are by seed, so that differences are paired where two methods have the sa
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 from figures import ROOT, figures, program
 
 BySeed = Mapping[int, float]
+Scores = dict[tuple[str, str, float | None], dict[int, float]]
 
 SHOWN = {
     "majority": "majority",
@@ -35,6 +37,13 @@ DRAWN = (
 )
 """The methods of the picture: all would hide one another."""
 
+RIVAL = "bootstrap-confident"
+"""The best of the others on average."""
+
+LOST = 0.1
+"""A run this far below the median of its method is one that ended in another concept: between
+these and all others there is a wide gap."""
+
 DRAWS = 40
 """What is worked out anew for these pages, and would take long for all, is that of the first so
 many draws."""
@@ -43,10 +52,15 @@ PICTURE = ROOT / "docs" / "elicitation.svg"
 
 
 @cache
-def scores(name: str = "accuracy") -> dict[tuple[str, str, float | None], dict[int, float]]:
-    """A score, or another number of a row, by world, method and budget (None: of any), by seed."""
-    _, found = figures("elicitation")
-    made: dict[tuple[str, str, float | None], dict[int, float]] = {}
+def scores(name: str = "accuracy", fresh: bool = False) -> Scores:
+    """A score, or another number of a row, by world, method and budget (None: of any), by seed.
+
+    Of the `fresh` draws, which are kept apart, or of all others.
+    """
+    benchmark, found = figures("elicitation")
+    if fresh:
+        found = json.loads(benchmark.FRESH.read_text("utf-8"))
+    made: Scores = {}
     for row in sorted(found["rows"], key=lambda row: row["seed"]):
         key = found["setups"][row["setup"]]["data"], row["method"], row["budget"]
         value = row["scores"][name][0] if name in row["scores"] else row[name]
@@ -147,6 +161,52 @@ def leads() -> str:
     return "\n".join(made[:-1]) + "\n"
 
 
+def fresh_lead(calls: float) -> str:
+    """The lead over the best other method on the worlds of the fresh draws."""
+    apart, said = scores(fresh=True), []
+    for world in sorted({world for world, _, _ in apart}):
+        gaps = less(apart[world, "consilience", calls], apart[world, RIVAL, calls])
+        said.append(f"{world} {interval(gaps)}, {len(gaps)} draws")
+    return "; ".join(said)
+
+
+def lost(values: BySeed) -> set[int]:
+    """The seeds of the runs that ended in something else than the truth."""
+    middle = float(np.median([*values.values()]))
+    return {seed for seed, value in values.items() if value < middle - LOST}
+
+
+def ends() -> str:
+    """How many runs do not end in the truth, and what the lead over the best other is made of."""
+    names, at = standard()
+    pairs = {w: (of(w, "consilience", at), of(w, RIVAL, at)) for w in names}
+    lines = [
+        f"| {at:g} calls | draws | consilience, least and most | does not end in the truth "
+        f"| {RIVAL} does not | lead over it | where it does | on draws from {DRAWS} on |",
+        "|" + "---|" * 8,
+    ]
+    apart = scores(fresh=True)
+    said = {w: (pair, interval(less(late(pair[0]), pair[1]))) for w, pair in pairs.items()}
+    for world in sorted({world for world, _, _ in apart}):
+        pair = apart[world, "consilience", at], apart[world, RIVAL, at]
+        said[f"{world}, fresh"] = pair, ""
+    for name, ((ours, theirs), later) in said.items():
+        away = lost(theirs)
+        found = less({seed: value for seed, value in ours.items() if seed not in away}, theirs)
+        cells = [
+            *(name, str(len(ours)), f"{min(ours.values()):.3f} to {max(ours.values()):.3f}"),
+            *(str(len(lost(ours))), str(len(away))),
+            *(interval(less(ours, theirs)), interval(found), later),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def late(values: BySeed) -> BySeed:
+    """Those of the draws that no change to the method was made on."""
+    return {seed: value for seed, value in values.items() if seed >= DRAWS}
+
+
 def picture(path: Path = PICTURE) -> str:
     """Draws accuracy against calls, and shows the picture."""
     import matplotlib as mpl
@@ -190,7 +250,8 @@ def reached() -> str:
     rows = [
         ("PGR", "1.0", f"{share:.2f} ± {half:.2f}: {', '.join(said)}"),
         ("accuracy less that of the best other method", "above 0", best_lead(names, at)),
-        ("the same with half of the calls", "", best_lead(names, few)),
+        (f"over {RIVAL}, on draws that nothing was decided by", "above 0", fresh_lead(at)),
+        ("over the best other method with half of the calls", "", best_lead(names, few)),
         (
             "accuracy less what the learner knows",
             "",
@@ -286,8 +347,9 @@ def rare() -> str:
     benchmark, _ = figures("elicitation")
     at = benchmark.SHOWN
     lines = [
-        "| true | accuracy | majority | bootstrap | golden | AUROC | less that of half | ECE |",
-        "|" + "---|" * 8,
+        "| true | draws | accuracy | majority | bootstrap | golden | AUROC | less that of half "
+        "| ECE |",
+        "|" + "---|" * 9,
     ]
     half = of("noisy", "consilience", at, "auroc")
     for world, share in benchmark.SHARES.items():
@@ -296,5 +358,5 @@ def rare() -> str:
         order = of(world, "consilience", at, "auroc")
         error = of(world, "consilience", at, "ece")
         cells += map(interval, (order.values(), less(order, half), error.values()))
-        lines.append(f"| {share} | " + " | ".join(cells) + " |")
+        lines.append(f"| {share} | {len(order)} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -11,10 +11,10 @@ import subprocess
 import sys
 import tempfile
 
-from elicited import floors, leads, picture, rare, reached, worlds
+from elicited import ends, floors, leads, picture, rare, reached, worlds
 from figures import RESULTS, ROOT, figures
 
-__all__ = ["floors", "leads", "picture", "rare", "reached", "worlds"]
+__all__ = ["ends", "floors", "leads", "picture", "rare", "reached", "worlds"]
 
 EXAMPLE = """\
 import consilience as cs

@@ -77,6 +77,7 @@ def test_the_index_of_data_sets_names_every_page() -> None:
     ("page", "name"),
     [
         ("README.md", "worlds"),
+        ("docs/benchmarks.md", "ends"),
         ("README.md", "reached"),
         ("docs/benchmarks.md", "floors"),
         ("docs/benchmarks.md", "leads"),
