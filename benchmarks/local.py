@@ -3,20 +3,17 @@
     uv run python benchmarks/local.py             # measures, writes results/local.json
     uv run python benchmarks/local.py --table     # prints the table from it
 
-The first queries of a round as the planner makes it, in blocks of 40 that share 24 shots. The model
-is the package's own where it has one, else one of its size with random weights, which costs the
-same. Each way must give the same log-probabilities; `generate` is asked for one token of one prompt
-at a time, as one writes it first, on a part of the queries. One thread, one process, the ways in
-turn; only ratios mean anything.
+The first queries of a round as the planner makes it, in blocks of 40 that share 24 shots, and the
+package's own model. Each way must give the same log-probabilities; `generate` is asked for one
+token of one prompt at a time, as one writes it first, on a part of the queries. One thread, one
+process, the ways in turn; only ratios mean anything.
 """
 
 from __future__ import annotations
 
 import asyncio
 import statistics
-import tempfile
 import time
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -49,17 +46,7 @@ WAYS: dict[str, tuple[dict[str, Any], int]] = {
 GENERATE = "`generate`, one prompt at a time"
 
 
-SMALL = {
-    "hidden_size": 192,
-    "intermediate_size": 576,
-    "num_hidden_layers": 6,
-    "num_attention_heads": 6,
-    "num_key_value_heads": 6,
-}
-"""The size of the package's own model."""
-
-
-def random_model(folder: Path, texts: list[str], size: dict[str, int] = SMALL) -> Path:
+def random_model(folder: Path, texts: list[str], size: dict[str, int]) -> Path:
     """A Llama of that size with random weights, and a tokenizer trained on the texts."""
     # They take seconds to load, and printing the table needs neither.
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -135,26 +122,22 @@ def generated(model: LocalModel, asked: list[Request]) -> list[float]:
 def measure() -> dict[str, Any]:
     """Predictions per second by each way, the median of a few runs in turn."""
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as made:
-        shipped = Path(str(files("consilience") / "pocket" / "model"))
-        texts = list(world_dataset("easy", EXAMPLES)[0].texts)
-        folder = shipped if shipped.is_dir() else random_model(Path(made) / "random", texts)
-        opened = {
-            way: (open_model(f"local:{folder}", **options), workers)
-            for way, (options, workers) in WAYS.items()
-        }
-        plain: Any = opened["one by one, every prompt in full"][0]
-        asked = queries(plain)
-        taken: dict[str, list[float]] = {}
-        found: dict[str, list[Answer]] = {}
-        for _ in range(TIMES):
-            for way, (model, workers) in opened.items():
-                began = time.perf_counter()
-                found[way] = answers(model, asked, workers)
-                taken.setdefault(way, []).append((time.perf_counter() - began) / len(asked))
+    opened = {
+        way: (open_model("local:pocket", **options), workers)
+        for way, (options, workers) in WAYS.items()
+    }
+    plain: Any = opened["one by one, every prompt in full"][0]
+    asked = queries(plain)
+    taken: dict[str, list[float]] = {}
+    found: dict[str, list[Answer]] = {}
+    for _ in range(TIMES):
+        for way, (model, workers) in opened.items():
             began = time.perf_counter()
-            heard = generated(plain, asked[:GENERATED])
-            taken.setdefault(GENERATE, []).append((time.perf_counter() - began) / GENERATED)
+            found[way] = answers(model, asked, workers)
+            taken.setdefault(way, []).append((time.perf_counter() - began) / len(asked))
+        began = time.perf_counter()
+        heard = generated(plain, asked[:GENERATED])
+        taken.setdefault(GENERATE, []).append((time.perf_counter() - began) / GENERATED)
     first = found[next(iter(WAYS))]
     gaps = {way: gap(first, other) for way, other in found.items()}
     labels = [a.raw["labels"][r.label_names[-1]] for a, r in zip(first, asked, strict=True)]
