@@ -17,9 +17,9 @@ ICM and Gibbs sampling at their authors' own schedules:
         --methods consilience
     uv run python benchmarks/elicitation.py --seeds 10 --budgets 4 --worlds easy noisy grouped k4
     uv run python benchmarks/elicitation.py --seeds 10 --budgets 8 --worlds imbalanced
-    uv run python benchmarks/elicitation.py --seeds 10 --budgets 8 \
+    uv run python benchmarks/elicitation.py --seeds 60 --budgets 8 \
         --methods majority zero-shot-all bootstrap bootstrap-relations golden consilience \
-        --worlds imbalanced-1 imbalanced-90 imbalanced-99
+        --worlds imbalanced-1 imbalanced imbalanced-90 imbalanced-99
     uv run python benchmarks/elicitation.py --methods icm-full gibbs-full
 
 Draws that nothing was decided by, kept and judged alone (`results/fresh.json`):

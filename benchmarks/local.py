@@ -3,10 +3,10 @@
     uv run python benchmarks/local.py             # measures, writes results/local.json
     uv run python benchmarks/local.py --table     # prints the table from it
 
-The first queries of a round as the planner makes it, in blocks of 40 that share 24 shots, and the
-package's own model. Each way must give the same log-probabilities; `generate` is asked for one
-token of one prompt at a time, as one writes it first, on a part of the queries. One thread, one
-process, the ways in turn; only ratios mean anything.
+The first queries of a round as the planner makes it, in blocks of 40 that share 24 shots, about the
+package's own claims to its own model. Each way must give the same log-probabilities; `generate` is
+asked for one token of one prompt at a time, as one writes it first, on a part of the queries. One
+thread, one process, the ways in turn; only ratios mean anything.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ import program
 import torch
 
 from consilience.ask import requests
+from consilience.datasets import load_dataset
 from consilience.embed import TfidfSvd
 from consilience.examples import Dataset
 from consilience.models import open_model
 from consilience.models.base import Answer, Model, Request
 from consilience.models.local import LocalModel
-from consilience.models.simulated import world_dataset
 from consilience.plan import PlanSettings, shot_round
 from consilience.prompts import framings
 
@@ -73,9 +73,8 @@ def random_model(folder: Path, texts: list[str], size: dict[str, int]) -> Path:
     return folder
 
 
-def queries(model: Model, data: Dataset | None = None) -> list[Request]:
-    """The first requests of one round on the data or a simulated world, in the planner's order."""
-    data = world_dataset("easy", EXAMPLES)[0] if data is None else data
+def queries(model: Model, data: Dataset) -> list[Request]:
+    """The first requests of one round on the data, in the planner's order."""
     labels = np.random.default_rng(0).dirichlet([1.0, 1.0], size=len(data))
     asked = framings(data.task)
     vectors = TfidfSvd().embed(data.texts)
@@ -127,7 +126,7 @@ def measure() -> dict[str, Any]:
         for way, (options, workers) in WAYS.items()
     }
     plain: Any = opened["one by one, every prompt in full"][0]
-    asked = queries(plain)
+    asked = queries(plain, load_dataset("pocket", claims=str(EXAMPLES))[0])
     taken: dict[str, list[float]] = {}
     found: dict[str, list[Answer]] = {}
     for _ in range(TIMES):

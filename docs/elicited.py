@@ -64,7 +64,9 @@ def scores(name: str = "accuracy", fresh: bool = False) -> Scores:
     for row in sorted(found["rows"], key=lambda row: row["seed"]):
         key = found["setups"][row["setup"]]["data"], row["method"], row["budget"]
         value = row["scores"][name][0] if name in row["scores"] else row[name]
-        made.setdefault(key, {})[row["seed"]] = value
+        # A draw without a single one of a rare class has no AUROC.
+        if value is not None:
+            made.setdefault(key, {})[row["seed"]] = value
     return made
 
 
@@ -347,9 +349,9 @@ def rare() -> str:
     benchmark, _ = figures("elicitation")
     at = benchmark.SHOWN
     lines = [
-        "| true | draws | accuracy | majority | bootstrap | golden | AUROC | less that of half "
-        "| ECE |",
-        "|" + "---|" * 9,
+        "| true | draws | does not end in the truth | accuracy | majority | bootstrap | golden "
+        "| AUROC | less that of half | ECE |",
+        "|" + "---|" * 10,
     ]
     half = of("noisy", "consilience", at, "auroc")
     for world, share in benchmark.SHARES.items():
@@ -358,5 +360,6 @@ def rare() -> str:
         order = of(world, "consilience", at, "auroc")
         error = of(world, "consilience", at, "ece")
         cells += map(interval, (order.values(), less(order, half), error.values()))
-        lines.append(f"| {share} | {len(order)} | {' | '.join(cells)} |")
+        away = len(lost(of(world, "consilience", at)))
+        lines.append(f"| {share} | {len(error)} | {away} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
