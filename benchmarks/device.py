@@ -104,11 +104,38 @@ def solving() -> list[dict[str, Any]]:
     return rows
 
 
+def random_model(folder: Path, texts: list[str]) -> Path:
+    """A Llama of a billion random weights, and a tokenizer trained on the texts."""
+    # They take seconds to load, and printing the table needs neither.
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=1536, initial_alphabet=alphabet, special_tokens=["<eos>"], show_progress=False
+    )
+    bpe.train_from_iterator([*texts, *[" True False"] * 50], trainer)
+    PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<eos>").save_pretrained(folder)
+    torch.manual_seed(0)
+    shape = LlamaConfig(
+        vocab_size=1536,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+        eos_token_id=0,
+        **BILLION,
+    )
+    LlamaForCausalLM(shape).save_pretrained(folder)
+    return folder
+
+
 def asking() -> dict[str, Any]:
     """The queries of `local`, as it asks them, of a billion weights on the card."""
     with tempfile.TemporaryDirectory() as made:
         texts = list(world_dataset("easy", local.EXAMPLES)[0].texts)
-        folder = local.random_model(Path(made) / "billion", texts, BILLION)
+        folder = random_model(Path(made) / "billion", texts)
         ways = {
             f"{dtype}, {way}": (
                 open_model(f"local:{folder}", device="cuda", dtype=dtype, **options),

@@ -46,33 +46,6 @@ WAYS: dict[str, tuple[dict[str, Any], int]] = {
 GENERATE = "`generate`, one prompt at a time"
 
 
-def random_model(folder: Path, texts: list[str], size: dict[str, int]) -> Path:
-    """A Llama of that size with random weights, and a tokenizer trained on the texts."""
-    # They take seconds to load, and printing the table needs neither.
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(
-        vocab_size=1536, initial_alphabet=alphabet, special_tokens=["<eos>"], show_progress=False
-    )
-    bpe.train_from_iterator([*texts, *[" True False"] * 50], trainer)
-    PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<eos>").save_pretrained(folder)
-    torch.manual_seed(0)
-    shape = LlamaConfig(
-        vocab_size=1536,
-        max_position_embeddings=2048,
-        tie_word_embeddings=True,
-        eos_token_id=0,
-        **size,
-    )
-    LlamaForCausalLM(shape).save_pretrained(folder)
-    return folder
-
-
 def queries(model: Model, data: Dataset) -> list[Request]:
     """The first requests of one round on the data, in the planner's order."""
     labels = np.random.default_rng(0).dirichlet([1.0, 1.0], size=len(data))

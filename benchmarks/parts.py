@@ -34,7 +34,7 @@ DEFAULT = "default"
 STALE = "labels change after every second round"
 EXAMPLES, CLAIMS, CALLS, MORE = 400, 240, 8.0, 32.0
 LONG, EARLY = f"{MORE:g} calls", f"{MORE:g} calls, stopping early"
-SIMULATED = (LONG, EARLY)
+NOT_ON_POCKET = (LONG, EARLY)
 """The variants that the pocket model is left out of."""
 
 
@@ -119,7 +119,7 @@ def measure(job: tuple[str, int]) -> dict[str, Any]:
     truth = np.array([gold.labels[id] for id in data.ids])
     reached, calls = {}, {}
     for variant, (settings, terms) in variants().items():
-        if real and variant in SIMULATED:
+        if real and variant in NOT_ON_POCKET:
             continue
         with Store() as store:
             session = Session(data, model, store, settings=settings, seed=seed, terms=terms)
