@@ -119,15 +119,17 @@ def decided(name: str, seed: int) -> tuple[Session, NDArray[np.int64]]:
 
 def more(session: Session, duel: Duel, way: int) -> tuple[NDArray[np.float64], int]:
     """What the targets of a way of asking more say between the two of a duel, and its calls."""
+    from consilience.concepts import prevailing
     from consilience.duels import duel_round
 
-    assert session.standing is not None
+    assert session.standing is not None and session.evidence is not None
     shots, contrasts = list(WAYS.values())[way]
     again = replace(duel, round=AFTER + way, shown=shots)
     labels = (session.standing.labels(number) for number in (duel.one, duel.other))
     queries = duel_round(
         again, *labels, session.data, session.framings, session.vectors,
         seed=session.seed, plan=replace(session.settings.plan, contrasts=0.0),
+        uneven=prevailing(session.evidence) is not None,
     )  # fmt: skip
     # As many targets each, so that the ways differ in nothing but what is asked of them.
     drawn = np.random.default_rng([session.seed, STREAM]).permutation(len(queries))

@@ -6,9 +6,10 @@
 The simulated learner carries three concepts; the first is the truth. On `distractor` another one is
 more salient, and landmarks are given for the examples that the run names: some with the right
 label, some with the wrong one. "Myth": the first shots of a run carry the labels of the second
-concept instead of zero-shot answers. The other worlds show what a usual run says of itself. A
-labelling is taken for the concept that it is nearest to. How good labels of a rare class are is in
-the tables of `elicitation.py`.
+concept instead of zero-shot answers. On `imbalanced-distractor` one in ten is true and another
+concept is more salient: that truth is not to be preferred because it is rare. The other worlds show
+what a usual run says of itself. A labelling is taken for the concept that it is nearest to. How
+good labels of a rare class are is in the tables of `elicitation.py`.
 """
 
 from __future__ import annotations
@@ -53,7 +54,10 @@ TRIALS = (
     Trial("distractor"),
     *(Trial("distractor", *given) for given in ((3, 0), (5, 1), (9, 2), (9, 3))),
     *(Trial(world, myth=myth) for world in ("noisy", "easy") for myth in (False, True)),
-    *(Trial(world) for world in ("grouped", "k4", "imbalanced", "imbalanced-99", "no-answer")),
+    *(Trial(world) for world in ("grouped", "k4", "imbalanced", "imbalanced-99")),
+    Trial("imbalanced-distractor"),
+    Trial("imbalanced-distractor", 3),
+    Trial("no-answer"),
 )
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from consilience.ask import ask, requests
-from consilience.census import LEAST, Census, plan_census
+from consilience.census import LEAST, LONE, Census, plan_census
 from consilience.coherence import default_terms
-from consilience.concepts import Concept, distinct, questions
+from consilience.concepts import Concept, distinct, prevailing, questions
 from consilience.elicitation import Session, census_of, elicit, found_in
 from consilience.embed import TfidfSvd
 from consilience.errors import InputError
@@ -121,6 +121,79 @@ def test_a_census_lifts_a_world_in_which_few_are_true() -> None:
             )  # fmt: skip
             reached.append(float((made.solution.labels.argmax(axis=1) == truth).mean()))
     assert np.mean(accuracy[0.3]) > np.mean(accuracy[0.0]) + 0.1
+
+
+# --- where one class prevails ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("world", "one"),
+    [
+        *(("imbalanced", 0), ("imbalanced-1", 0), ("imbalanced-90", 1), ("imbalanced-99", 1)),
+        *((world, None) for world in ("easy", "noisy", "grouped", "k4", "distractor", "no-answer")),
+    ],
+)
+def test_where_zero_shot_answers_say_so_the_last_bootstrap_begins_with_one_class(
+    world: str, one: int | None
+) -> None:
+    data, _ = world_dataset(world, 400, 0)
+    with Store() as store:
+        session = Session(data, SimulatedModel(world), store, settings=SETTINGS)
+        census = session.census
+        last = census.begin + (census.concepts - 1) * census.rounds
+        *_, round = stopped(session, last)
+        assert round == last and session.evidence is not None
+        assert prevailing(session.evidence) == one
+        before = [census.labels(session.evidence, c) for c in range(census.concepts - 1)]
+        queries = session.next_queries()
+        assert {data.index[q.target] for q in queries} == set(census.sample)
+        counts = Counter(label for q in queries for _, label in q.shots)
+        if one is None:
+            assert set(counts) == set(range(data.task.k))
+            assert max(len(q.shots) for q in queries) > 2 * LONE
+            return
+        assert set(counts) == {one}
+        assert {len(q.shots) for q in queries} == {LONE}
+        # Each has its own, which say nothing about the labellings found before.
+        assert len({q.shots for q in queries}) > 0.8 * len(queries)
+        for known in before:
+            other = Counter(
+                int(known.argmax(axis=1)[data.index[id]]) for q in queries for id, _ in q.shots
+            )
+            assert min(other.values()) > 0.6 * max(other.values())
+        # The next round shows what came of it, as any bootstrap does.
+        list(stopped(session, 1))
+        after = session.next_queries()
+        assert max(len(q.shots) for q in after) == session.settings.plan.shots
+
+
+def test_of_two_bootstraps_none_begins_with_one_class() -> None:
+    data, _ = world_dataset("imbalanced-1", 240, 0)
+    with Store() as store:
+        session = Session(data, SimulatedModel("imbalanced-1"), store, settings=SETTINGS)
+        assert session.census.concepts == 2
+        list(stopped(session, session.census.begin + session.census.rounds))
+        assert session.evidence is not None and prevailing(session.evidence) == 0
+        assert {label for q in session.next_queries() for _, label in q.shots} == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("world", "seed"),
+    [("imbalanced-1", 25), ("imbalanced-1", 31), ("imbalanced-99", 11), ("imbalanced-99", 42)],
+)
+def test_a_truth_of_which_few_are_is_found(world: str, seed: int) -> None:
+    """Draws on which it was not while all bootstraps began from zero-shot answers."""
+    data, found, _ = run(world, seed, 400)
+    truth = truths(world, data)[0]
+    assert (found.solution.labels.argmax(axis=1) == truth).mean() > 0.9
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_labelling_with_a_rare_class_is_offered_but_not_preferred(seed: int) -> None:
+    data, found, _ = run("imbalanced-distractor", seed, 400)
+    rare, salient, _ = truths("imbalanced-distractor", data)
+    assert (found.solution.labels.argmax(axis=1) == salient).mean() > 0.75
+    assert max(agreement(concept, rare) for concept in found.concepts) > 0.75
 
 
 # --- shots that say nothing about a labelling --------------------------------------------------

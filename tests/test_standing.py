@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from consilience.census import DUEL, Census
-from consilience.concepts import DOUBT
+from consilience.concepts import DOUBT, prevailing
 from consilience.duels import AGAIN, AGREED, COMMON, SHOWN, SURE, Duel
 from consilience.elicitation import census_of, elicit
 from consilience.evidence import Evidence, collect
@@ -123,7 +123,7 @@ def test_what_is_asked_in_a_second_duel() -> None:
     data, found = evidence(rounds)
     standing = stand(census(2), found, 4)
     made = deciding_round(
-        standing, census(2), data, [alone()], np.zeros((N, 1)), round=4, seed=0,
+        standing, census(2), data, [alone()], np.zeros((N, 1)), found, round=4, seed=0,
         plan=PlanSettings(),
     )  # fmt: skip
     assert len(made) == N // 4
@@ -166,7 +166,7 @@ def test_what_is_asked_in_a_duel() -> None:
     standing = stand(census(2), found, 3)
     vectors = np.random.default_rng(0).normal(size=(N, 4))
     queries = deciding_round(
-        standing, census(2), data, [alone()], vectors, round=3, seed=5, plan=plan
+        standing, census(2), data, [alone()], vectors, found, round=3, seed=5, plan=plan
     )
     at = data.index
     assert {at[q.target] for q in queries} == set(np.flatnonzero(ONE != TWO).tolist())
@@ -182,6 +182,38 @@ def test_what_is_asked_in_a_duel() -> None:
     assert np.mean(shown) > 0.6
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_where_a_class_prevails_half_of_the_lists_of_a_duel_are_not_even(turned: bool) -> None:
+    # A labelling that puts 8 of 48 into a class, all of which the other puts there, too.
+    rare = np.isin(GROUND % 12, (2, 3)).astype(int)
+    prevails = np.where(GROUND % 8 == 0, 1, 0)
+    ones = {}
+    for answers in (TWO, prevails):
+        labels = [1 - x if turned else x for x in (answers, rare, TWO)]
+        data, found = evidence([gut(labels[0], 0.7), *(says(x, 0.9) for x in labels[1:])])
+        one_sided = answers is prevails
+        assert prevailing(found) == (int(turned) if one_sided else None)
+        standing = stand(census(2), found, 3)
+        queries = deciding_round(
+            standing, census(2), data, [alone()], np.zeros((N, 1)), found, round=3, seed=0,
+            plan=PlanSettings(),
+        )  # fmt: skip
+        assert {data.index[q.target] for q in queries} == set(np.flatnonzero(rare != TWO))
+        ones[one_sided] = np.array(
+            [sum(label != turned for _, label in q.shots) for q in queries]
+        )  # fmt: skip
+        assert all(len(q.shots) == SHOWN for q in queries)
+    assert (ones[False] == SHOWN // 2).all()
+    even = ones[True] == SHOWN // 2
+    assert len(even) / 2 <= even.sum() < len(even)
+    # Those that both agree on are sooner of the other class.
+    assert (ones[True] < SHOWN // 2).sum() > (ones[True] > SHOWN // 2).sum()
+
+
+def test_no_class_prevails_where_nobody_was_asked_without_shots() -> None:
+    assert prevailing(evidence([says(np.zeros(N, int), 0.9)])[1]) is None
+
+
 def test_a_duel_asks_no_more_than_it_may() -> None:
     data = dataset(4 * DUEL)
     n = len(data)
@@ -195,8 +227,9 @@ def test_a_duel_asks_no_more_than_it_may() -> None:
     whole = Census(tuple(range(n)), 2, 1, 1)
     standing = stand(whole, found, 3)
     queries = deciding_round(
-        standing, whole, data, [alone()], np.ones((n, 1)), round=3, seed=0, plan=PlanSettings()
-    )
+        standing, whole, data, [alone()], np.ones((n, 1)), found, round=3, seed=0,
+        plan=PlanSettings(),
+    )  # fmt: skip
     assert len(queries) == DUEL < (one != two).sum()
 
 
@@ -257,7 +290,15 @@ def test_close_concepts_are_asked_about_outside_the_sample_first() -> None:
     assert standing.duels == ()
     asked = [
         deciding_round(
-            standing, part, data, [alone()], np.ones((N, 1)), round=r, seed=0, plan=PlanSettings()
+            standing,
+            part,
+            data,
+            [alone()],
+            np.ones((N, 1)),
+            found,
+            round=r,
+            seed=0,
+            plan=PlanSettings(),
         )
         for r in (3, 4)
     ]
@@ -316,8 +357,9 @@ def test_where_the_budget_is_small_a_runoff_asks_the_same_others_about_each() ->
     assert len(standing.runoff) == 2
     for r in standing.runoff.values():
         queries = deciding_round(
-            standing, part, data, [alone()], np.ones((N, 1)), round=r, seed=0, plan=PlanSettings()
-        )
+            standing, part, data, [alone()], np.ones((N, 1)), found, round=r, seed=0,
+            plan=PlanSettings(),
+        )  # fmt: skip
         assert {q.target for q in queries} == set(data.ids[32:])
 
 

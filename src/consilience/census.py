@@ -7,6 +7,11 @@ against* the labellings found before: among the shots of every class all labels 
 concept are equally frequent, so that the shots say nothing about it and the model cannot fall back
 into it. Which of those found is meant is the matter of `standing`.
 
+Where zero-shot answers say that one class prevails, the last of three bootstraps begins otherwise:
+with a few shots that are all of that class, which leave open nothing but who is of the others. A
+labelling that puts next to nobody into a class is else often missed, for how zero-shot answers
+differ from example to example says sooner something about another.
+
 The census is a part of the run. Its rounds stand between the zero-shot round and the others, and
 the rest of the budget begins from the concept that is ranked first, or that landmarks mean.
 """
@@ -20,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from consilience.concepts import pooled, zero_shot_labels
+from consilience.concepts import pooled, prevailing, zero_shot_labels
 from consilience.evidence import Evidence
 from consilience.examples import Dataset
 from consilience.plan import PlanSettings, SoftLabels, shot_round
@@ -42,6 +47,10 @@ choose well among those, too."""
 
 LAST = 2
 """So many rounds, the last of a concept, are averaged for its labels."""
+
+LONE = 6
+"""Shots where all are of one class, each target with its own. With more of them a model that has
+seen nothing else says the same for everybody, and with a few wrong ones sooner than be wrong."""
 
 RUNOFF = 512
 """Outside the sample at most so many examples are asked about a concept that is not ahead."""
@@ -93,6 +102,11 @@ class Census:
             labels = self.labels(evidence, c, seed)
             if (round - self.begin) % self.rounds == 0:
                 labels = self._unexplained(labels, before)
+                # Of two both begin from the answers: a model may lean to a class that half are of.
+                last = self.concepts > 2 and c == self.concepts - 1
+                if last and (one := prevailing(evidence)) is not None:
+                    labels = _all_of(labels, one)
+                    plan = replace(plan, shots=LONE, bridges=LONE, block=1)
         return shot_round(
             dataset,
             framings,
@@ -147,6 +161,13 @@ class Census:
         made = labels.copy()
         made[sample] = np.exp(log_softmax(left, axis=1)) if known else labels[sample]
         return made
+
+
+def _all_of(labels: SoftLabels, one: int) -> SoftLabels:
+    """Soft labels (N, K) that are all of class `one`, the surer the more probable it was."""
+    k = labels.shape[1]
+    sure = (1 + (k - 1) * labels[:, one, None]) / k
+    return np.asarray(np.where(np.arange(k) == one, sure, (1 - sure) / (k - 1)))
 
 
 def plan_census(

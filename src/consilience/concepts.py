@@ -107,6 +107,18 @@ def support(evidence: Evidence, labels: SoftLabels) -> NDArray[np.float64]:
     return np.where(known(labels), said + holds / max(known(labels).sum(), 1), np.nan)
 
 
+def prevailing(evidence: Evidence) -> int | None:
+    """The class that nearly all examples may be of: were all, that would beat chance; or None.
+
+    Where the classes are about as frequent, none does: what speaks for a class in some examples
+    speaks as much against it in the others (see `support`).
+    """
+    k = evidence.k
+    worth = [np.mean(support(evidence, np.eye(k)[np.full(evidence.n, c)])) for c in range(k)]
+    best = int(np.argmax(worth))
+    return best if worth[best] > KNOWN else None
+
+
 def zero_shot_labels(evidence: Evidence) -> SoftLabels:
     """The zero-shot answers (N, K), label-name bias removed, 1/K where there is none."""
     weight = torch.ones(1, evidence.t, dtype=torch.float64)

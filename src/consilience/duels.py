@@ -182,8 +182,15 @@ def duel_round(
     *,
     seed: int,
     plan: PlanSettings,
+    uneven: bool = False,
 ) -> list[Query]:
-    """The queries of a duel between the labellings `one` and `other`."""
+    """The queries of a duel between the labellings `one` and `other`.
+
+    Where the classes are `uneven` half of the targets are shown them as frequent as the agreed
+    labels have them, and only the other half evenly. Shots that are even speak against a labelling
+    of which a class is rare, because its labels of that class are sooner wrong; shots that are not
+    speak for it, because a model repeats what it is shown most.
+    """
     differ, alike = met(one, other)
     drawn = np.random.default_rng([seed, STREAM, duel.round]).permutation(np.flatnonzero(differ))
     # Where they agree a label is as sure as the less sure of the two.
@@ -196,10 +203,16 @@ def duel_round(
     few = replace(plan, shots=duel.shown, bridges=duel.shown, block=1)
     # A second one is paid for by what is kept to ask half of the examples once more.
     most = DUEL if duel.shown == SHOWN else min(DUEL, len(dataset) // 4)
-    return shot_round(
-        dataset, framings, vectors, both, round=duel.round, seed=seed, settings=few,
-        targets=sorted(drawn[:most].tolist()), pool=sorted(surest.tolist()),
-    )  # fmt: skip
+    chosen = drawn[:most]
+    parts = ((True, chosen[len(chosen) // 2 :]), (False, chosen[: len(chosen) // 2]))
+    return [
+        query
+        for even, targets in (parts if uneven else ((True, chosen),))
+        for query in shot_round(
+            dataset, framings, vectors, both, round=duel.round, seed=seed, settings=few,
+            targets=sorted(targets.tolist()), pool=sorted(surest.tolist()), even=even,
+        )
+    ]  # fmt: skip
 
 
 def unrepeated(ranked: Sequence[Concept]) -> list[Concept]:

@@ -153,7 +153,7 @@ class Session:
             )
         pool: tuple[int, ...] | None = None
         against: tuple[NDArray[np.int64], ...] = ()
-        if self.standing is not None:
+        if self.standing is not None and self.evidence is not None:
             if self.round < self.standing.end:
                 return deciding_round(
                     self.standing,
@@ -161,6 +161,7 @@ class Session:
                     self.data,
                     self.framings,
                     self.vectors,
+                    self.evidence,
                     round=self.round,
                     seed=self.seed,
                     plan=self.settings.plan,

@@ -94,20 +94,22 @@ def shot_round(
     targets: Sequence[int] | None = None,
     pool: Sequence[int] | None = None,
     against: Sequence[NDArray[np.int64]] = (),
+    even: bool = True,
 ) -> list[Query]:
     """One query for each of `targets` (all by default), and the contrasts that go with them.
 
     A target that is tied to all other examples is not asked. The framing of a target moves on by
     one with each round, so that over the rounds each target meets all of them. Shots come from
     `pool` (all by default). `against` are labellings, (N,) each, that the shots shall say nothing
-    about: among the shots of each class all their labels are equally frequent.
+    about: among the shots of each class all their labels are equally frequent. Unless they are
+    to be `even` the classes are as frequent among the shots as in the pool.
     """
     rng = np.random.default_rng([seed, STREAM, round])
     turn = np.random.default_rng([seed, STREAM + 1]).permutation(len(dataset))
     asked = np.zeros(len(dataset), dtype=bool)
     asked[np.arange(len(dataset)) if targets is None else np.asarray(targets, int)] = True
     groups = neighbour_groups(vectors, settings.group, rng)
-    drawer = _Drawer(dataset, labels, rng, pool, against)
+    drawer = _Drawer(dataset, labels, rng, pool, against, even)
     queries: list[Query] = []
     for f, framing in enumerate(framings):
         mine = asked & ((turn + round) % len(framings) == f)
@@ -132,6 +134,7 @@ class _Drawer:
         rng: np.random.Generator,
         pool: Sequence[int] | None = None,
         against: Sequence[NDArray[np.int64]] = (),
+        even: bool = True,
     ) -> None:
         n, k = labels.shape
         if n != len(dataset) or k != dataset.task.k:
@@ -139,7 +142,7 @@ class _Drawer:
         self.rng = rng
         self.k = k
         self.hard = labels.argmax(axis=1)
-        self.cell = self.hard.copy()
+        self.cell = self.hard.copy() if even else np.zeros_like(self.hard)
         for known in against:
             self.cell = self.cell * k + known
         self.usable = np.zeros(n, dtype=bool)

@@ -19,7 +19,7 @@ from consilience.prompts import Framing, framings
 from consilience.query import Query
 from consilience.settling import Solver
 
-PLAN_VERSION = 6
+PLAN_VERSION = 7
 """Raised when the same settings would plan other queries, so that old runs stay what they are."""
 
 

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from consilience.census import Census
-from consilience.concepts import Concept, fit, known, pooled, support
+from consilience.concepts import Concept, fit, known, pooled, prevailing, support
 from consilience.duels import (
     AGAIN,
     SHOWN,
@@ -101,12 +101,13 @@ def deciding_round(
     dataset: Dataset,
     framings: Sequence[Framing],
     vectors: NDArray[np.float64],
+    evidence: Evidence,
     *,
     round: int,
     seed: int,
     plan: PlanSettings,
 ) -> list[Query]:
-    """The queries of a round of a runoff or of a duel."""
+    """The queries of a round of a runoff or of a duel, given the `evidence` before it."""
     # Contrasts are evidence for the labels that are found at the end.
     plain = replace(plan, contrasts=0.0)
     numbers = {r: number for number, r in standing.runoff.items()}
@@ -121,7 +122,7 @@ def deciding_round(
     duel = next(d for d in standing.duels if d.round == round)
     return duel_round(
         duel, standing.labels(duel.one), standing.labels(duel.other), dataset, framings, vectors,
-        seed=seed, plan=plain,
+        seed=seed, plan=plain, uneven=prevailing(evidence) is not None,
     )  # fmt: skip
 
 

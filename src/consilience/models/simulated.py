@@ -88,6 +88,11 @@ WORLDS: dict[str, World] = {
         (Concept(0.2), Concept(0.5), Concept(0.2)),
         about="another feature is more salient than the truth",
     ),
+    "imbalanced-distractor": World(
+        (Concept(0.3), Concept(0.4), Concept(0.2)),
+        positives=0.1,
+        about="one example in ten is true, and another feature is more salient",
+    ),
     "no-answer": World(
         (Concept(0.4, 0.0, 0.8), Concept(0.3, 0.0, 0.8), Concept(0.2, 0.0, 0.8)),
         about="the model knows nothing: success is staying unsure",
