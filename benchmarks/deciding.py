@@ -32,8 +32,11 @@ if TYPE_CHECKING:
 RESULTS = Path(__file__).parent / "results" / "deciding.json"
 WORLDS = ("noisy", "grouped", "k4", "imbalanced", "imbalanced-1", "imbalanced-99", "pocket-popular")
 EXAMPLES, CLAIMS, CALLS = 400, 240, 8.0
-NEAR, APART = 0.6, 0.1
-"""A concept is near the truth with that accuracy, if the other's is lower by so much."""
+NEAR, APART, BOTH = 0.6, 0.1, 0.8
+"""A concept is near the truth with an accuracy of `NEAR`, if the other's is lower by `APART`.
+
+Two that both reach `BOTH` are of one concept: so are the truth as the model knows it and "all are
+of one class" where nearly all are."""
 NOTHING = "nothing more"
 # By name: how many shots, and whether as contrasts.
 WAYS = {
@@ -155,7 +158,8 @@ def measure(job: tuple[str, int]) -> dict[str, Any]:
     for duel in session.standing.duels:
         one, other = session.standing.labels(duel.one), session.standing.labels(duel.other)
         right = [float((c.argmax(axis=1) == truth)[known(c)].mean()) for c in (one, other)]
-        if duel.shown != SHOWN or max(right) < NEAR or abs(right[0] - right[1]) < APART:
+        apart = max(right) >= NEAR and min(right) < BOTH and abs(right[0] - right[1]) >= APART
+        if duel.shown != SHOWN or not apart:
             continue
         sign = 1.0 if right[0] > right[1] else -1.0
         rests = support(session.evidence, one) - support(session.evidence, other)
