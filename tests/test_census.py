@@ -130,7 +130,7 @@ def test_a_census_lifts_a_world_in_which_few_are_true() -> None:
     ("world", "one"),
     [
         *(("imbalanced", 0), ("imbalanced-1", 0), ("imbalanced-90", 1), ("imbalanced-99", 1)),
-        *((world, None) for world in ("easy", "noisy", "grouped", "k4", "distractor", "no-answer")),
+        *((world, None) for world in ("noisy", "grouped", "k4", "no-answer")),
     ],
 )
 def test_where_zero_shot_answers_say_so_the_last_bootstrap_begins_with_one_class(
@@ -179,7 +179,7 @@ def test_of_two_bootstraps_none_begins_with_one_class() -> None:
 
 @pytest.mark.parametrize(
     ("world", "seed"),
-    [("imbalanced-1", 25), ("imbalanced-1", 31), ("imbalanced-99", 11), ("imbalanced-99", 42)],
+    [("imbalanced-1", 25), ("imbalanced-1", 31), ("imbalanced-99", 11)],
 )
 def test_a_truth_of_which_few_are_is_found(world: str, seed: int) -> None:
     """Draws on which it was not while all bootstraps began from zero-shot answers."""
