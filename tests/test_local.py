@@ -30,7 +30,7 @@ from consilience.examples import Dataset, Task
 from consilience.models import open_model
 from consilience.models.base import Answer, Model, Request, Writer, Written
 from consilience.models.local import LocalModel
-from consilience.models.prefix import Question, Scorer, groups
+from consilience.models.prefix import Question, Scorer, batches, groups, products
 from consilience.models.simulated import world_dataset
 from consilience.plan import PlanSettings
 from consilience.prompts import Framing, framings, render
@@ -359,6 +359,106 @@ def test_prompts_are_grouped_by_their_beginnings() -> None:
     assert groups([]) == []
 
 
+class Narrow(torch.nn.Module):
+    """An output head that notes how many places of how many rows it is asked about."""
+
+    def __init__(self, head: torch.nn.Module) -> None:
+        super().__init__()
+        self.head, self.seen = head, []
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        self.seen.append(tuple(hidden.shape[:2]))
+        return self.head(hidden)
+
+
+def ragged() -> list[Question]:
+    """Prompts of many lengths on one beginning, with labels of one token and of several."""
+    stem = tuple(range(3, 40))
+    return [
+        Question(stem + tuple(range(50, 52 + n)), ((3,), (4, 9), (4, 9, 2), (5, 6)))
+        for n in range(0, 30, 2)
+    ]
+
+
+def flat(scores) -> list[float]:
+    return [value for score in scores for values in score.logprobs for value in values]
+
+
+@pytest.mark.parametrize("reuse", [True, False], ids=["on a prefix", "in full"])
+def test_the_head_sees_the_wanted_places_alone_and_gives_the_same(folder, reuse):
+    network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64).eval()
+    gathers, plain = (Scorer(network, reuse=reuse, batch=40) for _ in range(2))
+    plain._head = None
+    expected = flat(plain.score(ragged()))
+    network.lm_head = gathers._head = Narrow(network.lm_head)
+    np.testing.assert_allclose(flat(gathers.score(ragged())), expected, rtol=0, atol=1e-12)
+    assert all(rows == 1 for rows, _ in network.lm_head.seen)
+    # Two rows a prompt: after it and its `5`; after it, its `4` and its `4 9`. Then the prefix.
+    assert sum(n for _, n in network.lm_head.seen) == 15 * (2 + 3) + reuse
+    assert not network.lm_head._forward_pre_hooks
+    # One by one as well.
+    alone = [flat(gathers.score([one])) for one in ragged()]
+    np.testing.assert_allclose([v for one in alone for v in one], expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["beside", "reshaped", "none"])
+@pytest.mark.parametrize("reuse", [True, False], ids=["on a prefix", "in full"])
+def test_a_network_that_reads_its_head_in_another_way_gives_the_same(
+    folder, monkeypatch, kind, reuse
+):
+    network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64).eval()
+    expected = flat(Scorer(network, reuse=reuse).score(ragged()))
+    if kind == "reshaped":
+
+        def turned(_, __, out):
+            if out.logits.shape[0] == 1 and network.lm_head._forward_pre_hooks:
+                out.logits = out.logits.transpose(0, 1)[:, :0]
+            return out
+
+        network.register_forward_hook(turned)
+    else:
+        head = torch.nn.Identity() if kind == "beside" else None
+        monkeypatch.setattr(network, "get_output_embeddings", lambda: head)
+    other = Scorer(network, reuse=reuse)
+    np.testing.assert_allclose(flat(other.score(ragged())), expected, rtol=0, atol=1e-12)
+    assert other._head is None
+
+
+@pytest.mark.parametrize("most", [2**27, 10], ids=["held at once", "too many"])
+@pytest.mark.parametrize("own", [True, False], ids=["a mask for each row", "one mask"])
+def test_attention_by_products_is_that_of_pytorch(monkeypatch, most, own):
+    monkeypatch.setattr("consilience.models.prefix.SCORES", most)
+    draw = torch.Generator().manual_seed(0)
+    query, key, value = (
+        torch.randn(3, heads, n, 8, generator=draw, dtype=torch.float64)
+        for heads, n in ((4, 5), (2, 12), (2, 12))
+    )
+    mask = torch.ones(3 if own else 1, 1, 5, 12, dtype=torch.bool).tril(7)
+    mask[0, ..., :3] = False
+    layer = torch.nn.Module()
+    layer.num_key_value_groups = 2
+    for scaling in (None, 0.2):
+        expected = torch.nn.functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, enable_gqa=True, scale=scaling
+        )
+        found, _ = products(layer, query, key, value, mask, scaling=scaling)
+        np.testing.assert_allclose(found, expected.transpose(1, 2), atol=1e-12)
+
+
+def test_only_half_precision_on_a_cpu_attends_by_products(folder):
+    for dtype, kind in (("float32", "sdpa"), ("float64", "sdpa"), ("bfloat16", "consilience")):
+        model = opened(folder, device="cpu", dtype=dtype)
+        assert model._network.config._attn_implementation == kind
+
+
+def test_rows_are_cut_into_batches_where_padding_costs_more_than_a_batch() -> None:
+    assert batches([2, 2, 2, 2, 50, 50], 32, 100) == [(0, 4), (4, 6)]
+    assert batches([2, 2, 2, 2, 50, 50], 32, 1000) == [(0, 6)]
+    assert batches([2, 2, 2, 50], 3, 1000) == [(0, 3), (3, 4)]
+    assert batches([3] * 5, 2, 7)[-1][1] == 5
+    assert batches([], 4, 10) == []
+
+
 def test_a_layer_that_cannot_be_cut_is_computed_in_full(folder):
     network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     asked = [Question((1, 5, 6, 7, n), ((3,), (4, 9))) for n in range(10, 14)]
@@ -536,10 +636,30 @@ def test_without_the_extra_it_says_how_to_get_it(folder, monkeypatch):
         opened(folder)
 
 
+@pytest.mark.parametrize("has", [True, False], ids=["has bfloat16", "has none"])
+@pytest.mark.parametrize("large", [True, False], ids=["large", "small"])
+def test_a_large_model_on_a_cpu_is_in_bfloat16_where_the_processor_is(
+    folder, monkeypatch, has, large
+):
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: False, raising=False)
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: has, raising=False)
+    if large:
+        monkeypatch.setattr("consilience.models.local.SMALL", 1000)
+    model = opened(folder, device="cpu")
+    assert model.settings["dtype"] == ("bfloat16" if has and large else "float32")
+    assert model._network.lm_head.weight.dtype == getattr(torch, model.settings["dtype"])
+    assert opened(folder, device="cpu", dtype="float32").settings["dtype"] == "float32"
+    # Where PyTorch has no such checks it is as before.
+    monkeypatch.delattr("torch.cpu._is_amx_tile_supported")
+    monkeypatch.delattr("torch.cpu._is_avx512_bf16_supported")
+    assert opened(folder, device="cpu").settings["dtype"] == "float32"
+
+
 def test_half_precision_is_a_setting_that_moves_answers_a_little(folder):
     half = opened(folder, dtype="bfloat16")
     assert half.settings["dtype"] == "bfloat16"
-    gap = logprobs(answers(half, question())) - logprobs(answers(opened(folder), question()))
+    asked = mixed()
+    gap = logprobs_of_all(answers(half, asked)) - logprobs_of_all(answers(opened(folder), asked))
     assert 0 < np.abs(gap).max() < 0.5
 
 

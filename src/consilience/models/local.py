@@ -23,7 +23,7 @@ from consilience.errors import AnswerError, InputError, MissingExtra, ModelError
 from consilience.models.base import Answer, Request, Written
 from consilience.models.capabilities import Api
 from consilience.models.greedy import BLANK, greedy
-from consilience.models.prefix import Question, Score, Scorer, Tokens
+from consilience.models.prefix import SMALL, Question, Score, Scorer, Tokens
 from consilience.prompts import Prompt, Style
 
 DECIMALS = 6
@@ -264,8 +264,9 @@ def open_local(
     `api` says how it is asked: ``completions`` (one text, also by ``auto``, as a server that offers
     both would be) or ``chat`` (by its template, the label as the beginning of the answer). `device`
     ``auto`` is the graphics card where there is one. `dtype` is that of the weights' file, on a CPU
-    float32; with ``float64`` an answer is the same to the last digit in every batch. `batch`
-    is how many sequences are computed at once, `reuse` whether shared prefixes are computed once.
+    float32, or for a model that is not `SMALL` bfloat16 where the processor computes in it; with
+    ``float64`` an answer is the same to the last digit in every batch. `batch` is how many
+    sequences are computed at once at most, `reuse` whether shared prefixes are computed once.
     """
     if api not in ("auto", "completions", "chat"):
         raise InputError(f"api is auto, completions or chat, got {api!r}")
@@ -276,17 +277,27 @@ def open_local(
     except ImportError as error:
         raise MissingExtra("a model in this process", "local") from error
     where = _device(device)
-    chosen = dtype or ("float32" if where.type == "cpu" else "auto")
     source, called, revision = _source(name)
-    network, tokenizer = _load(
-        source, revision, chosen if chosen == "auto" else getattr(torch, chosen)
-    )
+    chosen = dtype or _usual(where)
+    network, tokenizer = _load(source, revision, chosen)
+    # How large it is shows here; read so, a large model never takes the memory of 32 bits.
+    if dtype is None and chosen == "bfloat16" and network.num_parameters() < SMALL:
+        network, tokenizer = _load(source, revision, "float32")
     if api == "chat" and not tokenizer.chat_template:
         raise InputError(f"the model {name!r} has no chat template; use the api completions")
     scorer = Scorer(network.to(where).eval(), batch=batch, reuse=reuse)
     return LocalModel(
         f"local:{called}", network, tokenizer, "chat" if api == "chat" else "completions", scorer
     )
+
+
+def _usual(device: torch.device) -> str:
+    """The dtype of large models on a device; `auto` is that of the weights' file."""
+    if device.type != "cpu":
+        return "auto"
+    # What PyTorch may not have under these names is as good as absent.
+    checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return "bfloat16" if any(getattr(torch.cpu, name, bool)() for name in checks) else "float32"
 
 
 def _device(name: str) -> torch.device:
@@ -337,7 +348,7 @@ def _fingerprint(folder: Path) -> str:
     return digest.hexdigest()[:12]
 
 
-def _load(source: str, revision: str | None, dtype: Any) -> tuple[Any, Any]:  # noqa: ANN401
+def _load(source: str, revision: str | None, dtype: str) -> tuple[Any, Any]:
     """The network and the tokenizer; InputError in one line, also where weights are missing."""
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer

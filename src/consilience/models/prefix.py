@@ -23,11 +23,17 @@ from consilience.threads import one_thread
 
 Tokens = tuple[int, ...]
 
+Pair = tuple[int, int]
+"""A row of a batch, and a place in it."""
+
 SMALL = 10_000_000
 """Parameters below which a second thread on the CPU brings nothing (docs/local.md)."""
 
 STEP = 100
 """What one more batch costs besides the tokens in it, counted in tokens."""
+
+SCORES = 2**27
+"""Scores of a layer's attention up to which all of them are held at once (256 MB in 16 bits)."""
 
 PLAIN = {"full_attention", "sliding_attention", "chunked_attention"}
 """The kinds of layer whose state is keys and values by position, which can be cut and shared."""
@@ -93,6 +99,8 @@ class Scorer:
 
         self._new_cache = DynamicCache
         self._network = network
+        _attend_by_products(network)
+        self._head = network.get_output_embeddings()
         self._batch = batch
         small = network.num_parameters() < SMALL and network.device.type == "cpu"
         self._threads = one_thread if small else nullcontext
@@ -139,13 +147,16 @@ class Scorer:
         n = _common(self._kept[0], prefix)
         if n < len(prefix):
             cache = self._under(n)
-            self._run([prefix[n:]], cache, [0])
+            self._run([prefix[n:]], cache, [(0, 0)])
             self._kept = (prefix, cache)
-        # Rows of like length go together: less padding, and fewer places where logits are wanted.
+        # Rows of like length go together: less padding.
         ordered = sorted(rows, key=lambda row: len(row.tokens))
         values: dict[tuple[int, int], list[float]] = {}
-        for at in range(0, len(ordered), self._batch):
-            part = ordered[at : at + self._batch]
+        lengths = [len(row.tokens) - len(prefix) for row in ordered]
+        # A card has room for padding, and each batch of its own costs it more.
+        step = STEP if self._network.device.type == "cpu" else sum(lengths)
+        for start, end in batches(lengths, self._batch, step):
+            part = ordered[start:end]
             cache = self._under(len(prefix), len(part)) if prefix else None
             values |= self._read(part, len(prefix), cache)
         return values, n
@@ -170,18 +181,18 @@ class Scorer:
     ) -> Iterator[tuple[tuple[int, int], list[float]]]:
         """The log-probabilities of each row's continuations, by question and continuation."""
         wanted = [
-            (r, row.first - shared + step, token)
+            ((r, row.first - shared + step), token)
             for r, row in enumerate(rows)
             for continuation in row.continuations.values()
             for step, token in enumerate(continuation)
         ]
-        places = sorted({place for _, place, _ in wanted})
-        logits = self._run([row.tokens[shared:] for row in rows], cache, places)
+        pairs = {pair: n for n, pair in enumerate(dict.fromkeys(pair for pair, _ in wanted))}
+        logits = self._run([row.tokens[shared:] for row in rows], cache, list(pairs))
         # Half precision cannot tell log-probabilities near zero apart.
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        at = [(r, places.index(place), token) for r, place, token in wanted]
-        r, p, token = torch.tensor(at, device=logits.device).unbind(1)
-        found = iter((logits[r, p, token] - logits.logsumexp(-1)[r, p]).tolist())
+        at = [(pairs[pair], token) for pair, token in wanted]
+        n, token = torch.tensor(at, device=logits.device).unbind(1)
+        found = iter((logits[n, token] - logits.logsumexp(-1)[n]).tolist())
         for row in rows:
             for c, continuation in row.continuations.items():
                 yield (row.question, c), [next(found) for _ in continuation]
@@ -190,24 +201,133 @@ class Scorer:
         self,
         rows: Sequence[Tokens],
         cache: Any,  # noqa: ANN401
-        places: Sequence[int],
+        pairs: Sequence[Pair],
     ) -> torch.Tensor:
-        """The logits at some places of rows that follow the cache, padded on the right.
+        """The logits at pairs of row and place, one by one, of rows that follow the cache.
 
-        The order of tokens is mask enough, and a mask would leave padded tokens with nothing to
-        look at, which ends in NaN where a window slides. Positions follow from the cache's length.
+        Rows are padded on the right. The order of tokens is mask enough, and a mask would leave
+        padded tokens with nothing to look at, which ends in NaN where a window slides. Positions
+        follow from the cache's length.
         """
         device = self._network.device
         longest = max(len(row) for row in rows)
         # A row's own last token is no padding token, about which the network would ask for a mask.
         ids = torch.tensor([row + row[-1:] * (longest - len(row)) for row in rows], device=device)
+        r, p = torch.tensor(pairs, device=device).unbind(1)
+        if self._head is not None:
+            with _Gathered(self._head, tuple(ids.shape), r, p) as gathered:
+                logits = self._logits(ids, cache, 0)
+            if gathered.done and logits.shape[:2] == (1, len(pairs)):
+                return logits[0]
+            self._head = None  # the network does not read its head as others do
+            if cache is not None:
+                cache.crop(-longest)
+        places, at = torch.unique(p, return_inverse=True)
+        return self._logits(ids, cache, places)[r, at]
+
+    def _logits(self, ids: torch.Tensor, cache: Any, keep: int | torch.Tensor) -> torch.Tensor:  # noqa: ANN401
+        """The network's logits for a batch on top of a cache, at some places or (0) at all."""
         logits: torch.Tensor = self._network(
             input_ids=ids,
             past_key_values=cache,
             use_cache=cache is not None,
-            logits_to_keep=torch.tensor(places, device=device),
+            logits_to_keep=keep,
         ).logits
         return logits
+
+
+class _Gathered:
+    """A block in which a network's head sees chosen places of its rows alone, as one row.
+
+    A batch ends at many places, and with hundreds of thousands of tokens the head is most of the
+    work. What the network does to logits after its head stays. `done` says that it came to pass.
+    """
+
+    def __init__(
+        self, head: torch.nn.Module, shape: tuple[int, ...], r: torch.Tensor, p: torch.Tensor
+    ) -> None:
+        self.done = False
+        self._head, self._shape, self._at = head, shape, (r, p)
+
+    def __enter__(self) -> _Gathered:
+        self._hook = self._head.register_forward_pre_hook(self._gather)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._hook.remove()
+
+    def _gather(self, _: torch.nn.Module, given: tuple[Any, ...]) -> torch.Tensor | None:
+        hidden = given[0] if given else None
+        if not isinstance(hidden, torch.Tensor) or tuple(hidden.shape[:-1]) != self._shape:
+            return None
+        self.done = True
+        return hidden[self._at][None]
+
+
+def products(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **more: Any,  # noqa: ANN401
+) -> tuple[torch.Tensor, None]:
+    """Attention under a mask as two plain products, in `transformers`' form.
+
+    In 16 bits on a CPU it takes half the time of PyTorch's own for short rows on a long prefix,
+    and no key is copied for the heads that share it. The rest goes to PyTorch's own.
+    """
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    rows, heads, n, d = query.shape
+    kinds, length = key.shape[1:3]
+    masked = attention_mask is not None and attention_mask.dtype == torch.bool
+    odd = dropout or more.get("position_bias") is not None or more.get("softcap") is not None
+    if not masked or odd or rows * heads * n * length > SCORES:
+        found, _ = sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **more
+        )
+        return found, None
+    asked = (query * (d**-0.5 if scaling is None else scaling)).reshape(rows * kinds, -1, d)
+    scores = (asked @ key.reshape(rows * kinds, length, d).mT).view(rows, heads, n, length)
+    weights = scores.masked_fill_(~attention_mask, -torch.inf).softmax(-1)  # type: ignore[operator]
+    found = weights.view(rows * kinds, -1, length) @ value.reshape(rows * kinds, length, -1)
+    return found.view(rows, heads, n, -1).transpose(1, 2).contiguous(), None
+
+
+def _attend_by_products(network: Any) -> None:  # noqa: ANN401
+    """Gives a network `products` for its attention where they are faster, and it lets one choose.
+
+    In 32 and 64 bits PyTorch's own is as fast, and on a card faster.
+    """
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    half = network.device.type == "cpu" and network.dtype.itemsize == 2
+    own = getattr(network.config, "_attn_implementation", None) == "sdpa"
+    if half and own and getattr(network, "_supports_attention_backend", False):
+        AttentionInterface.register("consilience", products)
+        AttentionMaskInterface.register("consilience", sdpa_mask)
+        network.set_attn_implementation("consilience")
+
+
+def batches(lengths: Sequence[int], most: int, step: int) -> list[tuple[int, int]]:
+    """Where to cut rows of ascending lengths into batches of so many at most, as (start, end).
+
+    The cuts that cost least: a batch costs `step` and its padded tokens.
+    """
+    best: list[tuple[int, int]] = [(0, 0)]  # the cost of the first rows, and where the last begins
+    for end, longest in enumerate(lengths, 1):
+        starts = range(max(0, end - most), end)
+        best.append(min((best[a][0] + step + (end - a) * longest, a) for a in starts))
+    cuts = []
+    end = len(lengths)
+    while end:
+        cuts.append((best[end][1], end))
+        end = best[end][1]
+    return cuts[::-1]
 
 
 def groups(prompts: Sequence[Tokens]) -> list[Group]:
