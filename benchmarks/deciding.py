@@ -130,7 +130,7 @@ def more(session: Session, duel: Duel, way: int) -> tuple[NDArray[np.float64], i
     again = replace(duel, round=AFTER + way, shown=shots)
     labels = (session.standing.labels(number) for number in (duel.one, duel.other))
     queries = duel_round(
-        again, *labels, session.data, session.framings, session.vectors,
+        again, *labels, session.data, session.framings,
         seed=session.seed, plan=replace(session.settings.plan, contrasts=0.0),
         uneven=prevailing(session.evidence) is not None,
     )  # fmt: skip

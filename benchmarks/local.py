@@ -23,7 +23,6 @@ import torch
 
 from consilience.ask import requests
 from consilience.datasets import load_dataset
-from consilience.embed import TfidfSvd
 from consilience.examples import Dataset
 from consilience.models import open_model
 from consilience.models.base import Answer, Model, Request
@@ -50,8 +49,7 @@ def queries(model: Model, data: Dataset) -> list[Request]:
     """The first requests of one round on the data, in the planner's order."""
     labels = np.random.default_rng(0).dirichlet([1.0, 1.0], size=len(data))
     asked = framings(data.task)
-    vectors = TfidfSvd().embed(data.texts)
-    planned = shot_round(data, asked, vectors, labels, round=1, seed=0, settings=PlanSettings())
+    planned = shot_round(data, asked, labels, round=1, seed=0, settings=PlanSettings())
     return [request for _, request in requests(planned[:QUERIES], data, asked, model)]
 
 

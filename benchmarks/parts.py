@@ -85,8 +85,6 @@ def variants() -> dict[str, tuple[Settings, Terms]]:
         "names not paired": (replace(usual, bias="none"), terms),
         "every prediction relevant": (usual, terms | {"mutual predictability": (weight, undated)}),
         STALE: (usual, terms),
-        "no bridges": planned(PlanSettings(bridges=0)),
-        "nothing but bridges": planned(PlanSettings(bridges=24)),
         "a quarter of the calls in contrasts": planned(PlanSettings(contrasts=0.25)),
         "relations as design priors": (replace(usual, priors=True), terms),
         "stopping early": (replace(usual, settled=Settings().settled), terms),

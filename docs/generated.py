@@ -13,8 +13,19 @@ import tempfile
 
 from elicited import ends, floors, leads, picture, rare, reached, worlds
 from figures import RESULTS, ROOT, figures
+from real_models import real_scores, real_summary
 
-__all__ = ["ends", "floors", "leads", "picture", "rare", "reached", "worlds"]
+__all__ = [
+    "ends",
+    "floors",
+    "leads",
+    "picture",
+    "rare",
+    "reached",
+    "real_scores",
+    "real_summary",
+    "worlds",
+]
 
 EXAMPLE = """\
 import consilience as cs
@@ -55,7 +66,7 @@ for name, answers in TRUE.items():
         query, said = cs.Query(ids[name], shots, wording), (np.log(1 - p), np.log(p))
         kept = Prediction(str(query), query, ("False", "True"), said, (True, True), 1.0, {}, 0.0)
         asked.append((query, kept))
-evidence = collect(data, wordings, [asked])
+evidence = collect(data, wordings, [asked], bias="none")
 solution = cs.solve(evidence)
 sure = uncertainty(evidence, cs.default_terms(), cs.LBFGS(), solution)
 

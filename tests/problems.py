@@ -69,7 +69,7 @@ def made(
                     query = Query(data.ids[i], shots, "one", repeat, at)
                     logits = BASE * np.eye(k)[base] + sign * pull
                     asked.append((query, prediction(query, np.log(softmax(logits)))))
-    return collect(data, [alone(k)], [asked])
+    return collect(data, [alone(k)], [asked], bias="none")
 
 
 def chain(n: int, nats: float = 2.0) -> list[Link]:
@@ -345,7 +345,7 @@ def framings_that_disagree():
     data, other = dataset(6), replace(ONE, name="two", family="other")
     asked = pairs(data, leaning([2.0 + i / 4 for i in range(6)]))
     asked += pairs(data, leaning([-1.8 - i / 4 - (i == 3) for i in range(6)]), framing="two")
-    return collect(data, [ONE, other], [asked])
+    return collect(data, [ONE, other], [asked], bias="none")
 
 
 @problem
@@ -362,7 +362,7 @@ def bounded_answers():
     for i, bound in ((0, 0.02), (2, 0.3), (3, 0.001), (4, 0.4)):
         query = Query(data.ids[i], (), "one", repeat=5)
         asked.append((query, prediction(query, np.log([0.5, bound]), exact=(True, False))))
-    return collect(data, [alone()], [asked])
+    return collect(data, [alone()], [asked], bias="none")
 
 
 PROBLEMS["some without predictions"] = lambda: made(

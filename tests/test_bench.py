@@ -47,7 +47,7 @@ from consilience.sharing import fresh
 from consilience.store import Store
 from test_ask import Recorder
 
-SMALL = Settings(plan=PlanSettings(shots=4, bridges=2, block=8, group=4))
+SMALL = Settings(plan=PlanSettings(shots=4, block=8))
 SOME = ("zero-shot-all", "bootstrap", "consilience", "golden")
 CASE = Case("noisy", partial(world_dataset, "noisy", 24), partial(open_model, "simulated:noisy"))
 

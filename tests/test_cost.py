@@ -18,7 +18,7 @@ from consilience.store import Store
 from test_ask import Recorder
 
 DATA, _ = world_dataset("noisy", 40)
-SETTINGS = Settings(calls_per_example=4.0, plan=PlanSettings(shots=6, bridges=3), settled=0.0)
+SETTINGS = Settings(calls_per_example=4.0, plan=PlanSettings(shots=6), settled=0.0)
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def store():
         {"calls_per_example": 6.0, "framings": ("plain",)},
         {"calls_per_example": 5.0, "framings": ("letters", "sets")},
         {"calls_per_example": 2.5, "framings": ("sets",), "anchor": "whether a door is open"},
-        {"calls_per_example": 4.0, "plan": PlanSettings(shots=2, bridges=0)},
+        {"calls_per_example": 4.0, "plan": PlanSettings(shots=2)},
     ],
     ids=str,
 )

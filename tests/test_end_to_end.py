@@ -52,7 +52,7 @@ def run_words(data: Path, url: str, store: Path, output: Path) -> list[object]:
     return [
         *("run", data, *FILE_OPTIONS, "--model", "openai:tiny", "--base-url", url),
         *("--store", store, "--output", output, "--calls-per-example", 6, "--settled", 0),
-        *("--shots", 4, "--bridges", 2, "--block", 6),
+        *("--shots", 4, "--block", 6),
     ]
 
 

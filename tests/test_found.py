@@ -21,7 +21,7 @@ from consilience.reading import read
 from consilience.relations import AtMostOne, Opposite
 from consilience.settings import Settings
 
-SETTINGS = Settings(calls_per_example=4.0, plan=PlanSettings(shots=4, bridges=2), settled=0.0)
+SETTINGS = Settings(calls_per_example=4.0, plan=PlanSettings(shots=4), settled=0.0)
 
 
 def found_on(data: Dataset, world: str) -> Found:

@@ -44,7 +44,7 @@ def one_way(k: int):
             query = Query(data.ids[i], ((data.ids[j], label),), "one", 7, at)
             sure = np.log(rng.dirichlet(np.ones(k))) + 6 * np.eye(k)[i % k]
             asked.append((query, prediction(query, sure)))
-    return collect(data, [alone(k)], [asked])
+    return collect(data, [alone(k)], [asked], bias="none")
 
 
 def graph_of(ev, terms=TERMS, labels: np.ndarray | None = None) -> tuple[Graph, Problem]:

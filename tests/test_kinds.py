@@ -114,7 +114,7 @@ def everything(seed, k, n=8):
 
 def gathered(data, rounds):
     one = alone(data.task.k)
-    return collect(data, [one, replace(one, name="two")], rounds)
+    return collect(data, [one, replace(one, name="two")], rounds, bias="none")
 
 
 def drawn(seed, n, k):
@@ -135,7 +135,7 @@ def row(table, **wanted):
 def test_direct_confidence_by_hand():
     data = dataset(3)
     rows = pairs(data, [(2, [0.2, 0.8], ()), (0, [0.55, 0.45], [(1, 1), (2, 0)])])
-    ev = collect(data, [ONE], [rows, [bounded(pairs(data, [(1, [0.7, 0.3], ())])[0])]])
+    ev = collect(data, [ONE], [rows, [bounded(pairs(data, [(1, [0.7, 0.3], ())])[0])]], bias="none")
     table = ev.table()
     assert table["id"].tolist() == [data.ids[2], data.ids[0], data.ids[1]]
     assert tuple(table["prediction"]) == ev.keys
@@ -173,7 +173,7 @@ def test_flip_sensitivity_by_hand():
     flips[1] = bounded(flips[1])
     # Each is sure, but of different labels, so that both together are sure of none.
     unsure = flipped(data, 3, shots, 0, 0, [0.2, 0.8], [0.7, 0.3])
-    ev = collect(data, [ONE], [flips + mirrored(data, 4, flips) + unsure])
+    ev = collect(data, [ONE], [flips + mirrored(data, 4, flips) + unsure], bias="none")
     table = ev.table("flip sensitivity", certain([1, 1, 0, 1, 1]))
     assert table["id"].tolist() == [data.ids[i] for i in (0, 0, 4, 4)] and ev.unsure == 1
     table = table[table["id"] == data.ids[0]]
@@ -190,7 +190,7 @@ def test_flip_sensitivity_by_hand():
 def test_an_effect_is_above_zero_where_both_labels_speak_for_each_other():
     data = dataset(3)
     flips = flipped(data, 0, [(1, 1)], 0, 0, [0.2, 0.8], [0.5, 0.5])
-    ev = collect(data, [ONE], [flips + mirrored(data, 2, flips)])
+    ev = collect(data, [ONE], [flips + mirrored(data, 2, flips)], bias="none")
     for target, shot, sign in [(1, 1, 1), (1, 0, -1), (0, 1, -1), (0, 0, 1)]:
         table = ev.table("flip sensitivity", certain([target, shot, target]))
         assert table["id"].tolist() == [data.ids[0], data.ids[2]]
@@ -205,7 +205,7 @@ def test_contrasts_in_opposite_directions_do_not_cancel():
         *flipped(data, 0, [(1, 1)], 0, 0, [0.2, 0.8], [0.4, 0.6]),
         *flipped(data, 0, [(1, 0)], 0, 1, [0.4, 0.6], [0.1, 0.9], repeat=1),
     ]
-    ev = collect(data, [ONE], [flips + mirrored(data, 2, flips)])
+    ev = collect(data, [ONE], [flips + mirrored(data, 2, flips)], bias="none")
     found = row(ev.table("flip sensitivity", certain([1, 1, 1])), id=data.ids[0])
     assert found["contrasts"] == 2
     assert found["effect"] == pytest.approx((math.log(4) + math.log(9)) / 2 - math.log(1.5))
@@ -216,7 +216,7 @@ def test_flips_of_three_classes(label):
     data = dataset(3, 3)
     said, turned = [0.1, 0.8, 0.1], [0.3, 0.5, 0.2]
     flips = flipped(data, 0, [(1, 2)], 0, 0, said, turned)
-    ev = collect(data, [alone(3)], [flips + mirrored(data, 2, flips)])
+    ev = collect(data, [alone(3)], [flips + mirrored(data, 2, flips)], bias="none")
     # The shot was shown as 2, which is more probable than 0.
     labels = np.array([0.8 * np.eye(3)[label] + 0.2 / 3, [0.3, 0.2, 0.5], [0.1, 0.8, 0.1]])
 
@@ -235,12 +235,16 @@ def test_what_all_contrasts_do_alike_is_no_effect():
         *flipped(data, 0, [(1, 1)], 0, 0, [0.1, 0.9], [0.4, 0.6]),
         *flipped(data, 2, [(3, 0)], 0, 1, [0.8, 0.2], [2 / 3, 1 / 3]),
     ]
-    table = collect(data, [ONE], [flips]).table("flip sensitivity", certain([1, 1, 0, 0]))
+    table = collect(data, [ONE], [flips], bias="none").table(
+        "flip sensitivity", certain([1, 1, 0, 0])
+    )
     assert table["id"].tolist() == [data.ids[0], data.ids[2]]
     assert table["effect"].tolist() == pytest.approx([math.log(3) / 2, -math.log(3) / 2])
     assert table["shrunk"].tolist() == pytest.approx([math.log(3) / 4, -math.log(3) / 4])
     for lone in (flips[:2], flips[2:]):
-        table = collect(data, [ONE], [lone]).table("flip sensitivity", certain([1, 1, 0, 0]))
+        table = collect(data, [ONE], [lone], bias="none").table(
+            "flip sensitivity", certain([1, 1, 0, 0])
+        )
         assert table["effect"].tolist() == pytest.approx([0], abs=1e-12)
 
 
@@ -250,7 +254,7 @@ def test_what_all_contrasts_of_three_classes_do_alike_is_no_effect():
         *flipped(data, 0, [(1, 1)], 0, 0, [0.1, 0.8, 0.1], [0.2, 0.6, 0.2]),
         *flipped(data, 2, [(3, 2)], 0, 1, [0.1, 0.1, 0.8], [0.3, 0.1, 0.6]),
     ]
-    ev = collect(data, [alone(3)], [flips])
+    ev = collect(data, [alone(3)], [flips], bias="none")
     # How far the label shown gains on the one it is flipped to, half of it for each of the two;
     # in log-odds against the mean of two others that is 3/2 as much.
     alike = (math.log(8 / 3) + math.log(4 / 3)) / 2 * 3 / 4
@@ -373,7 +377,7 @@ def test_the_reverse_direction_agrees_with_the_term(k):
 def test_bounds_reach_both_directions():
     data = dataset(4)
     rows = pairs(data, [(0, [0.1, 0.9], [(1, 1)]), (0, [0.4, 0.6], [(2, 1)]), (3, [0.5, 0.5], ())])
-    ev = collect(data, [ONE], [[rows[0], bounded(rows[1]), bounded(rows[2])]])
+    ev = collect(data, [ONE], [[rows[0], bounded(rows[1]), bounded(rows[2])]], bias="none")
     table = ev.table("mutual predictability", certain([1, 1, 0, 1]))
     # What showed 1 is exact, but is compared with what is not.
     assert table["id"].tolist() == list(data.ids[:2]) and table["bounded"].all()
@@ -559,7 +563,7 @@ def test_the_summary_by_hand():
         ],
     )
     rows[1] = bounded(rows[1])
-    ev = collect(data, [ONE], [rows])
+    ev = collect(data, [ONE], [rows], bias="none")
     labels = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7], [0.4, 0.6], [0.5, 0.5]])
     found = ev.summary(labels).set_index("kind")
     assert tuple(found.index) == KINDS
@@ -614,7 +618,7 @@ def test_flips_disagree_where_their_signs_do(one, other, conflict):
         *flipped(data, 0, [(1, 1)], 0, 0, [0.2, 0.8], [0.5, 0.5]),
         *flipped(data, 0, [(2, 1)], 0, 0, [0.2, 0.8], [0.4, 0.6]),
     ]
-    ev = collect(data, [ONE], [flips + mirrored(data, 3, flips)])
+    ev = collect(data, [ONE], [flips + mirrored(data, 3, flips)], bias="none")
     known = row(ev.summary(certain([1, one, other, 1])), kind="flip sensitivity")
     assert known["coverage"] == 0.5 and known["conflict"] == conflict
 

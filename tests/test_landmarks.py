@@ -260,7 +260,7 @@ def test_renamed_evidence_says_the_same_of_renamed_labels(k: int) -> None:
 NEUTRAL = Settings(
     calls_per_example=2.0,
     framings=("sets",),
-    plan=PlanSettings(shots=6, bridges=3),
+    plan=PlanSettings(shots=6),
     settled=0.0,
 )
 

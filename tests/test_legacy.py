@@ -70,7 +70,7 @@ def test_a_score_is_the_log_odds_of_label_1(read) -> None:
     evidence = log.evidence()
     assert evidence.zero.tolist() == [False, True]
     assert evidence.framings == ("legacy",)
-    assert evidence.bias == {"legacy, zero-shot": None, "legacy, with shots": None}
+    assert evidence.bias.keys() == {"legacy, zero-shot", "legacy, with shots, few"}
     np.testing.assert_allclose(evidence.logp.exp().sum(dim=1), 1)
     assert math.isnan(evidence.mean_mass)  # nobody recorded it
     ids = log.dataset.ids
@@ -482,16 +482,16 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def native() -> tuple[Dataset, Pairs, np.ndarray, np.ndarray]:
-    """A simulated run: its data, its predictions, the labels without any bias taken out, gold."""
+    """A simulated run in one framing: its data, its predictions, its labels in one round, gold."""
     data, gold = world_dataset("easy", 120)
-    settings = Settings(4.0, plan=PlanSettings(shots=6, bridges=3), settled=0.0)
+    settings = Settings(4.0, ("plain",), plan=PlanSettings(shots=6), settled=0.0)
     with Store() as store:
         found = elicit(data, SimulatedModel("easy"), settings=settings, store=store)
         rounds = [
             list(zip((q for _, q in rows), store.predictions([k for k, _ in rows]), strict=True))
             for rows in store.rounds(found.run.id)
         ]
-    evidence = collect(data, found.framings, rounds, bias="none")
+    evidence = collect(data, found.framings, rounds)
     labels = solve(evidence, start=first_labels(evidence)).labels
     truth = np.array([gold.labels[id] for id in data.ids])
     return data, [pair for pairs in rounds for pair in pairs], labels, truth

@@ -667,7 +667,7 @@ def test_half_precision_is_a_setting_that_moves_answers_a_little(folder):
 
 
 def run(model: Model, concurrency: int):
-    settings = PlanSettings(shots=6, bridges=3, block=10)
+    settings = PlanSettings(shots=6, block=10)
     from consilience.settings import Settings
 
     return elicit(

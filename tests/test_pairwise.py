@@ -160,7 +160,7 @@ def with_contrasts(n: int, contrasts, k: int = 2, rows=()) -> Evidence:
     asked = pairs(data, rows)
     for i, j, a, b, said, turned, repeat in contrasts:
         asked += flipped(data, i, [(j, a)], 0, b, said, turned, repeat)
-    return collect(data, [alone(k)], [asked])
+    return collect(data, [alone(k)], [asked], bias="none")
 
 
 def test_the_energy_of_an_ising_model():

@@ -18,7 +18,7 @@ TARGETS = ("snow is white", "coal is white")
 
 
 def every_framing(k: int) -> list[Framing]:
-    names = ["plain", "letters", "sets"] + (["negated"] if k == 2 else [])
+    names = ["names", "letters", "sets"] + (["plain", "negated"] if k == 2 else [])
     return list(framings(task(k), names))
 
 
@@ -48,7 +48,13 @@ def test_text_shows_each_shot_with_its_label_and_ends_in_the_lead(framing):
 
 
 def test_text_is_exactly_this():
-    plain, negated = framings(Task("True or false?"))
+    asked = Task("True or false?")
+    plain, one, other, negated = framings(asked, ["plain", "names", "negated"])
+    assert render(one, "t", [("s", 0)]) == (
+        "True or false? Answer with one of: False, True.\n\ns\nAnswer: False\n\nt\nAnswer:"
+    )
+    assert other.instruction == "True or false? Answer with one of: True, False."
+    assert other.label_names == one.label_names == ("False", "True")
     assert render(negated, "t", [("s", 0), ("u", 1)]) == (
         'True or false? After each one stands the sentence "The claim is wrong", '
         "marked True or False.\n\n"
@@ -58,7 +64,7 @@ def test_text_is_exactly_this():
 
 
 def test_chat_is_one_exchange_per_shot_with_the_label_alone():
-    (framing, _) = framings(task(2))
+    (framing,) = framings(task(2), ["plain"])
     made = render(framing, "t", SHOTS[:2], "chat")
     assert [m["role"] for m in made] == ["user", "assistant"] * 2 + ["user"]
     assert [m["content"] for m in made[1::2]] == ["False", "True"]
@@ -67,7 +73,7 @@ def test_chat_is_one_exchange_per_shot_with_the_label_alone():
 
 
 def test_prefill_ends_in_the_assistants_lead():
-    (framing, _) = framings(task(2))
+    (framing,) = framings(task(2), ["plain"])
     made = render(framing, "t", SHOTS[:2], "chat-prefill")
     assert [m["role"] for m in made] == ["user", "assistant"] * 3
     assert made[1]["content"] == f"{framing.lead} False" and made[3]["content"].endswith(" True")
@@ -121,7 +127,7 @@ def test_the_letters_listed_are_those_that_stand_for_the_classes(k):
 
 
 def test_the_negated_wording_swaps_the_names():
-    plain, negated = framings(task(2))
+    plain, negated = framings(task(2), ["plain", "negated"])
     assert plain.label_names == negated.label_names[::-1] == ("False", "True")
     assert plain.family == negated.family
     assert plain.lead == "The claim is right:" and negated.lead == "The claim is wrong:"
@@ -142,10 +148,35 @@ def test_sets_carry_no_hint_but_the_anchor():
 
 
 def test_the_natural_framings_of_a_task():
-    assert [f.name for f in framings(task(2))] == ["plain", "negated"]
+    assert [f.name for f in framings(task(2))] == ["names-0", "names-1"]
+    # "class 0" and "class 1" begin alike: one next token does not tell them apart.
     assert [f.name for f in framings(task(3))] == ["letters-0", "letters-1", "letters-2"]
-    assert [f.family for f in framings(task(3), ["plain"])] == ["plain"]
-    assert framings(task(3), ["plain"])[0].label_names == task(3).classes
+    topics = Task("What is it about?", ("Sports", "World news", "Business"), None, None)
+    assert [f.name for f in framings(topics)] == ["names-0", "names-1"]
+    for made in framings(task(3), ["names"]):
+        assert made.family == "names" and made.semantic
+        assert made.label_names == task(3).classes
+
+
+@pytest.mark.parametrize(
+    ("classes", "distinct"),
+    [
+        (("yes", "no"), True),
+        (("no", "none"), False),
+        (("not spam", "Not ham"), False),
+        (("spam", "not spam"), True),
+        (("a", "b", "ab"), False),
+        (("World", "Sports", "Business", "Sci/Tech"), True),
+    ],
+)
+def test_names_that_begin_alike_are_asked_for_by_letters(classes, distinct):
+    made = framings(Task("Which?", classes, None, None))
+    assert [f.family for f in made] == (["names"] * 2 if distinct else ["letters"] * len(classes))
+
+
+def test_the_wording_of_a_statement_needs_one():
+    with pytest.raises(InputError, match=r"`plain` needs a task with a `statement`.*use `names`"):
+        framings(task(3), ["plain"])
 
 
 WRONG = {
@@ -173,7 +204,7 @@ def test_every_framing_and_style_gives_other_bytes():
         (i, style): json.dumps(render(framing, "t", SHOTS, style))
         for (i, framing), style in itertools.product(enumerate(made), STYLES)
     }
-    assert len(set(bytes_of.values())) == len(bytes_of) == 24
+    assert len(set(bytes_of.values())) == len(bytes_of) == 30
 
 
 def test_every_part_of_a_task_reaches_the_prompt():

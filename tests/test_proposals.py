@@ -357,7 +357,7 @@ def test_nothing_is_asked_twice_and_the_cost_is_known_before(tmp_path: Path) -> 
 # --- what it is worth ------------------------------------------------------------------------
 
 
-QUICK = Settings(calls_per_example=3.0, plan=PlanSettings(shots=4, bridges=2), settled=0.0)
+QUICK = Settings(calls_per_example=3.0, plan=PlanSettings(shots=4), settled=0.0)
 
 
 def accuracy(data: Dataset, model: Judge) -> float:

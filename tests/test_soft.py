@@ -44,7 +44,7 @@ def tied(n: int, relations: Sequence[Soft], k: int = 2) -> Dataset:
 def leaning_so(nats: Sequence[float], relations: Sequence[Soft]) -> Evidence:
     """Zero-shot predictions of these log-odds, and the relations."""
     data = tied(len(nats), relations)
-    return collect(data, [alone()], [pairs(data, leaning(nats))])
+    return collect(data, [alone()], [pairs(data, leaning(nats))], bias="none")
 
 
 def value(ev: Evidence, terms: Terms, worlds: np.ndarray) -> np.ndarray:
@@ -182,7 +182,7 @@ def test_an_explanation_says_that_it_is_soft_and_how():
             Opposite((b, c)),
         ]
     )
-    ev = collect(data, [alone()], [pairs(data, leaning([1.0, 1.0, -1.0]))])
+    ev = collect(data, [alone()], [pairs(data, leaning([1.0, 1.0, -1.0]))], bias="none")
     table = explain(data, ev, solve(ev, default_terms()), a, priors=False)
     said = dict(zip(table["what"], table["kind"], strict=True))
     assert said[f"equal: {b}=1"] == "soft relation (0.83)"
@@ -196,11 +196,9 @@ def test_a_picture_has_the_relation():
 
 def test_a_mate_by_a_soft_relation_is_no_shot():
     data = tied(8, [(Equal, (0, 1), 0.6)])
-    settings = PlanSettings(shots=6, bridges=3, block=8, group=8)
+    settings = PlanSettings(shots=6, block=8)
     labels = np.eye(2)[np.arange(8) % 2]
-    queries = shot_round(
-        data, framings(data.task), np.zeros((8, 1)), labels, round=1, seed=0, settings=settings
-    )
+    queries = shot_round(data, framings(data.task), labels, round=1, seed=0, settings=settings)
     shown = {(q.target, id) for q in queries for id, _ in q.shots}
     assert len(shown) > 20
     assert shown.isdisjoint({data.ids[:2], data.ids[1::-1]})

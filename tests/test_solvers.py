@@ -319,12 +319,12 @@ def contrast(data, target, shot, said, turned):
 
 @pytest.mark.parametrize("name", sorted(set(default_terms()) - {"class frequency"}))
 def test_every_weight_of_the_default_terms_changes_the_labels(name):
-    """That of class frequency needs more examples: see `test_frequency`."""
+    """That of class frequency needs more examples: see `test_mixture`."""
     data = dataset(8, ties=TIES[2])
     rows = pairs(data, random_rows(np.random.default_rng(2), 8, 2, zero=2, shown=1))
     for i in range(4):
         rows += contrast(data, i, 7 - i, [0.95, 0.05], [0.2, 0.8] if i % 2 else [0.99, 0.01])
-    ev = collect(data, [ONE], [rows])
+    ev = collect(data, [ONE], [rows], bias="none")
     assert ev.f == 4
     terms = default_terms()
     weight, term = terms[name]

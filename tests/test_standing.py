@@ -49,7 +49,7 @@ def evidence(rounds: Sequence[Sequence[Row]], ties=()) -> tuple[Dataset, Evidenc
         pairs(data, [(t, p, [((t + 1 + r) % N, c) for _, c in shots]) for t, p, shots in rows])
         for r, rows in enumerate(rounds)
     ]
-    return data, collect(data, [alone()], asked)
+    return data, collect(data, [alone()], asked, bias="none")
 
 
 def census(concepts: int, sample: int = N) -> Census:
@@ -123,7 +123,7 @@ def test_what_is_asked_in_a_second_duel() -> None:
     data, found = evidence(rounds)
     standing = stand(census(2), found, 4)
     made = deciding_round(
-        standing, census(2), data, [alone()], np.zeros((N, 1)), found, round=4, seed=0,
+        standing, census(2), data, [alone()], found, round=4, seed=0,
         plan=PlanSettings(),
     )  # fmt: skip
     assert len(made) == N // 4
@@ -164,9 +164,8 @@ def test_what_is_asked_in_a_duel() -> None:
     data, found = evidence([gut(TWO, 0.8), says(ONE, 0.9), says(TWO, 0.7)])
     plan = PlanSettings(contrasts=0.5)
     standing = stand(census(2), found, 3)
-    vectors = np.random.default_rng(0).normal(size=(N, 4))
     queries = deciding_round(
-        standing, census(2), data, [alone()], vectors, found, round=3, seed=5, plan=plan
+        standing, census(2), data, [alone()], found, round=3, seed=5, plan=plan
     )
     at = data.index
     assert {at[q.target] for q in queries} == set(np.flatnonzero(ONE != TWO).tolist())
@@ -195,7 +194,7 @@ def test_where_a_class_prevails_half_of_the_lists_of_a_duel_are_not_even(turned:
         assert prevailing(found) == (int(turned) if one_sided else None)
         standing = stand(census(2), found, 3)
         queries = deciding_round(
-            standing, census(2), data, [alone()], np.zeros((N, 1)), found, round=3, seed=0,
+            standing, census(2), data, [alone()], found, round=3, seed=0,
             plan=PlanSettings(),
         )  # fmt: skip
         assert {data.index[q.target] for q in queries} == set(np.flatnonzero(rare != TWO))
@@ -227,7 +226,7 @@ def test_a_duel_asks_no_more_than_it_may() -> None:
     whole = Census(tuple(range(n)), 2, 1, 1)
     standing = stand(whole, found, 3)
     queries = deciding_round(
-        standing, whole, data, [alone()], np.ones((n, 1)), found, round=3, seed=0,
+        standing, whole, data, [alone()], found, round=3, seed=0,
         plan=PlanSettings(),
     )  # fmt: skip
     assert len(queries) == DUEL < (one != two).sum()
@@ -294,7 +293,6 @@ def test_close_concepts_are_asked_about_outside_the_sample_first() -> None:
             part,
             data,
             [alone()],
-            np.ones((N, 1)),
             found,
             round=r,
             seed=0,
@@ -357,7 +355,7 @@ def test_where_the_budget_is_small_a_runoff_asks_the_same_others_about_each() ->
     assert len(standing.runoff) == 2
     for r in standing.runoff.values():
         queries = deciding_round(
-            standing, part, data, [alone()], np.ones((N, 1)), found, round=r, seed=0,
+            standing, part, data, [alone()], found, round=r, seed=0,
             plan=PlanSettings(),
         )  # fmt: skip
         assert {q.target for q in queries} == set(data.ids[32:])
@@ -407,17 +405,21 @@ def test_a_model_whose_gut_answer_is_the_popular_one() -> None:
     from consilience.datasets import load_dataset
     from consilience.lbfgs import LBFGS
     from consilience.models import open_model
+    from consilience.settings import Settings
     from consilience.store import Store
 
     data, gold = load_dataset("pocket-popular", seed=1, claims="240")
     assert gold is not None
     truth = np.array([gold.labels[id] for id in data.ids])
     with Store() as store:
-        found = elicit(data, open_model("local:pocket"), store=store, solver=LBFGS(starts=1))
+        found = elicit(
+            data, open_model("local:pocket"), store=store, solver=LBFGS(starts=1),
+            settings=Settings(framings=("plain", "negated")),
+        )  # fmt: skip
     assert len(found.concepts) > 1
     first, second = (c.labels.argmax(axis=1) == truth for c in found.concepts[:2])
     sample = found.concepts[1].labels.max(axis=1) > 0.5 + 1e-9
-    assert first[sample].mean() > 0.8 > second[sample].mean()
+    assert first[sample].mean() > max(0.8, second[sample].mean())
     # By zero-shot answers alone the other is ahead.
     gut_answers = [np.nanmean(support(found.evidence, c.labels)) for c in found.concepts[:2]]
     assert gut_answers[1] > gut_answers[0]

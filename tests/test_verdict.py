@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
-from consilience.concepts import Concept
+from consilience.concepts import Concept, pooled
 from consilience.duels import SURE
 from consilience.elicitation import elicit
+from consilience.found import Found
 from consilience.lbfgs import LBFGS
 from consilience.models.simulated import SimulatedModel, world_dataset
-from consilience.verdict import ODDS, TOLD, Kind, open_labels, verdict
+from consilience.verdict import KEPT, ODDS, TOLD, Kind, open_labels, verdict
 
 SURELY = np.array([[0.95, 0.05], [0.02, 0.98], [0.9, 0.1], [0.4, 0.6]])
 
@@ -36,8 +40,10 @@ def test_one_concept_is_coherent() -> None:
     for concepts in ([], [FIRST]):
         said = verdict(SURELY, concepts)
         assert said.kind is Kind.COHERENT
-        assert len(said.reasons) == 1
+        assert len(said.reasons) == 2
     assert str(said).startswith("coherent: the labels tell ")
+    assert "no other concept was found" in str(said)
+    assert "too few examples or calls to check for other concepts" in str(verdict(SURELY, []))
     assert "75% are decided" in str(said)
 
 
@@ -50,12 +56,12 @@ def test_two_concepts_are_coherent_only_where_one_leads_by_more_than_its_error()
 
 
 def test_labels_that_say_nothing_are_chance_however_many_concepts_there_are() -> None:
-    weak = np.array([[0.6, 0.4], [0.4, 0.6]])
+    weak = np.array([[0.7, 0.3], [0.3, 0.7]])
     for concepts in ([], [FIRST], [FIRST, concept(1, 0.0, 0.1)]):
         assert verdict(weak, concepts).kind is Kind.CHANCE
     # What the docstring of TOLD says.
-    assert verdict(weak, []).told == pytest.approx(0.03, abs=0.002)
-    assert verdict(np.array([[0.7, 0.3], [0.3, 0.7]]), []).kind is Kind.COHERENT
+    assert verdict(weak, []).told == pytest.approx(0.12, abs=0.002)
+    assert verdict(np.array([[0.8, 0.2], [0.2, 0.8]]), []).kind is Kind.COHERENT
 
 
 def test_what_labels_tell_is_a_share_of_what_they_could() -> None:
@@ -75,3 +81,47 @@ def test_a_label_is_open_below_odds_of_three() -> None:
     # Against the next one, not against all others together.
     many = [[0.61, 0.2, 0.19], [0.59, 0.2, 0.21], [0.2, 0.59, 0.21], [1 / 3, 1 / 3, 1 / 3]]
     assert open_labels(np.array(many)).tolist() == [False, True, True, True]
+
+
+@pytest.fixture(scope="module")
+def run() -> Found:
+    data, _ = world_dataset("easy", 120, 0)
+    return elicit(data, SimulatedModel("easy"), seed=0, concurrency=1, solver=LBFGS(starts=2))
+
+
+def test_labels_that_are_all_of_one_class_are_degenerate(run: Found) -> None:
+    sure = np.tile([1e-9, 1 - 1e-9], (120, 1))
+    sure[:2] = sure[:2, ::-1]
+    assert verdict(sure, [FIRST], False, run.evidence).kind is Kind.DEGENERATE
+    # Of so few examples it may be so.
+    assert verdict(sure[2:12], [FIRST]).kind is Kind.COHERENT
+    sure[:12] = [1 - 1e-9, 1e-9]
+    assert verdict(sure, [FIRST]).kind is Kind.COHERENT
+
+
+def test_labels_that_lost_the_ranking_of_the_answers_are_degenerate(run: Found) -> None:
+    labels = run.solution.labels
+    assert run.verdict.kept > 0.9
+    assert run.verdict.kind is Kind.COHERENT
+    for lost in (np.random.default_rng(0).permutation(labels), labels[:, ::-1]):
+        said = verdict(lost, [FIRST], False, run.evidence)
+        assert said.kind is Kind.DEGENERATE
+        assert said.kept < KEPT
+        assert "do not rank the examples as the answers do" in str(said)
+
+
+def test_answers_that_agree_no_more_than_permuted_ones_are_chance(run: Found) -> None:
+    evidence, labels = run.evidence, run.solution.labels
+    assert run.verdict.halves > 0.5
+    assert run.verdict.chance == pytest.approx(1 / 1000)
+    drawn = torch.from_numpy(np.random.default_rng(0).permutation(evidence.t))
+    noise = replace(evidence, logp=evidence.logp[drawn])
+    # Labels that rank as those answers do, and are sure of it.
+    mean = np.log(pooled(noise, torch.ones(noise.t, dtype=torch.bool)))
+    odds = 5 * (mean[:, 1] - mean[:, 0])
+    sure = np.stack([1 / (1 + np.exp(odds)), 1 / (1 + np.exp(-odds))], axis=1)
+    said = verdict(sure, [FIRST], False, noise)
+    assert said.told > TOLD and said.kept > KEPT
+    assert said.kind is Kind.CHANCE
+    assert f"(p = {said.chance:.2g})" in str(said)
+    assert verdict(labels, [FIRST], False, evidence).kind is Kind.COHERENT

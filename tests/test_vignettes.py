@@ -121,10 +121,12 @@ def test_seven_names_that_can_be_told_apart() -> None:
     names = tuple(FOUNDATIONS)
     assert len({name.casefold()[:PREFIX] for name in names}) == 7
     data_task = load_task()
-    (plain,) = framings(data_task, ["plain"])
-    assert plain.label_names == names
-    assert plain.instruction.endswith(f"Answer with one of: {', '.join(names)}.")
-    letters = framings(data_task)
+    named, turned = framings(data_task)
+    assert named.family == turned.family == "names"
+    assert named.label_names == turned.label_names == names
+    assert named.instruction.endswith(f"Answer with one of: {', '.join(names)}.")
+    assert turned.instruction.endswith(f"Answer with one of: {', '.join(names[::-1])}.")
+    letters = framings(data_task, ["letters"])
     assert len(letters) == 7
     for c in range(7):
         assert {framing.label_names[c] for framing in letters} == set("ABCDEFG")

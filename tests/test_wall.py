@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-import consilience.models
+import consilience
 from consilience import relations
 from consilience.datasets import load_dataset
 from consilience.elicitation import elicit
@@ -23,35 +23,31 @@ from consilience.settings import Settings
 from made_up import claims, write_csv
 from test_ask import Recorder
 
-BEHIND = (
-    *("prompts", "query", "grouping", "plan", "ask", "logic", "evidence", "coherence", "solvers"),
-    *("uncertainty", "found", "elicitation", "embed", "store", "store_schema", "store_audit"),
-    *("choices", "relations", "bias", "frequency", "reading", "pairwise", "kinds", "settling"),
-    *(
-        "starts",
-        "lbfgs",
-        "adam",
-        "exhaustive",
-        "graph",
-        "propagation",
-        "annealing",
-        "opinion",
-        "weights",
-    ),
-    *("landmarks", "calibration", "explain", "legacy", "legacy_rows", "proposals", "structure"),
-    *("store_texts", "typical", "describe", "settings", "concepts"),
-    *("census", "standing", "verdict"),
-    *(f"baselines.{name}" for name in ("bench", "shots", "consistent", "bootstrapping")),
-    *(f"baselines.{name}" for name in ("exchange", "broken", "live_icm", "live_gibbs")),
-    "baselines.structural",
-    *(f"models.{module.name}" for module in pkgutil.iter_modules(consilience.models.__path__)),
+FRONT = {
+    # What gold is made of and kept in.
+    *("examples", "records", "export", "datasets", "pocket"),
+    # What scores with it, and the baselines that are told it.
+    *("metrics", "evaluation", "audit", "shortcuts", "plots", "baselines.golden"),
+    # What runs such comparisons, and what a person sees.
+    *("bench", "bench_methods", "bench_results", "bench_tables", "bench_workers"),
+    *("baselines", "cli", "__main__"),
+}
+"""Modules that may know gold, and packages whose modules may."""
+
+BEHIND = tuple(
+    sorted(
+        name
+        for found in pkgutil.walk_packages(consilience.__path__, "consilience.")
+        if (name := found.name.removeprefix("consilience.")) not in FRONT
+        and name.partition(".")[0] not in FRONT - {"baselines"}
+    )
 )
-"""Every module between the data set and the labels."""
+"""Every module between the data set and the labels: all that the package has, but those."""
 
 MAKES_GOLD = {"models.simulated"}
 """Returns the truth of a world beside its data set, and takes none: the one exception."""
 
-SETTINGS = Settings(calls_per_example=3.0, plan=PlanSettings(shots=4, bridges=2, block=6, group=4))
+SETTINGS = Settings(calls_per_example=3.0, plan=PlanSettings(shots=4, block=6))
 
 
 def module(name: str) -> ModuleType:

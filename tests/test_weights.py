@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def softmax(x: np.ndarray) -> np.ndarray:
 
 
 def worded(answers: np.ndarray, ties=()) -> Evidence:
-    """Zero-shot answers (N, wordings, K): different prompts, all of them to the point."""
+    """Zero-shot answers (N, wordings, K): different prompts, all as good, taken at their word."""
     n, wordings, k = answers.shape
     data = dataset(n, k, ties)
     names = [f"wording {w}" for w in range(wordings)]
@@ -47,7 +47,8 @@ def worded(answers: np.ndarray, ties=()) -> Evidence:
         pairs(data, [(i, answers[i, w], ()) for i in range(n)], name)
         for w, name in enumerate(names)
     ]
-    return collect(data, framings, rows, bias="none")
+    ev = collect(data, framings, rows, bias="none")
+    return replace(ev, weight=torch.ones_like(ev.weight), scale=1.0)
 
 
 def noisy(n: int = 40, wordings: int = 5, k: int = 2, noise: float = 1.0, seed: int = 0):
@@ -75,7 +76,7 @@ def contrasted(k: int = 3) -> Evidence:
             asked.append((made, prediction(None, np.log(rng.dirichlet(np.full(k, 90.0))))))
         # The twin of this one was never answered, nor are its shots those of the others.
         asked.append((query(data, target, ((two, 0),), 0), prediction(None, np.log(sure))))
-    return collect(data, [alone(k)], [[(q, keyed(q, p)) for q, p in asked]])
+    return collect(data, [alone(k)], [[(q, keyed(q, p)) for q, p in asked]], bias="none")
 
 
 def query(data, target, shots, at) -> Query:
@@ -166,7 +167,7 @@ def test_repeats_of_a_prompt_stay_together_and_unknown_shots_apart():
     data = dataset(2)
     rows = [(0, [0.3, 0.7], [(1, 1)])] * 4 + [(0, [0.4, 0.6], ())] * 3
     unknown = [(0, [0.2, 0.8], [(1, -1)])] * 4
-    fold = folded(collect(data, [alone()], [pairs(data, rows + unknown)]), folds=6)
+    fold = folded(collect(data, [alone()], [pairs(data, rows + unknown)], bias="none"), folds=6)
     assert len(set(fold[:4])) == len(set(fold[4:7])) == 1
     assert len({fold[0], fold[4], *fold[7:]}) == 6
 
@@ -229,7 +230,7 @@ def test_the_score_is_that_of_its_formula(k):
     rng = np.random.default_rng(k)
     ev = evidence(7, random_rows(rng, 6, k), k)
     q = rng.dirichlet(np.ones(k), size=7)
-    scores = {i: [] for i in range(7)}
+    scores, weights = {i: [] for i in range(7)}, {i: [] for i in range(7)}
     for t in range(ev.t):
         shots = (ev.shot_of == t).nonzero().flatten().tolist()
         r = 1.0
@@ -238,9 +239,10 @@ def test_the_score_is_that_of_its_formula(k):
             r = max(0.0, (right - 1 / k) / (1 - 1 / k))
         i = int(ev.target[t])
         # Its one zero-shot answer counts half, its two answers with shots one each.
-        share = (1 if shots else 0.5) / 2.5
-        scores[i].append(share * (ev.logp[t].exp().numpy() @ np.log(r * q[i] + (1 - r) / k)))
-    wanted = np.array([np.sum(s) if s else math.nan for s in scores.values()])
+        weights[i].append((1 if shots else 0.5) * float(ev.weight[t]))
+        said = ev.logp[t].exp().numpy()
+        scores[i].append(weights[i][-1] * (said @ np.log(r * q[i] + (1 - r) / k)))
+    wanted = np.array([sum(scores[i]) / sum(weights[i]) if scores[i] else math.nan for i in scores])
     found = held_out(ev, PLAIN, Told(q))
     np.testing.assert_allclose(found.by_example, wanted, atol=1e-12)
     assert np.isnan(found.by_example).tolist() == [False] * 6 + [True]

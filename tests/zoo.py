@@ -71,7 +71,7 @@ def pairs(data: Dataset, rows: Sequence[Row], framing: str = "one"):
 def evidence(n: int, rows: Sequence[Row], k: int = 2, ties: Sequence[Tie] = ()) -> Evidence:
     """Evidence whose log-probabilities are exactly those of the rows."""
     data = dataset(n, k, ties)
-    return collect(data, [alone(k)], [pairs(data, rows)])
+    return collect(data, [alone(k)], [pairs(data, rows)], bias="none")
 
 
 def random_rows(

@@ -270,13 +270,23 @@ def labelled(
     return [rng.choice(of) for _ in range(count)]
 
 
+def as_trained(task: Task, family: str) -> tuple[Framing, ...]:
+    """The framings of a family as models are trained on them.
+
+    Of a task without a statement `plain` is the question with the classes in their own order.
+    """
+    if family == "plain" and task.statement is None:
+        return framings(task, ("names",))[:1]
+    return framings(task, (family,))
+
+
 def truth_framing(rng: random.Random) -> Framing:
     """A framing whose label names mean something."""
     task = rng.choice(TASKS)
     family = (
         rng.choices(("plain", "negated", "letters"), (6, 2, 2))[0] if task.opposite else "plain"
     )
-    return rng.choice(framings(task, (family,)))
+    return rng.choice(as_trained(task, family))
 
 
 def neutral_names(rng: random.Random, recipe: Recipe) -> tuple[str, ...]:
@@ -291,7 +301,7 @@ def neutral_framing(rng: random.Random, recipe: Recipe) -> Framing:
     if rng.random() < 0.5:
         return rng.choice(framings(TRUTH_TASK, ("sets",)))
     names = neutral_names(rng, recipe)
-    return framings(Task(SORT.question, names, None, None), ("plain",))[0]
+    return as_trained(Task(SORT.question, names, None, None), "plain")[0]
 
 
 def two_class_document(rng: random.Random, recipe: Recipe, count: int) -> Document:
@@ -337,7 +347,7 @@ def attribute_document(rng: random.Random, recipe: Recipe, count: int) -> Docume
     shots = labelled(rng, recipe, concept, count)
     if recipe.dense:
         return bridge_document(rng, task.classes, shots, whole=concept != "popular")
-    return label_document(framings(task, ("plain",))[0], shots)
+    return label_document(as_trained(task, "plain")[0], shots)
 
 
 def topic_document(rng: random.Random, recipe: Recipe, count: int) -> Document:
@@ -349,7 +359,7 @@ def topic_document(rng: random.Random, recipe: Recipe, count: int) -> Document:
     if recipe.dense:
         return bridge_document(rng, TOPICS, shots, whole=rng.random() < 0.5)
     family = rng.choice(("plain", "plain", "letters", "sets"))
-    return label_document(rng.choice(framings(TOPIC_TASK, (family,))), shots)
+    return label_document(rng.choice(as_trained(TOPIC_TASK, family)), shots)
 
 
 def document(rng: random.Random, recipe: Recipe, count: int) -> Document:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from documents import NEUTRAL, SORT, TOPIC_TASK, TRUTH_TASK
+from documents import NEUTRAL, SORT, TOPIC_TASK, TRUTH_TASK, as_trained
 from tokens import load
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -162,7 +162,7 @@ def truth_table(judge: Judge, count: int) -> dict[str, Any]:
             ask(
                 judge,
                 asked,
-                framings(Task(SORT.question, pair, None, None), ("plain",))[0],
+                as_trained(Task(SORT.question, pair, None, None), "plain")[0],
                 16,
                 truth,
             ),
@@ -200,11 +200,12 @@ def other_tables(judge: Judge, count: int) -> dict[str, Any]:
         }
     topics = balanced_topics(0)
     table["topics"] = {
-        f.name: {
+        family if family == "plain" else f.name: {
             k: accuracy(ask(judge, topics, f, k, lambda c: c.topic), topics, lambda c: c.topic)
             for k in (0, 16)
         }
-        for f in framings(TOPIC_TASK, ("plain", "letters", "sets"))
+        for family in ("plain", "letters", "sets")
+        for f in as_trained(TOPIC_TASK, family)
     }
     table["imbalanced"] = {}
     for share in (0.01, 0.1, 0.9, 0.99):

@@ -13,23 +13,30 @@ import math
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from consilience import baselines
 from consilience.ask import requests
-from consilience.baselines.bench import Baseline, Bench
-from consilience.baselines.golden import gold_array, golden_shots, majority
-from consilience.baselines.structural import structure_only
+from consilience.baselines.bench import Bench
+from consilience.baselines.golden import gold_array
+from consilience.bench_methods import CEILING as CEILING
+from consilience.bench_methods import FIXED as FIXED
+from consilience.bench_methods import FREE as FREE
+from consilience.bench_methods import FULL as FULL
+from consilience.bench_methods import METHODS as METHODS
+from consilience.bench_methods import NEED_MEANING as NEED_MEANING
+from consilience.bench_methods import OWN as OWN
+from consilience.bench_methods import START as START
+from consilience.bench_methods import USUAL as USUAL
+from consilience.bench_methods import fixed_calls, suits
 from consilience.cost import estimate
-from consilience.elicitation import elicit
 from consilience.errors import InputError
 from consilience.examples import Dataset, Gold
-from consilience.metrics import Interval, pgr, score
+from consilience.metrics import STATISTICS, Interval, pgr, score
 from consilience.models.base import Model
 from consilience.plan import zero_shot_round
 from consilience.prompts import Prompt
@@ -44,64 +51,8 @@ VERSION = 2
 
 Where only the method `consilience` would, raising PLAN_VERSION is enough."""
 
-Method = Callable[[Bench, Gold], Baseline]
-
-
-def consilience(bench: Bench) -> Baseline:
-    """The method that this package is about, with the budget of the bench."""
-    found = elicit(
-        bench.data,
-        bench.model,
-        settings=bench.settings,
-        store=bench.store,
-        seed=bench.seed,
-        concurrency=bench.concurrency,
-        progress=bench.progress,
-    )
-    keys = [key for rows in bench.store.rounds(found.run.id) for key, _ in rows]
-    kept = [p for p in bench.store.predictions(list(dict.fromkeys(keys))) if p is not None]
-    charged = [p.usage.get("prompt_tokens") for p in kept]
-    tokens = math.nan if None in charged else float(sum(int(c or 0) for c in charged))
-    n = len(bench.data)
-    return Baseline("consilience", found.solution.labels, found.run.planned / n, tokens / n)
-
-
-def _blind(method: Callable[[Bench], Baseline], bench: Bench, gold: Gold) -> Baseline:
-    return method(bench)
-
-
-METHODS: Mapping[str, Method] = {
-    "majority": lambda bench, gold: majority(bench.data, gold),
-    "structure": lambda bench, gold: structure_only(bench.data),
-    **{name: partial(_blind, method) for name, method in baselines.METHODS.items()},
-    "consilience": partial(_blind, consilience),
-    "golden": golden_shots,
-}
-"""Everything that is compared, by the name that tables and the command line use."""
-
-FREE = ("majority", "structure")
-"""The methods that ask nothing; they stand beside all others."""
-
-FULL = tuple(name for name in METHODS if name.endswith("-full"))
-"""The methods that spend what their authors spend; compared only where they are named."""
-
-FIXED = (*FREE, "zero-shot", "zero-shot-all", *FULL)
-"""The methods that no budget changes: one row for each draw."""
-
-START, CEILING = "zero-shot-all", "golden"
-"""Between them lies the gap that PGR is a share of."""
-
-NEED_MEANING = ("zero-shot", "zero-shot-all", "vote", "n-pass", "icm-zero-shot")
-"""The methods that ask without shots, for which label names must mean something."""
-
-OWN = ("census", "first")
-"""The settings that only this package's own method reads; the rows of others hold without them."""
-
-USUAL = tuple(name for name in METHODS if name not in FULL)
-"""What is compared if nobody says what."""
-
-PUBLISHED = {"gibbs-full": 35.0, "icm-full": 271.0}
-"""Calls per label of those that no budget bounds, at most, as published; for an estimate only."""
+READ = ("accuracy", "auroc", "ece", "log_loss")
+"""What is scored of each reading of the answers behind a row."""
 
 
 @dataclass(frozen=True)
@@ -148,9 +99,8 @@ class Job:
         """The most that each method asks, in calls, without what the store holds."""
         n = len(self.data)
         semantic = sum(f.semantic for f in self.settings.framings_for(self.data))
-        fixed = {**dict.fromkeys(FREE, 0.0), "zero-shot": 1.0, START: float(semantic), **PUBLISHED}
-        own = {name: fixed[name] * n for name in self.order if name in fixed}
-        return {name: own.get(name, self.settings.budget(self.data)) for name in self.order}
+        fixed = fixed_calls(self.data.task, n, semantic)
+        return {name: fixed.get(name, self.settings.budget(self.data)) for name in self.order}
 
 
 @dataclass(frozen=True)
@@ -160,7 +110,9 @@ class Row:
     `budget` is None where none bounds the method; `calls_per_example` is what it really asked.
     `fresh` is the characters per prediction that no prefix cache can serve (see `sharing`),
     `fresh_zero_shot` the same for one zero-shot pass in all framings of the case. `absent` counts
-    the predictions that failed.
+    the predictions that failed. `confidence` is the mean probability of the likeliest class,
+    `verdict` what the method says of its labels; `readings` has the scores in `READ` of the
+    answers behind the row, read in each of the ways of `baselines.READINGS`.
     """
 
     id: str
@@ -178,6 +130,9 @@ class Row:
     absent: int
     seconds: float
     scores: Mapping[str, Interval] = field(default_factory=dict)
+    confidence: float = math.nan
+    verdict: str = ""
+    readings: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 class Ledger(Store):
@@ -253,7 +208,8 @@ def plan_jobs(
         data, gold = case.data(seed)
         truth = gold_array(data, gold)
         for budget in (None, *budgets):
-            mine = [name for name in methods if (name in FIXED) == (budget is None)]
+            able = [name for name in methods if suits(name, data.task)]
+            mine = [name for name in able if (name in FIXED) == (budget is None)]
             calls = settings.calls_per_example if budget is None else budget
             chosen = replace(settings, calls_per_example=calls, settled=0.0)
             if budget is not None:
@@ -336,7 +292,19 @@ def measure(job: Job, model: Model) -> Iterator[Row]:
                 absent=len(store.wanted) - len(prompts),
                 seconds=round(seconds, 2),
                 scores=scores,
+                confidence=float(found.labels.max(axis=1).mean()),
+                verdict=found.verdict,
+                readings={
+                    name: reading_scores(labels, truth) for name, labels in found.readings.items()
+                },
             )
+
+
+def reading_scores(labels: NDArray[np.float64], truth: NDArray[np.int64]) -> dict[str, float]:
+    """The scores in `READ` of soft labels (N, K), without intervals; gold −1 is not scored."""
+    kept, gold = labels[truth >= 0], truth[truth >= 0]
+    once = np.ones((1, len(gold)))
+    return {name: float(STATISTICS[name](kept, gold, once)[0]) for name in READ}
 
 
 def zero_shot_prompts(bench: Bench) -> list[Prompt]:

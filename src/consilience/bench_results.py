@@ -19,19 +19,26 @@ from consilience.errors import ConsilienceError, InputError
 from consilience.metrics import Interval
 
 DIGITS = 6
-"""So many significant digits of a number are kept."""
+"""So many significant digits of a number are kept, if nobody says how many."""
+
+LATER = ("confidence", "verdict", "readings")
+"""Fields that a row of an older file lacks, and that stand only in rows that have them."""
 
 
 class Results:
-    """The rows there are, by id, and what they have in common, by the id of the setup."""
+    """The rows there are, by id, and what they have in common, by the id of the setup.
 
-    def __init__(self, path: str | Path | None = None) -> None:
+    `digits` are the significant digits of a number that a new row is kept with.
+    """
+
+    def __init__(self, path: str | Path | None = None, digits: int = DIGITS) -> None:
         self.path = None if path is None else Path(path)
+        self.digits = digits
         self.setups: dict[str, dict[str, Any]] = {}
         self.rows: dict[str, Row] = {}
 
     @classmethod
-    def read(cls, path: str | Path) -> Self:
+    def read(cls, path: str | Path, digits: int = DIGITS) -> Self:
         """The results in a file; none where it is not there. InputError if it is something else."""
         try:
             found = cls.from_json(json.loads(Path(path).read_text("utf-8")))
@@ -41,7 +48,7 @@ class Results:
             raise InputError(f"cannot read {path}: {error.strerror or error}") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path} is no file of benchmark results; name another") from error
-        found.path = Path(path)
+        found.path, found.digits = Path(path), digits
         return found
 
     @classmethod
@@ -62,7 +69,7 @@ class Results:
             if _place(old) == _place(row):
                 del self.rows[id]
         # As a file gives it back, so that tables are the same before and after.
-        self.rows[row.id] = row_from(row_to(row))
+        self.rows[row.id] = row_from(row_to(row, self.digits))
         self.write()
 
     def write(self) -> None:
@@ -95,34 +102,49 @@ def dumped(data: object) -> str:
     return json.dumps(data, ensure_ascii=False, allow_nan=False)
 
 
-def row_to(row: Row) -> dict[str, Any]:
+def row_to(row: Row, digits: int = DIGITS) -> dict[str, Any]:
     """A row as plain JSON data; a number that is not there is null."""
-    plain = {f.name: _number(getattr(row, f.name)) for f in fields(row) if f.name != "scores"}
-    scores = {name: [_number(v) for v in found] for name, found in row.scores.items()}
+    apart = ("scores", *LATER)
+    plain = {f.name: _number(getattr(row, f.name), digits) for f in fields(row)}
+    made = {name: value for name, value in plain.items() if name not in apart}
+    scores = {name: [_number(v, digits) for v in found] for name, found in row.scores.items()}
     # The reason stands only where there is one.
-    return plain | {"scores": {name: v[:3] + [r for r in v[3:] if r] for name, v in scores.items()}}
+    made["scores"] = {name: v[:3] + [r for r in v[3:] if r] for name, v in scores.items()}
+    readings = {
+        reading: {name: _number(value, digits) for name, value in found.items()}
+        for reading, found in row.readings.items()
+    }
+    later = {"confidence": plain["confidence"], "verdict": row.verdict, "readings": readings}
+    return made | {name: value for name, value in later.items() if value}
 
 
 def row_from(data: Mapping[str, Any]) -> Row:
     """The row that `row_to` wrote."""
     may_miss = ("prompt_tokens_per_example", "fresh", "fresh_zero_shot")
-    given = {name: math.nan if data[name] is None else data[name] for name in may_miss}
+    given = {name: _value(data[name]) for name in may_miss}
     scores = {name: _interval(*values) for name, values in data["scores"].items()}
-    return Row(**{**data, **given, "scores": scores})
+    readings = {
+        reading: {name: _value(value) for name, value in found.items()}
+        for reading, found in data.get("readings", {}).items()
+    }
+    return Row(**{**data, **given, "scores": scores, "readings": readings})
+
+
+def _value(kept: float | None) -> float:
+    return math.nan if kept is None else kept
 
 
 def _interval(
     estimate: float | None, lower: float | None, upper: float | None, reason: str = ""
 ) -> Interval:
-    one, two, three = (math.nan if v is None else v for v in (estimate, lower, upper))
-    return Interval(one, two, three, reason)
+    return Interval(_value(estimate), _value(lower), _value(upper), reason)
 
 
 def _place(row: Row) -> tuple[object, ...]:
     return row.setup, row.seed, row.budget, row.method
 
 
-def _number(value: Any) -> Any:  # noqa: ANN401 (what is no number is left alone)
+def _number(value: Any, digits: int) -> Any:  # noqa: ANN401 (what is no number is left alone)
     if not isinstance(value, float):
         return value
-    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+    return float(f"{value:.{digits}g}") if math.isfinite(value) else None

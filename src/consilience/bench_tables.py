@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from consilience.bench import CEILING, METHODS, START, Row
+from consilience.bench import Row
+from consilience.bench_methods import CEILING, METHODS, START
 from consilience.bench_results import Results
 from consilience.errors import InputError
 

@@ -1,8 +1,11 @@
-"""The liking of a model for some label names, estimated without labels, and taken out.
+"""What a prompt adds to all answers, whatever is asked, estimated without labels and taken out.
 
-Three ways, by name in `METHODS`:
+Four ways, by name in `METHODS`:
 
-- ``paired`` (the default): over a family of framings each name stands for each class equally
+- ``contexts`` (the default): each context (a list of shots under one framing) has an offset of its
+  own, see `offsets`. It holds the liking for label names, for the label shown last, and all else
+  that does not depend on the target.
+- ``paired``: over a family of framings each name stands for each class equally
   often, so what a name gets on average, whatever it stands for, is liking. Nothing is assumed
   about how frequent the classes are. Where a family was not asked in all its framings nothing
   can be told, and nothing is taken out.
@@ -20,14 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
+from consilience.offsets import Contexts, fit_offsets
 from consilience.prompts import Framing
 
 Floats = NDArray[np.float64]
 Bias = dict[str, dict[str, float] | None]
 """Nats taken from each label name, by family (or framing) and shots; None where not known."""
 
-METHODS = ("paired", "batch-mean", "none")
-"""The ways to take the liking for label names out."""
+METHODS = ("contexts", "paired", "batch-mean", "none")
+"""The ways to take out what a prompt adds to all answers."""
 
 
 def unbiased(
@@ -37,13 +41,16 @@ def unbiased(
     zero: NDArray[np.bool_],
     bounded: NDArray[np.bool_],
     framings: Sequence[Framing],
-    method: str = "paired",
+    method: str,
+    contexts: Contexts,
 ) -> tuple[Floats, Bias]:
-    """`raw` (T, K), normalised, without the liking for names; and what was taken out."""
+    """`raw` (T, K), normalised, without what the prompts add to it; and what was taken out."""
     logp = raw.copy()
     bias: Bias = {}
     if method == "none":
         return logp, bias
+    if method == "contexts":
+        return _aligned(raw, target, bounded, framings, contexts)
     if method == "batch-mean":
         return _centred(raw, framing, zero, bounded, framings)
     for family in dict.fromkeys(f.family for f in framings):
@@ -62,6 +69,23 @@ def unbiased(
                 taken = np.array([liking[name] for name in framings[f].label_names])
                 logp[of_family & (framing == f)] -= taken
     return np.asarray(log_softmax(logp, axis=1)), bias
+
+
+def _aligned(
+    raw: Floats,
+    target: NDArray[np.int64],
+    bounded: NDArray[np.bool_],
+    framings: Sequence[Framing],
+    contexts: Contexts,
+) -> tuple[Floats, Bias]:
+    """`raw` (T, K) less the offset of each context, and the mean offset of each kind of context."""
+    offsets = fit_offsets(raw - raw.mean(axis=1, keepdims=True), target, contexts, ~bounded)
+    names = {made.name: made.label_names for made in framings}
+    bias: Bias = {}
+    for group, taken in offsets.groups.items():
+        name = group.partition(", ")[0]
+        bias[group] = dict(zip(names[name], taken.tolist(), strict=True))
+    return np.asarray(log_softmax(raw - offsets.taken, axis=1)), bias
 
 
 def _centred(

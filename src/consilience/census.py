@@ -7,11 +7,6 @@ against* the labellings found before: among the shots of every class all labels 
 concept are equally frequent, so that the shots say nothing about it and the model cannot fall back
 into it. Which of those found is meant is the matter of `standing`.
 
-Where zero-shot answers say that one class prevails, the last of three bootstraps begins otherwise:
-with a few shots that are all of that class, which leave open nothing but who is of the others. A
-labelling that puts next to nobody into a class is else often missed, for how zero-shot answers
-differ from example to example says sooner something about another.
-
 The census is a part of the run. Its rounds stand between the zero-shot round and the others, and
 the rest of the budget begins from the concept that is ranked first, or that landmarks mean.
 """
@@ -25,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from consilience.concepts import pooled, prevailing, zero_shot_labels
+from consilience.concepts import pooled, predictability, zero_shot_labels
 from consilience.evidence import Evidence
 from consilience.examples import Dataset
 from consilience.plan import PlanSettings, SoftLabels, shot_round
@@ -35,9 +30,12 @@ from consilience.query import Query
 STREAM = 70
 """What tells the random numbers of this module from those of others that use the same seed."""
 
-SHAPES = ((3, 4, 128, 0.5), (3, 3, 64, 1.0), (2, 3, 48, 1.0))
-"""Concepts, rounds for each, examples, and how much of its share of the budget a census may cost
-to be of that shape; the first is taken that is not too dear."""
+SHAPES = ((3, 3, 128), (3, 2, 128), (2, 2, 128), (2, 2, 96), (2, 3, 48))
+"""Concepts, rounds for each, and examples; the first is taken that is not too dear.
+
+The sample is large for the sake of the shots: twelve of a class are the best of a sixth of the
+sample, or of half of a small one, among which a pretrained model loses its way (spam on Gemma 3
+270M, 160 messages: AUROC .69 with a sample of 48, .91 with all)."""
 
 LEAST = 4
 """With fewer calls than this for each example after the zero-shot round there is no census.
@@ -47,10 +45,6 @@ choose well among those, too."""
 
 LAST = 2
 """So many rounds, the last of a concept, are averaged for its labels."""
-
-LONE = 6
-"""Shots where all are of one class, each target with its own. With more of them a model that has
-seen nothing else says the same for everybody, and with a few wrong ones sooner than be wrong."""
 
 RUNOFF = 512
 """Outside the sample at most so many examples are asked about a concept that is not ahead."""
@@ -84,7 +78,6 @@ class Census:
         self,
         dataset: Dataset,
         framings: Sequence[Framing],
-        vectors: NDArray[np.float64],
         evidence: Evidence | None,
         *,
         round: int,
@@ -102,15 +95,9 @@ class Census:
             labels = self.labels(evidence, c, seed)
             if (round - self.begin) % self.rounds == 0:
                 labels = self._unexplained(labels, before)
-                # Of two both begin from the answers: a model may lean to a class that half are of.
-                last = self.concepts > 2 and c == self.concepts - 1
-                if last and (one := prevailing(evidence)) is not None:
-                    labels = _all_of(labels, one)
-                    plan = replace(plan, shots=LONE, bridges=LONE, block=1)
         return shot_round(
             dataset,
             framings,
-            vectors,
             labels,
             round=round,
             seed=seed,
@@ -120,6 +107,18 @@ class Census:
             pool=self.sample,
             against=[known.argmax(axis=1) for known in before],
         )
+
+    def predictable(self, evidence: Evidence, concept: int) -> NDArray[np.float64]:
+        """What the last round of a concept tells about its labels before it, (N,), see `concepts`.
+
+        NaN where it had one round alone.
+        """
+        first = self.begin + concept * self.rounds
+        last = evidence.round == first + self.rounds - 1
+        earlier = (evidence.round >= first) & (evidence.round < first + self.rounds - 1)
+        if not bool(last.any()) or not bool(earlier.any()):
+            return np.full(evidence.n, np.nan)
+        return predictability(evidence, pooled(evidence, earlier), last)
 
     def labels(self, evidence: Evidence, concept: int, seed: int = 0) -> SoftLabels:
         """The labels of a concept (N, K), as far as it was asked about: zero-shot ones at first.
@@ -163,13 +162,6 @@ class Census:
         return made
 
 
-def _all_of(labels: SoftLabels, one: int) -> SoftLabels:
-    """Soft labels (N, K) that are all of class `one`, the surer the more probable it was."""
-    k = labels.shape[1]
-    sure = (1 + (k - 1) * labels[:, one, None]) / k
-    return np.asarray(np.where(np.arange(k) == one, sure, (1 - sure) / (k - 1)))
-
-
 def plan_census(
     dataset: Dataset, room: int, share: float, begin: int, seed: int, vouched: Sequence[int] = ()
 ) -> Census:
@@ -180,10 +172,10 @@ def plan_census(
     (see `standing`). The sample is of whole groups, drawn by the seed, landmarks first.
     """
     n = len(dataset)
-    for concepts, rounds, size, part in SHAPES if vouched or room >= LEAST * n else ():
+    for concepts, rounds, size in SHAPES if vouched or room >= LEAST * n else ():
         free = room - 3 * n // 2 - (concepts - 1) * min(DUEL, n)
         cost = concepts * rounds * size
-        if size <= n and cost <= part * min(int(share * room), free):
+        if size <= n and cost <= min(int(share * room), free):
             sample = _sample(dataset, size, seed, vouched)
             rest = np.setdiff1d(np.arange(n), sample)
             most = min(max(0, (free - cost) // (concepts - 1)), RUNOFF, len(rest))

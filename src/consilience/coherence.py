@@ -65,8 +65,8 @@ def class_frequency(state: State) -> Tensor:
     """How well the labels go with how frequent the classes are, (1/N) Σ_i Σ_k q_i(k) φ_i(k).
 
     φ, in nats, is what the answers themselves say of the shares of the classes, less what the
-    model leans to one of them; see `frequency`. Of a rare class are only those that the model is
-    surer of than of most that it calls so. 0 for fewer examples than `frequency.FEWEST`.
+    model leans to one of them; see `mixture`. Of a rare class are only those that the model is
+    surer of than of most that it calls so. 0 for fewer examples than `mixture.FEWEST`.
     """
     return (state.q * state.reading.frequency).sum(dim=-1).mean()
 

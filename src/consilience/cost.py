@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from consilience.ask import requests
 from consilience.elicitation import census_of, next_round
 from consilience.examples import Dataset
@@ -69,17 +67,15 @@ def estimate(
     """What a run of these settings will take; `price` is money per million prompt tokens."""
     budget = settings.budget(data)
     characters = fresh = known = planned = round = 0
-    # Which texts stand near each other does not change how long they are.
-    vectors = np.zeros((len(data), 1))
     framings, census = settings.framings_for(data), census_of(data, settings, seed)
     while planned < budget:
         if census.begin <= round < census.end:
             queries = census.queries(
-                data, framings, vectors, None, round=round, seed=seed, plan=settings.plan
+                data, framings, None, round=round, seed=seed, plan=settings.plan
             )
         else:
             queries = next_round(
-                data, settings, vectors, None, round=round, seed=seed, budget=budget - planned
+                data, settings, None, round=round, seed=seed, budget=budget - planned
             )
         if not queries:
             break

@@ -286,7 +286,8 @@ def _questions(
         "The item belongs to Group 2" if two else None,
         "The item belongs to Group 1" if two else None,
     )
-    asked = [replace(f, name=f"described {f.name}") for f in framings(task)]
+    names = ("plain", "negated") if two else ("letters",)
+    asked = [replace(f, name=f"described {f.name}") for f in framings(task, names)]
     queries = [
         Query(dataset.ids[i], framing=framing.name)
         for own in chosen.held

@@ -127,9 +127,12 @@ def advanced(
     while waiting and not (duels and duels[-1].round >= rounds):
         challenger = waiting[0]
         one, other = labels[first], labels[challenger]
+        told = {c.number: c.predictable for c in before.ranked}
         held = [d.round for d in duels if (d.one, d.other) == (first, challenger)]
         if held:
-            edges[challenger] = _decided(first, one, other, evidence, held)
+            edge = _decided(first, one, other, evidence, held)
+            ahead = told[first] - told[challenger]
+            edges[challenger] = replace(edge, lead=edge.lead + ahead)
             settled = len(held) == len(shown) or not edges[challenger].close
         else:
             differ, agree = met(one, other)
@@ -178,7 +181,6 @@ def duel_round(
     other: SoftLabels,
     dataset: Dataset,
     framings: Sequence[Framing],
-    vectors: NDArray[np.float64],
     *,
     seed: int,
     plan: PlanSettings,
@@ -200,7 +202,7 @@ def duel_round(
     agreed = np.flatnonzero(alike)
     # Wrong labels that many targets are shown tilt a duel: they are among the unsure ones.
     surest = agreed[np.argsort(-sure[agreed, 0], kind="stable")][: len(agreed) // 2]
-    few = replace(plan, shots=duel.shown, bridges=duel.shown, block=1)
+    few = replace(plan, shots=duel.shown, block=1)
     # A second one is paid for by what is kept to ask half of the examples once more.
     most = DUEL if duel.shown == SHOWN else min(DUEL, len(dataset) // 4)
     chosen = drawn[:most]
@@ -209,7 +211,7 @@ def duel_round(
         query
         for even, targets in (parts if uneven else ((True, chosen),))
         for query in shot_round(
-            dataset, framings, vectors, both, round=duel.round, seed=seed, settings=few,
+            dataset, framings, both, round=duel.round, seed=seed, settings=few,
             targets=sorted(targets.tolist()), pool=sorted(surest.tolist()), even=even,
         )
     ]  # fmt: skip

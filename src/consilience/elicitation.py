@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.special import softmax
 
@@ -21,7 +21,6 @@ from consilience.ask import Asked, Progress, ask, requests
 from consilience.census import Census, plan_census
 from consilience.coherence import Terms, default_terms
 from consilience.concepts import Concept, distinct
-from consilience.embed import Embedder, TfidfSvd
 from consilience.evidence import Evidence, collect
 from consilience.examples import Dataset
 from consilience.found import Found
@@ -29,8 +28,9 @@ from consilience.landmarks import Landmarks
 from consilience.lbfgs import LBFGS
 from consilience.logic import factors
 from consilience.models.base import Model
-from consilience.plan import SoftLabels, shot_round
+from consilience.plan import SoftLabels, saying, shot_round
 from consilience.query import Query
+from consilience.reading import read
 from consilience.relations import counted
 from consilience.settings import Settings, record
 from consilience.settling import Solver
@@ -38,7 +38,6 @@ from consilience.solvers import solve
 from consilience.standing import Standing, deciding_round, others, spoken, stand
 from consilience.store import Prediction, Run, Store
 from consilience.uncertainty import uncertainty
-from consilience.worth import weighed
 
 Round = Sequence[tuple[Query, Prediction | None]]
 """What was asked in a round, and what was answered."""
@@ -47,7 +46,6 @@ Round = Sequence[tuple[Query, Prediction | None]]
 def next_round(
     dataset: Dataset,
     settings: Settings,
-    vectors: NDArray[np.float64],
     labels: SoftLabels | None,
     *,
     round: int,
@@ -75,7 +73,6 @@ def next_round(
     return shot_round(
         dataset,
         made,
-        vectors,
         labels,
         round=round,
         seed=seed,
@@ -109,7 +106,6 @@ class Session:
         seed: int = 0,
         terms: Terms | None = None,
         solver: Solver | None = None,
-        embedder: Embedder | None = None,
         landmarks: Landmarks | None = None,
     ) -> None:
         self.data, self.model, self.store = data, model, store
@@ -125,9 +121,8 @@ class Session:
         self.landmarks = landmarks
         self.census = census_of(data, settings, seed, landmarks)
         self.standing: Standing | None = None
-        self.vectors = (embedder or TfidfSvd()).embed(data.texts)
         store.save_dataset(data)
-        settled = record(settings, self.terms, self.solver, embedder, landmarks)
+        settled = record(settings, self.terms, self.solver, landmarks)
         self.run = store.start_run(data, model, settled, seed)
 
     def next_queries(self) -> list[Query]:
@@ -145,7 +140,6 @@ class Session:
             return self.census.queries(
                 self.data,
                 self.framings,
-                self.vectors,
                 self.evidence,
                 round=self.round,
                 seed=self.seed,
@@ -160,7 +154,6 @@ class Session:
                     self.census,
                     self.data,
                     self.framings,
-                    self.vectors,
                     self.evidence,
                     round=self.round,
                     seed=self.seed,
@@ -173,7 +166,6 @@ class Session:
         return next_round(
             self.data,
             self.settings,
-            self.vectors,
             self.labels,
             round=self.round,
             seed=self.seed,
@@ -198,12 +190,16 @@ class Session:
             return
         if self.standing is not None:
             self.evidence = spoken(self.census, self.standing, self.evidence)
+        self.evidence = self.evidence.weighed()
         before = self.labels
         # One start, from the labels so far: other optima are looked for at the end.
         start = before if before is not None else first_labels(self.evidence)
         self.labels = solve(
             self.evidence, self.terms, self.solver, seed=self.seed, start=start, starts=1
         ).labels
+        if start is not None and not saying(self.labels).any():
+            # No prediction fits any labels: from none at all no round could be planned.
+            self.labels = start
         if before is not None:
             # As probability that moved, in which an example that is undecided counts for little.
             moved = np.abs(self.labels - before).sum(axis=1).mean() / 2
@@ -233,7 +229,6 @@ def elicit(
     settings: Settings | None = None,
     terms: Terms | None = None,
     solver: Solver | None = None,
-    embedder: Embedder | None = None,
     landmarks: Landmarks | None = None,
     progress: Progress | None = None,
 ) -> Found:
@@ -255,7 +250,6 @@ def elicit(
             seed=seed,
             terms=terms,
             solver=solver,
-            embedder=embedder,
             landmarks=landmarks,
         )
         total = Asked()
@@ -324,23 +318,23 @@ def found_in(
     """The labels of a run, solved from the store alone; the same store gives the same labels.
 
     `device` is where it is solved. Uncertainty is that of soft labels, found by gradients. The
-    labels are those of the optimum with their log-odds at what they are worth (see `worth`).
+    log-odds of the labels are at what they are worth (see `mixture`).
     """
     terms, solver = terms or default_terms(), solver or LBFGS()
     answered = _answered(store, run)
     evidence, concepts = _after_census(store.run(run), dataset, settings, answered)
+    evidence = evidence.weighed()
     start = concepts[0].labels if concepts else first_labels(evidence)
     solution = solve(evidence, terms, solver, seed=seed, start=start, device=device)
     soft = solver if isinstance(solver, LBFGS | Adam) else LBFGS()
-    labels, factor = weighed(solution.labels, terms)
     return Found(
         dataset=dataset,
         framings=settings.framings_for(dataset),
         run=store.run(run),
         evidence=evidence,
         terms=terms,
-        solution=replace(solution, labels=labels),
-        factor=factor,
+        solution=solution,
+        factor=float(read(evidence, torch.from_numpy(solution.labels)[None]).scale[0]),
         uncertainty=uncertainty(evidence, terms, soft, solution, seed=seed),
         saved=max(0, settings.budget(dataset) - store.run(run).planned),
         asked=asked or Asked(),

@@ -17,7 +17,7 @@ Vectors = NDArray[np.float64]
 
 
 class Embedder(Protocol):
-    """Anything that turns texts into vectors; its repr is part of a run's identity."""
+    """Anything that turns texts into vectors."""
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """One row per text."""

@@ -24,10 +24,13 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 from torch import Tensor
 
+from consilience.agreement import list_weights, prediction_weights
 from consilience.bias import METHODS, Bias, unbiased
 from consilience.errors import InputError, SolveError
 from consilience.examples import Dataset
 from consilience.logic import Factor, Large, factors
+from consilience.mixture import LEANING, PAIRED
+from consilience.offsets import Contexts, contexts_of
 from consilience.prompts import Framing
 from consilience.query import Query
 from consilience.relations import counted
@@ -39,7 +42,10 @@ if TYPE_CHECKING:
 FLOOR = 0.6
 """Below this probability of its best label a prediction is not trusted with anything further."""
 
-PER_PREDICTION = ("target", "logp", "told", "shots", "zero", "brief", "bounded", "framing", "round")
+PER_PREDICTION = (
+    *("target", "logp", "weight", "told", "shots"),
+    *("zero", "brief", "bounded", "framing", "round", "context", "kind"),
+)
 FLIP_FIELDS = ("flip_twin", "flip_contrast", "flip_example", "flip_from", "flip_to")
 
 
@@ -50,11 +56,13 @@ class Evidence:
     T predictions, N examples, K classes, M shots in all.
 
     - `target` (T): the example asked about; `logp` (T, K): what was answered, in nats.
+    - `weight` (T): how much an answer counts beside others about its example, see `agreement`.
     - `zero` (T): no shots were shown; `brief` (T): part of a contrast; `bounded` (T): some label
       was only bounded.
     - `told` (T): the information in an answer, log K − H(p), nats; `shots` (T): how many were
       shown with a label on record.
-    - `framing` (T): the position of the framing in `framings`; `round` (T).
+    - `framing` (T): the position of the framing in `framings`; `round` (T); `context` (T): which
+      list of shots under which framing, −1 without shots; `kind` (T): which kind of context.
     - `shot_of`, `shot_example`, `shot_label` (M): which prediction showed which example as what.
     - `flip_twin`, `flip_contrast` (F): the predictions of a twin and its contrast;
       `flip_example`, `flip_from`, `flip_to` (F): the shot flipped, its label in the twin and in
@@ -66,6 +74,9 @@ class Evidence:
     - `bias`: nats taken from each label name, by family and shots; None where not known.
     - `unsure`: contrasts left out because with their twin they are less sure than `floor`, or
       have none.
+    - `leaning`: the standard deviation, in nats, of what the answers as a whole lean to a class.
+    - `scale`: what a nat of the answers' log-odds is worth, where it is held fixed; else it is read
+      off the answers (see `mixture`).
     - `absent`: predictions planned but not there; `silent`: there, but every label bounded.
     """
 
@@ -73,6 +84,7 @@ class Evidence:
     k: int
     target: Tensor
     logp: Tensor
+    weight: Tensor
     told: Tensor
     shots: Tensor
     zero: Tensor
@@ -80,6 +92,8 @@ class Evidence:
     bounded: Tensor
     framing: Tensor
     round: Tensor
+    context: Tensor
+    kind: Tensor
     shot_of: Tensor
     shot_example: Tensor
     shot_label: Tensor
@@ -99,6 +113,8 @@ class Evidence:
     absent: int
     silent: int
     mean_mass: float
+    leaning: float = LEANING
+    scale: float | None = None
 
     @property
     def n(self) -> int:
@@ -125,10 +141,21 @@ class Evidence:
         chosen |= {name: getattr(self, name)[shots] for name in ("shot_example", "shot_label")}
         chosen |= {name: getattr(self, name)[flips] for name in (*FLIP_FIELDS[2:], "flip_pair")}
         chosen |= {name: place[getattr(self, name)[flips]] for name in FLIP_FIELDS[:2]}
+        chosen |= {name: _renumbered(chosen[name]) for name in ("context", "kind")}
         keys = tuple(key for key, kept in zip(self.keys, keep.tolist(), strict=True) if kept)
         return replace(
             self, **chosen, shot_of=place[self.shot_of[shots]], rivals=place[rivals], keys=keys
         )
+
+    def weighed(self) -> Evidence:
+        """The same with each list of shots weighed by how far it agrees with the others.
+
+        For evidence about one labelling: see `agreement`.
+        """
+        z = self.logp - self.logp.mean(dim=1, keepdim=True)
+        contexts = Contexts(self.context.numpy(), self.kind.numpy(), ())
+        made = list_weights(z.numpy(), self.target.numpy(), contexts, self.weight.numpy())
+        return replace(self, weight=torch.from_numpy(made))
 
     def to(self, device: str | torch.device) -> Evidence:
         """The same evidence on another device."""
@@ -161,7 +188,7 @@ def collect(
     *,
     priors: bool = False,
     floor: float = FLOOR,
-    bias: str = "paired",
+    bias: str = "contexts",
 ) -> Evidence:
     """The evidence in the rounds of a run; a prediction that is absent is None.
 
@@ -192,7 +219,10 @@ def collect(
     target = np.array([dataset.index[q.target] for _, q, _ in heard], dtype=np.int64)
     zero = np.array([not q.shots for _, q, _ in heard], dtype=bool)
     bounded = np.array([not all(p.exact) for _, _, p in heard], dtype=bool)
-    logp, taken = unbiased(raw, framing, target, zero, bounded, framings, bias)
+    contexts = contexts_of([q for _, q, _ in heard])
+    logp, taken = unbiased(raw, framing, target, zero, bounded, framings, bias, contexts)
+    z = logp - logp.mean(axis=1, keepdims=True)
+    weight = prediction_weights(z, target, contexts, framing)
     shots = [
         (t, dataset.index[id], label)
         for t, (_, q, _) in enumerate(heard)
@@ -208,12 +238,14 @@ def collect(
     base = log_softmax((logp[flips[:, 0]] + logp[flips[:, 1]]) / 2, axis=1)
     sure = np.exp(base.max(axis=1, initial=-np.inf)) > floor
     flips = flips[sure]
+    twin, contrast, example, before, after = (torch.from_numpy(c.copy()) for c in flips.T)
     relations = counted(dataset.relations, priors)
     return Evidence(
         ids=dataset.ids,
         k=dataset.task.k,
         target=torch.from_numpy(target),
         logp=torch.from_numpy(logp),
+        weight=torch.from_numpy(weight),
         told=torch.from_numpy(np.log(dataset.task.k) + (np.exp(logp) * logp).sum(axis=1)),
         shots=torch.from_numpy(np.bincount(shot_table[:, 0], minlength=len(heard))),
         zero=torch.from_numpy(zero),
@@ -221,10 +253,16 @@ def collect(
         bounded=torch.from_numpy(bounded),
         framing=torch.from_numpy(framing),
         round=torch.tensor([r for r, _, _ in heard]),
+        context=torch.from_numpy(contexts.context),
+        kind=torch.from_numpy(contexts.group),
         shot_of=torch.from_numpy(shot_table[:, 0].copy()),
         shot_example=torch.from_numpy(shot_table[:, 1].copy()),
         shot_label=torch.from_numpy(shot_table[:, 2].copy()),
-        **{name: torch.from_numpy(flips[:, c].copy()) for c, name in enumerate(FLIP_FIELDS)},
+        flip_twin=twin,
+        flip_contrast=contrast,
+        flip_example=example,
+        flip_from=before,
+        flip_to=after,
         flip_pair=_numbered(target[flips[:, 0]], flips[:, 2]),
         rivals=_rivals(target),
         framings=tuple(position),
@@ -236,6 +274,7 @@ def collect(
         absent=absent,
         silent=len(there) - len(heard),
         mean_mass=float(np.mean([p.mass for _, _, p in heard])),
+        leaning=PAIRED if bias == "paired" else LEANING,
     )
 
 
@@ -273,6 +312,12 @@ def _unlabelled(query: Query) -> object:
 def _differ(one: Query, two: Query) -> list[int]:
     """The positions in which two lists of the same shots show another label."""
     return [p for p, (a, b) in enumerate(zip(one.shots, two.shots, strict=True)) if a != b]
+
+
+def _renumbered(values: Tensor) -> Tensor:
+    """Numbers from 0 in the order in which they first come; −1 stays."""
+    found: dict[int, int] = {-1: -1}
+    return torch.tensor([found.setdefault(v, len(found) - 1) for v in values.tolist()]).long()
 
 
 def _numbered(target: NDArray[np.int64], shot: NDArray[np.int64]) -> Tensor:

@@ -23,7 +23,8 @@ def explain(
     """One row per prediction, contrast and relation that speaks of the example `id`.
 
     `log_odds` are those of the label found against the best other class, nats, `pull` what is
-    left of them after relevance and the share of the pool that they have; the pull of a contrast
+    left of them after relevance, the share of the pool that they have and the scale of all
+    log-odds; the pull of a contrast
     is what it adds to the log-odds through the couplings. `prediction` is the key in the store.
     Weights of the terms are left out of all of them. `priors`: design priors counted.
     """
@@ -32,7 +33,8 @@ def explain(
     label = int(q[i].argmax())
     other = int(np.where(np.arange(evidence.k) == label, -1.0, q[i]).argmax())
     reading = read(evidence, torch.from_numpy(q)[None])
-    rows = _predictions(evidence, solution, reading.share[0].numpy(), i, label)
+    share = reading.share[0].numpy() * float(reading.scale[0])
+    rows = _predictions(evidence, solution, share, i, label)
     rows += _couplings(evidence, q, reading.flip_weight[0].numpy(), i, label, other)
     rows += _relations(dataset, q, id, priors)
     return pd.DataFrame(rows)

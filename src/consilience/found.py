@@ -28,7 +28,6 @@ from consilience.solvers import Solution
 from consilience.store import Run
 from consilience.uncertainty import Uncertainty, uncertainty
 from consilience.verdict import Verdict, open_labels, verdict
-from consilience.worth import weighed
 
 if TYPE_CHECKING:
     from consilience.calibration import Calibration
@@ -38,9 +37,10 @@ if TYPE_CHECKING:
 class Found:
     """Labels, how sure they are, what they rest on and what they cost.
 
-    `solution` has the soft labels, their log-odds times `factor` (see `worth`), and the optima as
-    they are; `evidence` every prediction that counted, `asked` what this very call asked (nothing,
-    where everything was in the store), `saved` how many calls of the budget were not planned.
+    `solution` has the soft labels, from answers whose log-odds were multiplied by `factor` (see
+    `mixture`); `evidence` every prediction that counted, `asked` what this very call asked
+    (nothing, where everything was in the store), `saved` how many calls of the budget were not
+    planned.
     `concepts` are the labellings that the census found on its sample, if there was one, that of
     these labels first. `orientation` and `calibration` say what landmarks changed, where there
     were any.
@@ -108,7 +108,9 @@ class Found:
         if self.calibration is not None:
             return self.calibration.sentence
         return (
-            "uncalibrated" if self.factor == 1 else f"uncalibrated (log-odds × {self.factor:.2g})"
+            "uncalibrated"
+            if round(self.factor, 2) == 1
+            else f"uncalibrated (log-odds × {self.factor:.2g})"
         )
 
     def calibrated(self, landmarks: object, method: str = "auto") -> Found:
@@ -126,8 +128,7 @@ class Found:
         vouched = Landmarks.of(landmarks, self.dataset)
         check_enough(vouched, method)
         meant = oriented(self.solution, vouched, named=self._named, fixed=self._spoken_of())
-        scaled, factor = weighed(meant.labels, self.terms)
-        made = calibrate(scaled, vouched, method, seed=self.run.seed)
+        made = calibrate(meant.labels, vouched, method, seed=self.run.seed)
         solution, unsure = self._as_meant(meant)
         labels = made.labels.copy()
         labels[list(vouched.at)] = np.eye(labels.shape[1])[list(vouched.classes)]
@@ -140,7 +141,6 @@ class Found:
             evidence=renamed(self.evidence, meant.order),
             concepts=tuple(replace(c, labels=c.labels[:, meant.order]) for c in self.concepts),
             solution=replace(solution, labels=labels),
-            factor=factor,
             uncertainty=unsure,
             orientation=meant,
             calibration=made,
@@ -190,7 +190,13 @@ class Found:
     def verdict(self) -> Verdict:
         """Whether the labels are coherent, one of several concepts, or no better than chance."""
         vouched = bool(self.run.settings.get("landmarks")) or self.orientation is not None
-        return verdict(self.solution.labels, self.concepts, vouched)
+        return verdict(
+            self.solution.labels,
+            self.concepts,
+            vouched,
+            self.evidence,
+            self.run.seed,
+        )
 
     def questions(self, count: int = 3) -> list[str]:
         """The ids of the examples whose labels would best tell the concepts found apart.

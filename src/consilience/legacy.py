@@ -78,7 +78,7 @@ class Log:
     often: tuple[str, int] | None
 
     def evidence(self) -> Evidence:
-        """The evidence, as one round; no bias is taken out, for no framing has a partner.
+        """The evidence, as one round in one framing; each list of shots has an offset of its own.
 
         A shot that no answer speaks of counts as one whose label nobody recorded: it has no label
         of today that could say whether the one it showed was right.

@@ -2,10 +2,10 @@
 
 Round 0 asks every example zero-shot in every framing that means something without shots. Each
 later round asks each target once, in blocks: one ordered list of shots, and the targets asked
-under it, which share the whole prompt up to the target. Shots are drawn by confidence, half from
-the block's own neighbourhood and half from everywhere (bridges), evenly over the predicted
-classes, with the labels of today's solution. An example that a relation ties to a target is never
-among its shots: with its mates in view a target could be answered by counting.
+under it, which share the whole prompt up to the target. Blocks are drawn at random. The shots of
+each class are drawn from the top of the ranking for it by today's labels, the same number for
+each. An example that a relation ties to a target is never among its shots: with its mates in view
+a target could be answered by counting.
 
 Nothing here can receive gold. `labels` are soft labels from the solver, or of a baseline.
 """
@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from consilience.errors import InputError
 from consilience.examples import Dataset
-from consilience.grouping import neighbour_groups
 from consilience.prompts import Framing
 from consilience.query import Query
 from consilience.relations import mates
@@ -31,6 +30,15 @@ SoftLabels = NDArray[np.float64]
 STREAM = 10
 """What tells the random numbers of this module from those of others that use the same seed."""
 
+Shot = tuple[int, int]
+"""An example, by position, and the class that it is shown with."""
+
+UNKNOWN = 1e-9
+"""Labels that are no likelier than this above 1/K say nothing."""
+
+ENOUGH = 1.5
+"""So many times as many as are shown may be shots of a class that is nobody's likeliest."""
+
 CONTRAST_FLOOR = 0.6
 """A shot is flipped in a contrast only where its label was more probable than this."""
 
@@ -39,27 +47,21 @@ CONTRAST_FLOOR = 0.6
 class PlanSettings:
     """How queries are planned; part of a run's identity.
 
-    `shots` examples are shown in a prompt, `bridges` of them from anywhere and the others from
-    the neighbourhood of the block; about `block` targets share a list of shots (a few more
-    where some had to leave another block); `group` is the size of a neighbourhood. `contrasts`
-    is the number of contrasts per ordinary query, each of them two calls that show
-    `contrast_shots` shots: after many shots a model is settled, and one more flipped says nothing.
+    `shots` examples are shown in a prompt; about `block` targets share a list of shots (a few
+    more where some had to leave another block). `contrasts` is the number of contrasts per
+    ordinary query, each of them two calls that show `contrast_shots` shots: after many shots a
+    model is settled, and one more flipped says nothing.
     """
 
     shots: int = 24
-    bridges: int = 12
     block: int = 40
-    group: int = 10
     contrasts: float = 0.0
     contrast_shots: int = 1
 
     def __post_init__(self) -> None:
-        lowest = {"shots": 1, "bridges": 0, "block": 1, "group": 1, "contrast_shots": 1}
-        for name, low in lowest.items():
-            if getattr(self, name) < low:
-                raise InputError(f"{name} must be at least {low}, got {getattr(self, name)}")
-        if self.bridges > self.shots:
-            raise InputError(f"bridges ({self.bridges}) are shots, so at most {self.shots}")
+        for name in ("shots", "block", "contrast_shots"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0.0 <= self.contrasts <= 1.0:
             raise InputError(f"contrasts is a share from 0 to 1, got {self.contrasts}")
 
@@ -85,7 +87,6 @@ def zero_shot_round(
 def shot_round(
     dataset: Dataset,
     framings: Sequence[Framing],
-    vectors: NDArray[np.float64],
     labels: SoftLabels,
     *,
     round: int,
@@ -108,24 +109,29 @@ def shot_round(
     turn = np.random.default_rng([seed, STREAM + 1]).permutation(len(dataset))
     asked = np.zeros(len(dataset), dtype=bool)
     asked[np.arange(len(dataset)) if targets is None else np.asarray(targets, int)] = True
-    groups = neighbour_groups(vectors, settings.group, rng)
     drawer = _Drawer(dataset, labels, rng, pool, against, even)
     queries: list[Query] = []
     for f, framing in enumerate(framings):
         mine = asked & ((turn + round) % len(framings) == f)
-        blocks = _blocks(groups, mine, settings, drawer)
+        blocks = _blocks(mine, settings, drawer)
         _move_conflicts(blocks, drawer)
         queries += [
             Query(dataset.ids[target], shots, framing.name)
             for block in blocks
             for target, shots in block.questions(dataset, drawer)
-            if shots
+            if len({label for _, label in shots}) >= min(2, settings.shots)
         ]
     return queries + _contrasts(queries, dataset, labels, settings, drawer)
 
 
 class _Drawer:
-    """Draws shots by confidence, evenly over the predicted classes, and knows who is tied."""
+    """Draws shots from the top of the ranking for each class, and knows who is tied.
+
+    A shot of class c is one of the examples for which c is likeliest compared with the other
+    classes, whether it is the likeliest of its own or not: answers may all be of one class and
+    rank the examples all the same. Who has no answer (1/K for all) is never a shot, and nobody is
+    shown with a class that its labels rule out (probability 0).
+    """
 
     def __init__(
         self,
@@ -139,42 +145,70 @@ class _Drawer:
         n, k = labels.shape
         if n != len(dataset) or k != dataset.task.k:
             raise InputError(f"labels of shape {labels.shape} for {dataset!r}")
-        self.rng = rng
-        self.k = k
+        self.rng, self.k, self.even = rng, k, even
         self.hard = labels.argmax(axis=1)
-        self.cell = self.hard.copy() if even else np.zeros_like(self.hard)
+        self.margin = margins(labels)
+        self.allowed = (labels > 0) & saying(labels)[:, None]
+        self.cell = np.zeros(n, dtype=np.int64)
         for known in against:
             self.cell = self.cell * k + known
         self.usable = np.zeros(n, dtype=bool)
         self.usable[np.arange(n) if pool is None else np.asarray(pool, int)] = True
-        spread = (labels.max(axis=1) - 1 / k) / (1 - 1 / k)
-        # Squared, so that the confident are clearly preferred; never zero, so that at the start,
-        # where nothing is known, everybody can be drawn.
-        self.weight = spread**2 + 1e-6
+        self.usable &= self.allowed.any(axis=1)
         tied = mates(dataset.relations)
         self.tied = [
             frozenset(dataset.index[m] for m in tied.get(id, frozenset())) | {i}
             for i, id in enumerate(dataset.ids)
         ]
 
-    def draw(self, pool: NDArray[np.int64], count: int, taken: list[int]) -> list[int]:
-        """Up to `count` more shots from `pool`, none tied to one of `taken` or to each other."""
-        # Gumbel top-k: the order of a weighted draw without replacement.
+    def draw(self, pool: NDArray[np.int64], count: int, taken: Sequence[int] = ()) -> list[Shot]:
+        """Up to `count` shots from `pool`, none tied to one of `taken` or to each other.
+
+        The same number for each class (within each cell of the labellings that the shots shall
+        say nothing about), or, where they are not to be even, as they come.
+        """
         pool = pool[self.usable[pool]]
-        score = np.log(self.weight[pool]) + self.rng.gumbel(size=len(pool))
-        ranked = pool[np.argsort(-score)].tolist()
-        cells = self.rng.permutation(np.unique(self.cell))
-        queues = [[i for i in ranked if self.cell[i] == c] for c in cells]
+        cells = [(a, c) for a in np.unique(self.cell[pool]) for c in range(self.k)]
+        queues = [
+            self._queue(pool[self.cell[pool] == cells[at][0]], cells[at][1], count / len(cells))
+            for at in self.rng.permutation(len(cells))
+        ]
+        if not self.even:
+            queues = [[shot for queue in queues for shot in queue if shot[1] == self.hard[shot[0]]]]
+            queues[0] = [queues[0][at] for at in self.rng.permutation(len(queues[0]))]
         blocked = set().union(*(self.tied[i] for i in taken)) if taken else set()
-        chosen: list[int] = []
+        chosen: list[Shot] = []
         while len(chosen) < count and any(queues):
             for queue in queues:
-                while queue and queue[0] in blocked:
+                while queue and queue[0][0] in blocked:
                     queue.pop(0)
                 if queue and len(chosen) < count:
                     chosen.append(queue.pop(0))
-                    blocked |= self.tied[chosen[-1]]
+                    blocked |= self.tied[chosen[-1][0]]
         return chosen
+
+    def _queue(self, members: NDArray[np.int64], c: int, wanted: float) -> list[Shot]:
+        """Those who may be shots of class c, in an order drawn by rank (Gumbel top-k)."""
+        members = self.rng.permutation(members[self.allowed[members, c]])
+        ranked = members[np.argsort(-self.margin[members, c], kind="stable")]
+        own = self.hard[ranked] == c
+        least = max(ENOUGH * wanted, len(ranked) / (4 * self.k))
+        ranked = ranked[own | (np.arange(len(ranked)) < least)]
+        scale = max(wanted, len(ranked) / 4)
+        score = self.rng.gumbel(size=len(ranked)) - np.arange(len(ranked)) / scale
+        return [(int(i), c) for i in ranked[np.argsort(-score)]]
+
+
+def saying(labels: SoftLabels) -> NDArray[np.bool_]:
+    """Who has labels (N, K) that say anything: that are not 1/K for all classes, (N,)."""
+    return np.asarray(labels.max(axis=1) > 1 / labels.shape[1] + UNKNOWN)
+
+
+def margins(labels: SoftLabels) -> NDArray[np.float64]:
+    """How much likelier each class is than all others together, (N, K), in nats."""
+    logq = np.log(np.maximum(labels, 1e-300))
+    others = np.log(np.maximum(1 - labels, 1e-300))
+    return np.asarray(logq - others)
 
 
 @dataclass(slots=True, eq=False)
@@ -182,49 +216,45 @@ class _Block:
     """One ordered list of shots and the targets that are asked under it, by index."""
 
     targets: list[int]
-    shots: list[int]
+    shots: list[Shot]
 
     def clashes(self, target: int, drawer: _Drawer) -> bool:
-        return not drawer.tied[target].isdisjoint(self.shots)
+        return any(i in drawer.tied[target] for i, _ in self.shots)
 
     def questions(
         self, dataset: Dataset, drawer: _Drawer
     ) -> list[tuple[int, tuple[tuple[str, int], ...]]]:
         """Each target with its shots; a target that clashes leaves out the shots it is tied to.
 
-        One that none are left for gets a list of its own.
+        One that would see fewer than two classes gets a list of its own.
         """
         asked = []
         everywhere = np.arange(len(dataset), dtype=np.int64)
         for target in self.targets:
-            mine = [i for i in self.shots if i not in drawer.tied[target]]
-            mine = mine or drawer.draw(everywhere, len(self.shots), [target])
-            asked.append((target, tuple((dataset.ids[i], int(drawer.hard[i])) for i in mine)))
+            mine = [shot for shot in self.shots if shot[0] not in drawer.tied[target]]
+            if len({label for _, label in mine}) < min(2, len(self.shots)):
+                mine = drawer.draw(everywhere, len(self.shots), [target])
+            asked.append((target, tuple((dataset.ids[i], label) for i, label in mine)))
         return asked
 
 
-def _blocks(
-    groups: Sequence[NDArray[np.int64]],
-    mine: NDArray[np.bool_],
-    settings: PlanSettings,
-    drawer: _Drawer,
-) -> list[_Block]:
-    """The targets marked in `mine`, cut into blocks along the order of the groups, with shots."""
-    order = np.concatenate(groups)
-    place = np.concatenate([np.full(len(g), p) for p, g in enumerate(groups)])
-    chosen = np.flatnonzero(mine[order])
-    everywhere = np.arange(len(order), dtype=np.int64)
+def _blocks(mine: NDArray[np.bool_], settings: PlanSettings, drawer: _Drawer) -> list[_Block]:
+    """The targets marked in `mine` in blocks drawn at random, each with its list of shots.
+
+    At random, so that the mean answer of a block is that of the whole but for chance.
+    """
+    order = drawer.rng.permutation(np.flatnonzero(mine))
+    # The best are looked for among enough examples, not among all: a draw costs what its pool is
+    # long, and a round has many blocks.
+    usable = np.flatnonzero(drawer.usable)
+    size = min(len(usable), 64 * settings.shots)
     blocks = []
-    count = -(-len(chosen) // settings.block)
-    for part in np.array_split(chosen, count) if count else []:
-        near = np.concatenate(groups[place[part[0]] : place[part[-1]] + 1])
-        shots = drawer.draw(near, settings.shots - settings.bridges, [])
-        # Bridges are looked for among enough examples to find confident ones, not among all:
-        # a draw costs what its pool is long, and a round has many blocks.
-        size = min(len(everywhere), 64 * settings.shots)
-        pool = drawer.rng.choice(everywhere, size=size, replace=False)
-        shots += drawer.draw(pool, settings.shots - len(shots), shots)
-        blocks.append(_Block(order[part].tolist(), drawer.rng.permutation(shots).tolist()))
+    count = -(-len(order) // settings.block)
+    for part in np.array_split(order, count) if count else []:
+        pool = drawer.rng.choice(usable, size=size, replace=False)
+        shots = drawer.draw(pool, settings.shots)
+        drawn = drawer.rng.permutation(len(shots))
+        blocks.append(_Block(part.tolist(), [shots[at] for at in drawn]))
     return blocks
 
 
@@ -261,7 +291,8 @@ def _contrasts(
             continue
         at = int(drawer.rng.integers(len(shots)))
         step = 1 + int(drawer.rng.integers(drawer.k - 1))
-        shown = [(dataset.ids[i], int(drawer.hard[i])) for i in drawer.rng.permutation(shots)]
+        order = drawer.rng.permutation(len(shots))
+        shown = [(dataset.ids[shots[o][0]], shots[o][1]) for o in order]
         flipped = [*shown[:at], (shown[at][0], (shown[at][1] + step) % drawer.k), *shown[at + 1 :]]
         twin = Query(queries[q].target, tuple(shown), queries[q].framing)
         made += [twin, replace(twin, shots=tuple(flipped), contrast=at)]

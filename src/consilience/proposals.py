@@ -124,7 +124,8 @@ def candidates(
 
 def settings_for(pairs: Dataset) -> Settings:
     """The settings in which pairs are asked about: the zero-shot round, and nothing further."""
-    return Settings(calls_per_example=float(len(Settings().framings_for(pairs))), first=1.0)
+    rotations = Settings(framings=("letters",), first=1.0)
+    return replace(rotations, calls_per_example=float(len(rotations.framings_for(pairs))))
 
 
 def propose(

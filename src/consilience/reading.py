@@ -22,11 +22,17 @@ import torch
 from torch import Tensor
 
 from consilience.evidence import Evidence
-from consilience.frequency import class_frequency_of
+from consilience.mixture import FEWEST, fit_mixture
 
 ZERO_SHOT_WEIGHT = 0.5
 """All zero-shot predictions of an example, with those that are part of a contrast (a few shots),
 together weigh as half a prediction with shots."""
+
+SAME = 1e-6
+"""Log-odds that spread by less than this are all alike."""
+
+FAINT = 1e-3
+"""Probabilities below this count as this, where labels are placed among all."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +46,11 @@ class Reading:
     for every class, so that it moves no label, but tells one labelling from another);
     `linear_pool` is the logarithm of averaged probabilities. `prior` is the zero-shot answer.
     `frequency` (…, N, K), in nats: what is added because classes are not equally frequent, and
-    the model may lean to one (see `frequency`); 0 for an example that nobody asked about.
+    the model may lean to one (see `mixture`); 0 for an example that nobody asked about.
     `flip_weight` (…, F): how much each contrast counts; those of one pair of target and shot sum
     to n/(n + 1), n their number, so that a single one counts half.
+    `scale` (…,): how many nats a nat of the answers' log-odds is worth (see `mixture`); the pools,
+    the prior and the frequency are in nats so scaled.
     """
 
     labels: Tensor
@@ -54,6 +62,7 @@ class Reading:
     prior: Tensor
     frequency: Tensor
     flip_weight: Tensor
+    scale: Tensor
 
 
 @dataclass(frozen=True)
@@ -77,24 +86,26 @@ def read(evidence: Evidence, q: Tensor, weight: Tensor | None = None) -> Reading
     """The evidence read under labels `q` (S, N, K), one reading per labelling.
 
     The relevance of a prediction is how far above chance the labels its shots carried are today's
-    labels, r_t = max(0, (q̄_t − 1/K) / (1 − 1/K)), q̄_t = mean over its shots j of q_j(c_j). Where
-    no label was shown (zero-shot), or none was recorded, none can be out of date: r_t = 1.
-    `weight` (S, T): resampling.
+    labels, r_t = max(0, (q̄_t − 1/K) / (1 − 1/K)), q̄_t = mean over its shots j of q_j(c_j), or how
+    far above the middle of all examples they stand in their log-odds for that label, 2ū_t − 1 (see
+    `_placed`); the larger of the two. The second does not take unsure labels for wrong ones; places
+    among fewer than `mixture.FEWEST` examples say nothing. Where no label was shown (zero-shot), or
+    none was recorded, none can be out of date: r_t = 1. `weight` (S, T): resampling.
     """
     s, _, k = q.shape
-    t = evidence.t
-    weight = torch.ones(s, t, dtype=q.dtype, device=q.device) if weight is None else weight
-    shown = q.flatten(1).index_select(1, evidence.shot_example * k + evidence.shot_label)
-    agreed = torch.zeros(s, t, dtype=q.dtype, device=q.device)
-    agreed = agreed.index_add(1, evidence.shot_of, shown)
+    weight = torch.ones(s, evidence.t, dtype=q.dtype, device=q.device) if weight is None else weight
     shots, chance = evidence.shots, 1 / k
-    relevance = ((agreed / shots.clamp(min=1) - chance) / (1 - chance)).clamp(min=0)
+    relevance = (_of_shots(evidence, q) - chance) / (1 - chance)
+    if evidence.n >= FEWEST:
+        relevance = torch.maximum(relevance, 2 * _of_shots(evidence, _placed(q)) - 1)
+    relevance = relevance.clamp(min=0)
     relevance = torch.where(shots == 0, torch.ones_like(relevance), relevance)
 
     brief = (evidence.zero | evidence.brief).to(q.dtype)
     briefs = per_target(evidence, brief * weight)
     of_briefs = ZERO_SHOT_WEIGHT / briefs.clamp(min=1e-12)
     counts = torch.where(brief > 0, weight * of_briefs[:, evidence.target], weight)
+    counts = counts * evidence.weight
     total = per_target(evidence, counts)
     share = counts / total.clamp(min=1e-12)[:, evidence.target]
 
@@ -103,13 +114,19 @@ def read(evidence: Evidence, q: Tensor, weight: Tensor | None = None) -> Reading
     ignorance = per_target(evidence, lost).unsqueeze(-1) / k
     # What a prediction told counts against labels that leave it unexplained.
     missed = per_target(evidence, lost * (math.log(k) + evidence.told)).unsqueeze(-1)
-    unknown = (total <= 0).unsqueeze(-1)
-    log_pool = per_target(evidence, used * evidence.logp) - missed
+    known = total > 0
+    unknown = ~known.unsqueeze(-1)
+    said = per_target(evidence, used * evidence.logp)
+    # As if all predictions were relevant: else a labelling would be the surer the less fits it.
+    whole = (share * relevance).sum(dim=1) / known.sum(dim=1).clamp(min=1)
+    mixture = fit_mixture(said / whole.clamp(min=1e-6).view(-1, 1, 1), known, evidence.leaning)
+    scale = mixture.scale if evidence.scale is None else torch.full_like(whole, evidence.scale)
+    log_pool = scale.view(-1, 1, 1) * said - missed
     log_pool = log_pool.masked_fill(unknown, -math.log(k))
-    linear_pool = (
-        (per_target(evidence, used * evidence.logp.exp()) + ignorance).clamp(min=1e-300).log()
-    )
+    scaled = torch.log_softmax(scale.view(-1, 1, 1) * evidence.logp, dim=-1).exp()
+    linear_pool = (per_target(evidence, used * scaled) + ignorance).clamp(min=1e-300).log()
     linear_pool = linear_pool.masked_fill(unknown, -math.log(k))
+    frequency = (scale * whole).view(-1, 1, 1) * mixture.frequency.unsqueeze(1)
     return Reading(
         labels=q.detach(),
         relevance=relevance,
@@ -117,18 +134,46 @@ def read(evidence: Evidence, q: Tensor, weight: Tensor | None = None) -> Reading
         share=share,
         log_pool=log_pool,
         linear_pool=linear_pool,
-        prior=zero_shot_answer(evidence, weight),
-        frequency=class_frequency_of(log_pool, total > 0),
+        prior=zero_shot_answer(evidence, weight, scale),
+        frequency=frequency * known.unsqueeze(-1),
+        scale=scale,
         flip_weight=_flip_weight(evidence, weight),
     )
 
 
-def zero_shot_answer(evidence: Evidence, weight: Tensor) -> Tensor:
-    """Log of the zero-shot answers (S, N, K), each weighted by `weight` (S, T); 1/K without any."""
-    used = evidence.zero.to(weight.dtype) * weight
+def _of_shots(evidence: Evidence, values: Tensor) -> Tensor:
+    """The mean of `values` (S, N, K) over the shots of each prediction and their labels, (S, T)."""
+    shown = values.flatten(1).index_select(
+        1, evidence.shot_example * evidence.k + evidence.shot_label
+    )
+    total = values.new_zeros(len(values), evidence.t).index_add(1, evidence.shot_of, shown)
+    return total / evidence.shots.clamp(min=1)
+
+
+def _placed(q: Tensor) -> Tensor:
+    """Where each label stands among all, from 0 to 1 for each class, at any scale, (S, N, K).
+
+    The normal probability of its standardised log-odds: a rank that moves smoothly with the labels.
+    1/2 where all are alike.
+    """
+    logq = q.clamp(min=FAINT).log()
+    z = logq - logq.mean(dim=-1, keepdim=True)
+    z = z - z.mean(dim=1, keepdim=True)
+    spread = z.square().mean(dim=1, keepdim=True).sqrt()
+    placed: Tensor = torch.special.ndtr(z / spread.clamp(min=SAME))
+    return placed
+
+
+def zero_shot_answer(evidence: Evidence, weight: Tensor, scale: Tensor | None = None) -> Tensor:
+    """Log of the zero-shot answers (S, N, K), each weighted by `weight` (S, T); 1/K without any.
+
+    Their log-odds times `scale` (S,), where that is known.
+    """
+    used = evidence.zero.to(weight.dtype) * weight * evidence.weight
     total = per_target(evidence, used.unsqueeze(-1) * evidence.logp)
     count = per_target(evidence, used).clamp(min=1e-12).unsqueeze(-1)
-    return torch.log_softmax(total / count, dim=-1)
+    mean = total / count
+    return torch.log_softmax(mean if scale is None else scale.view(-1, 1, 1) * mean, dim=-1)
 
 
 def per_target(evidence: Evidence, values: Tensor) -> Tensor:

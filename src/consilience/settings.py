@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from consilience.bias import METHODS
 from consilience.coherence import Terms
-from consilience.embed import Embedder, TfidfSvd
 from consilience.errors import InputError
 from consilience.evidence import FLOOR
 from consilience.examples import Dataset
@@ -19,7 +18,7 @@ from consilience.prompts import Framing, framings
 from consilience.query import Query
 from consilience.settling import Solver
 
-PLAN_VERSION = 7
+PLAN_VERSION = 8
 """Raised when the same settings would plan other queries, so that old runs stay what they are."""
 
 
@@ -41,10 +40,10 @@ class Settings:
     plan: PlanSettings = field(default_factory=PlanSettings)
     priors: bool = False
     settled: float = 0.01
-    census: float = 0.3
+    census: float = 0.55
     first: float = 0.25
     floor: float = FLOOR
-    bias: str = "paired"
+    bias: str = "contexts"
 
     def __post_init__(self) -> None:
         if self.bias not in METHODS:
@@ -86,7 +85,6 @@ def record(
     settings: Settings,
     terms: Terms,
     solver: Solver,
-    embedder: Embedder | None,
     landmarks: Landmarks | None = None,
 ) -> Mapping[str, Any]:
     """Everything that decides a run's queries and labels, as plain data for the store."""
@@ -96,7 +94,6 @@ def record(
         **asdict(settings),
         "terms": {name: [weight, _called(term)] for name, (weight, term) in terms.items()},
         "solver": repr(solver),
-        "embedder": _called(embedder or TfidfSvd()),
         "landmarks": dict(vouched),
     }
 
@@ -117,7 +114,8 @@ def settings_from(record: Mapping[str, Any]) -> Settings:
         calls_per_example=record["calls_per_example"],
         framings=tuple(names) if names is not None else None,
         anchor=record["anchor"],
-        plan=PlanSettings(**record["plan"]),
+        # A setting that is no more decided what was asked, and that is in the store.
+        plan=PlanSettings(**{f.name: record["plan"][f.name] for f in fields(PlanSettings)}),
         priors=record["priors"],
         settled=record["settled"],
         # A run from before there was a census had none.

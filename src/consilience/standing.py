@@ -100,7 +100,6 @@ def deciding_round(
     census: Census,
     dataset: Dataset,
     framings: Sequence[Framing],
-    vectors: NDArray[np.float64],
     evidence: Evidence,
     *,
     round: int,
@@ -115,13 +114,13 @@ def deciding_round(
         chosen = numbers[round]
         everybody = census.wide and round == min(numbers)
         return shot_round(
-            dataset, framings, vectors, standing.labels(chosen), round=round, seed=seed,
+            dataset, framings, standing.labels(chosen), round=round, seed=seed,
             settings=plain, targets=None if everybody else census.others, pool=census.sample,
             against=others(standing, chosen),
         )  # fmt: skip
     duel = next(d for d in standing.duels if d.round == round)
     return duel_round(
-        duel, standing.labels(duel.one), standing.labels(duel.other), dataset, framings, vectors,
+        duel, standing.labels(duel.one), standing.labels(duel.other), dataset, framings,
         seed=seed, plan=plain, uneven=prevailing(evidence) is not None,
     )  # fmt: skip
 
@@ -164,7 +163,9 @@ def _rank(
 
     Those of a runoff come before the others, compared where all of them were asked.
     """
-    rests = np.array([support(evidence, soft) for soft in labels])
+    supports = np.array([support(evidence, soft) for soft in labels])
+    told = np.nan_to_num([census.predictable(evidence, c) for c in range(len(labels))])
+    rests = supports + told
     where = np.isin(np.arange(evidence.n), census.sample)
     if runoff:
         where = ~np.isnan(rests[list(runoff)]).any(axis=0)
@@ -183,10 +184,11 @@ def _rank(
             Concept(
                 number=c,
                 labels=labels[c],
-                support=float(rests[c, asked].mean()),
+                support=float(supports[c, asked].mean()),
                 lead=float(gap.mean()),
                 error=error,
                 confidence=float(labels[c][asked].max(axis=1).mean()),
+                predictable=float(told[c, asked].mean()),
             )
         )
     return made

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from consilience.coherence import Terms, class_frequency, entropy, prior_fidelity
 from consilience.evidence import FLIP_FIELDS, Evidence
 from consilience.graph import fields
+from consilience.reading import read
 from consilience.settling import Problem, Solver, weight_of
 from consilience.solvers import Solution
 
@@ -85,7 +86,8 @@ def structural_confidence(evidence: Evidence, terms: Terms, labels: Floats) -> F
     """
     whole = _pull(evidence, terms, labels)
     alone = {name: (w, term) for name, (w, term) in terms.items() if term is not class_frequency}
-    own = _pull(_alone(evidence), alone, labels)
+    scale = float(read(evidence, torch.from_numpy(labels).to(evidence.logp.device)[None]).scale[0])
+    own = _pull(replace(_alone(evidence), scale=scale), alone, labels)
     others, own = np.abs(whole - own), np.abs(own)
     total = own + others
     known = total > NOTHING

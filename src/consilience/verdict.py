@@ -1,31 +1,54 @@
 """Whether a run's labels are to be believed, from its predictions alone.
 
-Three things are told apart. *No better than chance*: the labels say next to nothing, as they do
-where a model does not know. *Several concepts*: the model carries more than one labelling, and what
-no found label has touched does not tell which of the first two is meant. *Coherent*: neither. A
-coherent run may still be of another concept than the one meant: what a model holds to be most
-salient is not always what its user asks for, and only landmarks tell.
+Four things are told apart. *Degenerate*: one class for everybody, or labels that lost the ranking
+of the answers that they came from; the objective failed, not the model. *No better than chance*:
+the labels say next to nothing, or answers under some lists of shots do not agree with answers
+under others by more than a permutation of the examples would. *Several concepts*: the model carries
+more than one labelling, and what no found label has touched does not tell which of the first two is
+meant. *Coherent*: none of these. A coherent run may still be of another concept than the one meant:
+what a model holds to be most salient is not always what its user asks for, and only landmarks tell.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
-from consilience.concepts import Concept
+from consilience.concepts import Concept, known, pooled
 from consilience.duels import SURE
+from consilience.evidence import Evidence
+from consilience.mixture import FEWEST
+from consilience.plan import margins
 
-TOLD = 0.05
+STREAM = 80
+"""What tells the random numbers of this module from those of others that use the same seed."""
+
+TOLD = 0.15
 """Labels that tell less than this share of what they could are no better than chance.
 
-0.03 is what probabilities of 0.6 tell about two classes."""
+0.12 is what probabilities of 0.7 tell about two classes. Of answers that know nothing it is up to
+0.14 on 160 examples, for two clusters are then sometimes found where there is one."""
 
 ODDS = 3.0
 """A label whose class is less than so many times as probable as the next one is left open."""
+
+
+ONE_CLASS = 0.98
+"""Labels of which at least this share are of one class are degenerate."""
+
+KEPT = 0.5
+"""Labels that correlate by less than this (ranks) with the mean answers lost their ranking."""
+
+PERMUTATIONS = 999
+LEVEL = 0.01
+"""Halves of the answers agree by chance where more of the permutations agree as well."""
 
 
 class Kind(Enum):
@@ -34,6 +57,7 @@ class Kind(Enum):
     COHERENT = "coherent"
     SEVERAL = "several concepts"
     CHANCE = "no better than chance"
+    DEGENERATE = "degenerate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +65,18 @@ class Verdict:
     """What the labels of a run are, and the reasons.
 
     `told` is the share of what labels can tell that these do, 1 − mean entropy / log K; `decided`
-    the share of examples whose label is not left open.
+    the share of examples whose label is not left open. Where the evidence was given, `kept` is the
+    rank correlation of the labels with the mean answers, `halves` that of answers in one half of
+    the rounds with those in the other, `chance` the share of permutations that agree as well.
     """
 
     kind: Kind
     told: float
     decided: float
     reasons: tuple[str, ...]
+    kept: float = math.nan
+    halves: float = math.nan
+    chance: float = math.nan
 
     def __str__(self) -> str:
         return f"{self.kind.value}: {'; '.join(self.reasons)}"
@@ -66,26 +95,92 @@ def open_labels(labels: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def verdict(
-    labels: NDArray[np.float64], concepts: Sequence[Concept], vouched: bool = False
+    labels: NDArray[np.float64],
+    concepts: Sequence[Concept],
+    vouched: bool = False,
+    evidence: Evidence | None = None,
+    seed: int = 0,
 ) -> Verdict:
     """The verdict on soft `labels` (N, K), given a census' distinct `concepts`, the best first.
 
-    `vouched` says that landmarks chose the first.
+    `vouched` says that landmarks chose the first. `evidence` is what the labels were solved from.
     """
-    tell = told(labels)
-    decided = float(1 - open_labels(labels).mean())
+    tell, decided = told(labels), float(1 - open_labels(labels).mean())
+    kept, halves, chance = (math.nan,) * 3
+    if evidence is not None:
+        kept, (halves, chance) = kept_ranking(labels, evidence), agreeing_halves(evidence, seed)
     reasons = [f"the labels tell {tell:.0%} of what they could, {decided:.0%} are decided"]
-    kind = Kind.COHERENT
-    if tell < TOLD:
+    most = float(np.bincount(labels.argmax(axis=1)).max() / len(labels))
+    if len(labels) >= FEWEST and most >= ONE_CLASS:
+        kind = Kind.DEGENERATE
+        reasons.append(f"{most:.0%} are of one class; ask in other framings, or give landmarks")
+    elif kept < KEPT:
+        kind = Kind.DEGENERATE
+        reasons.append(
+            f"they do not rank the examples as the answers do (rank correlation {kept:.2f}); solve "
+            "with the default objective, or look at the predictions"
+        )
+    elif tell < TOLD or chance > LEVEL:
         kind = Kind.CHANCE
-    elif len(concepts) > 1 and vouched:
-        reasons.append("landmarks chose the concept")
-    elif len(concepts) > 1:
-        second = concepts[1]
-        lead = f"{second.lead:.3f} ± {second.error:.3f} nats per example"
-        if second.lead < SURE * second.error:
-            kind = Kind.SEVERAL
-            reasons.append(f"zero-shot answers, relations and duels prefer them by only {lead}")
-        else:
-            reasons.append(f"zero-shot answers, relations and duels prefer them by {lead}")
-    return Verdict(kind, tell, decided, tuple(reasons))
+        if chance > LEVEL:
+            reasons.append(
+                f"answers under other shots agree no more than by chance (p = {chance:.2g}); ask "
+                "more, in other framings, or another model"
+            )
+    else:
+        kind, why = _concepts(concepts, vouched)
+        reasons.append(why)
+    return Verdict(kind, tell, decided, tuple(reasons), kept, halves, chance)
+
+
+def _concepts(concepts: Sequence[Concept], vouched: bool) -> tuple[Kind, str]:
+    """What the concepts make of a run whose labels say something."""
+    if not concepts:
+        return Kind.COHERENT, "too few examples or calls to check for other concepts"
+    if len(concepts) == 1:
+        return Kind.COHERENT, "no other concept was found"
+    if vouched:
+        return Kind.COHERENT, "landmarks chose the concept"
+    second = concepts[1]
+    lead = f"{second.lead:.3f} ± {second.error:.3f} nats per example"
+    if second.lead < SURE * second.error:
+        return Kind.SEVERAL, f"zero-shot answers, shots and duels prefer them by only {lead}"
+    return Kind.COHERENT, f"zero-shot answers, shots and duels prefer them by {lead}"
+
+
+def kept_ranking(labels: NDArray[np.float64], evidence: Evidence) -> float:
+    """The rank correlation of soft labels (N, K) with the mean answers, where there are any."""
+    mean = pooled(evidence, torch.ones(evidence.t, dtype=torch.bool))
+    there = known(mean)
+    if there.sum() < FEWEST:
+        return math.nan
+    return _ranked(margins(labels)[there], margins(mean)[there])
+
+
+def agreeing_halves(evidence: Evidence, seed: int) -> tuple[float, float]:
+    """How answers with shots in every other round correlate with the rest, and how often by chance.
+
+    The share of permutations of the examples with at least that correlation, at least
+    1/(PERMUTATIONS + 1); (NaN, NaN) where there are no two rounds about the same examples.
+    """
+    shown = ~evidence.zero & ~evidence.brief
+    rounds = torch.unique(evidence.round[shown])
+    one, other = (
+        pooled(evidence, shown & torch.isin(evidence.round, rounds[part::2])) for part in (0, 1)
+    )
+    both = known(one) & known(other)
+    if both.sum() < FEWEST:
+        return math.nan, math.nan
+    x, y = (rankdata(margins(soft)[both], axis=0) for soft in (one, other))
+    x, y = ((z - z.mean(axis=0)) / np.maximum(z.std(axis=0), 1e-12) for z in (x, y))
+    found = float((x * y).mean())
+    rng = np.random.default_rng([seed, STREAM])
+    drawn = [float((x[rng.permutation(len(x))] * y).mean()) for _ in range(PERMUTATIONS)]
+    return found, (1 + sum(value >= found for value in drawn)) / (1 + PERMUTATIONS)
+
+
+def _ranked(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Spearman's correlation, averaged over the classes."""
+    x, y = (rankdata(z, axis=0) for z in (one, other))
+    x, y = ((z - z.mean(axis=0)) / np.maximum(z.std(axis=0), 1e-12) for z in (x, y))
+    return float((x * y).mean())

@@ -104,4 +104,4 @@ def _bootstrapped(
         np.arange(n), [bench.data.index[q.target] for r in later for q, p in r if p is not None]
     )
     found[unreached] = labels[unreached]
-    return bench.scored(name, rounds, settle(found))
+    return bench.scored(name, rounds, settle(found), later)

@@ -20,6 +20,7 @@ from consilience.baselines.bench import Bench, Rounds
 from consilience.bias import unbiased
 from consilience.errors import ModelError
 from consilience.models.base import Answer, Written
+from consilience.offsets import contexts_of
 from consilience.prompts import Framing
 from consilience.query import Query
 from consilience.store import Prediction
@@ -115,19 +116,25 @@ class Exchange:
             np.array([not all(p.exact) for _, p in rows], dtype=bool),
             self.bench.framings,
             self.bench.settings.bias,
+            contexts_of([q for q, _ in rows]),
         )
         for s, (shown, chosen) in enumerate((("zero-shot", zero), ("with shots", ~zero))):
             asked = [target[chosen & (framing == f)] for f in range(len(self.framing))]
             examples = {made.name: len(set(asked[f])) for made, f in self._framings()}
             for made, f in self._framings():
                 family = [o.name for o, _ in self._framings() if o.family == made.family]
-                # By family or by framing, as the way to take the liking out has it.
-                names = bias.get(f"{made.family}, {shown}") or bias.get(f"{made.name}, {shown}")
+                # By family, by framing, or apart for few shots, as the way to take it out has it.
+                called = (f"{made.family}, {shown}", *_parts(made.name, shown))
+                names = next((bias[name] for name in called if bias.get(name)), None)
                 if names is not None and min(examples[name] for name in family) >= FEWEST:
                     self.liking[s, f] = [names[name] for name in made.label_names]
 
     def _framings(self) -> list[tuple[Framing, int]]:
         return [(framing, f) for f, framing in enumerate(self.bench.framings)]
+
+
+def _parts(name: str, shown: str) -> tuple[str, str]:
+    return f"{name}, {shown}", f"{name}, {shown}, few"
 
 
 class _Part:

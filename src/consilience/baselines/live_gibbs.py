@@ -48,16 +48,18 @@ def gibbs(
     rng = np.random.default_rng([bench.seed, STREAM + 3])
     labels = rng.permutation(np.arange(n) % k)
     counts = np.zeros((n, k))
-    planned = 0
+    planned = warm = 0
     with Exchange(bench, (burn_in + samples) * n) as exchange:
         for sweep in range(burn_in + samples):
+            warm = exchange.spent if sweep == burn_in else warm
             for block in _blocks(bench, rng):
                 planned += 1
                 queries = _with_shots(bench, labels, planned, block)
                 _draw(labels, bench, queries, exchange.conditionals(queries), rng)
             if sweep >= burn_in:
                 counts[np.arange(n), labels] += 1
-        return bench.scored(name, exchange.rounds, counts / samples)
+        used = [list(exchange.heard.items())[warm:]]
+        return bench.scored(name, exchange.rounds, counts / samples, used)
 
 
 def n_pass(bench: Bench) -> Baseline:
@@ -91,7 +93,7 @@ def n_pass(bench: Bench) -> Baseline:
             counts[drawn, labels[drawn]] += 1
         total = counts.sum(axis=1, keepdims=True)
         found = np.where(total > 0, counts / np.maximum(total, 1), 1 / k)
-        return bench.scored("n-pass", exchange.rounds, found)
+        return bench.scored("n-pass", exchange.rounds, found, exchange.rounds)
 
 
 def _blocks(bench: Bench, rng: np.random.Generator) -> list[Ints]:
@@ -107,7 +109,6 @@ def _with_shots(
     return shot_round(
         bench.data,
         bench.framings,
-        bench.vectors,
         # Outside the pool an example may have no label; it is not shown then.
         np.eye(bench.data.task.k)[np.maximum(labels, 0)],
         round=round,

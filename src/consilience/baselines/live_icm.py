@@ -42,7 +42,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from consilience.baselines.bench import STREAM, Baseline, Bench
+from consilience.baselines.bench import STREAM, Baseline, Bench, spoken
 from consilience.baselines.broken import Consistency
 from consilience.baselines.consistent import put_on_top
 from consilience.baselines.exchange import Exchange
@@ -329,6 +329,11 @@ class _Search:
             found[at] = np.exp(self.exchange.conditionals(queries, zero=True))
         found[np.isnan(found).any(axis=1)] = 1 / k
         chosen = np.where(self.labels >= 0, self.labels, found.argmax(axis=1))
+        # Of each example the last that was said of it.
+        last = {q.target: (q, p) for q, p in spoken(self.exchange.rounds)}
         return self.bench.scored(
-            self.settings.name, self.exchange.rounds, put_on_top(found, chosen)
+            self.settings.name,
+            self.exchange.rounds,
+            put_on_top(found, chosen),
+            [list(last.values())],
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 
 import numpy as np
 
@@ -19,6 +19,13 @@ def zero_shot(bench: Bench, *, every: bool = False) -> Baseline:
     rounds = [bench.asked(zero_shot_round(bench.data, semantic if every else semantic[:1]))]
     name = "zero-shot, all framings" if every else "zero-shot"
     return bench.finished(name, rounds, rounds)
+
+
+def zero_shot_in(bench: Bench, family: str) -> Baseline:
+    """No shots, in the framings of one family alone, whatever those of the settings are."""
+    own = bench.with_settings(framings=(family,), anchor=None, first=1.0)
+    rounds = [own.asked(zero_shot_round(own.data, own.framings))]
+    return own.finished(f"zero-shot, {family}", rounds, rounds)
 
 
 def vote(bench: Bench) -> Baseline:
@@ -43,12 +50,17 @@ def vote(bench: Bench) -> Baseline:
 
 def random_shots(bench: Bench) -> Baseline:
     """Shots with random labels (Min et al. 2022, 2202.12837), the whole budget on such rounds."""
+    return with_shots(bench, "random-label shots", random_labels(bench))
+
+
+def random_labels(bench: Bench) -> Callable[[int], SoftLabels]:
+    """A label drawn for each example, anew in each round."""
     n, k = len(bench.data), bench.data.task.k
 
     def labels(round: int) -> SoftLabels:
         return np.eye(k)[np.random.default_rng([bench.seed, STREAM + 1, round]).integers(k, size=n)]
 
-    return with_shots(bench, "random-label shots", labels)
+    return labels
 
 
 def with_shots(
@@ -58,16 +70,32 @@ def with_shots(
     among: Container[str] | None = None,
 ) -> Baseline:
     """As many rounds as the budget has, shots labelled by `labels(round)`; all rounds count."""
+    rounds = shot_rounds(bench, labels, among)
+    return bench.finished(name, rounds, rounds)
+
+
+def shot_rounds(
+    bench: Bench,
+    labels: Callable[[int], SoftLabels],
+    among: Container[str] | None = None,
+    aside: Callable[[Sequence[Query]], int] = lambda queries: 0,
+) -> Rounds:
+    """As many rounds as the budget has, if the queries of a round need calls `aside` beside them.
+
+    Of the last round as many queries remain as there is room for.
+    """
     rounds: Rounds = []
     spent = 0
     while spent < bench.budget:
         round = len(rounds) + 1
         queries = bench.shots(labels(round), round, spent, among)
+        while queries and spent + len(queries) + aside(queries) > bench.budget:
+            queries.pop()
         if not queries:
             break
         rounds.append(bench.asked(queries))
-        spent += len(queries)
-    return bench.finished(name, rounds, rounds)
+        spent += len(queries) + aside(queries)
+    return rounds
 
 
 def semantic_framings(bench: Bench) -> list[Framing]:

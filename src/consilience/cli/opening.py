@@ -99,12 +99,9 @@ def chosen_settings(given: Options) -> Settings:
     from consilience.plan import PlanSettings
     from consilience.settings import Settings
 
-    bridges = given["bridges"]
     plan = PlanSettings(
         shots=given["shots"],
-        bridges=given["shots"] // 2 if bridges is None else bridges,
         block=given["block"],
-        group=given["group_size"],
         contrasts=given["contrasts"],
     )
     return Settings(

@@ -118,8 +118,8 @@ framings = click.option(
     "--framings",
     metavar="NAMES",
     callback=words,
-    help="How to ask, of: plain,negated,letters,sets  [default: plain,negated, or letters where "
-    "the classes have no opposite sentences]",
+    help="How to ask, of: plain,names,negated,letters,sets  [default: names, or letters where the "
+    "names of the classes begin alike]",
 )
 concurrency = click.option(
     "--concurrency",
@@ -276,24 +276,11 @@ planning = _together(
         "--shots", type=COUNT, default=24, show_default=True, help="Examples shown in a prompt."
     ),
     click.option(
-        "--bridges",
-        type=Whole(min=0),
-        help="How many of the shots come from anywhere, not from the neighbourhood  "
-        "[default: half of them]",
-    ),
-    click.option(
         "--block",
         type=COUNT,
         default=40,
         show_default=True,
         help="Targets that share their shots, and with them the server's prefix cache.",
-    ),
-    click.option(
-        "--group-size",
-        type=COUNT,
-        default=10,
-        show_default=True,
-        help="Size of a neighbourhood of similar texts.",
     ),
     click.option(
         "--contrasts",
@@ -317,10 +304,11 @@ planning = _together(
     ),
     click.option(
         "--bias",
-        type=click.Choice(["paired", "batch-mean", "none"]),
-        default="paired",
+        type=click.Choice(["contexts", "paired", "batch-mean", "none"]),
+        default="contexts",
         show_default=True,
-        help="How the liking for label names is taken out; batch-mean assumes balanced classes.",
+        help="How what a prompt adds to all answers is taken out: the offset of each list of "
+        "shots, or only the liking for label names; batch-mean assumes balanced classes.",
     ),
 )
 settled = click.option(
@@ -334,7 +322,7 @@ census = click.option(
     "--census",
     metavar="SHARE",
     type=Number(min=0, max=1, max_open=True),
-    default=0.3,
+    default=0.55,
     show_default=True,
     help="At most this share of the budget, after the zero-shot round, finds the concepts that "
     "the model carries; 0: none.",
@@ -345,10 +333,10 @@ embedding = _together(
         metavar="EMBEDDER",
         default="tfidf",
         show_default=True,
-        help="What finds similar texts: tfidf, local:FOLDER_OR_HUB_ID or openai:NAME.",
+        help="What finds the nearest for --propose: tfidf, local:FOLDER_OR_HUB_ID or openai:NAME.",
     ),
     click.option(
         "--embed-url", metavar="URL", help="The server of openai: embeddings  [default: --base-url]"
     ),
 )
-settings = _together(calls_per_example, planning, settled, census, embedding)
+settings = _together(calls_per_example, planning, settled, census)

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 @options.model
 @options.settings
 @options.propose
+@options.embedding
 @options.store
 @options.concurrency
 @options.price
@@ -106,7 +107,6 @@ def run(data: str, **given: Any) -> None:
             store=store,
             seed=given["seed"],
             concurrency=given["concurrency"],
-            embedder=embedder,
             landmarks=landmarks,
             progress=bar,
         )

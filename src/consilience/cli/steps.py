@@ -12,7 +12,6 @@ from consilience.cli import options
 from consilience.cli.opening import (
     check_writable,
     open_data,
-    open_embedder,
     open_model,
     open_settings,
 )
@@ -59,7 +58,6 @@ def plan(data: str, **given: Any) -> None:
             raise InputError("a plan for `ask` needs a --store, where `ask` finds the run again")
     dataset, _ = open_data(data, given)
     settings = open_settings(given, dataset)
-    embedder = open_embedder(given)
     # However few: here they only choose the concept.
     path, text = given["landmarks"], given["text"]
     landmarks = open_landmarks(path, "none", dataset, text) if path else None
@@ -73,7 +71,6 @@ def plan(data: str, **given: Any) -> None:
             store,
             settings=settings,
             seed=given["seed"],
-            embedder=embedder,
             landmarks=landmarks,
         )
         session.catch_up()

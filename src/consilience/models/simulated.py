@@ -11,10 +11,9 @@ can be put in front of any data set; only on its own worlds do its labels mean a
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -25,6 +24,7 @@ from scipy.special import log_softmax, logsumexp
 from consilience.errors import InputError
 from consilience.examples import Dataset, Example, Gold, Task, example_id
 from consilience.models.base import Answer, Request
+from consilience.models.pretrained_worlds import Pretrained, Wording, drawn
 from consilience.prompts import Style
 from consilience.relations import ExactlyOne, Relation
 
@@ -53,7 +53,8 @@ class World:
     the base-rate concept, `liking` the standard deviation of the liking for a label name (nats),
     `recency` the liking for the label shown last, `noise` that of the answer, `wrong` the share
     of wrong shots that it reckons with, `group` the size of its groups with exactly one true
-    member (1: no groups).
+    member (1: no groups). `pretrained` are the habits of a model that was only pretrained
+    (`straight` is then a matter of each wording); without them it answers as an ideal observer.
     """
 
     concepts: tuple[Concept, ...]
@@ -67,9 +68,27 @@ class World:
     wrong: float = 0.15
     group: int = 1
     about: str = ""
+    pretrained: Pretrained | None = None
 
 
 _THREE = (Concept(0.4), Concept(0.3), Concept(0.2))
+
+_PRETRAINED = World(
+    (Concept(0.55, 1.4, 1.05), Concept(0.05, 1.4, 1.05), Concept(0.05, 1.4, 1.05)),
+    copying=0.35,
+    liking=0.0,
+    recency=0.15,
+    noise=0.26,
+    about="as a small pretrained model on sentiment: offsets, leanings, unequal wordings",
+    pretrained=Pretrained(),
+)
+_TOPICS = {"names": Wording(1.0, 0.9, 4.5), "letters": Wording(0.2, 0.5, 0.5)}
+_UNSAID = {
+    "names": Wording(1.0, 0.5, 1.4),
+    "plain": Wording(0.7, 0.5, 0.4),
+    "negated": Wording(0.5, 0.5, 0.8),
+    "letters": Wording(0.15, 0.5, 1.0),
+}
 
 WORLDS: dict[str, World] = {
     "easy": World(
@@ -99,6 +118,27 @@ WORLDS: dict[str, World] = {
     ),
     "k4": World(_THREE, k=4, about="four classes"),
     "grouped": World(_THREE, group=3, about="groups of three, one of them true (design prior)"),
+    "pretrained": _PRETRAINED,
+    "pretrained-4": replace(
+        _PRETRAINED,
+        concepts=(Concept(0.6, 1.6, 1.5), Concept(0.05, 1.6, 1.5)),
+        k=4,
+        pretrained=Pretrained(_TOPICS, format=1.3),
+        about="as a small pretrained model on four topics of news",
+    ),
+    "pretrained-rare": replace(
+        _PRETRAINED,
+        concepts=(Concept(0.5, 1.4, 0.8), Concept(0.1, 1.4, 0.8), Concept(0.05, 1.4, 0.8)),
+        positives=0.12,
+        pretrained=Pretrained(_UNSAID),
+        about="as a small pretrained model on spam: 12 % are, zero-shot answers say nothing",
+    ),
+    "pretrained-shared": replace(
+        _PRETRAINED,
+        concepts=(Concept(0.6, 1.75, 1.5), Concept(0.05, 1.75, 1.5)),
+        pretrained=Pretrained(shared=0.6),
+        about="a pretrained model that is wrong on 12 % of examples, in all its answers alike",
+    ),
 }
 
 
@@ -109,15 +149,9 @@ def _world(name: str) -> World:
         raise InputError(f"no world {name!r}; the worlds are: {', '.join(WORLDS)}") from None
 
 
-def _rng(*parts: str) -> np.random.Generator:
-    """A generator that is fixed by its parts, on any machine and in any order of asking."""
-    digest = hashlib.sha256("\x1f".join(parts).encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
-
-
 def true_label(world: World, concept: int, id: str) -> int:
     """The label of an example under a concept of a world."""
-    u = _rng("label", str(concept), id).random()
+    u = drawn("label", str(concept), id).random()
     if world.k > 2:
         return int(u * world.k)
     return int(u < (world.positives if concept == 0 else 0.5))
@@ -130,7 +164,11 @@ class SimulatedModel:
         self.world = _world(world)
         self.name = f"simulated:{world}"
         self.style: Style = "text"
-        self._settings = {"world": asdict(self.world)}
+        world_settings = asdict(self.world)
+        if self.world.pretrained is None:
+            # The worlds without it are what they were, and so are the keys of their predictions.
+            del world_settings["pretrained"]
+        self._settings = {"world": world_settings}
         self._beliefs: dict[str, Floats] = {}
         weights = np.array([c.prior for c in self.world.concepts])
         self._concept_logprior = np.log(weights / weights.sum() * (1 - self.world.copying))
@@ -142,7 +180,12 @@ class SimulatedModel:
 
     async def ask(self, request: Request) -> Answer:
         """The learner's answer, exact for every label."""
-        logits = self._posterior(request) + self._habits(request)
+        score, says = self._hypotheses(request)
+        if self.world.pretrained is None:
+            meant = np.asarray(logsumexp(score[:, None] + says, axis=0), dtype=np.float64)
+        else:
+            meant = self.world.pretrained.answer(request.query, score, says)
+        logits = meant + self._habits(request)
         logprobs = log_softmax(logits)
         mass = 0.97
         return Answer(
@@ -166,15 +209,18 @@ class SimulatedModel:
             w = self.world
             rows = []
             for c, concept in enumerate(w.concepts):
-                noise = _rng("belief", str(c), id).normal(size=w.k)
+                noise = drawn("belief", str(c), id).normal(size=w.k)
                 logits = concept.spread / np.sqrt(2) * noise
                 logits[true_label(w, c, id)] += concept.margin
                 rows.append(log_softmax(logits))
             self._beliefs[id] = np.array(rows)
         return self._beliefs[id]
 
-    def _posterior(self, request: Request) -> Floats:
-        """Log p(class | shots, target) over concepts × ways round, and the base rate."""
+    def _hypotheses(self, request: Request) -> tuple[Floats, Floats]:
+        """Scores (H) of concepts × ways round and of the base rate, and what they say (H, K).
+
+        Both are logarithms: log p(hypothesis, shots), and log p(class of the target | hypothesis).
+        """
         w, query = self.world, request.query
         if len(request.label_names) != w.k:
             raise InputError(
@@ -183,22 +229,27 @@ class SimulatedModel:
         target = self._belief(query.target)
         # Way round r: the class shown is the concept's own plus r, modulo K.
         turned = np.stack([np.roll(target, r, axis=1) for r in range(w.k)], axis=1)
-        # "A" and "B" alone say nothing: neutral sets can be taken any way round.
-        semantic = not query.framing.startswith("sets")
-        ways = np.full(w.k, (1 - w.straight) / (w.k - 1) if semantic else 1 / w.k)
-        ways[0] = w.straight if semantic else 1 / w.k
+        straight, heed = self._understanding(query.framing)
+        ways = np.full(w.k, (1 - straight) / (w.k - 1))
+        ways[0] = straight
         score = self._concept_logprior[:, None] + np.log(ways)
         counts = np.ones(w.k)
         base = np.log(w.copying)
         for id, label in query.shots:
             says = self._belief(id)[:, (label - np.arange(w.k)) % w.k]
-            score = score + np.log((1 - w.wrong) * np.exp(says) + w.wrong / w.k)
-            base += np.log(counts[label] / counts.sum())
+            score = score + heed * np.log((1 - w.wrong) * np.exp(says) + w.wrong / w.k)
+            base += heed * np.log(counts[label] / counts.sum())
             counts[label] += 1
-        joint = score[:, :, None] + turned
-        copied = base + np.log(counts / counts.sum())
-        rows = np.vstack([joint.reshape(-1, w.k), copied])
-        return np.asarray(logsumexp(rows, axis=0), dtype=np.float64)
+        copied = np.log(counts / counts.sum())
+        return np.append(score, base), np.vstack([turned.reshape(-1, w.k), copied])
+
+    def _understanding(self, framing: str) -> tuple[float, float]:
+        """The probability that names are taken the right way round, and what a label counts for."""
+        habits = self.world.pretrained
+        if habits is not None:
+            return habits.wording(framing).straight, habits.heed
+        # "A" and "B" alone say nothing: neutral sets can be taken any way round.
+        return self.world.straight if not framing.startswith("sets") else 1 / self.world.k, 1.0
 
     def _habits(self, request: Request) -> Floats:
         """Liking for a name, for the label shown last, and the noise of this very query."""
@@ -211,13 +262,13 @@ class SimulatedModel:
         if query.shots:
             habits[query.shots[-1][1]] += w.recency
         spoken = json.dumps([request.prompt, query.repeat])
-        noise: Floats = _rng("noise", spoken).normal(size=w.k)
+        noise: Floats = drawn("noise", spoken).normal(size=w.k)
         return np.asarray(habits + w.noise * noise, dtype=np.float64)
 
 
 @cache
 def _name_liking(family: str, name: str) -> float:
-    return float(_rng("liking", family, name).normal())
+    return float(drawn("liking", family, name).normal())
 
 
 _NOUNS = [

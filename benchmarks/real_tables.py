@@ -1,0 +1,211 @@
+"""The tables of `real.py`, made from its rows alone: every method read in the same ways."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from math import isfinite, nan
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from consilience.bench import Row
+    from consilience.bench_results import Results
+    from consilience.bench_tables import Mean
+
+ALONE = ("zero-shot-plain", "zero-shot-names", "zero-shot-negated", "zero-shot-letters")
+"""Zero-shot in one family of framings each."""
+
+BEST = "zero-shot, best of these"
+OWN = "its own"
+READOUTS = (OWN, "against 0", "offsets off")
+"""The labels of a method as it gives them, and its answers in the two ways that are everybody's."""
+
+KNOWN, REACHED = 0.75, 0.65
+"""A set qualifies where golden shots have this AUROC, and zero-shot or random-label shots that."""
+
+Key = tuple[str, str, str, float | None]
+"""Model, set, method, budget."""
+
+
+def cells(results: Results) -> dict[Key, dict[int, Row]]:
+    """The rows by model (its fingerprint apart), set, method and budget, each by draw."""
+    made: dict[Key, dict[int, Row]] = {}
+    for row in sorted(results.rows.values(), key=lambda row: (row.seed, row.id)):
+        setup = results.setups[row.setup]
+        key = (model_of(setup), setup["data"], row.method, row.budget)
+        made.setdefault(key, {})[row.seed] = row
+    return made
+
+
+def model_of(setup: Mapping[str, Any]) -> str:
+    """What a model is called: its name without kind and fingerprint."""
+    return str(setup["model"]).partition("@")[0].removeprefix("local:")
+
+
+class Figures:
+    """The rows of one model at one budget, and those that no budget changes."""
+
+    def __init__(self, made: Mapping[Key, Mapping[int, Row]], model: str, budget: float) -> None:
+        from consilience.bench import METHODS as ORDER
+
+        self.rows = {
+            (name, method): rows
+            for (of, name, method, at), rows in made.items()
+            if of == model and at in (None, budget)
+        }
+        self.sets = sorted({name for name, _ in self.rows})
+        self.methods = [m for m in ORDER if any(m == other for _, other in self.rows)]
+
+    def values(self, name: str, method: str, metric: str, readout: str) -> dict[int, float]:
+        """A score of a method on a set by draw; of one that asks nothing in every readout its own.
+
+        `BEST` is the framing whose zero-shot answers have the best AUROC, which gold tells.
+        """
+        if method == BEST:
+            there = [m for m in ALONE if (name, m) in self.rows]
+            best = max(there, key=lambda m: self.mean(name, m, "auroc", readout), default=None)
+            return {} if best is None else self.values(name, best, metric, readout)
+        found = {}
+        for draw, row in self.rows.get((name, method), {}).items():
+            if readout != OWN and row.readings:
+                found[draw] = row.readings[readout][metric]
+            elif readout == OWN or row.calls_per_example == 0:
+                found[draw] = row.scores[metric].estimate
+        return found
+
+    def mean(self, name: str, method: str, metric: str, readout: str) -> float:
+        """The mean of a score over the draws that have it; NaN where none has."""
+        values = [v for v in self.values(name, method, metric, readout).values() if isfinite(v)]
+        return sum(values) / len(values) if values else nan
+
+    def qualifies(self, name: str) -> bool:
+        """Whether the model knows the concept of a set, and says so without true labels."""
+        golden = self.mean(name, "golden", "auroc", READOUTS[2])
+        starts = ("zero-shot", "zero-shot-all", "random-shots")
+        reached = [self.mean(name, start, "auroc", READOUTS[2]) for start in starts]
+        return golden >= KNOWN and any(value >= REACHED for value in reached)
+
+    def shown(self) -> list[str]:
+        """The methods in the order of the tables, the best single framing among them."""
+        alone = [m for m in self.methods if m in ALONE]
+        at = self.methods.index(alone[-1]) + 1 if alone else 0
+        return [*self.methods[:at], *([BEST] if alone else []), *self.methods[at:]]
+
+    def calls(self, method: str) -> str:
+        """The mean calls per example of a method, over all its rows."""
+        rows = [row for (_, m), found in self.rows.items() if m == method for row in found.values()]
+        return f"{sum(r.calls_per_example for r in rows) / len(rows):.3g}" if rows else ""
+
+
+def scores(figures: Figures, title: str, readout: str) -> str:
+    """A table of accuracy / AUROC in one readout: a line for each method, a column for each set."""
+    from consilience.bench_tables import Table
+
+    body = []
+    for method in figures.shown():
+        line = [method, figures.calls(method)]
+        for name in figures.sets:
+            both = [figures.mean(name, method, m, readout) for m in ("accuracy", "auroc")]
+            there = figures.values(name, method, "accuracy", readout)
+            line.append(" / ".join(map(_two, both)) if there else "")
+        body.append(line)
+    draws = {n: len(figures.values(n, "consilience", "accuracy", OWN)) or 1 for n in figures.sets}
+    heads = [f"{n} ({draws[n]})" if draws[n] > 1 else n for n in figures.sets]
+    return Table(f"{title}, {readout}", ["method", "calls", *heads], body).markdown()
+
+
+def summary(figures: Figures, title: str) -> str:
+    """A table of what each method comes to over all sets of a model: PGR, ECE, confidence."""
+    from consilience.bench_tables import Table
+
+    fit = [name for name in figures.sets if figures.qualifies(name)]
+    body = []
+    for method in figures.shown():
+        line = [method, figures.calls(method)]
+        line += [_shown(share_of_gap(figures, fit, method, readout)) for readout in READOUTS]
+        errors = [figures.mean(name, method, "ece", OWN) for name in figures.sets]
+        line.append(_two(_mean(errors)))
+        rows = [r for (_, m), found in figures.rows.items() if m == method for r in found.values()]
+        line.append(_two(_mean([row.confidence for row in rows])))
+        body.append(line)
+    head = ["method", "calls", *(f"PGR, {readout}" for readout in READOUTS), "ECE", "max p"]
+    said = f"Sets that qualify: {', '.join(fit) or 'none'}."
+    return f"{Table(title, head, body).markdown()}\n\n{said}"
+
+
+def share_of_gap(figures: Figures, sets: Sequence[str], method: str, readout: str) -> Mean:
+    """The share of the gap from zero-shot-all to golden shots, in accuracy, over sets and draws."""
+    from consilience.bench import CEILING, START
+    from consilience.bench_tables import recovered
+
+    ours: list[float] = []
+    start: list[float] = []
+    ceiling: list[float] = []
+    for name in sets:
+        mine, low, high = (
+            figures.values(name, m, "accuracy", readout) for m in (method, START, CEILING)
+        )
+        for draw in sorted(mine.keys() & low.keys() & high.keys()):
+            ours.append(mine[draw])
+            start.append(low[draw])
+            ceiling.append(high[draw])
+    return recovered(ours, start, ceiling)
+
+
+def verdicts(made: Mapping[Key, Mapping[int, Row]]) -> str:
+    """A table of what consilience says of its labels, on each model, and how right these are."""
+    from consilience.bench_tables import Table
+
+    said: dict[str, list[Row]] = {}
+    for (model, _, _, _), rows in made.items():
+        said.setdefault(model, []).extend(row for row in rows.values() if row.verdict)
+    body = []
+    for model, found in said.items():
+        for kind, count in Counter(row.verdict for row in found).most_common():
+            mine = [row for row in found if row.verdict == kind]
+            accuracy = _mean([row.scores["accuracy"].estimate for row in mine])
+            confidence = _mean([row.confidence for row in mine])
+            share = f"{count} of {len(found)}"
+            body.append([model, kind, share, _two(accuracy), _two(confidence)])
+    head = ["model", "verdict of consilience", "runs", "accuracy", "max p"]
+    return Table("Verdicts", head, body).markdown()
+
+
+def parts(made: Mapping[Key, Mapping[int, Row]]) -> Iterator[tuple[str, Figures]]:
+    """A title and the figures of each model at each budget."""
+    for model in dict.fromkeys(sorted(key[0] for key in made)):
+        budgets = sorted({key[3] for key in made if key[0] == model and key[3] is not None})
+        for budget in budgets or [0.0]:
+            yield f"{model}, {budget:g} calls", Figures(made, model, budget)
+
+
+def table(found: Mapping[str, Any], readouts: Sequence[str] = READOUTS) -> str:
+    """All tables in Markdown: the summaries, the verdicts, and each readout of each model."""
+    from consilience.bench_results import Results
+
+    made = cells(Results.from_json(found))
+    if not made:
+        return "Nothing is measured yet."
+    tables = [summary(figures, f"{title}: summary") for title, figures in parts(made)]
+    tables.append(verdicts(made))
+    tables += [
+        scores(figures, f"{title}: accuracy / AUROC", readout)
+        for (title, figures), readout in product(list(parts(made)), readouts)
+    ]
+    return "\n\n".join(tables)
+
+
+def _mean(values: Sequence[float]) -> float:
+    from consilience.bench_tables import over_seeds
+
+    return over_seeds(values).mean
+
+
+def _two(value: float) -> str:
+    return "–" if value != value else f"{value:.2f}"
+
+
+def _shown(share: Mean) -> str:
+    half = "" if share.lower != share.lower else f" ± {share.half:.2f}"
+    return f"{_two(share.mean)}{half}"
