@@ -122,7 +122,8 @@ def predictability(
 ) -> NDArray[np.float64]:
     """How much the `used` answers (T) tell about soft labels found before them, nats, (N,).
 
-    `COUNTED` times what jointly normal log-odds with their correlation ρ tell about each other, −½ log(1 − ρ²), example by example; 0 where ρ is not positive, NaN where there is no label or
+    `COUNTED` times what jointly normal log-odds with their correlation ρ tell about each other,
+    −½ log(1 − ρ²), example by example; 0 where ρ is not positive, NaN where there is no label or
     answer. The shots of the answers had the same labels and the target was none of them, so it
     is held out; it takes no scale and no offset of either for granted.
     """
