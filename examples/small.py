@@ -18,7 +18,7 @@ CLAIMS = {
 framing = cs.Framing("plain", "plain", "Is it right?", "Right:", ("False", "True"))
 data = cs.Dataset("sums", [cs.Example(claim) for claim in CLAIMS])
 right = [CLAIMS[claim] for claim in data.texts]  # a data set is in the order of its ids
-rng = np.random.default_rng(4)  # over the seeds 0 to 29, 8.0 hunches and 9.6 labels are right
+rng = np.random.default_rng(4)  # over the seeds 0 to 29, 8.0 hunches and 9.5 labels are right
 
 
 def ask(target: int, shots: list[tuple[int, int]], repeat: int = 0) -> tuple[cs.Query, Prediction]:
