@@ -35,7 +35,7 @@ SHAPES = ((3, 3, 128), (3, 2, 128), (2, 2, 128), (2, 2, 96), (2, 3, 48))
 
 The sample is large for the sake of the shots: twelve of a class are the best of a sixth of the
 sample, or of half of a small one, among which a pretrained model loses its way (spam on Gemma 3
-270M, 160 messages: AUROC .69 with a sample of 48, .91 with all)."""
+270M, 160 messages: AUROC .57 and .69 with a sample of 48, .72 and .82 with all)."""
 
 LEAST = 4
 """With fewer calls than this for each example after the zero-shot round there is no census.

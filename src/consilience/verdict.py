@@ -154,7 +154,8 @@ def kept_ranking(labels: NDArray[np.float64], evidence: Evidence) -> float:
     there = known(mean)
     if there.sum() < FEWEST:
         return math.nan
-    return _ranked(margins(labels)[there], margins(mean)[there])
+    x, y = (_standard_ranks(margins(soft)[there]) for soft in (labels, mean))
+    return float((x * y).mean())
 
 
 def agreeing_halves(evidence: Evidence, seed: int) -> tuple[float, float]:
@@ -171,16 +172,14 @@ def agreeing_halves(evidence: Evidence, seed: int) -> tuple[float, float]:
     both = known(one) & known(other)
     if both.sum() < FEWEST:
         return math.nan, math.nan
-    x, y = (rankdata(margins(soft)[both], axis=0) for soft in (one, other))
-    x, y = ((z - z.mean(axis=0)) / np.maximum(z.std(axis=0), 1e-12) for z in (x, y))
+    x, y = (_standard_ranks(margins(soft)[both]) for soft in (one, other))
     found = float((x * y).mean())
     rng = np.random.default_rng([seed, STREAM])
     drawn = [float((x[rng.permutation(len(x))] * y).mean()) for _ in range(PERMUTATIONS)]
     return found, (1 + sum(value >= found for value in drawn)) / (1 + PERMUTATIONS)
 
 
-def _ranked(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """Spearman's correlation, averaged over the classes."""
-    x, y = (rankdata(z, axis=0) for z in (one, other))
-    x, y = ((z - z.mean(axis=0)) / np.maximum(z.std(axis=0), 1e-12) for z in (x, y))
-    return float((x * y).mean())
+def _standard_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The ranks in each column, of mean 0 and variance 1: products of two are Spearman's."""
+    ranks = rankdata(values, axis=0)
+    return np.asarray((ranks - ranks.mean(axis=0)) / np.maximum(ranks.std(axis=0), 1e-12))
