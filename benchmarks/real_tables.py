@@ -21,6 +21,9 @@ OWN = "its own"
 READOUTS = (OWN, "against 0", "offsets off")
 """The labels of a method as it gives them, and its answers in the two ways that are everybody's."""
 
+LANDMARKS = "20 landmarks"
+"""The labels of a method once so many landmarks have calibrated them, on all other examples."""
+
 KNOWN, REACHED = 0.75, 0.65
 """A set qualifies where golden shots have this AUROC, and zero-shot or random-label shots that."""
 
@@ -68,7 +71,7 @@ class Figures:
             return {} if best is None else self.values(name, best, metric, readout)
         found = {}
         for draw, row in self.rows.get((name, method), {}).items():
-            if readout != OWN and row.readings:
+            if readout != OWN and row.readings.get(readout):
                 found[draw] = row.readings[readout][metric]
             elif readout == OWN or row.calls_per_example == 0:
                 found[draw] = row.scores[metric].estimate
@@ -124,12 +127,14 @@ def summary(figures: Figures, title: str) -> str:
     for method in figures.shown():
         line = [method, figures.calls(method)]
         line += [_shown(share_of_gap(figures, fit, method, readout)) for readout in READOUTS]
-        errors = [figures.mean(name, method, "ece", OWN) for name in figures.sets]
-        line.append(_two(_mean(errors)))
+        for readout in (OWN, LANDMARKS):
+            errors = [figures.mean(name, method, "ece", readout) for name in figures.sets]
+            line.append(_two(_mean(errors)))
         rows = [r for (_, m), found in figures.rows.items() if m == method for r in found.values()]
         line.append(_two(_mean([row.confidence for row in rows])))
         body.append(line)
-    head = ["method", "calls", *(f"PGR, {readout}" for readout in READOUTS), "ECE", "max p"]
+    gaps = (f"PGR, {readout}" for readout in READOUTS)
+    head = ["method", "calls", *gaps, "ECE", f"ECE, {LANDMARKS}", "max p"]
     said = f"Sets that qualify: {', '.join(fit) or 'none'}."
     return f"{Table(title, head, body).markdown()}\n\n{said}"
 

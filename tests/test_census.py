@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from consilience.ask import ask, requests
 from consilience.census import LEAST, Census, plan_census
 from consilience.coherence import default_terms
-from consilience.concepts import Concept, distinct, questions
+from consilience.concepts import Concept, distinct, questions, reliability, same
 from consilience.elicitation import Session, census_of, elicit, found_in
 from consilience.errors import InputError
 from consilience.examples import Dataset, Example
@@ -27,6 +28,7 @@ from consilience.prompts import framings
 from consilience.relations import Opposite
 from consilience.settings import Settings
 from consilience.store import Store
+from zoo import evidence
 
 SETTINGS = Settings(calls_per_example=8.0, settled=0.0)
 PAIRED = replace(SETTINGS, framings=("plain", "negated"), bias="paired")
@@ -305,6 +307,43 @@ def test_a_concept_found_twice_or_turned_round_counts_once() -> None:
     three = soft([0, 1, 2, 0, 1, 2], 3)
     renamed = three[:, [2, 0, 1]]
     assert len(distinct([concept(three), concept(renamed)])) == 1
+
+
+def noisy(truth: np.ndarray, seed: int, n: int = 400, wide: float = 0.7) -> np.ndarray:
+    """Soft labels whose log-odds are ±½ by the truth, and noise."""
+    odds = truth - 0.5 + np.random.default_rng(seed).normal(scale=wide, size=n)
+    return np.stack([1 / (1 + np.exp(odds)), 1 / (1 + np.exp(-odds))], axis=1)
+
+
+def test_two_noisy_findings_of_one_labelling_are_one_concept_and_of_two_are_two() -> None:
+    rng = np.random.default_rng(3)
+    truth, myth = rng.integers(2, size=(2, 400))
+    # Of variance ¼ + 0.49 a quarter is signal: a third.
+    found = [replace(concept(noisy(y, s)), reliability=0.34) for s, y in enumerate([truth] * 2)]
+    hard = [c.labels.argmax(axis=1) for c in found]
+    assert (hard[0] == hard[1]).mean() < 0.8
+    assert same(*found)
+    other = replace(concept(noisy(myth, 9)), reliability=0.34)
+    assert not same(found[0], other)
+    # Labels without noise that agree as little are two; of none at all nobody can tell.
+    assert not same(*(replace(c, reliability=1.0) for c in found))
+    assert not same(*(replace(c, reliability=0.05) for c in found))
+    assert len(distinct([*found, other])) == 2
+
+
+def test_reliability_is_that_of_both_rounds_together() -> None:
+    rng = np.random.default_rng(1)
+    truth = rng.integers(2, size=400)
+    rounds = [
+        [(i, tuple(p), ((1 - i if i < 2 else 0, 0),)) for i, p in enumerate(noisy(truth, s))]
+        for s in (1, 2)
+    ]
+    made = evidence(400, [row for rows in rounds for row in rows])
+    first = torch.arange(made.t) < 400
+    found = reliability(made, first, ~first)
+    # One round: ¼ / (¼ + 0.49), both: ¼ / (¼ + 0.245).
+    assert found == pytest.approx(0.505, abs=0.08)
+    assert reliability(made, first, first & ~first) == 1.0
 
 
 def test_the_questions_tell_every_pair_of_concepts_apart() -> None:

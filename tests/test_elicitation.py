@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from consilience import duels, elicitation, settings, standing
 from consilience.ask import ask, requests
@@ -23,7 +24,7 @@ from consilience.lbfgs import LBFGS
 from consilience.models.base import Model
 from consilience.models.simulated import SimulatedModel, world_dataset
 from consilience.plan import PlanSettings
-from consilience.reading import State
+from consilience.reading import State, read
 from consilience.relations import Equal, ExactlyOne
 from consilience.settings import Settings, record, settings_from
 from consilience.solvers import solve
@@ -581,3 +582,55 @@ def test_answers_about_one_concept_are_never_read_as_of_another(seed: int, store
     shots = [shot for _, query in store.rounds(found.run.id)[-1] for shot in query.shots]
     chosen = found.concepts[0].labels.argmax(axis=1)
     assert np.mean([chosen[data.index[id]] == label for id, label in shots]) > 0.6
+
+
+def test_after_the_zero_shot_round_one_is_asked_with_labels_drawn(store: Store) -> None:
+    data, gold = world_dataset("pretrained", 120, seed=1)
+    model = SimulatedModel("pretrained")
+    settings = Settings(calls_per_example=6)
+    found = elicit(data, model, settings=settings, store=store)
+    (drawn,) = settings.drawn(data)
+    queries = [query for _, query in store.rounds(found.run.id)[drawn]]
+    assert len(queries) == len(data)
+    shown = [(id, label) for q in queries for id, label in q.shots]
+    assert np.mean([label for _, label in shown]) == pytest.approx(0.5, abs=0.05)
+    truth = gold_array(data, gold)
+    agree = np.mean([truth[data.index[id]] == label for id, label in set(shown)])
+    assert 0.3 < agree < 0.7
+    # They count as answers that no label has touched: whole, and with no label on record.
+    early = gather(store, found.run.id, data, settings, drawn + 1)
+    assert int(early.drawn.sum()) == len(data)
+    assert not bool((early.shots[early.drawn] > 0).any())
+    labels = torch.from_numpy(found.solution.labels)[None]
+    assert float(read(early, labels).relevance[0, early.drawn].min()) == 1.0
+
+
+def test_nothing_is_drawn_where_names_mean_nothing_or_calls_are_few() -> None:
+    data, _ = world_dataset("easy", 60)
+    assert Settings(framings=("sets",)).drawn(data) == ()
+    assert Settings(calls_per_example=3).drawn(data) == ()
+    assert Settings(calls_per_example=4).drawn(data) == (1,)
+
+
+@pytest.mark.parametrize(
+    "shares",
+    [{"nobody": 0.5}, {"True": 0.4, "False": 0.4}, {"True": 1.0}, {"True": 0.0}],
+)
+def test_shares_that_cannot_be_are_refused_before_anything_is_asked(shares, store: Store) -> None:
+    data, _ = world_dataset("easy", 40)
+    model = SimulatedModel("easy")
+    with pytest.raises(InputError, match="share"):
+        elicit(data, model, settings=Settings(shares=shares), store=store)
+    assert not store.runs()
+
+
+def test_shares_that_are_given_are_recorded_said_and_held() -> None:
+    data, _ = world_dataset("pretrained-rare", 120)
+    model = SimulatedModel("pretrained-rare")
+    name = data.task.classes[1]
+    settings = Settings(calls_per_example=4, shares={name: 0.1})
+    found = elicit(data, model, settings=settings)
+    assert f"{name} 10%" in found.shares and "given" in found.shares
+    assert found.solution.labels[:, 1].mean() == pytest.approx(0.1, abs=0.06)
+    assert settings_from(found.run.settings).shares == {name: 0.1}
+    assert "estimated" in elicit(data, model, settings=Settings(calls_per_example=2)).shares

@@ -27,7 +27,7 @@ ORDER = (
     *("settling", "starts", "lbfgs", "adam", "exhaustive", "graph", "propagation", "annealing"),
     *("solvers", "opinion", "weights", "uncertainty", "landmarks", "calibration", "explain"),
     *("settings", "concepts", "census", "duels", "standing", "verdict"),
-    *("found", "elicitation", "proposals", "legacy_rows", "legacy"),
+    *("found", "joint", "elicitation", "proposals", "legacy_rows", "legacy"),
     *("baselines.bench", "baselines.contexts", "baselines.shots", "baselines.contextual"),
     *("baselines.batch", "baselines.ranked", "baselines.unsupervised", "baselines.pseudo"),
     *("baselines.golden", "baselines.structural"),

@@ -257,3 +257,29 @@ def test_it_is_of_other_examples():
     assert (structural_confidence(ev, without, labels)[:-1] < 1e-9).all()
     shared = structural_confidence(ev, default_terms(), labels)[:-1]
     assert ((shared > 0) & (shared < 1)).all()
+
+
+# --- shares that are given
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.5), (0.9, 0.1), (0.2, 0.5, 0.3), (0.97, 0.01, 0.02)])
+@pytest.mark.parametrize("lean", [0.0, 2.0])
+def test_the_mean_labels_have_the_shares_that_are_given(shares, lean):
+    _, z = made([1 / len(shares)] * len(shares), distance=1.0, lean=lean)
+    found = fit(z, shares=shares)
+    labels = torch.softmax(found.scale * (torch.from_numpy(z) + found.frequency), dim=-1)
+    np.testing.assert_allclose(labels.mean(dim=0), shares, atol=1e-4)
+
+
+def test_a_given_share_puts_the_line_where_close_clusters_do_not_show_it():
+    truth, z = made((0.9, 0.1), distance=1.2, lean=1.5)
+    told = right(z + added(z, shares=(0.9, 0.1)), truth)
+    assert told > 0.88 > right(z + added(z), truth) + 0.1
+
+
+def test_given_shares_hold_in_labels_that_are_solved():
+    rows = [(i, [p, 1 - p], ()) for i, p in enumerate(np.linspace(0.3, 0.8, 60))]
+    known = replace(evidence(60, rows), shares=(0.25, 0.75))
+    labels = solve(known, default_terms(), LBFGS(starts=1)).labels
+    assert labels[:, 0].mean() == pytest.approx(0.25, abs=0.05)
+    assert (labels.argmax(axis=1) == 0).mean() < 0.4

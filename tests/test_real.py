@@ -21,10 +21,12 @@ import real_models  # noqa: E402
 import real_tables  # noqa: E402
 
 import consilience.models  # noqa: E402
-from consilience.bench import READ, reading_scores  # noqa: E402
+from consilience.baselines import gold_array  # noqa: E402
+from consilience.bench import READ, calibrated_scores, reading_scores  # noqa: E402
 from consilience.bench_results import Results, row_from, row_to  # noqa: E402
 from consilience.errors import InputError  # noqa: E402
 from consilience.metrics import score  # noqa: E402
+from consilience.models.simulated import world_dataset  # noqa: E402
 from test_ask import Recorder  # noqa: E402
 
 SOME = ("zero-shot", "zero-shot-negated", "zero-shot-all", "random-shots", "consilience", "golden")
@@ -234,3 +236,22 @@ def test_the_pages_show_what_is_there(
     assert "Sets that qualify" in real_models.real_summary()
     assert "offsets off" in real_models.real_scores()
     real_models.measured.cache_clear()
+
+
+# ---- landmarks -----------------------------------------------------------------------------------
+
+
+def test_landmarks_mend_the_probabilities_of_the_others_and_are_not_scored_themselves() -> None:
+    data, gold = world_dataset("easy", 300)
+    truth = gold_array(data, gold)
+    wrong = np.random.default_rng(1).random(300) < 0.3
+    labels = np.full((300, 2), 0.001)
+    labels[np.arange(300), np.where(wrong, 1 - truth, truth)] = 0.999
+    sure = reading_scores(labels, truth)
+    mended = calibrated_scores(labels, truth, data, seed=0)
+    assert sure["ece"] == pytest.approx(0.3, abs=0.05) and mended["ece"] < 0.12
+    assert mended["accuracy"] == pytest.approx(sure["accuracy"], abs=0.02)
+    # Were landmarks scored, a world of nothing else would be right throughout.
+    few = np.where(np.arange(300) < 40, truth, -1)
+    assert calibrated_scores(labels, few, data, seed=0)["accuracy"] < 0.9
+    assert calibrated_scores(labels, np.where(np.arange(300) < 39, truth, -1), data, 0) == {}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from consilience.coherence import (
     TERMS,
@@ -20,7 +22,7 @@ from consilience.query import Query
 from consilience.reading import State
 from consilience.relations import Equal, Opposite
 from consilience.solvers import solve
-from consilience.uncertainty import Uncertainty, structural_confidence, uncertainty
+from consilience.uncertainty import Uncertainty, structural_confidence, uncertainty, weights
 from zoo import ONE, dataset, evidence, pairs, prediction, random_rows
 
 
@@ -56,6 +58,37 @@ def test_asking_more_removes_what_is_epistemic():
     rows = [(i, p, ()) for i, times in enumerate((1, 16)) for p in conflict * times]
     found, _ = measured(2, rows, replicates=64)
     assert found.epistemic[0] > 3 * found.epistemic[1] > 0
+
+
+def test_answers_that_share_errors_say_less_together():
+    conflict = [(0, p, ()) for p in ([0.02, 0.98], [0.3, 0.7])] * 8
+    apart = evidence(1, conflict)
+    alone = uncertainty(apart, default_terms(), LBFGS(), solve(apart), replicates=256)
+    shared = replace(apart, shared=0.5)
+    both = uncertainty(shared, default_terms(), LBFGS(), solve(shared), replicates=256)
+    # All of one example and one wording: their weights move together, and together change nothing.
+    assert both.epistemic[0] < alone.epistemic[0]
+    halves = replace(shared, framing=torch.arange(apart.t) % 2, framings=("plain", "names-0"))
+    words = uncertainty(halves, default_terms(), LBFGS(), solve(halves), replicates=256)
+    # Each wording says one thing, so what is drawn is how much either counts.
+    assert words.epistemic[0] > 1.5 * alone.epistemic[0]
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.3, 1.0])
+def test_weights_are_exponential_and_correlated_within_a_wording_of_an_example(shared):
+    rows = [(0, [0.5, 0.5], ())] * 3 + [(1, [0.5, 0.5], ())]
+    ev = replace(
+        evidence(2, rows),
+        framing=torch.tensor([0, 0, 1, 0]),
+        framings=("plain", "names-0"),
+        shared=shared,
+    )
+    drawn = weights(ev, 20_000, np.random.default_rng(0))
+    np.testing.assert_allclose(drawn.mean(axis=0), 1, atol=0.05)
+    np.testing.assert_allclose(drawn.var(axis=0), 1, atol=0.1)
+    wanted = np.eye(4)
+    wanted[0, 1] = wanted[1, 0] = shared
+    np.testing.assert_allclose(np.corrcoef(drawn.T), wanted, atol=0.04)
 
 
 def test_what_is_epistemic_is_half_the_variance_of_the_log_odds_times_that_of_the_label():

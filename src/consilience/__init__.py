@@ -34,6 +34,7 @@ _HOMES = {
     "load_dataset": "datasets",
     "open_model": "models",
     "solve": "solvers",
+    "together": "joint",
 }
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "load_dataset",
     "open_model",
     "solve",
+    "together",
 ]
 
 if TYPE_CHECKING:
@@ -72,6 +74,7 @@ if TYPE_CHECKING:
     from consilience.evidence import Evidence
     from consilience.examples import Dataset, Example, Gold, Task
     from consilience.found import Found
+    from consilience.joint import together
     from consilience.lbfgs import LBFGS
     from consilience.models import Answer, Model, Request, open_model
     from consilience.plan import PlanSettings

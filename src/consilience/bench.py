@@ -33,9 +33,11 @@ from consilience.bench_methods import OWN as OWN
 from consilience.bench_methods import START as START
 from consilience.bench_methods import USUAL as USUAL
 from consilience.bench_methods import fixed_calls, suits
+from consilience.calibration import calibrate
 from consilience.cost import estimate
 from consilience.errors import InputError
 from consilience.examples import Dataset, Gold
+from consilience.landmarks import Landmarks
 from consilience.metrics import STATISTICS, Interval, pgr, score
 from consilience.models.base import Model
 from consilience.plan import zero_shot_round
@@ -50,6 +52,15 @@ VERSION = 2
 """Raised when the same inputs would come to other rows, so that old ones are not taken for new.
 
 Where only the method `consilience` would, raising PLAN_VERSION is enough."""
+
+STREAM = 95
+"""What tells the random numbers of this module from those of others that use the same seed."""
+
+LANDMARKS, DRAWS = 20, 5
+"""So many examples with gold calibrate the labels of a method, drawn so many times."""
+
+CALIBRATED = f"{LANDMARKS} landmarks"
+"""What the reading of labels so calibrated is called."""
 
 READ = ("accuracy", "auroc", "ece", "log_loss")
 """What is scored of each reading of the answers behind a row."""
@@ -276,6 +287,7 @@ def measure(job: Job, model: Model) -> Iterator[Row]:
             if job.gap and len(ends) == 2:
                 scores["pgr"] = pgr(found.labels, ends[START], ends[CEILING], truth, groups)
             prompts = store.prompts()
+            mended = calibrated_scores(found.labels, truth, job.data, job.seed)
             yield Row(
                 id=job.wanted[name],
                 setup=job.setup,
@@ -295,7 +307,8 @@ def measure(job: Job, model: Model) -> Iterator[Row]:
                 confidence=float(found.labels.max(axis=1).mean()),
                 verdict=found.verdict,
                 readings={
-                    name: reading_scores(labels, truth) for name, labels in found.readings.items()
+                    **{name: reading_scores(q, truth) for name, q in found.readings.items()},
+                    **({CALIBRATED: mended} if mended else {}),
                 },
             )
 
@@ -305,6 +318,30 @@ def reading_scores(labels: NDArray[np.float64], truth: NDArray[np.int64]) -> dic
     kept, gold = labels[truth >= 0], truth[truth >= 0]
     once = np.ones((1, len(gold)))
     return {name: float(STATISTICS[name](kept, gold, once)[0]) for name in READ}
+
+
+def calibrated_scores(
+    labels: NDArray[np.float64], truth: NDArray[np.int64], data: Dataset, seed: int
+) -> dict[str, float]:
+    """The scores in `READ` of soft labels (N, K) that landmarks have calibrated, on the others.
+
+    Means over draws of the landmarks; those of one class alone leave the labels as they are. Empty
+    where fewer examples have gold than twice the landmarks.
+    """
+    there = np.flatnonzero(truth >= 0)
+    if len(there) < 2 * LANDMARKS:
+        return {}
+    rng, found = np.random.default_rng([seed, STREAM]), []
+    for _ in range(DRAWS):
+        at = np.sort(rng.choice(there, size=LANDMARKS, replace=False))
+        vouched = Landmarks(
+            tuple(data.ids[i] for i in at), tuple(at.tolist()), tuple(truth[at].tolist())
+        )
+        method = "auto" if len(set(vouched.classes)) > 1 else "none"
+        others = np.setdiff1d(there, at)
+        made = calibrate(labels, vouched, method, seed=seed).labels
+        found.append(reading_scores(made[others], truth[others]))
+    return {name: float(np.mean([scores[name] for scores in found])) for name in READ}
 
 
 def zero_shot_prompts(bench: Bench) -> list[Prompt]:

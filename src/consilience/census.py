@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from consilience.concepts import pooled, predictability, zero_shot_labels
+from consilience.concepts import pooled, predictability, reliability, zero_shot_labels
 from consilience.evidence import Evidence
 from consilience.examples import Dataset
 from consilience.plan import PlanSettings, SoftLabels, shot_round
@@ -120,6 +120,13 @@ class Census:
             return np.full(evidence.n, np.nan)
         return predictability(evidence, pooled(evidence, earlier), last)
 
+    def reliable(self, evidence: Evidence, concept: int) -> float:
+        """How reliable the labels of a concept are that its last two rounds give it together."""
+        if self.rounds == 1:
+            return 1.0
+        last = self.begin + (concept + 1) * self.rounds - 1
+        return reliability(evidence, evidence.round == last - 1, evidence.round == last)
+
     def labels(self, evidence: Evidence, concept: int, seed: int = 0) -> SoftLabels:
         """The labels of a concept (N, K), as far as it was asked about: zero-shot ones at first.
 
@@ -132,7 +139,7 @@ class Census:
             latest = int(evidence.round[asked].max())
             used = asked & (evidence.round > latest - LAST)
             soft = pooled(evidence, used)
-        elif bool(evidence.zero.any()):
+        elif bool(evidence.untouched.any()):
             soft = zero_shot_labels(evidence)
         else:
             rng = np.random.default_rng([seed, STREAM, concept])

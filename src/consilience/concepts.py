@@ -13,11 +13,17 @@ from scipy.optimize import linear_sum_assignment
 from scipy.special import log_softmax
 
 from consilience.evidence import Evidence
+from consilience.mixture import FEWEST
 from consilience.plan import SoftLabels
 from consilience.reading import zero_shot_answer
 
 SAME = 0.9
-"""Labellings that agree on more than this share of the examples are of one concept."""
+"""Labellings that agree on more than this share of the examples are of one concept.
+
+So are labellings whose log-odds would correlate by more than this without the noise of either."""
+
+UNRELIABLE = 0.3
+"""Below this reliability nobody knows what two labellings would be without their noise."""
 
 KNOWN = 1e-9
 """A label that is no more probable than this above 1/K is none."""
@@ -43,7 +49,8 @@ class Concept:
     than for this one they, and duels, speak for the concept ranked first, ± `error` (standard),
     on the examples that both have a label for. `confidence` is the mean probability of its labels,
     `predictable` what shots with its labels tell about its labels elsewhere, in nats per example,
-    which counts for the lead too.
+    which counts for the lead too. `reliability` is the squared correlation of its log-odds with
+    what they would be without noise.
     """
 
     number: int
@@ -53,6 +60,7 @@ class Concept:
     error: float
     confidence: float
     predictable: float = 0.0
+    reliability: float = 1.0
 
 
 def known(labels: SoftLabels) -> NDArray[np.bool_]:
@@ -64,13 +72,44 @@ def distinct(concepts: Sequence[Concept]) -> tuple[Concept, ...]:
     """The concepts without those that are another one again, perhaps with its classes renamed."""
     kept: list[Concept] = []
     for concept in concepts:
-        if not any(same(concept.labels, other.labels, renamed=True) for other in kept):
+        if not any(same(concept, other, renamed=True) for other in kept):
             kept.append(concept)
     return tuple(kept)
 
 
-def same(one: SoftLabels, other: SoftLabels, *, renamed: bool = False) -> bool:
-    """Whether two labellings agree, where both have labels; perhaps once classes are `renamed`."""
+def same(one: Concept, other: Concept, *, renamed: bool = False) -> bool:
+    """Whether two are one concept: by their labels, perhaps once classes are `renamed`, or noise.
+
+    Two noisy findings of one labelling disagree on many examples, and on no more than either would
+    with itself: their correlation over the root of the product of their reliabilities is 1
+    (Spearman 1904).
+    """
+    if _agree(one.labels, other.labels, renamed=renamed):
+        return True
+    both = known(one.labels) & known(other.labels)
+    if both.sum() < FEWEST:
+        return False
+    x, y = (standard(concept.labels[both]) for concept in (one, other))
+    noiseless = max(one.reliability * other.reliability, 0.0) ** 0.5
+    return noiseless > UNRELIABLE and bool((x * y).mean() > SAME * noiseless)
+
+
+def reliability(evidence: Evidence, one: torch.Tensor, other: torch.Tensor) -> float:
+    """How reliable the mean of the answers `one` and `other` (T) is, from 0 to 1.
+
+    Twice their correlation over one more than it (Spearman and Brown 1910); 1 where it is unknown.
+    """
+    halves = [pooled(evidence, used) for used in (one, other)]
+    both = known(halves[0]) & known(halves[1])
+    if both.sum() < FEWEST:
+        return 1.0
+    x, y = (standard(half[both]) for half in halves)
+    rho = max(float((x * y).mean()), 0.0)
+    return 2 * rho / (1 + rho)
+
+
+def _agree(one: SoftLabels, other: SoftLabels, *, renamed: bool) -> bool:
+    """Whether two labellings (N, K) agree, where both have labels."""
     k = one.shape[1]
     both = known(one) & known(other)
     table = np.zeros((k, k))
@@ -133,7 +172,7 @@ def predictability(
     made = np.full(evidence.n, np.nan)
     if there.sum() < 2:
         return made
-    x, y = (_standard(soft[there]) for soft in (labels, pooled(evidence, used)))
+    x, y = (standard(soft[there]) for soft in (labels, pooled(evidence, used)))
     rho = min(float((x * y).mean()), 0.99)
     rest = 1 - rho**2
     each = (2 * rho * x * y - rho**2 * (x**2 + y**2)) / (2 * rest) - np.log(rest) / 2
@@ -141,7 +180,7 @@ def predictability(
     return made
 
 
-def _standard(labels: SoftLabels) -> NDArray[np.float64]:
+def standard(labels: SoftLabels) -> NDArray[np.float64]:
     """Centred log soft labels, less each class's mean, of variance 1."""
     logq = np.log(np.maximum(labels, 1e-12))
     z = logq - logq.mean(axis=1, keepdims=True)

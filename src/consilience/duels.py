@@ -221,7 +221,7 @@ def unrepeated(ranked: Sequence[Concept]) -> list[Concept]:
     """The concepts without those that are one ahead of them again: nothing is to be decided."""
     kept: list[Concept] = []
     for concept in ranked:
-        if not any(same(concept.labels, other.labels) for other in kept):
+        if not any(same(concept, other) for other in kept):
             kept.append(concept)
     return kept
 
@@ -238,7 +238,7 @@ def _again(concept: Concept, once: Sequence[Concept], evidence: Evidence) -> Edg
 
     The other stands for both: it was ranked higher, and met the others in a runoff and in duels.
     """
-    first = next(c for c in once if same(c.labels, concept.labels))
+    first = next(c for c in once if same(c, concept))
     lead, variance, _ = _preferred(first.labels, concept.labels, evidence)
     return Edge(first.number, max(0.0, lead), variance)
 

@@ -56,14 +56,15 @@ def next_round(
 ) -> list[Query]:
     """The queries of one round, at most `budget` of them; the least sure first where it is short.
 
-    `labels` is None before anything was asked: then the shots carry labels drawn at random,
-    which only a run in neutral framings ever does. `pool` and `against` are those of `shot_round`.
+    `labels` is None before anything was asked: then the shots carry labels drawn at random, as
+    they do in rounds meant for that (see `Settings.drawn`). `pool` and `against` are those of
+    `shot_round`.
     """
     made = settings.framings_for(dataset)
     if round == 0 and (first := settings.zero_shot(dataset)):
         return first
     n, k = len(dataset), dataset.task.k
-    if labels is None:
+    if labels is None or round in settings.drawn(dataset):
         labels = np.eye(k)[np.random.default_rng([seed, 3]).integers(k, size=n)]
     room = int(budget / (1 + 2 * settings.plan.contrasts))
     targets = None
@@ -87,10 +88,11 @@ def census_of(
     dataset: Dataset, settings: Settings, seed: int, landmarks: Landmarks | None = None
 ) -> Census:
     """The census that is a part of a run; one without rounds where it has none."""
-    first = len(settings.zero_shot(dataset))
+    first, drawn = len(settings.zero_shot(dataset)), settings.drawn(dataset)
     vouched = () if landmarks is None else landmarks.at
-    room = settings.budget(dataset) - first
-    return plan_census(dataset, room, settings.census, int(first > 0), seed, vouched)
+    room = settings.budget(dataset) - first - len(drawn) * len(dataset)
+    begin = int(first > 0) + len(drawn)
+    return plan_census(dataset, room, settings.census, begin, seed, vouched)
 
 
 class Session:
@@ -113,6 +115,7 @@ class Session:
         self.terms, self.solver = terms or default_terms(), solver or LBFGS()
         self.framings = settings.framings_for(data)
         self.budget = settings.budget(data)
+        settings.shares_of(data.task)
         # Relations that no labels satisfy are found here, before anything is asked.
         factors(counted(data.relations, settings.priors), data.index, data.task.k)
         self.round = self.planned = self.quiet = 0
@@ -286,6 +289,8 @@ def _collected(answered: Sequence[Round], dataset: Dataset, settings: Settings) 
         priors=settings.priors,
         floor=settings.floor,
         bias=settings.bias,
+        drawn=settings.drawn(dataset),
+        shares=settings.shares_of(dataset.task),
     )
 
 
@@ -295,7 +300,7 @@ def first_labels(evidence: Evidence) -> SoftLabels | None:
     Without zero-shot answers a solve that begins with no labels ends there: no prediction is
     relevant where nobody has a label.
     """
-    if bool(evidence.zero.any()):
+    if bool(evidence.untouched.any()):
         return None
     total = np.zeros((evidence.n, evidence.k))
     np.add.at(total, evidence.target.numpy(), evidence.logp.numpy())

@@ -14,7 +14,7 @@ label that there is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 from torch import Tensor
 
-from consilience.agreement import list_weights, prediction_weights
+from consilience.agreement import list_weights, prediction_weights, shared_error
 from consilience.bias import METHODS, Bias, unbiased
 from consilience.errors import InputError, SolveError
 from consilience.examples import Dataset
@@ -44,7 +44,7 @@ FLOOR = 0.6
 
 PER_PREDICTION = (
     *("target", "logp", "weight", "told", "shots"),
-    *("zero", "brief", "bounded", "framing", "round", "context", "kind"),
+    *("zero", "drawn", "brief", "bounded", "framing", "round", "context", "kind"),
 )
 FLIP_FIELDS = ("flip_twin", "flip_contrast", "flip_example", "flip_from", "flip_to")
 
@@ -57,8 +57,8 @@ class Evidence:
 
     - `target` (T): the example asked about; `logp` (T, K): what was answered, in nats.
     - `weight` (T): how much an answer counts beside others about its example, see `agreement`.
-    - `zero` (T): no shots were shown; `brief` (T): part of a contrast; `bounded` (T): some label
-      was only bounded.
+    - `zero` (T): no shots were shown; `drawn` (T): shots whose labels were drawn at random;
+      `brief` (T): part of a contrast; `bounded` (T): some label was only bounded.
     - `told` (T): the information in an answer, log K − H(p), nats; `shots` (T): how many were
       shown with a label on record.
     - `framing` (T): the position of the framing in `framings`; `round` (T); `context` (T): which
@@ -75,6 +75,9 @@ class Evidence:
     - `unsure`: contrasts left out because with their twin they are less sure than `floor`, or
       have none.
     - `leaning`: the standard deviation, in nats, of what the answers as a whole lean to a class.
+    - `shares` (K): how frequent the classes are, where that is known; else it is read off the
+      answers of two classes, and those of more are taken to be equal (see `mixture`).
+    - `shared`: how the errors of two answers in one wording about one example are correlated.
     - `scale`: what a nat of the answers' log-odds is worth, where it is held fixed; else it is read
       off the answers (see `mixture`).
     - `absent`: predictions planned but not there; `silent`: there, but every label bounded.
@@ -88,6 +91,7 @@ class Evidence:
     told: Tensor
     shots: Tensor
     zero: Tensor
+    drawn: Tensor
     brief: Tensor
     bounded: Tensor
     framing: Tensor
@@ -115,6 +119,8 @@ class Evidence:
     mean_mass: float
     leaning: float = LEANING
     scale: float | None = None
+    shares: tuple[float, ...] | None = None
+    shared: float = 0.0
 
     @property
     def n(self) -> int:
@@ -125,6 +131,11 @@ class Evidence:
     def t(self) -> int:
         """The number of predictions that count."""
         return len(self.target)
+
+    @property
+    def untouched(self) -> Tensor:
+        """Which answers (T) no found label has touched: zero-shot ones, or with labels drawn."""
+        return self.zero | self.drawn
 
     @property
     def f(self) -> int:
@@ -189,13 +200,16 @@ def collect(
     priors: bool = False,
     floor: float = FLOOR,
     bias: str = "contexts",
+    drawn: Container[int] = (),
+    shares: tuple[float, ...] | None = None,
 ) -> Evidence:
     """The evidence in the rounds of a run; a prediction that is absent is None.
 
     `priors` lets design priors count beside the logical facts, `floor` is how probable the best
     label of a twin and its contrast together must be for the two to count, `bias` how the liking
-    for label names is taken out. A shot whose label is negative was shown with a label that
-    nobody recorded.
+    for label names is taken out. In the rounds `drawn` labels of shots were drawn at random: they
+    are not on record. `shares` are those of the classes, where they are known. A shot whose label
+    is negative was shown with a label that nobody recorded.
     """
     if bias not in METHODS:
         raise InputError(f"no way {bias!r} to take out bias; there are: {', '.join(METHODS)}")
@@ -219,15 +233,16 @@ def collect(
     target = np.array([dataset.index[q.target] for _, q, _ in heard], dtype=np.int64)
     zero = np.array([not q.shots for _, q, _ in heard], dtype=bool)
     bounded = np.array([not all(p.exact) for _, _, p in heard], dtype=bool)
-    contexts = contexts_of([q for _, q, _ in heard])
+    random = [r in drawn and bool(q.shots) for r, q, _ in heard]
+    contexts = contexts_of([q for _, q, _ in heard], random)
     logp, taken = unbiased(raw, framing, target, zero, bounded, framings, bias, contexts)
     z = logp - logp.mean(axis=1, keepdims=True)
     weight = prediction_weights(z, target, contexts, framing)
     shots = [
         (t, dataset.index[id], label)
-        for t, (_, q, _) in enumerate(heard)
+        for t, (r, q, _) in enumerate(heard)
         for id, label in q.shots
-        if label >= 0
+        if label >= 0 and r not in drawn
     ]
     shot_table = np.array(shots, dtype=np.int64).reshape(-1, 3)
     flips = _flips([q for _, q, _ in heard], dataset)
@@ -249,6 +264,7 @@ def collect(
         told=torch.from_numpy(np.log(dataset.task.k) + (np.exp(logp) * logp).sum(axis=1)),
         shots=torch.from_numpy(np.bincount(shot_table[:, 0], minlength=len(heard))),
         zero=torch.from_numpy(zero),
+        drawn=torch.tensor(random),
         brief=torch.from_numpy(brief),
         bounded=torch.from_numpy(bounded),
         framing=torch.from_numpy(framing),
@@ -264,7 +280,7 @@ def collect(
         flip_from=before,
         flip_to=after,
         flip_pair=_numbered(target[flips[:, 0]], flips[:, 2]),
-        rivals=_rivals(target),
+        rivals=rivals_of(target),
         framings=tuple(position),
         factors=factors(relations, dataset.index, dataset.task.k),
         keys=tuple(p.key for _, _, p in heard),
@@ -275,6 +291,8 @@ def collect(
         silent=len(there) - len(heard),
         mean_mass=float(np.mean([p.mass for _, _, p in heard])),
         leaning=PAIRED if bias == "paired" else LEANING,
+        shares=shares,
+        shared=shared_error(z, target, framing),
     )
 
 
@@ -326,7 +344,7 @@ def _numbered(target: NDArray[np.int64], shot: NDArray[np.int64]) -> Tensor:
     return torch.from_numpy(np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1))
 
 
-def _rivals(target: NDArray[np.int64]) -> Tensor:
+def rivals_of(target: NDArray[np.int64]) -> Tensor:
     """All pairs of predictions (R, 2) of one target, each pair once."""
     order = np.argsort(target, kind="stable")
     runs = np.split(order, np.flatnonzero(np.diff(target[order])) + 1)

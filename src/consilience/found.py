@@ -107,11 +107,21 @@ class Found:
         """How far the probabilities can be trusted: "uncalibrated", or how they were calibrated."""
         if self.calibration is not None:
             return self.calibration.sentence
-        return (
-            "uncalibrated"
-            if round(self.factor, 2) == 1
-            else f"uncalibrated (log-odds × {self.factor:.2g})"
-        )
+        scaled = round(self.factor, 2) != 1
+        return f"uncalibrated (log-odds × {self.factor:.2g})" if scaled else "uncalibrated"
+
+    @property
+    def shares(self) -> str:
+        """How frequent the classes are, and whether that was given, estimated or assumed."""
+        told = self.evidence.shares
+        means = self.solution.labels.mean(axis=0)
+        named = zip(self.dataset.task.classes, means if told is None else told, strict=True)
+        said = ", ".join(f"{name} {share:.0%}" for name, share in named)
+        if told is not None:
+            return f"{said} (given)"
+        if len(means) > 2:
+            return f"{said} (assumed: no class leads in the answers as a whole)"
+        return f"{said} (estimated from the answers, from even where they cannot tell)"
 
     def calibrated(self, landmarks: object, method: str = "auto") -> Found:
         """The same with the labels that landmarks mean, and probabilities scaled to fit them.

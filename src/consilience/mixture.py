@@ -14,6 +14,7 @@ that show no two clusters are left unsure.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -77,10 +78,16 @@ class Mixture:
     clusters: Tensor
 
 
-def fit_mixture(evidence: Tensor, known: Tensor, leaning: float = LEANING) -> Mixture:
+def fit_mixture(
+    evidence: Tensor,
+    known: Tensor,
+    leaning: float = LEANING,
+    shares: Sequence[float] | None = None,
+) -> Mixture:
     """The mixture of log-probabilities (S, N, K), on any offset per example, where `known` (S, N).
 
-    `leaning` is the standard deviation of what the answers lean to a class, in nats.
+    `leaning` is the standard deviation of what the answers lean to a class, in nats. Where the
+    `shares` (K) of the classes are given, `frequency` is what makes the mean probabilities those.
     Nothing is told of fewer than `FEWEST` examples, or where the answers do not vary.
     """
     k = evidence.shape[-1]
@@ -97,13 +104,27 @@ def fit_mixture(evidence: Tensor, known: Tensor, leaning: float = LEANING) -> Mi
     scale = fit.scale.clamp(LEAST, MOST)
     frequency = fit.frequency * unit.unsqueeze(-1) - centre
     frequency = frequency - frequency.mean(dim=-1, keepdim=True)
-    if k > 2:
+    if shares is not None:
+        asked = torch.tensor(shares, dtype=z.dtype, device=z.device)
+        frequency = _of_shares(asked, z + centre.unsqueeze(1), there, scale)
+    elif k > 2:
         frequency = torch.zeros_like(frequency)
     return Mixture(
         torch.where(told, scale, torch.ones_like(scale)),
         torch.where(told.unsqueeze(-1), frequency, torch.zeros_like(frequency)),
         torch.where(told, fit.clusters, torch.zeros_like(fit.clusters)),
     )
+
+
+def _of_shares(shares: Tensor, z: Tensor, there: Tensor, scale: Tensor) -> Tensor:
+    """What is added to log-probabilities (S, N, K) for the mean labels to have the shares (K)."""
+    many, nats = there.sum(dim=(1, 2)).clamp(min=1).unsqueeze(-1), scale.view(-1, 1, 1)
+    added = torch.zeros(z.shape[0], z.shape[-1], dtype=z.dtype, device=z.device)
+    for _ in range(STEPS):
+        labels = torch.softmax(nats * (z + added.unsqueeze(1)), dim=-1) * there
+        missing = shares.log() - (labels.sum(dim=1) / many).clamp(min=TINY).log()
+        added = added + missing / scale.unsqueeze(-1)
+    return added - added.mean(dim=-1, keepdim=True)
 
 
 def _fitted(z: Tensor, there: Tensor, even: Tensor, unit: Tensor, leaning: float) -> Mixture:

@@ -61,13 +61,16 @@ class Contexts:
     names: tuple[str, ...]
 
 
-def contexts_of(queries: Sequence[Query]) -> Contexts:
-    """The contexts of queries, numbered in the order in which they come."""
+def contexts_of(queries: Sequence[Query], drawn: Sequence[bool] | None = None) -> Contexts:
+    """The contexts of queries, numbered in the order in which they come.
+
+    Those whose shots had labels `drawn` at random are a kind of their own.
+    """
     lists: dict[object, int] = {}
     groups: dict[str, int] = {}
     context, group = [], []
-    for query in queries:
-        shown = "zero-shot" if not query.shots else "with shots"
+    for query, random in zip(queries, drawn or [False] * len(queries), strict=True):
+        shown = "zero-shot" if not query.shots else "labels drawn" if random else "with shots"
         few = ", few" if 0 < len(query.shots) < MANY else ""
         group.append(groups.setdefault(f"{query.framing}, {shown}{few}", len(groups)))
         key = (query.framing, query.shots)

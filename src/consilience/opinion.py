@@ -53,7 +53,7 @@ def second_opinion(
     seed: int = 0,
 ) -> Opinion | None:
     """What zero-shot answers and contrasts alone say; None where there is neither."""
-    untouched = evidence.zero | evidence.brief
+    untouched = evidence.untouched | evidence.brief
     if not bool(untouched.any()):
         return None
     labels = solve(evidence.only(untouched), terms, solver, seed=seed).labels

@@ -101,7 +101,7 @@ def read(evidence: Evidence, q: Tensor, weight: Tensor | None = None) -> Reading
     relevance = relevance.clamp(min=0)
     relevance = torch.where(shots == 0, torch.ones_like(relevance), relevance)
 
-    brief = (evidence.zero | evidence.brief).to(q.dtype)
+    brief = (evidence.untouched | evidence.brief).to(q.dtype)
     briefs = per_target(evidence, brief * weight)
     of_briefs = ZERO_SHOT_WEIGHT / briefs.clamp(min=1e-12)
     counts = torch.where(brief > 0, weight * of_briefs[:, evidence.target], weight)
@@ -119,7 +119,8 @@ def read(evidence: Evidence, q: Tensor, weight: Tensor | None = None) -> Reading
     said = per_target(evidence, used * evidence.logp)
     # As if all predictions were relevant: else a labelling would be the surer the less fits it.
     whole = (share * relevance).sum(dim=1) / known.sum(dim=1).clamp(min=1)
-    mixture = fit_mixture(said / whole.clamp(min=1e-6).view(-1, 1, 1), known, evidence.leaning)
+    mean = said / whole.clamp(min=1e-6).view(-1, 1, 1)
+    mixture = fit_mixture(mean, known, evidence.leaning, evidence.shares)
     scale = mixture.scale if evidence.scale is None else torch.full_like(whole, evidence.scale)
     log_pool = scale.view(-1, 1, 1) * said - missed
     log_pool = log_pool.masked_fill(unknown, -math.log(k))
@@ -169,7 +170,7 @@ def zero_shot_answer(evidence: Evidence, weight: Tensor, scale: Tensor | None = 
 
     Their log-odds times `scale` (S,), where that is known.
     """
-    used = evidence.zero.to(weight.dtype) * weight * evidence.weight
+    used = evidence.untouched.to(weight.dtype) * weight * evidence.weight
     total = per_target(evidence, used.unsqueeze(-1) * evidence.logp)
     count = per_target(evidence, used).clamp(min=1e-12).unsqueeze(-1)
     mean = total / count

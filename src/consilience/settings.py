@@ -11,15 +11,21 @@ from consilience.bias import METHODS
 from consilience.coherence import Terms
 from consilience.errors import InputError
 from consilience.evidence import FLOOR
-from consilience.examples import Dataset
+from consilience.examples import Dataset, Task
 from consilience.landmarks import Landmarks
 from consilience.plan import PlanSettings, zero_shot_round
 from consilience.prompts import Framing, framings
 from consilience.query import Query
 from consilience.settling import Solver
 
-PLAN_VERSION = 8
+PLAN_VERSION = 9
 """Raised when the same settings would plan other queries, so that old runs stay what they are."""
+
+EXACT = 1e-6
+"""Shares that miss 1 by no more add up to it."""
+
+AFTER_DRAWN = 2
+"""A round with labels drawn needs so many calls for each example after it, or there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +37,9 @@ class Settings:
     `census` of the rest goes into a census (see `census`), none if it is 0.
     A run stops early when less than the share `settled` of all probability moved from one class to
     another in each of two rounds running; 0 turns that off. `priors` lets design priors count
-    beside logical facts; `floor` and `bias` are those of `evidence.collect`.
+    beside logical facts; `floor` and `bias` are those of `evidence.collect`. `shares` (class →
+    share of the examples) says how frequent classes are, where that is known; the others have the
+    rest in equal parts.
     """
 
     calls_per_example: float = 8.0
@@ -44,6 +52,7 @@ class Settings:
     first: float = 0.25
     floor: float = FLOOR
     bias: str = "contexts"
+    shares: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         if self.bias not in METHODS:
@@ -59,15 +68,46 @@ class Settings:
             raise InputError(f"first is a share above 0, at most 1, got {self.first}")
         if not 0 <= self.census < 1:
             raise InputError(f"census is a share from 0 to below 1, got {self.census}")
+        for name, share in (self.shares or {}).items():
+            if not 0 < share < 1:
+                raise InputError(f"the share of {name!r} must be between 0 and 1, got {share}")
 
     def framings_for(self, dataset: Dataset) -> tuple[Framing, ...]:
         """The framings that these settings ask a data set in."""
         return framings(dataset.task, self.framings, self.anchor)
 
+    def shares_of(self, task: Task) -> tuple[float, ...] | None:
+        """The share of each class; None where none was given, InputError where it cannot be."""
+        if not self.shares:
+            return None
+        if unknown := sorted(self.shares.keys() - set(task.classes)):
+            raise InputError(
+                f"a share is given for {', '.join(unknown)}; the classes are "
+                f"{', '.join(task.classes)}"
+            )
+        left, others = 1 - math.fsum(self.shares.values()), task.k - len(self.shares)
+        if (others and left < EXACT) or (not others and abs(left) > EXACT):
+            raise InputError(
+                f"the shares given add up to {1 - left:g}: those of all classes must add up to 1, "
+                "and those of some leave something for the others"
+            )
+        return tuple(self.shares.get(name, left / max(others, 1)) for name in task.classes)
+
     def zero_shot(self, dataset: Dataset) -> list[Query]:
         """The zero-shot round, in as many framings as its share of the budget has room for."""
         most = max(1, int(self.calls_per_example * self.first))
         return zero_shot_round(dataset, self.framings_for(dataset), most)
+
+    def drawn(self, dataset: Dataset) -> tuple[int, ...]:
+        """The rounds whose shots carry labels drawn at random: one after the zero-shot round.
+
+        Random labels teach the format and the names, which is most of what shots teach a pretrained
+        model, and no labelling (Min et al. 2022, 2202.12837). None without a zero-shot round, for
+        then nothing says which way round the names are, nor with too few calls.
+        """
+        spent = len(self.zero_shot(dataset)) + len(dataset)
+        room = int(self.calls_per_example * len(dataset)) - spent
+        return (1,) if spent > len(dataset) and room >= AFTER_DRAWN * len(dataset) else ()
 
     def budget(self, dataset: Dataset) -> int:
         """The number of calls that may be planned; InputError where round 0 does not fit."""
@@ -122,5 +162,5 @@ def settings_from(record: Mapping[str, Any]) -> Settings:
         census=record.get("census", 0.0),
         # And asked every example zero-shot in all framings.
         first=record.get("first", 1.0),
-        **{name: record[name] for name in ("floor", "bias") if name in record},
+        **{name: record[name] for name in ("floor", "bias", "shares") if name in record},
     )

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from consilience.census import Census
-from consilience.concepts import Concept, fit, known, pooled, prevailing, support
+from consilience.concepts import Concept, fit, known, pooled, prevailing, same, support
 from consilience.duels import (
     AGAIN,
     SHOWN,
@@ -133,15 +133,16 @@ def others(standing: Standing, number: int) -> tuple[NDArray[np.int64], ...]:
 def spoken(census: Census, standing: Standing, evidence: Evidence) -> Evidence:
     """The evidence without what was asked to find the concepts that were not chosen, and in duels.
 
-    Those predictions are to the point of another labelling, or of none.
+    Those predictions are to the point of another labelling, or of none. What was asked to find the
+    chosen one again counts.
     """
     if not standing.concepts:
         return evidence
-    chosen = standing.concepts[0].number
-    rounds = {round for number, round in standing.runoff.items() if number != chosen}
+    chosen = {c.number for c in standing.concepts if same(c, standing.concepts[0])}
+    rounds = {round for number, round in standing.runoff.items() if number not in chosen}
     rounds |= {duel.round for duel in standing.duels}
     for c in range(census.concepts):
-        if c != chosen:
+        if c not in chosen:
             first = census.begin + c * census.rounds
             rounds |= set(range(first, first + census.rounds))
     return evidence.only(~torch.isin(evidence.round, torch.tensor(sorted(rounds))))
@@ -189,6 +190,7 @@ def _rank(
                 error=error,
                 confidence=float(labels[c][asked].max(axis=1).mean()),
                 predictable=float(told[c, asked].mean()),
+                reliability=census.reliable(evidence, c),
             )
         )
     return made

@@ -6,7 +6,8 @@ total − aleatoric (the mutual information of label and replicate; Depeweg et a
 removes; aleatoric uncertainty is what every replicate has. Nats throughout.
 
 The replicates are those of the Bayesian bootstrap (Rubin 1981): exponential weights, so that no
-example ever loses its last prediction.
+example ever loses its last prediction. Answers in one wording about one example share errors, and
+so their weights have the correlation that their errors have.
 
 Structural confidence asks something else: not how sure a label is, but whose evidence it rests
 on, that about the example alone or that which came by way of others.
@@ -32,6 +33,9 @@ Floats = NDArray[np.float64]
 
 STREAM = 30
 """What tells the random numbers of this module from those of others that use the same seed."""
+
+LEAST = 1e-9
+"""No prediction counts for less than this in a replicate."""
 
 NOTHING = 1e-9
 """A pull of so few nats is none."""
@@ -60,8 +64,7 @@ def uncertainty(
 ) -> Uncertainty:
     """The uncertainty of a solution's labels, from `replicates` resampled solves in one batch."""
     rng = np.random.default_rng([seed, STREAM])
-    drawn = rng.exponential(size=(replicates, evidence.t))
-    weight = torch.from_numpy(drawn).to(evidence.logp.device)
+    weight = torch.from_numpy(weights(evidence, replicates, rng)).to(evidence.logp.device)
     start = torch.from_numpy(solution.labels).to(weight.device).clamp(min=1e-12).log()
     problem = Problem(evidence, terms, weight)
     settled = solver.settle(problem, start.expand(replicates, -1, -1))
@@ -70,6 +73,19 @@ def uncertainty(
     aleatoric = _entropy(q).mean(axis=0)
     structural = structural_confidence(evidence, terms, solution.labels)
     return Uncertainty(np.maximum(total - aleatoric, 0.0), aleatoric, structural)
+
+
+def weights(evidence: Evidence, replicates: int, rng: np.random.Generator) -> Floats:
+    """Exponential weights (R, T), correlated by `evidence.shared` within example and framing.
+
+    A gamma variable of shape 1 − ρ for each prediction and one of shape ρ that those share.
+    """
+    cell = evidence.target.cpu().numpy() * len(evidence.framings) + evidence.framing.cpu().numpy()
+    _, cell = np.unique(cell, return_inverse=True)
+    count = int(cell.max(initial=-1)) + 1
+    own = rng.gamma(1 - evidence.shared, size=(replicates, evidence.t))
+    both = rng.gamma(evidence.shared, size=(replicates, count))[:, cell.reshape(-1)]
+    return np.asarray(np.maximum(own + both, LEAST))
 
 
 def structural_confidence(evidence: Evidence, terms: Terms, labels: Floats) -> Floats:
@@ -96,13 +112,13 @@ def structural_confidence(evidence: Evidence, terms: Terms, labels: Floats) -> F
 
 def _alone(evidence: Evidence) -> Evidence:
     """The evidence of the same predictions where nothing involves two examples."""
-    zero = evidence.zero
+    own = evidence.untouched
     silent = torch.full_like(evidence.logp, -math.log(evidence.k))
     emptied = ("shot_of", "shot_example", "shot_label", *FLIP_FIELDS, "flip_pair")
     return replace(
         evidence,
-        logp=torch.where(zero.unsqueeze(-1), evidence.logp, silent),
-        told=evidence.told * zero,
+        logp=torch.where(own.unsqueeze(-1), evidence.logp, silent),
+        told=evidence.told * own,
         shots=torch.zeros_like(evidence.shots),
         factors=(),
         **{name: getattr(evidence, name)[:0] for name in emptied},

@@ -242,7 +242,7 @@ def _start(evidence: Evidence, kept: Tensor) -> Tensor:
 
     Where nobody has a label no prediction is relevant, and a solve would end as it began.
     """
-    counted = kept * evidence.zero if bool(evidence.zero.any()) else kept
+    counted = kept * evidence.untouched if bool(evidence.untouched.any()) else kept
     total = per_target(evidence, counted.unsqueeze(-1) * evidence.logp)
     return total / per_target(evidence, counted).clamp(min=1.0).unsqueeze(-1)
 

@@ -114,6 +114,7 @@ def chosen_settings(given: Options) -> Settings:
         census=given["census"],
         floor=given["floor"],
         bias=given["bias"],
+        shares=given["share"] or None,
     )
 
 

@@ -15,6 +15,7 @@ from consilience.cli.values import (
     json_object,
     settings_of_data,
     settings_of_local,
+    shares,
     words,
 )
 
@@ -112,7 +113,8 @@ run_id = click.option(
     "--run",
     "run_id",
     metavar="ID",
-    help="Id of a run in the store, or its beginning  [default: the newest]",
+    help="Id of a run in the store, or its beginning; several, A,B, are solved together  "
+    "[default: the newest]",
 )
 framings = click.option(
     "--framings",
@@ -309,6 +311,13 @@ planning = _together(
         show_default=True,
         help="How what a prompt adds to all answers is taken out: the offset of each list of "
         "shots, or only the liking for label names; batch-mean assumes balanced classes.",
+    ),
+    click.option(
+        "--share",
+        metavar="CLASS=SHARE",
+        multiple=True,
+        callback=shares,
+        help="How frequent a class is, where you know: spam=0.1; repeat for others.",
     ),
 )
 settled = click.option(

@@ -45,19 +45,30 @@ def opened(
     calibration: str = "auto",
     text: str | None = None,
 ) -> Found:
-    """A run of a store, solved, and calibrated where a file of landmarks is named."""
+    """A run of a store, solved, and calibrated where a file of landmarks is named.
+
+    Where `run_id` names several, separated by commas, they are solved together.
+    """
     from consilience.elicitation import found_in
+    from consilience.joint import together
     from consilience.settings import settings_from
     from consilience.store import Store
 
     if not Path(store).exists():
         raise InputError(f"there is no store {store}; name one with --store, or make it with `run`")
     with Store(store, readonly=True) as db:
-        run = db.run(run_id)
-        dataset = db.dataset(run.dataset)
+        runs = [db.run(id.strip() if id else None) for id in (run_id or "").split(",")]
+        dataset = db.dataset(runs[0].dataset)
         vouched = open_landmarks(landmarks, calibration, dataset, text)
-        settings = settings_from(run.settings)
-        found = found_in(db, run.id, dataset, settings, terms, solver, seed=run.seed, device=device)
+        found = together(
+            [
+                found_in(
+                    db, run.id, db.dataset(run.dataset), settings_from(run.settings), terms, solver,
+                    seed=run.seed, device=device,
+                )
+                for run in runs
+            ]
+        )  # fmt: skip
     return found if vouched is None else found.calibrated(vouched, calibration)
 
 
@@ -88,6 +99,7 @@ def result(found: Found) -> str:
         f"distinct optima: {len(solution.optima)}.",
         f"Orientation: {found.polarity}.",
         f"Probabilities are {found.probabilities}.",
+        f"Shares of the classes: {found.shares}.",
         *_concepts(found),
         f"Verdict: {found.verdict}.",
     ]

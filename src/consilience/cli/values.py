@@ -71,6 +71,21 @@ def settings_of_data(
     return found
 
 
+def shares(
+    context: click.Context, option: click.Parameter, values: tuple[str, ...]
+) -> dict[str, float]:
+    """The words CLASS=SHARE of a repeatable option as a mapping; a class may hold an = itself."""
+    found: dict[str, float] = {}
+    for word in values:
+        name, equals, value = word.rpartition("=")
+        if not name or not equals:
+            raise click.BadParameter(f"CLASS=SHARE is expected, such as spam=0.1, got {word!r}")
+        if name in found:
+            raise click.BadParameter(f"the share of {name!r} is given twice; give it once")
+        found[name] = ABOVE_ZERO.convert(value, option, context)
+    return found
+
+
 def settings_of_local(
     context: click.Context, option: click.Parameter, values: tuple[str, ...]
 ) -> dict[str, Any]:
