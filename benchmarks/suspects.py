@@ -32,7 +32,7 @@ def measure(job: tuple[str, int]) -> dict[str, Any]:
     from scipy.stats import spearmanr
     from sklearn.metrics import roc_auc_score
 
-    from consilience.elicitation import elicit
+    from consilience.elicitation.session import elicit
     from consilience.models.simulated import SimulatedModel, world_dataset
 
     torch.set_num_threads(1)

@@ -46,10 +46,10 @@ import numpy as np
 import pandas as pd
 
 import consilience as cs
-from consilience.evidence import collect
-from consilience.relations import Opposite
-from consilience.store import Prediction
-from consilience.uncertainty import uncertainty
+from consilience.evidence.evidence import collect
+from consilience.data.relations import Opposite
+from consilience.store.database import Prediction
+from consilience.results.uncertainty import uncertainty
 
 TRUE = {  # the probability of True in up to four wordings
     **{"agreed": [0.9] * 4, "disputed": [0.95, 0.05, 0.95, 0.2], "even": [0.5] * 4},

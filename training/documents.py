@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
 
-from consilience.examples import Task
-from consilience.pocket.facts import TOPICS, Proposition, chance, propositions
-from consilience.pocket.world import (
+from consilience.data.dataset import Task
+from consilience.datasets.pocket_world.facts import TOPICS, Proposition, chance, propositions
+from consilience.datasets.pocket_world.world import (
     KINDS,
     NEW_WORDING,
     Claim,
@@ -24,7 +24,7 @@ from consilience.pocket.world import (
     make_claim,
     sentence,
 )
-from consilience.prompts import Framing, framings, render
+from consilience.prompts.framing import Framing, framings, render
 
 TRUTH_TASK = Task()
 """The question that the package asks by default."""

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 from consilience.cli import options, values
-from consilience.cli.opening import check_writable
+from consilience.cli.inputs import check_writable
+from consilience.cli.output import dump, stderr, talk
 from consilience.cli.results import result
 from consilience.cli.run import asked_baselines
-from consilience.cli.show import dump, stderr, talk
 
 if TYPE_CHECKING:
-    from consilience.examples import Dataset, Gold
+    from consilience.data.dataset import Dataset, Gold
     from consilience.models import Model
 
 CONCURRENCY = 64
@@ -57,12 +57,12 @@ def demo(
     No key, no network, nothing is kept: the model comes with the package and runs in this
     process, and the truth of its world is known. Takes about a minute.
     """
-    from consilience.elicitation import elicit
-    from consilience.evaluation import evaluate
-    from consilience.plots import check_plot, plot_methods
-    from consilience.progress import ProgressBar
-    from consilience.settings import Settings
-    from consilience.store import Store
+    from consilience.elicitation.session import elicit
+    from consilience.elicitation.settings import Settings
+    from consilience.evaluation.evaluation import evaluate
+    from consilience.evaluation.plots import check_plot, plot_methods
+    from consilience.store.database import Store
+    from consilience.store.progress import ProgressBar
 
     if plot:
         check_plot(plot)

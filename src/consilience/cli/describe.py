@@ -10,22 +10,22 @@ import click
 
 from consilience.cli import options, values
 from consilience.cli.concepts import check_census, standing, within
-from consilience.cli.opening import open_model, open_solver
+from consilience.cli.inputs import open_model, open_solver
+from consilience.cli.output import dump, pairs, rows, stderr, talk
 from consilience.cli.results import concept_rows, opened
 from consilience.cli.run import first_failure
-from consilience.cli.show import dump, pairs, rows, stderr, talk
 from consilience.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from consilience.ask import Asked
-    from consilience.describe import Described, How
-    from consilience.examples import Dataset
-    from consilience.found import Found
+    from consilience.concepts.description import Described, How
+    from consilience.data.dataset import Dataset
     from consilience.models import Model
-    from consilience.store import Store
+    from consilience.results.result import Found
+    from consilience.store.database import Store
+    from consilience.store.runner import Asked
 
 EXAMPLES = 5
 """How many typical examples of each class a table shows."""
@@ -109,10 +109,10 @@ def describe(store: str, run_id: str | None, **given: Any) -> None:
     else, label typical examples that were not shown as the run did? Answers go into the store, so
     that nothing is asked twice.
     """
-    from consilience.describe import How
-    from consilience.describe import describe as ask_for
+    from consilience.concepts.description import How
+    from consilience.concepts.description import describe as ask_for
     from consilience.models.base import check_writes
-    from consilience.progress import ProgressBar
+    from consilience.store.progress import ProgressBar
 
     if given["optima"] and given["concepts"]:
         raise InputError("--optimum and --concept name different labellings; leave one out")
@@ -208,7 +208,7 @@ def _cost(
 
     Concepts are on samples of their own.
     """
-    from consilience.describe import foreseen
+    from consilience.concepts.description import foreseen
 
     first = wanted[0].dataset
     if all(one.dataset is first for one in wanted):

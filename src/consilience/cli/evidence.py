@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from consilience.cli import options
-from consilience.cli.opening import check_writable
+from consilience.cli.inputs import check_writable
+from consilience.cli.output import rows, talk
 from consilience.cli.results import opened
-from consilience.cli.show import rows, talk
 from consilience.errors import InputError
 
 KINDS = {
@@ -52,7 +52,7 @@ def evidence(
         check_writable(graph)
     found = opened(store, run_id)
     if graph:
-        from consilience.graph import to_networkx
+        from consilience.solvers.factor_graph import to_networkx
 
         made = to_networkx(found.evidence, found.solution, found.terms)
         import networkx

@@ -9,19 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from consilience.cli import options
-from consilience.cli.opening import (
-    check_writable,
-    open_data,
-    open_model,
-    open_settings,
-)
+from consilience.cli.inputs import check_writable, open_data, open_model, open_settings
+from consilience.cli.output import pairs, stderr, talk
 from consilience.cli.results import open_landmarks
 from consilience.cli.run import first_failure, show_estimate
-from consilience.cli.show import pairs, stderr, talk
 from consilience.errors import InputError
 
 if TYPE_CHECKING:
-    from consilience.query import Query
+    from consilience.prompts.query import Query
 
 
 @click.command()
@@ -48,8 +43,8 @@ def plan(data: str, **given: Any) -> None:
     far (which first probes a server that the store does not know); `ask` puts it to the model,
     and so on round by round, with the same labels in the end as one `run`.
     """
-    from consilience.ask import requests
-    from consilience.elicitation import Session
+    from consilience.elicitation.session import Session
+    from consilience.store.runner import requests
 
     output = given["output"]
     if output:
@@ -108,7 +103,7 @@ class _Plan(NamedTuple):
 
 
 def _read(path: str) -> _Plan:
-    from consilience.query import Query
+    from consilience.prompts.query import Query
 
     try:
         head, *lines = map(json.loads, Path(path).read_text("utf-8").splitlines())
@@ -148,10 +143,10 @@ def ask(plan_file: str, **given: Any) -> None:
     PLAN_FILE is what `plan --output` wrote; give the options of the model again. Prints what it
     took. Interrupt it and run it again: what the store holds is not asked twice.
     """
-    from consilience.ask import ask as put
-    from consilience.ask import requests
-    from consilience.progress import ProgressBar
-    from consilience.settings import settings_from
+    from consilience.elicitation.settings import settings_from
+    from consilience.store.progress import ProgressBar
+    from consilience.store.runner import ask as put
+    from consilience.store.runner import requests
 
     planned = _read(plan_file)
     given["store"] = given["store"] or planned.store

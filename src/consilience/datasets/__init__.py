@@ -10,6 +10,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from consilience.data.dataset import Dataset, Gold, Task, example_id
+from consilience.data.readers import SUFFIXES, Rows
 from consilience.datasets import (
     alpaca,
     challenges,
@@ -26,8 +28,6 @@ from consilience.datasets import (
 from consilience.datasets.source import Loaded, Reader, Source, load
 from consilience.datasets.table import HUB_PREFIX, load_table
 from consilience.errors import InputError
-from consilience.examples import Dataset, Gold, Task, example_id
-from consilience.records import SUFFIXES, Rows
 
 DATA_DIR = "CONSILIENCE_DATA_DIR"
 """The environment variable that names the folder of the publishers' files."""

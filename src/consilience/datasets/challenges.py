@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from functools import partial
 from hashlib import sha256
 
+from consilience.data.dataset import Task, example_id
+from consilience.data.readers import Rows, texts
+from consilience.data.relation_columns import comparisons, different_answers, exactly_one, opposites
+from consilience.data.relations import Relation
 from consilience.datasets.hub import Hub
 from consilience.datasets.source import Chosen, Option, Reader, Source
 from consilience.errors import InputError
-from consilience.examples import Task, example_id
-from consilience.records import Rows, texts
-from consilience.relations import Relation
-from consilience.structure import comparisons, different_answers, exactly_one, opposites
 
 CLAIM = Task(
     question="Each item is a question and a claim. Is the claim a true answer to the question?",

@@ -13,13 +13,13 @@ import ast
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from consilience.data.dataset import Task
+from consilience.data.readers import Rows, texts
+from consilience.data.relation_columns import opposites
+from consilience.data.relations import Relation
 from consilience.datasets.hub import Hub
 from consilience.datasets.source import Chosen, Option, Reader, Source
 from consilience.errors import InputError
-from consilience.examples import Task
-from consilience.records import Rows, texts
-from consilience.relations import Relation
-from consilience.structure import opposites
 
 FILES = (
     "daily_dilemmas/dilemma_to_action_to_values_aggregated.csv",

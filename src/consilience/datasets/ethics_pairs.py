@@ -14,12 +14,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
+from consilience.data.dataset import Task, example_id
+from consilience.data.readers import Rows, texts
+from consilience.data.relation_columns import comparisons
+from consilience.data.relations import Relation
 from consilience.datasets.ethics import SPLIT, source_of, stripped, table
 from consilience.datasets.source import Chosen, Option, Reader
-from consilience.examples import Task, example_id
-from consilience.records import Rows, texts
-from consilience.relations import Relation
-from consilience.structure import comparisons
 
 COLUMNS = ("left", "right")
 """The columns of the publisher's file, which names none: the more pleasant text and the other."""

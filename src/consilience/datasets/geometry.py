@@ -14,13 +14,13 @@ from functools import partial
 from hashlib import sha256
 from typing import Any
 
+from consilience.data.dataset import Task, example_id
+from consilience.data.readers import Rows, texts
+from consilience.data.relation_columns import comparisons, opposites, per_group
+from consilience.data.relations import And, AtMostOne, Equal, Or, Relation
 from consilience.datasets.hub import Hub
 from consilience.datasets.source import Chosen, Option, Reader, Source
 from consilience.errors import InputError
-from consilience.examples import Task, example_id
-from consilience.records import Rows, texts
-from consilience.relations import And, AtMostOne, Equal, Or, Relation
-from consilience.structure import comparisons, opposites, per_group
 
 TASK = Task(
     question="Each item is a statement. Is the statement true or false?",

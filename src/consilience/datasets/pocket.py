@@ -11,15 +11,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 
+from consilience.data.dataset import Task
+from consilience.data.readers import Rows
+from consilience.data.relation_columns import exactly_one
+from consilience.data.relations import Relation
+from consilience.datasets.pocket_world import world
+from consilience.datasets.pocket_world.facts import TOPICS
+from consilience.datasets.pocket_world.world import Claim
 from consilience.datasets.source import LABEL, Chosen, Option, Reader, Source
 from consilience.errors import InputError
-from consilience.examples import Task
-from consilience.pocket import world
-from consilience.pocket.facts import TOPICS
-from consilience.pocket.world import Claim
-from consilience.records import Rows
-from consilience.relations import Relation
-from consilience.structure import exactly_one
 
 TRUTH = Task()
 TOPIC = Task("What is the claim about?", TOPICS, None, None)
@@ -95,7 +95,7 @@ def _source(
         name=name,
         about=about,
         licence="made here",
-        origin="consilience.pocket",
+        origin="consilience.datasets.pocket_world",
         cite="this package",
         page="pocket",
         task=lambda chosen: task,

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from consilience.errors import InputError
-from consilience.prompts import Prompt, Style
-from consilience.query import Query
+from consilience.prompts.framing import Prompt, Style
+from consilience.prompts.query import Query
 
 
 @dataclass(frozen=True, slots=True)

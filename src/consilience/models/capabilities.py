@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from consilience.errors import InputError
-from consilience.prompts import Style
+from consilience.prompts.framing import Style
 
 Api = Literal["completions", "chat"]
 TokenizerKind = Literal["vllm", "llama-server", "llama-cpp-python"]

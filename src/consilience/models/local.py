@@ -18,13 +18,13 @@ from typing import Any, Literal
 
 import torch
 
-from consilience.choices import spellings
 from consilience.errors import AnswerError, InputError, MissingExtra, ModelError
 from consilience.models.base import Answer, Request, Written
 from consilience.models.capabilities import Api
 from consilience.models.greedy import BLANK, greedy
+from consilience.models.label_logprobs import spellings
 from consilience.models.prefix import SMALL, Question, Score, Scorer, Tokens
-from consilience.prompts import Prompt, Style
+from consilience.prompts.framing import Prompt, Style
 
 DECIMALS = 6
 """Digits of a log-probability that are kept: in 32 bits, those that do not hang on the batch."""
@@ -38,7 +38,7 @@ LOADED = (
 """The files of a folder that decide what its model answers."""
 
 
-POCKET = Path(__file__).parent.parent / "pocket" / "model"
+POCKET = Path(__file__).parents[1] / "datasets" / "pocket_world" / "model"
 """The folder of the model that comes with the package, ``local:pocket``."""
 
 

@@ -9,7 +9,11 @@ from typing import Any, Literal
 
 import httpx2
 
-from consilience.choices import (
+from consilience.errors import InputError
+from consilience.models import wire
+from consilience.models.base import Answer, Request, Written
+from consilience.models.capabilities import Api, Capabilities
+from consilience.models.label_logprobs import (
     FirstToken,
     Reading,
     Token,
@@ -18,14 +22,10 @@ from consilience.choices import (
     read_labels,
     sampled_token,
 )
-from consilience.errors import InputError
-from consilience.models import wire
-from consilience.models.base import Answer, Request, Written
-from consilience.models.capabilities import Api, Capabilities
 from consilience.models.probe import probe
 from consilience.models.server import Patience, Server
 from consilience.models.tokens import Tokenizer, is_forced, tail_of
-from consilience.prompts import Prompt, Style
+from consilience.prompts.framing import Prompt, Style
 
 SLACK = 0.05
 """How far a forced token's value may stand above the bound it had, in nats (the cache rounds)."""

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from consilience.errors import InputError
-from consilience.threads import one_thread
+from consilience.models.threads import one_thread
 
 Tokens = tuple[int, ...]
 

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from consilience.query import Query
+from consilience.prompts.query import Query
 
 Floats = NDArray[np.float64]
 

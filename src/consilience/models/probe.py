@@ -9,14 +9,14 @@ from typing import Any, Literal
 
 import httpx2
 
-from consilience.choices import Token, next_tokens, sampled_token
+from consilience.data.dataset import Task
 from consilience.errors import AnswerError, InputError, NoLogprobs
-from consilience.examples import Task
 from consilience.models.capabilities import Api, Capabilities, Forced, Prefill, rows
+from consilience.models.label_logprobs import Token, next_tokens, sampled_token
 from consilience.models.server import Patience, Server
 from consilience.models.tokens import Tokenizer, find_tokenizer, is_forced, tail_of
 from consilience.models.wire import Refused, by_ids, check_extra, forced, request_for
-from consilience.prompts import Prompt, framings, render
+from consilience.prompts.framing import Prompt, framings, render
 
 __all__ = ["Capabilities", "probe", "rows"]
 

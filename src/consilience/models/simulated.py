@@ -21,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax, logsumexp
 
+from consilience.data.dataset import Dataset, Example, Gold, Task, example_id
+from consilience.data.relations import ExactlyOne, Relation
 from consilience.errors import InputError
-from consilience.examples import Dataset, Example, Gold, Task, example_id
 from consilience.models.base import Answer, Request
 from consilience.models.pretrained_worlds import Pretrained, Wording, drawn
-from consilience.prompts import Style
-from consilience.relations import ExactlyOne, Relation
+from consilience.prompts.framing import Style
 
 Floats = NDArray[np.float64]
 

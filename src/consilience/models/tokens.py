@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from consilience.choices import FirstToken, Token, spellings
 from consilience.errors import AnswerError, ServerError
 from consilience.models.capabilities import TokenizerKind
+from consilience.models.label_logprobs import FirstToken, Token, spellings
 from consilience.models.server import Server
-from consilience.prompts import Prompt, Style
+from consilience.prompts.framing import Prompt, Style
 
 KINDS: tuple[TokenizerKind, ...] = ("vllm", "llama-server", "llama-cpp-python")
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from consilience.errors import AnswerError, InputError, ModelError, ServerError
 from consilience.models.capabilities import Capabilities
-from consilience.prompts import Prompt
+from consilience.prompts.framing import Prompt
 
 EXCERPT = 200
 """How many characters of a body an error message shows; the error keeps all of it."""

@@ -1,0 +1,126 @@
+"""What decides a run: budget, framings, how it plans; written into the store and read back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from consilience.data.dataset import Dataset
+from consilience.errors import InputError
+from consilience.evidence.evidence import FLOOR
+from consilience.evidence.label_bias import METHODS
+from consilience.objective.coherence import Terms
+from consilience.planning.planner import PlanSettings, zero_shot_round
+from consilience.prompts.framing import Framing, framings
+from consilience.prompts.query import Query
+from consilience.results.landmarks import Landmarks
+from consilience.solvers.fixed_point import Solver
+
+PLAN_VERSION = 8
+"""Raised when the same settings would plan other queries, so that old runs stay what they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What decides a run's queries and labels, apart from data, model and seed.
+
+    The budget is `calls_per_example` times the number of examples, zero-shot round included.
+    At most the share `first` of it is asked zero-shot, but each example once; at most the share
+    `census` of the rest goes into a census (see `census`), none if it is 0.
+    A run stops early when less than the share `settled` of all probability moved from one class to
+    another in each of two rounds running; 0 turns that off. `priors` lets design priors count
+    beside logical facts; `floor` and `bias` are those of `evidence.collect`.
+    """
+
+    calls_per_example: float = 8.0
+    framings: tuple[str, ...] | None = None
+    anchor: str | None = None
+    plan: PlanSettings = field(default_factory=PlanSettings)
+    priors: bool = False
+    settled: float = 0.01
+    census: float = 0.55
+    first: float = 0.25
+    floor: float = FLOOR
+    bias: str = "contexts"
+
+    def __post_init__(self) -> None:
+        if self.bias not in METHODS:
+            known = ", ".join(METHODS)
+            raise InputError(f"no way {self.bias!r} to take out bias; there are: {known}")
+        if not 0 <= self.floor < 1:
+            raise InputError(f"floor is a probability from 0 to below 1, got {self.floor}")
+        if not 0 < self.calls_per_example < math.inf:
+            raise InputError(f"calls per example must be above 0, got {self.calls_per_example}")
+        if not 0 <= self.settled < 1:
+            raise InputError(f"settled is a share from 0 to below 1, got {self.settled}")
+        if not 0 < self.first <= 1:
+            raise InputError(f"first is a share above 0, at most 1, got {self.first}")
+        if not 0 <= self.census < 1:
+            raise InputError(f"census is a share from 0 to below 1, got {self.census}")
+
+    def framings_for(self, dataset: Dataset) -> tuple[Framing, ...]:
+        """The framings that these settings ask a data set in."""
+        return framings(dataset.task, self.framings, self.anchor)
+
+    def zero_shot(self, dataset: Dataset) -> list[Query]:
+        """The zero-shot round, in as many framings as its share of the budget has room for."""
+        most = max(1, int(self.calls_per_example * self.first))
+        return zero_shot_round(dataset, self.framings_for(dataset), most)
+
+    def budget(self, dataset: Dataset) -> int:
+        """The number of calls that may be planned; InputError where round 0 does not fit."""
+        calls = int(self.calls_per_example * len(dataset))
+        first = len(self.zero_shot(dataset))
+        if calls < first:
+            raise InputError(
+                f"{self.calls_per_example:g} calls per example are {calls} calls, fewer than the "
+                f"{first} of the zero-shot round; raise them, or ask in fewer framings"
+            )
+        return calls
+
+
+def record(
+    settings: Settings,
+    terms: Terms,
+    solver: Solver,
+    landmarks: Landmarks | None = None,
+) -> Mapping[str, Any]:
+    """Everything that decides a run's queries and labels, as plain data for the store."""
+    vouched = () if landmarks is None else zip(landmarks.ids, landmarks.classes, strict=True)
+    return {
+        "plan_version": PLAN_VERSION,
+        **asdict(settings),
+        "terms": {name: [weight, _called(term)] for name, (weight, term) in terms.items()},
+        "solver": repr(solver),
+        "landmarks": dict(vouched),
+    }
+
+
+def _called(thing: object) -> str:
+    """What a function or an object is called, the same in every process."""
+    if (name := getattr(thing, "__qualname__", None)) is not None:
+        return f"{thing.__module__}.{name}"
+    # The usual repr of an object is its address, also inside that of a partial function.
+    said = repr(thing)
+    return type(thing).__qualname__ if " at 0x" in said else said
+
+
+def settings_from(record: Mapping[str, Any]) -> Settings:
+    """The settings that `record` wrote."""
+    names: Sequence[str] | None = record["framings"]
+    return Settings(
+        calls_per_example=record["calls_per_example"],
+        framings=tuple(names) if names is not None else None,
+        anchor=record["anchor"],
+        # A setting that is no more decided what was asked, and that is in the store.
+        plan=PlanSettings(**{f.name: record["plan"][f.name] for f in fields(PlanSettings)}),
+        priors=record["priors"],
+        settled=record["settled"],
+        # A run from before there was a census had none.
+        census=record.get("census", 0.0),
+        # And asked every example zero-shot in all framings.
+        first=record.get("first", 1.0),
+        **{name: record[name] for name in ("floor", "bias") if name in record},
+    )

@@ -1,0 +1,137 @@
+"""Solving and looking on the command line: solvers, weights, evidence, and mistakes in one line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import networkx
+import numpy as np
+import pytest
+from command import consilience
+from made_up import FILE_OPTIONS, claims, write_csv
+
+SMALL = ["--calls-per-example", 5, "--settled", 0, "--shots", 4, "--contrasts", 0.5]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("solving")
+    data = write_csv(claims(12), folder / "claims.csv")
+    model = ["--model", "simulated:noisy", "--store", folder / "s.db"]
+    consilience(
+        "run", data, *FILE_OPTIONS, "--prior-relation", "exactly-one", "--priors", *model, *SMALL
+    )
+    return folder / "s.db"
+
+
+def probabilities(printed: str) -> np.ndarray:
+    return np.array([float(row["p_True"]) for row in csv.DictReader(io.StringIO(printed))])
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "adam", "bp", "annealing", "exhaustive"])
+def test_every_solver_labels(store: Path, solver: str) -> None:
+    done = consilience("solve", "--store", store, "--solver", solver)
+    found = probabilities(done.stdout)
+    usual = probabilities(consilience("solve", "--store", store).stdout)
+    assert len(found) == 12 and "Coherence" in done.stderr
+    assert (np.round(found) == np.round(usual)).mean() >= 0.9
+    assert bool((np.minimum(found, 1 - found) < 1e-6).all()) == (
+        solver in ("annealing", "exhaustive")
+    )
+
+
+@pytest.mark.parametrize("term", ["entropy", "mutual predictability", "ranking within"])
+def test_a_weight_changes_the_labels(store: Path, term: str) -> None:
+    usual = probabilities(consilience("solve", "--store", store).stdout)
+    other = consilience("solve", "--store", store, "--weight", f"{term}=2.5").stdout
+    assert np.abs(probabilities(other) - usual).max() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--weight", "entropie=1"], "the terms are"),
+        (["--weight", "entropy"], "TERM=NUMBER"),
+        (["--weight", "entropy=nan"], "TERM=NUMBER"),
+        (["--solver", "exhaustive", "--starts", 3], "leave out --starts"),
+        (["--device", "nowhere"], "--device nowhere"),
+        (["--solver", "magic"], "--solver"),
+    ],
+    ids=str,
+)
+def test_a_mistake_is_one_line(store: Path, words: list[object], says: str) -> None:
+    done = consilience("solve", "--store", store, *words, code=2)
+    assert done.stdout == "" and says in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_the_evidence_in_a_summary_and_piece_by_piece(store: Path) -> None:
+    summary = json.loads(consilience("evidence", "--store", store, "--json").stdout)
+    pieces = {row["kind"]: row["pieces"] for row in summary}
+    assert len(pieces) == 5
+    for word, kind in (
+        ("direct", "direct confidence"),
+        ("flips", "flip sensitivity"),
+        ("ensemble", "ensemble variance"),
+        ("mutual", "mutual predictability"),
+        ("logic", "logical consistency"),
+    ):
+        rows = consilience("evidence", "--store", store, "--kind", word, "--json").stdout
+        assert len(json.loads(rows)) == pieces[kind]
+    assert pieces["flip sensitivity"] > 0
+    table = consilience("evidence", "--store", store, "--kind", "direct").stdout
+    assert "log_odds" in table and table.count("\n") > pieces["direct confidence"]
+
+
+def test_the_graph(store: Path, tmp_path: Path) -> None:
+    path = tmp_path / "evidence.graphml"
+    done = consilience("evidence", "--store", store, "--graph", path)
+    graph = networkx.read_graphml(path)
+    assert f"{len(graph)} nodes" in done.stderr
+    assert sum(kind == "example" for _, kind in graph.nodes(data="kind")) == 12
+    assert any(coupling is not None for *_, coupling in graph.edges(data="coupling"))
+
+
+@pytest.mark.parametrize(
+    "words", [["--graph", "e.png"], ["--graph", "e.graphml", "--kind", "flips"]], ids=str
+)
+def test_a_graph_that_cannot_be_written(store: Path, words: list[str]) -> None:
+    done = consilience("evidence", "--store", store, *words, code=2)
+    assert done.stdout == "" and done.stderr.count("\n") == 1
+
+
+def test_an_explanation_names_contrasts_and_the_keys_of_predictions(store: Path) -> None:
+    id = next(csv.DictReader(io.StringIO(consilience("solve", "--store", store).stdout)))["id"]
+    rows = json.loads(consilience("explain", id, "--store", store, "--json").stdout)
+    kinds = {row["kind"] for row in rows}
+    assert {"zero-shot", "with shots"} <= kinds
+    flips = consilience("evidence", "--store", store, "--kind", "flips", "--json").stdout
+    coupled = json.loads(flips)[0]["id"]
+    rows = json.loads(consilience("explain", coupled, "--store", store, "--json").stdout)
+    assert {"contrast", "coupling"} <= {row["kind"] for row in rows}
+    shown = consilience("store", "show", store, rows[0]["prediction"])
+    assert rows[0]["prediction"] in shown.stdout
+
+
+def test_a_floor_and_a_way_to_take_out_bias(store: Path, tmp_path: Path) -> None:
+    data = write_csv(claims(12), tmp_path / "claims.csv")
+    usual = probabilities(consilience("solve", "--store", store).stdout)
+    for more in (["--floor", 0.9], ["--bias", "none"], ["--bias", "batch-mean"]):
+        other = tmp_path / "other.db"
+        model = ["--model", "simulated:noisy", "--store", other]
+        consilience(
+            "run",
+            data,
+            *FILE_OPTIONS,
+            "--prior-relation",
+            "exactly-one",
+            "--priors",
+            *model,
+            *SMALL,
+            *more,
+        )
+        found = probabilities(consilience("solve", "--store", other).stdout)
+        assert np.abs(found - usual).max() > 1e-4
+        other.unlink()
