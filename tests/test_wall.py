@@ -10,8 +10,6 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from made_up import claims, write_csv
-from test_runner import Recorder
 
 import consilience
 from consilience.data import relations
@@ -22,6 +20,9 @@ from consilience.elicitation.settings import Settings
 from consilience.models.simulated import SimulatedModel, world_dataset
 from consilience.planning.planner import PlanSettings
 from consilience.solvers.lbfgs import LBFGS
+from made_up import claims, write_csv
+from recorder import Recorder
+from signatures import signatures
 
 OPEN = {
     # What gold is made of and kept in.
@@ -60,23 +61,6 @@ SETTINGS = Settings(calls_per_example=3.0, plan=PlanSettings(shots=4, block=6))
 
 def module(name: str) -> ModuleType:
     return import_module(f"consilience.{name}")
-
-
-def signatures(of: ModuleType) -> list[tuple[str, inspect.Parameter]]:
-    """Every parameter of every function and method that a module defines."""
-    found = []
-    for name, thing in vars(of).items():
-        if getattr(thing, "__module__", None) != of.__name__:
-            continue
-        functions = [thing] if inspect.isfunction(thing) else []
-        if inspect.isclass(thing):
-            members = (getattr(m, "__func__", m) for m in vars(thing).values())
-            members = (m.fget if isinstance(m, property) else m for m in members)
-            functions += [m for m in members if inspect.isfunction(m)]
-        for function in functions:
-            parameters = inspect.signature(function).parameters.values()
-            found += [(f"{name}.{function.__name__}", p) for p in parameters]
-    return found
 
 
 def test_no_module_of_the_walled_packages_is_left_out() -> None:

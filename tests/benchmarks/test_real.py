@@ -19,13 +19,13 @@ sys.path[:0] = [str(ROOT / "docs"), str(ROOT / "benchmarks")]
 import real  # noqa: E402 (the benchmarks are no package)
 import real_models  # noqa: E402
 import real_tables  # noqa: E402
-from test_runner import Recorder  # noqa: E402
 
 import consilience.models  # noqa: E402
 from consilience.errors import InputError  # noqa: E402
 from consilience.evaluation.benchmark.benchmark import READ, reading_scores  # noqa: E402
 from consilience.evaluation.benchmark.result_file import Results, row_from, row_to  # noqa: E402
 from consilience.evaluation.metrics import score  # noqa: E402
+from recorder import Recorder  # noqa: E402
 
 SOME = ("zero-shot", "zero-shot-negated", "zero-shot-all", "random-shots", "consilience", "golden")
 Run = Callable[..., tuple[str, Results, Recorder]]

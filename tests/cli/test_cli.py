@@ -10,13 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
+
 from command import consilience
+from consilience.store.database import Store
 from made_up import FILE_OPTIONS, claims, write_csv
 from wire_client import KEYS
 from wire_model import PseudoModel
 from wire_server import serve
-
-from consilience.store.database import Store
 
 SMALL = ["--calls-per-example", 3, "--settled", 0, "--shots", 4]
 

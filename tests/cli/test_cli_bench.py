@@ -7,14 +7,14 @@ import re
 from pathlib import Path
 
 import pytest
+
 from command import Done, consilience
+from consilience.models.simulated import SimulatedModel
+from consilience.store.database import Store
 from made_up import claims, write_csv
 from wire_client import KEYS
 from wire_model import PseudoModel
 from wire_server import serve
-
-from consilience.models.simulated import SimulatedModel
-from consilience.store.database import Store
 
 SMALL = ("--groups", 20, "--shots", 4, "--block", 8)
 METHODS = "zero-shot-all,bootstrap,consilience,golden"

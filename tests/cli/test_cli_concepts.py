@@ -13,17 +13,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from command import Done, consilience
-from describing import Sorter, honest, told
-from made_up import write_csv
-from wire_client import KEYS
-from wire_server import MODEL, serve
 
+from command import Done, consilience
 from consilience.cli.concepts import within
 from consilience.cli.results import labelled, opened
 from consilience.concepts.concept import Concept
 from consilience.data.dataset import Dataset
 from consilience.models.simulated import WORLDS, true_label, world_dataset
+from describing import Sorter, honest, told
+from made_up import write_csv
+from wire_client import KEYS
+from wire_server import MODEL, serve
 
 RUN = ["run", "distractor", "--model", "simulated:distractor"]
 GROUPS = ["--groups", 200]

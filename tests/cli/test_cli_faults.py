@@ -6,15 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from command import consilience
+from consilience import models
+from consilience.cli import values
+from consilience.store.database import Store
 from made_up import FILE_OPTIONS, claims, write_csv
 from wire_client import KEYS
 from wire_model import Faults, PseudoModel
 from wire_server import DIALECTS, serve
-
-from consilience import models
-from consilience.cli import values
-from consilience.store.database import Store
 
 WORLD = PseudoModel(world=True)
 FIRST = 12  # 12 examples in one framing: the queries of the zero-shot round

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from command import consilience
 from made_up import FILE_OPTIONS, claims, write_csv
 from wire_client import KEYS

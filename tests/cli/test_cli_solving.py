@@ -10,6 +10,7 @@ from pathlib import Path
 import networkx
 import numpy as np
 import pytest
+
 from command import consilience
 from made_up import FILE_OPTIONS, claims, write_csv
 

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import consilience
-from made_up import FILE_OPTIONS, claims, write_csv
-from wire_client import KEYS
 
+from command import consilience
 from consilience.elicitation.session import gather
 from consilience.elicitation.settings import settings_from
 from consilience.objective.coherence import DEFAULT_WEIGHTS
 from consilience.solvers.term_weights import held_out, sweep
 from consilience.store.database import Store
+from made_up import FILE_OPTIONS, claims, write_csv
+from wire_client import KEYS
 
 SMALL = ["--calls-per-example", 5, "--settled", 0, "--shots", 4, "--contrasts", 0.2]
 

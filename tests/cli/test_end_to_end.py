@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from command import consilience
-from made_up import FILE_OPTIONS, claims, write_csv
 
+from command import consilience
 from consilience.store.database import Store
+from made_up import FILE_OPTIONS, claims, write_csv
 
 HELPERS = Path(__file__).parents[1] / "helpers"
 SHARED = Path(__file__).parents[3] / "shared" / "data"

@@ -9,10 +9,6 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from describing import STATES, Sorter, data, honest, idle, lying, shown_in
-from wire_client import KEYS, QUICK, found
-from wire_model import Faults
-from wire_server import serve
 
 from consilience.concepts.description import LEAD, LONGEST, How, describe, foreseen
 from consilience.concepts.exemplars import typical
@@ -24,6 +20,10 @@ from consilience.models.server import Patience
 from consilience.models.simulated import SimulatedModel
 from consilience.models.wire import written_text
 from consilience.store.database import Store
+from describing import STATES, Sorter, data, honest, idle, lying, shown_in
+from wire_client import KEYS, QUICK, found
+from wire_model import Faults
+from wire_server import serve
 
 DATA = data()
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from zoo import Row, alone, dataset, pairs
 
 from consilience.concepts.comparison import AGAIN, AGREED, COMMON, SHOWN, SURE, Duel
 from consilience.concepts.concept import DOUBT, prevailing
@@ -21,6 +20,7 @@ from consilience.elicitation.settings import Settings
 from consilience.evidence.evidence import Evidence, collect
 from consilience.models.simulated import world_dataset
 from consilience.planning.planner import PlanSettings
+from zoo import Row, alone, dataset, pairs
 
 N = 48
 GROUND = np.arange(N)

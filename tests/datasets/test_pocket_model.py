@@ -7,8 +7,8 @@ from functools import cache
 
 import numpy as np
 import pytest
-from command import consilience
 
+from command import consilience
 from consilience.datasets import load_dataset
 from consilience.elicitation.settings import Settings
 from consilience.evaluation import baselines

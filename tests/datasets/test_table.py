@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet
 import pytest
-from command import consilience
 
+from command import consilience
 from consilience.data.dataset import Dataset, Gold
 from consilience.data.readers import Rows
 from consilience.datasets import load_dataset, load_with_rows, table

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 import pytest
-from command import consilience
 
+from command import consilience
 from consilience.cli import cli
 
 DOCS = Path(__file__).parents[2] / "docs"

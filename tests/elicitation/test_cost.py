@@ -6,16 +6,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from test_runner import Recorder
 
-from consilience.elicitation.cost import estimate, round_up
+from consilience.elicitation.cost import estimate
 from consilience.elicitation.session import elicit
 from consilience.elicitation.settings import Settings
 from consilience.errors import InputError
 from consilience.models.simulated import SimulatedModel, world_dataset
 from consilience.planning.planner import PlanSettings
+from consilience.prompts.token_estimates import round_up
 from consilience.solvers.lbfgs import LBFGS
 from consilience.store.database import Store
+from recorder import Recorder
 
 DATA, _ = world_dataset("noisy", 40)
 SETTINGS = Settings(calls_per_example=4.0, plan=PlanSettings(shots=6), settled=0.0)

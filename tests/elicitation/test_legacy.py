@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from command import consilience
 from scipy.special import logit
 
+from command import consilience
 from consilience.data.dataset import Dataset, example_id
 from consilience.elicitation.legacy import Log, read_log
 from consilience.elicitation.session import elicit, first_labels

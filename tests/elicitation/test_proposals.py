@@ -14,12 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from command import consilience
-from made_up import FILE_OPTIONS, claims, write_csv
 from scipy.special import log_softmax
-from wire_model import PseudoModel, number_of
-from wire_server import serve
 
+from command import consilience
 from consilience.data.dataset import Dataset, Example, Task
 from consilience.data.relations import AtMostOne, Equal, ExactlyOne, Relation
 from consilience.elicitation.cost import estimate
@@ -33,6 +30,9 @@ from consilience.planning.planner import PlanSettings
 from consilience.prompts.framing import Style
 from consilience.solvers.lbfgs import LBFGS
 from consilience.store.database import Store
+from made_up import FILE_OPTIONS, claims, write_csv
+from wire_model import PseudoModel, number_of
+from wire_server import serve
 
 STATEMENT = re.compile(r"gorbel (\d+)( never)? (\w+)")
 VERBS = ("sings", "chants", "swims", "digs")

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from test_runner import Recorder, failing
 
 from consilience.concepts import comparison, ranking
 from consilience.data.dataset import Dataset, Example
@@ -30,6 +29,7 @@ from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import solve
 from consilience.store.database import Store
 from consilience.store.runner import ask, requests
+from recorder import Recorder, failing
 
 LAMPS = Dataset("lamps", [Example(f"The lamp number {i} is lit.") for i in range(16)])
 ONCE = LBFGS(starts=1)

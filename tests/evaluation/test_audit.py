@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import consilience
-from made_up import ANIMALS
 
+from command import consilience
 from consilience.datasets import load_with_rows
 from consilience.evaluation.audit import LARGEST, Audit, audit
+from made_up import ANIMALS
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 real = pytest.mark.skipif(not DATA.is_dir(), reason="the publishers' files are not here")

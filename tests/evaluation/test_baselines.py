@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_runner import Recorder, failing
 
 from consilience.data.dataset import Dataset, Example, Gold, Task
 from consilience.data.relations import AtMostOne, Equal, ExactlyOne, Opposite
@@ -35,6 +34,7 @@ from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import solve
 from consilience.store.database import Store
 from consilience.store.runner import ask, requests
+from recorder import Recorder, failing
 
 LAMPS = Dataset("lamps", [Example(f"The lamp number {i} is lit.") for i in range(20)])
 TRUTH = Gold({id: i % 2 for i, id in enumerate(LAMPS.ids)})

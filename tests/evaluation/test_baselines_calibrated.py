@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_runner import Recorder
 
 from consilience.data.dataset import Dataset, Example, Gold, Task, example_id
 from consilience.elicitation.settings import Settings
@@ -45,6 +44,7 @@ from consilience.planning.planner import PlanSettings
 from consilience.prompts.framing import Style
 from consilience.prompts.query import Query
 from consilience.store.database import Prediction, Store
+from recorder import Recorder
 
 N = 40
 LAMPS = Dataset("lamps", [Example(f"The lamp number {i} is lit.") for i in range(N)])

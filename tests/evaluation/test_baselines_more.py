@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_runner import Recorder, failing
 
 from consilience.data.dataset import Dataset, Example, Gold
 from consilience.data.relations import (
@@ -55,6 +54,7 @@ from consilience.models.simulated import WORLDS, Concept, SimulatedModel, World,
 from consilience.planning.planner import PlanSettings
 from consilience.prompts.query import Query
 from consilience.store.database import Store
+from recorder import Recorder, failing
 
 LAMPS = Dataset("lamps", [Example(f"The lamp number {i} is lit.") for i in range(20)])
 SMALL = PlanSettings(shots=4, block=6)

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats
-from test_runner import Recorder
 
 from consilience.data.dataset import Dataset, Gold
 from consilience.elicitation.session import elicit
@@ -53,6 +52,7 @@ from consilience.models.simulated import SimulatedModel, world_dataset
 from consilience.planning.planner import PlanSettings
 from consilience.prompts.shared_prefixes import fresh
 from consilience.store.database import Store
+from recorder import Recorder
 
 SMALL = Settings(plan=PlanSettings(shots=4, block=8))
 SOME = ("zero-shot-all", "bootstrap", "consilience", "golden")

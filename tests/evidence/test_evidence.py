@@ -7,8 +7,6 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
-from test_coherence import gathered, scene
-from zoo import ONE, alone, dataset, evidence, flipped, pairs, prediction, random_rows, task
 
 from consilience.data.relations import ExactlyOne, Opposite
 from consilience.errors import InputError, SolveError
@@ -19,6 +17,8 @@ from consilience.prompts.framing import Framing, framings
 from consilience.prompts.query import Query
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import solve
+from scenes import gathered, scene
+from zoo import ONE, alone, dataset, evidence, flipped, pairs, prediction, random_rows, task
 
 
 def normal(logits: np.ndarray) -> np.ndarray:

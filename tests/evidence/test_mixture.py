@@ -7,9 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_coherence import one
-from test_solution import softmax
-from zoo import evidence
 
 from consilience.evidence.evidence import Evidence
 from consilience.evidence.mixture import (
@@ -27,6 +24,8 @@ from consilience.objective.conditioning import State, read
 from consilience.results.uncertainty import structural_confidence
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import solve
+from scenes import one, softmax
+from zoo import evidence
 
 
 def made(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from zoo import evidence
 
 from consilience.evidence.mixture import FEWEST
 from consilience.objective.conditioning import read
+from zoo import evidence
 
 N = 40
 """Examples, enough that where a label stands among all says something; example 0 is asked."""

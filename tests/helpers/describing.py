@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from consilience.data.dataset import Dataset, Example, Task
 from made_up import ANIMALS, PLACES
 from wire_model import PseudoModel, number_of
-
-from consilience.data.dataset import Dataset, Example, Task
 
 STATES = ("cold", "warm", "damp")
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
-from zoo import ONE, Row, Tie, alone, dataset, pairs, prediction, random_rows
 
 from consilience.data.relations import And, AtMostOne, Equal, ExactlyOne, Opposite, Or, Ordered
 from consilience.evidence.evidence import Evidence, collect
 from consilience.prompts.query import Query
+from zoo import ONE, Row, Tie, alone, dataset, pairs, prediction, random_rows
 
 Link = tuple[int, int, float]
 """A target, a shot, and the nats by which its log-odds rise where the shot's label rises."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from wire_server import MODEL
-
 from consilience.data.dataset import Task
 from consilience.models.base import Request
 from consilience.models.capabilities import Capabilities
@@ -13,6 +11,7 @@ from consilience.models.openai import OpenAIModel
 from consilience.models.server import Patience
 from consilience.prompts.framing import framings, render
 from consilience.prompts.query import Query
+from wire_server import MODEL
 
 KEYS = ("CONSILIENCE_API_KEY", "OPENAI_API_KEY", "OPENROUTER_API_KEY")
 QUICK = Patience(timeout=10, total=60, attempts=5, pause=0.002, longest_pause=0.02)

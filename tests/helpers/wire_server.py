@@ -34,6 +34,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
+
 from wire_model import VOCABULARY, Faults, PseudoModel, number_of, tokenize
 
 MODEL = "tiny"

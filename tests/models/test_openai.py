@@ -5,15 +5,15 @@ import time
 
 import httpx2
 import pytest
-from wire_client import FRAMINGS, KEYS, QUICK, TARGETS, all_requests, asked, found, request
-from wire_model import IDS, VOCABULARY, PseudoModel, variants
-from wire_server import DIALECTS, MODEL, serve
 
 from consilience.errors import InputError
 from consilience.models.base import Model, Request
 from consilience.models.openai import OpenAIModel, open_openai
 from consilience.models.server import Patience
 from consilience.prompts.query import Query
+from wire_client import FRAMINGS, KEYS, QUICK, TARGETS, all_requests, asked, found, request
+from wire_model import IDS, VOCABULARY, PseudoModel, variants
+from wire_server import DIALECTS, MODEL, serve
 
 
 @pytest.fixture(autouse=True)

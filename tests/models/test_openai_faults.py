@@ -5,14 +5,14 @@ import time
 from dataclasses import replace
 
 import pytest
-from wire_client import KEYS, QUICK, all_requests, asked, found, request
-from wire_model import IDS, VOCABULARY, Faults, variants
-from wire_server import serve
 
 from consilience.errors import AnswerError, InputError, ModelError, NoLogprobs, ServerError
 from consilience.models.openai import OpenAIModel
 from consilience.models.server import Patience, key_from_environment
 from consilience.models.wire import refused, retry_after
+from wire_client import KEYS, QUICK, all_requests, asked, found, request
+from wire_model import IDS, VOCABULARY, Faults, variants
+from wire_server import serve
 
 
 @pytest.fixture(autouse=True)

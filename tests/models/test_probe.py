@@ -6,14 +6,14 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from wire_model import Faults
-from wire_server import DIALECTS, MODEL, serve
 
 from consilience.errors import InputError, NoLogprobs, ServerError
 from consilience.models.capabilities import Capabilities, rows
 from consilience.models.openai import open_openai
 from consilience.models.probe import only_model, probe
 from consilience.models.server import Patience
+from wire_model import Faults
+from wire_server import DIALECTS, MODEL, serve
 
 QUICK = Patience(timeout=10, total=60, attempts=3, pause=0.002, longest_pause=0.02)
 SILENT = ("null", "drop")

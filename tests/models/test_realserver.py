@@ -14,6 +14,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
+
 from command import consilience
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "helpers" / "realserver"))

@@ -8,7 +8,6 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 from scipy.stats import norm
-from zoo import dataset
 
 from consilience.data.dataset import Dataset, Example, example_id
 from consilience.errors import InputError
@@ -17,6 +16,7 @@ from consilience.models.base import Model, Request
 from consilience.models.simulated import WORLDS, SimulatedModel, true_label, world_dataset
 from consilience.prompts.framing import framings, render
 from consilience.prompts.query import Query
+from zoo import dataset
 
 QUIET = {"noise": 0.0, "liking": 0.0}
 

@@ -10,6 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+
+from consilience.data.dataset import Dataset, Example
+from consilience.data.relations import AtMostOne, Equal, ExactlyOne, Opposite, Or
+from consilience.errors import InputError
+from consilience.evidence.evidence import collect
+from consilience.evidence.relation_factors import EXACT
+from consilience.objective.conditioning import Reading, State, read
+from consilience.objective.evidence_tables import KINDS, mean_labels
+from consilience.objective.pair_terms import downstream_consistency
 from zoo import (
     ONE,
     alone,
@@ -23,15 +32,6 @@ from zoo import (
     renamed,
     turned,
 )
-
-from consilience.data.dataset import Dataset, Example
-from consilience.data.relations import AtMostOne, Equal, ExactlyOne, Opposite, Or
-from consilience.errors import InputError
-from consilience.evidence.evidence import collect
-from consilience.evidence.relation_factors import EXACT
-from consilience.objective.conditioning import Reading, State, read
-from consilience.objective.evidence_tables import KINDS, mean_labels
-from consilience.objective.pair_terms import downstream_consistency
 
 COLUMNS = {
     "direct confidence": {

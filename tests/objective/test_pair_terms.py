@@ -10,9 +10,6 @@ from itertools import permutations, product
 import numpy as np
 import pytest
 import torch
-from problems import balanced, chain, leaning, made, sure_of
-from test_coherence import ALL, by_hand, case, shares_by_hand, softmax, state
-from zoo import alone, dataset, evidence, flipped, pairs
 
 from consilience.evidence.evidence import Evidence, collect
 from consilience.objective.coherence import TERMS, default_terms, evaluate_terms, prior_fidelity
@@ -27,6 +24,9 @@ from consilience.objective.pair_terms import (
 )
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import solve
+from problems import balanced, chain, leaning, made, sure_of
+from scenes import ALL, by_hand, case, shares_by_hand, softmax, state
+from zoo import alone, dataset, evidence, flipped, pairs
 
 MARGINS = {"ranking within": 1.0, "ranking across": 0.0, "ranking propagation": 0.0}
 

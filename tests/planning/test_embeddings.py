@@ -21,12 +21,12 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from wire_client import KEYS
-from wire_model import number_of
-from wire_server import Runner
 
 from consilience.errors import AnswerError, InputError, MissingExtra, ModelError, ServerError
 from consilience.planning.embeddings import EndpointEmbedder, SentenceModel, TfidfSvd, open_embedder
+from wire_client import KEYS
+from wire_model import number_of
+from wire_server import Runner
 
 TEXTS = [f"The {thing} is {state}." for thing in ("lamp", "door", "kettle") for state in "abcdefgh"]
 

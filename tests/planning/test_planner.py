@@ -8,7 +8,6 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from zoo import dataset, task
 
 from consilience.data.dataset import Dataset, Example
 from consilience.data.relations import RELATIONS, Equal, mates
@@ -16,6 +15,7 @@ from consilience.errors import InputError
 from consilience.planning.planner import CONTRAST_FLOOR, PlanSettings, shot_round, zero_shot_round
 from consilience.prompts.framing import framings
 from consilience.prompts.query import Query
+from zoo import dataset, task
 
 SMALL = PlanSettings(shots=4, block=10)
 

@@ -6,11 +6,11 @@ import itertools
 import json
 
 import pytest
-from zoo import task
 
 from consilience.data.dataset import Task
 from consilience.errors import InputError
 from consilience.prompts.framing import LETTERS, Framing, Prompt, framings, render
+from zoo import task
 
 STYLES = ("text", "chat", "chat-prefill")
 SHOTS = [("the sea is dry", 0), ("rain is wet", 1), ("fire is cold", 0)]

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import log_softmax, softmax
-from zoo import dataset, prediction, task
 
 from consilience.data.dataset import Dataset, Gold
 from consilience.elicitation.session import elicit
@@ -30,6 +29,7 @@ from consilience.results.landmarks import Landmarks
 from consilience.results.result import Found
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import Optimum
+from zoo import dataset, prediction, task
 
 EMPTY = np.array([], dtype=np.int64)
 

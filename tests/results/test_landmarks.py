@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from zoo import alone, dataset, evidence, random_rows
 
 from consilience.data.dataset import Dataset, Example, Gold
 from consilience.data.relations import AtMostOne, Equal
@@ -26,6 +25,7 @@ from consilience.results import landmarks as module
 from consilience.results.landmarks import Landmarks, oriented, renamed, renamings
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import Optimum, Solution, solve
+from zoo import alone, dataset, evidence, random_rows
 
 SIX = dataset(6)
 THREE = dataset(9, 3)

@@ -7,8 +7,6 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from test_coherence import gathered, scene
-from zoo import evidence, random_rows
 
 from consilience.elicitation.session import Session, gather
 from consilience.elicitation.settings import Settings
@@ -20,6 +18,8 @@ from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import solve
 from consilience.store.database import Store
 from consilience.store.runner import ask, requests
+from scenes import gathered, scene
+from zoo import evidence, random_rows
 
 SETTINGS = Settings(calls_per_example=16.0, census=0.0, plan=PlanSettings(contrasts=1.0))
 

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-from zoo import ONE, dataset, evidence, pairs, prediction, random_rows
 
 from consilience.data.relations import Equal, Opposite
 from consilience.evidence.evidence import Evidence, collect
@@ -22,6 +21,7 @@ from consilience.prompts.query import Query
 from consilience.results.uncertainty import Uncertainty, structural_confidence, uncertainty
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import solve
+from zoo import ONE, dataset, evidence, pairs, prediction, random_rows
 
 
 def measured(n, rows, k=2, ties=(), **options) -> tuple[Uncertainty, np.ndarray]:

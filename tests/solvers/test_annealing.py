@@ -8,7 +8,6 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from problems import PROBLEMS, leaning, made
 
 from consilience.data.relations import And, AtMostOne, Equal, ExactlyOne, Opposite, Or
 from consilience.errors import InputError, SolveError
@@ -19,6 +18,7 @@ from consilience.solvers.annealing import Annealing, _another_world, _turned, _W
 from consilience.solvers.exhaustive import corners
 from consilience.solvers.fixed_point import Problem, Result
 from consilience.solvers.solution import solve
+from problems import PROBLEMS, leaning, made
 
 TERMS = default_terms() | {"couplings": (1.0, couplings), "entropy": (1e-3, entropy)}
 KINDS = (Equal, AtMostOne, ExactlyOne, And, Or)

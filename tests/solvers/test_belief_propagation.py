@@ -8,7 +8,6 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from problems import PROBLEMS, balanced, leaning, made, ring, softmax
 
 from consilience.data.relations import And, AtMostOne, Equal, ExactlyOne, Opposite, Or
 from consilience.errors import InputError, SolveError
@@ -21,6 +20,7 @@ from consilience.solvers.exhaustive import corners
 from consilience.solvers.factor_graph import factor_graph, fields
 from consilience.solvers.fixed_point import Objective, Problem, Result, chosen
 from consilience.solvers.solution import solve
+from problems import PROBLEMS, balanced, leaning, made, ring, softmax
 
 TERMS = default_terms() | {"couplings": (1.0, couplings)}
 

@@ -9,8 +9,6 @@ import networkx as nx
 import numpy as np
 import pytest
 import torch
-from problems import chain, leaning, made, ring, sure_of
-from zoo import alone, dataset, pairs, prediction
 
 from consilience.data.relations import AtMostOne, Equal, ExactlyOne, Opposite
 from consilience.errors import MissingExtra, SolveError
@@ -29,6 +27,8 @@ from consilience.solvers.exhaustive import corners
 from consilience.solvers.factor_graph import Graph, Pairs, factor_graph, facts, fields, to_networkx
 from consilience.solvers.fixed_point import COLD, Problem
 from consilience.solvers.solution import solve
+from problems import chain, leaning, made, ring, sure_of
+from zoo import alone, dataset, pairs, prediction
 
 TERMS = default_terms() | {"couplings": (1.5, couplings)}
 

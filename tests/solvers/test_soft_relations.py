@@ -10,8 +10,6 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from problems import leaning, softmax
-from zoo import alone, dataset, pairs
 
 from consilience.data.dataset import Dataset, Example
 from consilience.data.relations import And, AtMostOne, Equal, ExactlyOne, Opposite, Or, Relation
@@ -30,6 +28,8 @@ from consilience.solvers.fixed_point import Problem, Result
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import solve
 from consilience.solvers.starts import draw
+from problems import leaning, softmax
+from zoo import alone, dataset, pairs
 
 Soft = tuple[type[Relation], tuple[int, ...], float]
 HARD = default_terms() | {"entropy": (1e-3, entropy)}

@@ -8,7 +8,6 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
-from zoo import ONE, dataset, evidence, pairs, prediction, random_rows
 
 from consilience.data.relations import AtMostOne, Equal, ExactlyOne, Opposite
 from consilience.errors import InputError, SolveError
@@ -25,6 +24,7 @@ from consilience.prompts.query import Query
 from consilience.solvers.fixed_point import Problem, Result
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import solve
+from zoo import ONE, dataset, evidence, pairs, prediction, random_rows
 
 TIES = {
     2: [(Opposite, (0, 1)), (Equal, (1, 2)), (ExactlyOne, (3, 4, 5)), (AtMostOne, (5, 6))],

@@ -7,9 +7,6 @@ from itertools import combinations, permutations
 import numpy as np
 import pytest
 import torch
-from problems import balanced, chain, leaning, made
-from test_coherence import N, case, gathered, scene
-from zoo import ONE, dataset, evidence, flipped, pairs, random_rows
 
 from consilience.data.relations import AtMostOne, Equal, ExactlyOne, Opposite
 from consilience.evidence.evidence import Evidence, collect
@@ -17,6 +14,9 @@ from consilience.evidence.relation_factors import Factor, Large
 from consilience.objective.conditioning import read
 from consilience.solvers import starts
 from consilience.solvers.starts import SPREAD, draw
+from problems import balanced, chain, leaning, made
+from scenes import N, case, gathered, scene
+from zoo import ONE, dataset, evidence, flipped, pairs, random_rows
 
 
 def uniform(ev: Evidence) -> torch.Tensor:

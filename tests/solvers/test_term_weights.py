@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 import torch
-from zoo import alone, dataset, evidence, pairs, prediction, random_rows, task
 
 from consilience.data.relations import Opposite
 from consilience.errors import InputError
@@ -34,7 +33,8 @@ from consilience.solvers.term_weights import (
     weighted,
     without_each,
 )
-from test_wall import signatures
+from signatures import signatures
+from zoo import alone, dataset, evidence, pairs, prediction, random_rows, task
 
 PLAIN = {"mutual predictability": (1.0, mutual_predictability), "entropy": (1.0, entropy)}
 

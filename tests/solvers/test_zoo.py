@@ -9,8 +9,6 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from problems import PROBLEMS, made
-from zoo import random_rows
 
 from consilience.evidence.evidence import Evidence
 from consilience.objective.coherence import (
@@ -32,6 +30,8 @@ from consilience.solvers.fixed_point import Problem, Result, Solver
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import Solution, solve
 from consilience.solvers.starts import draw
+from problems import PROBLEMS, made
+from zoo import random_rows
 
 # Next to no entropy, and relations that nothing outweighs: the best labels are hard (see the
 # comment on HARD in test_solvers). Without prior fidelity, which has an entropy of its own.

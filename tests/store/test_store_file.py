@@ -11,12 +11,12 @@ import threading
 from pathlib import Path
 
 import pytest
-from test_database import MODEL, NOTE, WRITTEN, answer, ask, filled
 
 from consilience.errors import StoreError
 from consilience.store.database import Store
 from consilience.store.schema import MIGRATIONS, TABLES
 from consilience.store.texts import text_key
+from stored import MODEL, NOTE, WRITTEN, answer, ask, filled
 
 DOCS = Path(__file__).parents[2] / "docs" / "store.md"
 
@@ -259,7 +259,7 @@ def test_a_file_that_cannot_be_read_or_written_is_one_line(tmp_path):
 
 WRITER = """
 import sys
-from test_database import MODEL, answer, ask
+from stored import MODEL, answer, ask
 from consilience.store.database import Store
 path, first, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 with Store(path) as store:
@@ -275,7 +275,7 @@ def start_writer(path, first, count):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=Path(__file__).parent,
+        cwd=Path(__file__).parents[1] / "helpers",
     )
 
 

@@ -21,11 +21,11 @@ from scipy.special import log_softmax
 
 from consilience.concepts.exemplars import Typical, typical
 from consilience.data.dataset import Dataset, Task
-from consilience.elicitation.cost import CHARACTERS_PER_TOKEN, characters_in, round_up
 from consilience.errors import InputError, ModelError
 from consilience.models.base import Model, Request, Writer, check_writes
 from consilience.prompts.framing import Prompt, Style, framings
 from consilience.prompts.query import Query
+from consilience.prompts.token_estimates import CHARACTERS_PER_TOKEN, characters_in, round_up
 from consilience.store.database import Store
 from consilience.store.runner import Asked, Progress, ask, requests, write
 from consilience.store.texts import Note, text_key

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from consilience.data.whole_file import whole_file
 from consilience.errors import InputError
-from consilience.store.verification import whole_file
 
 
 def table_path(path: str | Path) -> Path:

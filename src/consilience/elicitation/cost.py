@@ -16,11 +16,9 @@ from consilience.data.dataset import Dataset
 from consilience.elicitation.session import census_of, next_round
 from consilience.elicitation.settings import Settings
 from consilience.models.base import Model
-from consilience.prompts.framing import Prompt
+from consilience.prompts.token_estimates import CHARACTERS_PER_TOKEN, characters_in, round_up
 from consilience.store.database import Store
 from consilience.store.runner import requests
-
-CHARACTERS_PER_TOKEN = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +105,3 @@ def estimate(
         money=None if price is None else tokens * price / 1e6,
         basis=basis,
     )
-
-
-def round_up(value: float) -> int:
-    """The next whole number: an estimate of a cost is not rounded down."""
-    return int(-(-value // 1))
-
-
-def characters_in(prompt: Prompt) -> int:
-    """The characters of a prompt, without what a template adds to messages."""
-    if isinstance(prompt, str):
-        return len(prompt)
-    return sum(len(message["content"]) for message in prompt)

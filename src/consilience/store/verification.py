@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from consilience.data.dataset import Dataset
+from consilience.data.whole_file import whole_file
 from consilience.errors import ConsilienceError, StoreError
 from consilience.store.schema import (
     TABLES,
@@ -244,21 +243,6 @@ def _faults(db: sqlite3.Connection) -> Iterator[str]:
         "WHERE plan.repeat <> predictions.repeat"
     ):
         yield f"plan {run} {round} {position}: its prediction has another repeat number"
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file that gets its name only when it is complete; until then it is ``NAME.part``.
-
-    OSError if it cannot be written; an exception in the block leaves an older file as it was.
-    """
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            yield file
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def write_lines(db: sqlite3.Connection, path: Path) -> int:
