@@ -8,7 +8,7 @@ import click
 
 from consilience.cli import options, values
 from consilience.cli.inputs import check_writable
-from consilience.cli.output import dump, stderr, talk
+from consilience.cli.output import dump, progress_bar, talk
 from consilience.cli.results import result
 from consilience.cli.run import asked_baselines
 
@@ -62,7 +62,6 @@ def demo(
     from consilience.evaluation.evaluation import evaluate
     from consilience.evaluation.plots import check_plot, plot_methods
     from consilience.store.database import Store
-    from consilience.store.progress import ProgressBar
 
     if plot:
         check_plot(plot)
@@ -74,7 +73,7 @@ def demo(
         f"{dataset!r}: {dataset.note}\n"
         f"asking {model.name}, {settings.budget(dataset):,} calls for each method, no gold in sight"
     )
-    bar = ProgressBar(stderr)
+    bar = progress_bar()
     with Store() as store:
         bar.begin("consilience")
         found = elicit(

@@ -11,7 +11,7 @@ import click
 from consilience.cli import options, values
 from consilience.cli.concepts import check_census, standing, within
 from consilience.cli.inputs import open_model, open_solver
-from consilience.cli.output import dump, pairs, rows, stderr, talk
+from consilience.cli.output import dump, pairs, progress_bar, rows, talk
 from consilience.cli.results import concept_rows, opened
 from consilience.cli.run import first_failure
 from consilience.errors import InputError
@@ -112,7 +112,6 @@ def describe(store: str, run_id: str | None, **given: Any) -> None:
     from consilience.concepts.description import How
     from consilience.concepts.description import describe as ask_for
     from consilience.models.base import check_writes
-    from consilience.store.progress import ProgressBar
 
     if given["optima"] and given["concepts"]:
         raise InputError("--optimum and --concept name different labellings; leave one out")
@@ -130,7 +129,7 @@ def describe(store: str, run_id: str | None, **given: Any) -> None:
             named = ((key.replace("_", " "), value) for key, value in cost.items())
             pairs(cost.items() if given["as_json"] else named, given["as_json"])
             return
-        bar = ProgressBar(stderr, given["price"])
+        bar = progress_bar(given["price"])
         told = []
         for one in wanted:
             bar.begin(one.title.lower())

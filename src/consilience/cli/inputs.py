@@ -185,6 +185,21 @@ def patience(given: Options) -> Patience | None:
     return None if waiting == Patience() else waiting
 
 
+def check_model(given: Options) -> None:
+    """InputError where the options name no model, or one that its other options do not suit."""
+    name = given["model_name"]
+    if not name:
+        raise InputError(
+            "no model; say --model openai:NAME --base-url URL, local:FOLDER_OR_HUB_ID, "
+            "or simulated:WORLD"
+        )
+    kind, _, rest = name.partition(":")
+    if given["local"] and kind != "local":
+        raise InputError(f"--local says how a model in this process runs, and {name!r} is none")
+    if kind == "openai" and rest and not _url(given):
+        raise InputError(f"{name!r} needs the address of its server (--base-url, ending in /v1)")
+
+
 @contextmanager
 def open_model(given: Options, *, dry: bool = False) -> Iterator[tuple[Model, Store]]:
     """The model of the options and the store that keeps its answers.
@@ -192,16 +207,13 @@ def open_model(given: Options, *, dry: bool = False) -> Iterator[tuple[Model, St
     A server that the store does not know is probed, and what was found is kept in the store.
     Where `dry`, nothing is sent and no file is made: prompts are then counted as plain text.
     """
+    check_model(given)
+
     from consilience import models
     from consilience.models.capabilities import Capabilities
     from consilience.store.database import Store
 
     name = given["model_name"]
-    if not name:
-        raise InputError(
-            "no model; say --model openai:NAME --base-url URL, local:FOLDER_OR_HUB_ID, "
-            "or simulated:WORLD"
-        )
     options = {
         "k": given["k"],
         "extra_body": given["extra_body"],
@@ -210,17 +222,13 @@ def open_model(given: Options, *, dry: bool = False) -> Iterator[tuple[Model, St
     }
     local = given["local"]
     kind, _, rest = name.partition(":")
-    if local and kind != "local":
-        raise InputError(f"--local says how a model in this process runs, and {name!r} is none")
     if kind != "openai" or not rest:
         api = None if given["api"] == "auto" else given["api"]
         model = models.open_model(name, base_url=given["base_url"], api=api, **options, **local)
         with Store(given["store"] or ":memory:") as store:
             yield model, store
         return
-    url = _url(given)
-    if not url:
-        raise InputError(f"{name!r} needs the address of its server (--base-url, ending in /v1)")
+    url = str(_url(given))
     # Opened before the store and before the probe, because it checks every option.
     chat = given["api"] == "chat"
     k = max(given["k"] or 0, 20)

@@ -6,13 +6,14 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-stderr = Console(stderr=True, highlight=False)
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from consilience.store.progress import ProgressBar
 
 
 def talk(text: str) -> None:
@@ -20,11 +21,22 @@ def talk(text: str) -> None:
     click.echo(text, err=True)
 
 
+def progress_bar(price: float | None = None) -> ProgressBar:
+    """The asking as a bar on stderr; `price` is money per million prompt tokens."""
+    from rich.console import Console
+
+    from consilience.store.progress import ProgressBar
+
+    return ProgressBar(Console(stderr=True, highlight=False), price)
+
+
 def rows(data: Sequence[Mapping[str, Any]], as_json: bool) -> None:
     """A table of rows with the same keys, or the same as a JSON list."""
     if as_json:
         click.echo(dump(list(data)))
         return
+    from rich.table import Table
+
     table = Table()
     for name in data[0] if data else ():
         table.add_column(str(name), overflow="fold")
@@ -39,6 +51,8 @@ def pairs(data: Iterable[tuple[str, object]], as_json: bool) -> None:
     if as_json:
         click.echo(dump(found))
         return
+    from rich.table import Table
+
     table = Table(show_header=False)
     for name, value in found.items():
         table.add_row(name, cell(value))
@@ -46,6 +60,8 @@ def pairs(data: Iterable[tuple[str, object]], as_json: bool) -> None:
 
 
 def _print(table: Table) -> None:
+    from rich.console import Console
+
     # In a pipe or a file a row is a line, however long.
     width = None if sys.stdout.isatty() else 10_000
     Console(highlight=False, markup=False, width=width).print(table)

@@ -10,13 +10,14 @@ import click
 from consilience.cli import options
 from consilience.cli.inputs import (
     Options,
+    check_model,
     check_table,
     open_data,
     open_embedder,
     open_model,
     open_settings,
 )
-from consilience.cli.output import dump, pairs, stderr, talk
+from consilience.cli.output import dump, pairs, progress_bar, talk
 from consilience.cli.results import (
     concept_rows,
     label_table,
@@ -72,12 +73,14 @@ def run(data: str, **given: Any) -> None:
     it and run the same command again: what the store holds is not asked twice. Labels go to
     --output, or to stdout as CSV; where there is gold, stdout has the scores.
     """
+    check_table(given["output"])
+    check_model(given)
+    dataset, gold = open_data(data, given)
+
+    # Only now what takes seconds to load: a file that is refused is refused at once.
     from consilience.elicitation.session import elicit
     from consilience.evaluation.evaluation import evaluate
-    from consilience.store.progress import ProgressBar
 
-    check_table(given["output"])
-    dataset, gold = open_data(data, given)
     settings = open_settings(given, dataset)
     embedder = open_embedder(given)
     landmarks = open_landmarks(given["landmarks"], given["calibration"], dataset, given["text"])
@@ -97,7 +100,7 @@ def run(data: str, **given: Any) -> None:
         )
         warn_of_hashes(dataset, given["model_name"])
         began = time.perf_counter()
-        bar = ProgressBar(stderr, given["price"])
+        bar = progress_bar(given["price"])
         if given["propose"]:
             dataset = proposed(dataset, model, store, settings, embedder, given, bar)
         found = elicit(

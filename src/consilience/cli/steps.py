@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from consilience.cli import options
-from consilience.cli.inputs import check_writable, open_data, open_model, open_settings
-from consilience.cli.output import pairs, stderr, talk
+from consilience.cli.inputs import check_model, check_writable, open_data, open_model, open_settings
+from consilience.cli.output import pairs, progress_bar, talk
 from consilience.cli.results import open_landmarks
 from consilience.cli.run import first_failure, show_estimate
 from consilience.errors import InputError
@@ -43,15 +43,18 @@ def plan(data: str, **given: Any) -> None:
     far (which first probes a server that the store does not know); `ask` puts it to the model,
     and so on round by round, with the same labels in the end as one `run`.
     """
-    from consilience.elicitation.session import Session
-    from consilience.store.runner import requests
-
     output = given["output"]
     if output:
         check_writable(output)
         if not given["store"] and str(given["model_name"]).startswith("simulated:"):
             raise InputError("a plan for `ask` needs a --store, where `ask` finds the run again")
+    check_model(given)
     dataset, _ = open_data(data, given)
+
+    # Only now what takes seconds to load: a file that is refused is refused at once.
+    from consilience.elicitation.session import Session
+    from consilience.store.runner import requests
+
     settings = open_settings(given, dataset)
     # However few: here they only choose the concept.
     path, text = given["landmarks"], given["text"]
@@ -144,7 +147,6 @@ def ask(plan_file: str, **given: Any) -> None:
     took. Interrupt it and run it again: what the store holds is not asked twice.
     """
     from consilience.elicitation.settings import settings_from
-    from consilience.store.progress import ProgressBar
     from consilience.store.runner import ask as put
     from consilience.store.runner import requests
 
@@ -170,7 +172,7 @@ def ask(plan_file: str, **given: Any) -> None:
             pairs([("calls", len(rows) - known), ("known", known)], given["as_json"])
             return
         store.add_round(run.id, planned.round, [(key, r.query) for key, r in rows])
-        bar = ProgressBar(stderr, given["price"])
+        bar = progress_bar(given["price"])
         bar.begin(f"run {run.id}", planned.round)
         done = put(rows, model, store, concurrency=given["concurrency"], progress=bar)
         counted = [

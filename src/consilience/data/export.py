@@ -16,11 +16,13 @@ import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from consilience.data.whole_file import whole_file
 from consilience.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def table_path(path: str | Path) -> Path:

@@ -173,7 +173,7 @@ def _refuse(name: str, options: Mapping[str, object]) -> None:
 
 def describe() -> list[dict[str, object]]:
     """One row for each data set there is: name, examples, K, relations, options, licence, about."""
-    from consilience.models.simulated import WORLDS, world_dataset
+    from consilience.models.simulated import EXAMPLES, WORLDS, world_dataset
 
     rows: list[dict[str, object]] = [
         {
@@ -188,12 +188,13 @@ def describe() -> list[dict[str, object]]:
         for name, source in (REGISTRY | MADE).items()
     ]
     for name, world in WORLDS.items():
-        data, _ = world_dataset(name)
+        # One group of it has all its relations.
+        data, _ = world_dataset(name, world.group)
         kinds = {f"{r.name} (prior)" if r.prior else r.name for r in data.relations}
         rows.append(
             {
                 "name": name,
-                "examples": len(data),
+                "examples": EXAMPLES // world.group * world.group,
                 "K": data.task.k,
                 "relations": ", ".join(sorted(kinds)),
                 "options": "",

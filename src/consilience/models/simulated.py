@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax, logsumexp
 
 from consilience.data.dataset import Dataset, Example, Gold, Task, example_id
 from consilience.data.relations import ExactlyOne, Relation
@@ -29,6 +28,9 @@ from consilience.models.pretrained_worlds import Pretrained, Wording, drawn
 from consilience.prompts.framing import Style
 
 Floats = NDArray[np.float64]
+
+EXAMPLES = 400
+"""How many examples a world has unless another number is wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,9 @@ class SimulatedModel:
 
     async def ask(self, request: Request) -> Answer:
         """The learner's answer, exact for every label."""
+        # Here, as a list of the worlds shall not wait for SciPy.
+        from scipy.special import log_softmax, logsumexp
+
         score, says = self._hypotheses(request)
         if self.world.pretrained is None:
             meant = np.asarray(logsumexp(score[:, None] + says, axis=0), dtype=np.float64)
@@ -206,6 +211,8 @@ class SimulatedModel:
     def _belief(self, id: str) -> Floats:
         """Log p(label | concept) as the learner sees the example, shape (concepts, classes)."""
         if id not in self._beliefs:
+            from scipy.special import log_softmax
+
             w = self.world
             rows = []
             for c, concept in enumerate(w.concepts):
@@ -311,7 +318,7 @@ _STATES = [
 ]
 
 
-def world_dataset(name: str, examples: int = 400, seed: int = 0) -> tuple[Dataset, Gold]:
+def world_dataset(name: str, examples: int = EXAMPLES, seed: int = 0) -> tuple[Dataset, Gold]:
     """The data set of a world, made up anew for each seed, and its truth.
 
     Texts are told apart by their wording alone. A group with one true member is found by trying
