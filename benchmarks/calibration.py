@@ -77,7 +77,7 @@ def measure(job: tuple[str, int]) -> dict[str, Any]:
         "calls_per_example": CALLS,
         "examples": len(data),
         "accuracy": float((labels.argmax(axis=1) == truth).mean()),
-        "factor": found.factor,
+        "factor": found.log_odds_scale,
         "best_factor": best_factor(solved, truth),
         "solved": scores(solved, truth, rng),
         "scaled": scores(labels, truth, rng),

@@ -100,14 +100,20 @@ def measure(given: argparse.Namespace) -> None:
 def table(found: dict[str, Any]) -> str:
     """Markdown: accuracy at each budget, a column per world, and the other measures at one."""
     from consilience.evaluation.benchmark.result_file import Results
-    from consilience.evaluation.benchmark.tables import MEASURES, notes, overview, render, summarise
+    from consilience.evaluation.benchmark.tables import (
+        MEASURES,
+        notes,
+        overview,
+        render_tables,
+        summarise,
+    )
 
     summaries = summarise(Results.from_json(found))
     budgets = sorted({s.budget for s in summaries if s.budget is not None}) or [None]
     at = SHOWN if SHOWN in budgets else budgets[-1]
     made = [overview(summaries, budget) for budget in budgets]
     made += [overview(summaries, at, name) for name in MEASURES if name != "accuracy"]
-    return f"{render(made, markdown=True)}\n\n{notes(summaries)}"
+    return f"{render_tables(made, markdown=True)}\n\n{notes(summaries)}"
 
 
 def main() -> None:

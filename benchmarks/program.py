@@ -75,7 +75,7 @@ def worked_off(
     then: Callable[[Session], None] = lambda session: None,
 ) -> Found:
     """What a run comes to, `then` called after each round: `elicit`, to be tampered with."""
-    from consilience.elicitation.session import found_in
+    from consilience.elicitation.session import solve_run
     from consilience.store.runner import ask, requests
 
     data, store = session.data, session.store
@@ -85,7 +85,7 @@ def worked_off(
         ask(rows, session.model, store, concurrency=concurrency)
         session.learn(len(rows))
         then(session)
-    return found_in(
+    return solve_run(
         store, session.run, data, session.settings, session.terms, solver, seed=session.seed
     )
 
@@ -110,7 +110,7 @@ def compared(
         found = elicit(
             data, model, settings=settings, store=store, seed=seed, concurrency=concurrency
         )
-        bench = baselines.Bench(
+        bench = baselines.BaselineContext(
             data, model, store=store, settings=settings, seed=seed, concurrency=concurrency
         )
         rows = [

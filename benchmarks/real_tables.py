@@ -47,7 +47,7 @@ class Figures:
     """The rows of one model at one budget, and those that no budget changes."""
 
     def __init__(self, made: Mapping[Key, Mapping[int, Row]], model: str, budget: float) -> None:
-        from consilience.evaluation.benchmark.benchmark import METHODS as ORDER
+        from consilience.evaluation.benchmark.benchmark import BENCHMARK_METHODS as ORDER
 
         self.rows = {
             (name, method): rows

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from consilience.data.dataset import Dataset, Example, Gold
-    from consilience.evaluation.baselines.base import Asked
+    from consilience.evaluation.baselines.base import QueryAnswers
     from consilience.models.base import Answer, Request
     from consilience.prompts.framing import Framing, Style
     from consilience.prompts.query import Query
@@ -79,16 +79,16 @@ def heard(
 ) -> Rounds:
     """The rounds that a method asked, from the store alone."""
     from consilience.elicitation.settings import Settings
-    from consilience.evaluation.baselines.base import Bench
-    from consilience.evaluation.benchmark.methods import METHODS as KNOWN
+    from consilience.evaluation.baselines.base import BaselineContext
+    from consilience.evaluation.benchmark.methods import BENCHMARK_METHODS as KNOWN
     from consilience.store.runner import requests
 
-    rounds: list[Asked] = []
+    rounds: list[QueryAnswers] = []
 
-    class Listening(Bench):
+    class Listening(BaselineContext):
         """A bench that asks nobody and keeps what was asked, in rounds."""
 
-        def asked(self, queries: Any, watch: Any = None) -> Asked:  # noqa: ANN401
+        def asked(self, queries: Any, watch: Any = None) -> QueryAnswers:  # noqa: ANN401
             rows = requests(queries, self.data, self.framings, self.model)
             said = self.store.predictions([key for key, _ in rows])
             rounds.append(list(zip(queries, said, strict=True)))

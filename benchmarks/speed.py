@@ -26,7 +26,7 @@ from consilience.data.dataset import Dataset, Example
 from consilience.data.relations import ExactlyOne
 from consilience.evidence.evidence import Evidence, collect
 from consilience.objective.coherence import DEFAULT_WEIGHTS, coherence, default_terms
-from consilience.objective.conditioning import ZERO_SHOT_WEIGHT, read
+from consilience.objective.conditioning import ZERO_SHOT_WEIGHT, condition
 from consilience.prompts.framing import Framing
 from consilience.prompts.query import Query
 from consilience.store.database import Prediction
@@ -59,7 +59,7 @@ def vectorised(e: Evidence, theta: Tensor) -> tuple[float, Tensor]:
     """The package's own: value and gradient."""
     theta = theta.detach().requires_grad_(True)
     logq = torch.log_softmax(theta, dim=-1).unsqueeze(0)
-    value = coherence(e, default_terms(), read(e, logq.detach().exp()), logq)
+    value = coherence(e, default_terms(), condition(e, logq.detach().exp()), logq)
     (gradient,) = torch.autograd.grad(value.sum(), theta)
     return float(value.detach()), gradient
 

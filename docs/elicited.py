@@ -322,7 +322,7 @@ def best_lead(names: Iterable[str], calls: float) -> str:
 def uncached(names: tuple[str, ...], at: float) -> tuple[float, float]:
     """What no prefix cache serves of a prediction, relative to zero-shot: as cached, and whole."""
     from consilience.elicitation.settings import Settings
-    from consilience.evaluation.baselines.base import Bench
+    from consilience.evaluation.baselines.base import BaselineContext
     from consilience.evaluation.benchmark.benchmark import zero_shot_prompts
     from consilience.models.simulated import SimulatedModel, world_dataset
     from consilience.prompts.shared_prefixes import flat
@@ -337,7 +337,9 @@ def uncached(names: tuple[str, ...], at: float) -> tuple[float, float]:
             data, _ = world_dataset(world, benchmark.EXAMPLES, row["seed"])
             with Store() as store:
                 model, settings = SimulatedModel(world), Settings()
-                bench = Bench(data, model, store=store, settings=settings, seed=row["seed"])
+                bench = BaselineContext(
+                    data, model, store=store, settings=settings, seed=row["seed"]
+                )
                 lengths = [len(flat(prompt)) for prompt in zero_shot_prompts(bench)]
             cached.append(row["fresh"] / row["fresh_zero_shot"])
             whole.append(row["fresh"] * len(lengths) / sum(lengths))

@@ -98,6 +98,23 @@ def test_no_circle_of_modules() -> None:
     assert len(list(TopologicalSorter(needs).static_order())) == len(MODULES)
 
 
+def test_a_public_name_is_defined_once() -> None:
+    # The commands stand aside: each is called what it runs.
+    homes: dict[str, list[str]] = {}
+    for name in INNER:
+        if is_command(name):
+            continue
+        for node in MODULES[name].body:
+            targets = [getattr(node, "target", None), *getattr(node, "targets", [])]
+            names = {t.id for t in targets if isinstance(t, ast.Name)}
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                names.add(node.name)
+            for one in names:
+                homes.setdefault(one, []).append(name)
+    several = {one: there for one, there in homes.items() if len(there) > 1 and one[0] != "_"}
+    assert several == {}
+
+
 def test_the_front_page_imports_nothing() -> None:
     assert list(imports(MODULES[""])) == []
 

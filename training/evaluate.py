@@ -29,7 +29,7 @@ from consilience.datasets.pocket_world import (
     popular_claims,
     unanswerable,
 )
-from consilience.datasets.pocket_world.world import KINDS
+from consilience.datasets.pocket_world.world import CLAIM_KINDS
 from consilience.prompts.framing import Framing, framings, render
 
 SHOTS = (0, 1, 2, 4, 8, 16, 24)
@@ -143,7 +143,7 @@ def truth_table(judge: Judge, count: int) -> dict[str, Any]:
             )
             for k in (0, 16)
         }
-        for kind in KINDS
+        for kind in CLAIM_KINDS
     }
     fresh = claims(0, count, new_wordings=1.0)
     table["in a wording that no label was ever seen in"] = {

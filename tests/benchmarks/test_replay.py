@@ -29,7 +29,7 @@ import replay  # noqa: E402
 
 from consilience.elicitation.session import elicit, gather  # noqa: E402
 from consilience.elicitation.settings import Settings  # noqa: E402
-from consilience.evaluation.baselines.base import Bench  # noqa: E402
+from consilience.evaluation.baselines.base import BaselineContext  # noqa: E402
 from consilience.evaluation.baselines.golden import golden_shots  # noqa: E402
 from consilience.models.simulated import SimulatedModel, world_dataset  # noqa: E402
 from consilience.store.database import Store  # noqa: E402
@@ -126,7 +126,7 @@ def kept(tmp_path):
     path, model = tmp_path / "simulated-sst2.db", SimulatedModel("noisy")
     with Store(path) as store:
         found = elicit(data, model, store=store, settings=settings)
-        golden_shots(Bench(data, model, store=store, settings=settings), gold)
+        golden_shots(BaselineContext(data, model, store=store, settings=settings), gold)
     return path, tmp_path, found.run.id, data, gold, settings
 
 

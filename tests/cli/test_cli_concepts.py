@@ -102,7 +102,7 @@ def test_the_same_as_json(kept: Kept) -> None:
     found, report = opened(str(kept.store), None), kept.report
     assert report["verdict"] == {
         "kind": found.verdict.kind.value,
-        "told": pytest.approx(found.verdict.told),
+        "information": pytest.approx(found.verdict.information),
         "decided": pytest.approx(found.verdict.decided),
         "reasons": list(found.verdict.reasons),
     }

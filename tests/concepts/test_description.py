@@ -10,13 +10,13 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from consilience.concepts.description import LEAD, LONGEST, How, describe, foreseen
+from consilience.concepts.description import LEAD, LONGEST_TEXT, DescribeOptions, describe, foreseen
 from consilience.concepts.exemplars import typical
 from consilience.data.dataset import Dataset, Example
 from consilience.errors import AnswerError, InputError, ModelError, ServerError
-from consilience.models.base import Answer, Model, Request, Writer, Written
+from consilience.models.base import Answer, Completion, Model, Request, Writer
 from consilience.models.openai import OpenAIModel
-from consilience.models.server import Patience
+from consilience.models.server import RetryPolicy
 from consilience.models.simulated import SimulatedModel
 from consilience.models.wire import written_text
 from consilience.store.database import Store
@@ -56,7 +56,9 @@ def prompts(server):
 def described(server, dataset=DATA, store=None, chat=False, how=None, **options):
     with store or Store() as kept:
         model = model_at(server, chat=chat)
-        return describe(dataset, labels_of(dataset), model, store=kept, how=how or How(), **options)
+        return describe(
+            dataset, labels_of(dataset), model, store=kept, how=how or DescribeOptions(), **options
+        )
 
 
 # ---- how far a story holds ----------------------------------------------------------------------
@@ -101,7 +103,7 @@ def test_a_story_that_says_nothing_is_a_guess_and_comes_last():
 def test_more_than_two_classes_each_have_each_name():
     dataset = data(90, k=3)
     with serve("vllm", model=Sorter(True), writes=honest) as server:
-        made = described(server, dataset, how=How(orders=3))
+        made = described(server, dataset, how=DescribeOptions(orders=3))
     assert sorted(d.groups for d in made.descriptions) == [(0, 1, 2), (1, 2, 0), (2, 0, 1)]
     assert [d.agreement for d in made.descriptions] == [1.0] * 3
     assert {d.checked for d in made.descriptions} == {20}
@@ -113,7 +115,7 @@ def test_more_than_two_classes_each_have_each_name():
 
 def test_the_names_are_swapped_in_half_of_the_orders_and_so_is_what_comes_first():
     with serve("vllm", model=Sorter(True), writes=honest) as server:
-        described(server, how=How(shown=5))
+        described(server, how=DescribeOptions(shown=5))
         orders = []
         for prompt in prompts(server):
             groups = shown_in(prompt)
@@ -133,7 +135,7 @@ def test_other_seeds_other_examples_and_the_same_seed_the_same():
     asked = []
     for seed in (0, 0, 1):
         with serve("vllm", model=Sorter(True), writes=honest) as server:
-            described(server, how=How(seed=seed, check=0))
+            described(server, how=DescribeOptions(seed=seed, check=0))
             asked.append(sorted(prompts(server)))
     assert asked[0] == asked[1] != asked[2]
 
@@ -177,10 +179,10 @@ def test_a_long_text_is_cut_and_put_on_one_line():
     dataset = Dataset("long", lines)
     q = labels_of(dataset)
     with serve("vllm") as server, Store() as store:
-        describe(dataset, q, model_at(server), store=store, how=How(check=0, orders=1))
+        describe(dataset, q, model_at(server), store=store, how=DescribeOptions(check=0, orders=1))
         [prompt] = prompts(server)
     items = [item for _, items in shown_in(prompt) for item in items]
-    assert len(items) == 12 and all(len(item) <= LONGEST + 4 for item in items)
+    assert len(items) == 12 and all(len(item) <= LONGEST_TEXT + 4 for item in items)
     assert all(item.endswith(" …") for item in items)
 
 
@@ -211,7 +213,7 @@ def test_few_examples_are_shared_out_and_one_class_is_none():
 )
 def test_a_description_is_one_line_of_whole_sentences(said, kept):
     with serve("vllm", writes=lambda prompt: said) as server:
-        made = described(server, how=How(orders=1, check=0))
+        made = described(server, how=DescribeOptions(orders=1, check=0))
     [only] = made.descriptions
     assert (only.text, only.checked, only.sentence) == (kept, 0, "not checked")
     assert math.isnan(only.agreement)
@@ -222,7 +224,7 @@ def test_a_text_without_a_word_is_kept_and_counted_and_not_asked_for_again():
     with serve("vllm", writes=lambda p: "\n" if next(empty) else honest(p)) as server:
         with Store() as store:
             model = model_at(server)
-            how = How(check=0)
+            how = DescribeOptions(check=0)
             for _ in range(2):
                 made = describe(DATA, labels_of(), model, store=store, how=how, concurrency=1)
                 assert (len(made.descriptions), made.empty) == (2, 2)
@@ -237,11 +239,11 @@ def test_a_text_without_a_word_is_kept_and_counted_and_not_asked_for_again():
 
 def test_the_greatest_length_is_the_user_s():
     with serve("vllm", writes=lambda prompt: " w" * 100) as server:
-        made = described(server, how=How(check=0, max_tokens=7))
+        made = described(server, how=DescribeOptions(check=0, max_tokens=7))
     assert {len(d.text.split()) for d in made.descriptions} == {len(LEAD.split()) + 7}
     for wrong in ({"orders": 0}, {"shown": 0}, {"max_tokens": 0}, {"check": -1}):
         with pytest.raises(InputError, match="at least 1"):
-            How(**wrong)
+            DescribeOptions(**wrong)
 
 
 # ---- the store ----------------------------------------------------------------------------------
@@ -253,7 +255,9 @@ def test_nothing_is_asked_twice_and_everything_is_kept(tmp_path):
         sent = len(server.questions)
         again = described(server, store=Store(tmp_path / "s.db"))
         assert len(server.questions) == sent == first.asked.calls
-        other = described(server, store=Store(tmp_path / "s.db"), how=How(max_tokens=61, check=0))
+        other = described(
+            server, store=Store(tmp_path / "s.db"), how=DescribeOptions(max_tokens=61, check=0)
+        )
         assert other.asked.calls == 4
     assert again.descriptions == first.descriptions
     assert (again.asked.calls, again.asked.known) == (0, sent)
@@ -278,7 +282,7 @@ def test_serial_and_concurrent_send_the_same():
     assert sent[0] == sent[1]
 
 
-HASTY = Patience(timeout=2, total=10, attempts=1, pause=0.002, longest_pause=0.02)
+HASTY = RetryPolicy(timeout=2, total=10, attempts=1, pause=0.002, longest_pause=0.02)
 
 
 def test_a_call_that_fails_midway_loses_nothing(tmp_path):
@@ -321,7 +325,7 @@ def test_a_fault_that_passes_is_sent_again_and_one_that_stays_is_one_line():
         made = described(server)
         assert len(server.questions) > 84
     assert [d.agreement for d in made.descriptions] == [1.0] * 4 and not made.asked.failures
-    brief = Patience(timeout=0.05, total=0.2, attempts=1, pause=0.002, longest_pause=0.02)
+    brief = RetryPolicy(timeout=0.05, total=0.2, attempts=1, pause=0.002, longest_pause=0.02)
     with serve("vllm", faults=Faults(always="hang"), hang=0.3) as server, Store() as store:
         with pytest.raises(ModelError, match=r"in 4 calls: .*no answer within 0\.05 s") as caught:
             describe(DATA, labels_of(), model_at(server, patience=brief), store=store)
@@ -359,7 +363,7 @@ def test_the_length_goes_where_the_server_takes_it():
 
 
 def test_what_it_takes_is_known_before():
-    how = How(orders=2, shown=4, check=10)
+    how = DescribeOptions(orders=2, shown=4, check=10)
     with serve("vllm", model=Sorter(True), writes=honest) as server, Store() as store:
         model = model_at(server)
         cost = foreseen(DATA, [labels_of()], model, store=store, how=how, price=2.0)
@@ -375,7 +379,7 @@ def test_what_it_takes_is_known_before():
         assert (after["calls"], after["known"], after["prompt_tokens"]) == (0, 42, 0)
         assert after["money"] is None
         sent = len(server.questions)
-        more = How(orders=4, shown=4, check=10)
+        more = DescribeOptions(orders=4, shown=4, check=10)
         cost = foreseen(DATA, [labels_of()], model, store=store, how=more)
         assert (cost["calls"], cost["known"]) == (2 + 2 * 2 * 10, 42)
         assert len(server.questions) == sent
@@ -389,8 +393,8 @@ class Talker:
     async def ask(self, request: Request) -> Answer:
         return Answer((-0.1, -2.5), (True, True), 0.98)
 
-    async def write(self, prompt, max_tokens) -> Written:
-        return Written(" is one thing, and Group 2 another.")
+    async def write(self, prompt, max_tokens) -> Completion:
+        return Completion(" is one thing, and Group 2 another.")
 
 
 def test_a_model_of_one_s_own_will_do_and_one_that_does_not_write_is_refused():

@@ -15,7 +15,7 @@ from consilience.concepts.concept import Concept, distinct, questions
 from consilience.concepts.discovery import LEAST, Census, plan_census
 from consilience.data.dataset import Dataset, Example
 from consilience.data.relations import Opposite
-from consilience.elicitation.session import Session, census_of, elicit, found_in
+from consilience.elicitation.session import Session, census_of, elicit, solve_run
 from consilience.elicitation.settings import Settings
 from consilience.errors import InputError
 from consilience.models.simulated import WORLDS, SimulatedModel, true_label, world_dataset
@@ -101,10 +101,10 @@ def test_three_landmarks_choose_the_truth_where_another_concept_is_more_salient(
     truth = truths("distractor", data)[0]
     asked = found.questions(3)
     assert len(set(asked)) == 3
-    vouched = Landmarks.of({id: int(truth[data.index[id]]) for id in asked}, data)
+    landmark_classes = Landmarks.of({id: int(truth[data.index[id]]) for id in asked}, data)
     again = elicit(
         data, SimulatedModel("distractor"), settings=SETTINGS, store=store, seed=seed,
-        concurrency=1, solver=LBFGS(starts=2), landmarks=vouched,
+        concurrency=1, solver=LBFGS(starts=2), landmarks=landmark_classes,
     )  # fmt: skip
     assert (again.solution.labels.argmax(axis=1) == truth).mean() > 0.75
     # Zero-shot answers are not asked again.
@@ -189,16 +189,16 @@ def test_shots_come_from_the_pool_alone() -> None:
 def test_its_sample_is_of_whole_groups_and_has_the_landmarks() -> None:
     made = [Example(f"Text {g} {m}", group=f"group {g}") for g in range(60) for m in range(4)]
     data = Dataset("groups", made)
-    vouched = [3, 77]
-    census = plan_census(data, 12 * len(data), 0.3, 1, 0, vouched)
+    landmark_classes = [3, 77]
+    census = plan_census(data, 12 * len(data), 0.3, 1, 0, landmark_classes)
     assert census.concepts == 3
     inside = Counter(data.groups[i] for i in census.sample)
     # The last group may not fit.
     assert sum(count != 4 for count in inside.values()) <= 1 < len(inside)
-    assert set(vouched) <= set(census.sample)
+    assert set(landmark_classes) <= set(census.sample)
     assert list(census.sample) == sorted(set(census.sample))
-    assert plan_census(data, 12 * len(data), 0.3, 1, 0, vouched) == census
-    assert plan_census(data, 12 * len(data), 0.3, 1, 1, vouched).sample != census.sample
+    assert plan_census(data, 12 * len(data), 0.3, 1, 0, landmark_classes) == census
+    assert plan_census(data, 12 * len(data), 0.3, 1, 1, landmark_classes).sample != census.sample
     assert not set(census.others) & set(census.sample)
 
 
@@ -277,7 +277,7 @@ def test_relations_speak_for_a_concept_that_keeps_them() -> None:
             pairs.append(Opposite((data.ids[one], data.ids[other])))
     assert len(pairs) > 15
     bound = Dataset(data.name, data.examples, pairs, task=data.task)
-    again = found_in(store, found.run.id, bound, SETTINGS, solver=LBFGS(starts=1))
+    again = solve_run(store, found.run.id, bound, SETTINGS, solver=LBFGS(starts=1))
     first = again.concepts[0].labels.argmax(axis=1)
     assert (first == last)[sample].mean() > 0.9
 
@@ -351,7 +351,7 @@ def test_a_run_that_stopped_in_its_census_ends_as_if_it_had_not(rounds: int) -> 
 
 def test_the_same_store_gives_the_same_concepts() -> None:
     data, found, store = run("noisy", 0)
-    again = found_in(store, found.run.id, data, SETTINGS, solver=LBFGS(starts=2))
+    again = solve_run(store, found.run.id, data, SETTINGS, solver=LBFGS(starts=2))
     assert again.solution.labels.tobytes() == found.solution.labels.tobytes()
     assert len(again.concepts) == len(found.concepts)
     for one, two in zip(again.concepts, found.concepts, strict=True):

@@ -12,7 +12,12 @@ import pytest
 from consilience.concepts.comparison import AGAIN, AGREED, COMMON, SHOWN, SURE, Duel
 from consilience.concepts.concept import DOUBT, prevailing
 from consilience.concepts.discovery import DUEL, Census
-from consilience.concepts.ranking import deciding_round, others, spoken, stand
+from consilience.concepts.ranking import (
+    deciding_round,
+    others,
+    rank_concepts,
+    without_rejected_concepts,
+)
 from consilience.data.dataset import Dataset
 from consilience.data.relations import Opposite
 from consilience.elicitation.session import census_of, elicit
@@ -69,7 +74,7 @@ def gained(sure: float) -> float:
 
 def test_the_gut_answer_ranks_the_concepts_and_asks_for_a_duel() -> None:
     _, found = evidence([gut(TWO, 0.8), says(ONE, 0.9), says(TWO, 0.9)])
-    standing = stand(census(2), found, 3)
+    standing = rank_concepts(census(2), found, 3)
     assert numbers(standing) == [1, 0]
     assert standing.duels == (Duel(3, 1, 0),)
     assert standing.end == 4
@@ -83,7 +88,7 @@ def test_a_duel_is_added_to_the_gut_answer_in_nats(sure: float) -> None:
     apart = np.flatnonzero(ONE != TWO)
     rounds = [gut(TWO, 0.8), says(ONE, 0.9), says(TWO, 0.9), says(ONE, sure, apart)]
     _, found = evidence(rounds)
-    standing = stand(census(2), found, 4)
+    standing = rank_concepts(census(2), found, 4)
     behind = (gained(0.8) - gained(sure)) / 2
     if behind < -1e-9:
         assert numbers(standing) == [0, 1]
@@ -97,16 +102,16 @@ def test_a_duel_is_added_to_the_gut_answer_in_nats(sure: float) -> None:
 def test_two_that_a_duel_leaves_close_meet_again_with_one_shot(sure: float) -> None:
     apart = np.flatnonzero(ONE != TWO)
     rounds = [gut(TWO, 0.8), says(ONE, 0.9), says(TWO, 0.9), says(ONE, sure, apart)]
-    standing = stand(census(2), evidence(rounds)[1], 4)
+    standing = rank_concepts(census(2), evidence(rounds)[1], 4)
     second = standing.concepts[1]
     close = second.lead <= SURE * second.error
     assert close == (sure in (0.8, 0.84)), "both cases are tried"
     assert standing.duels[1:] == ((Duel(4, 1, 0, AGAIN),) if close else ())
     assert standing.end == 4 + close
-    assert stand(census(2), evidence(rounds)[1], 4, second=False).end == 4
+    assert rank_concepts(census(2), evidence(rounds)[1], 4, second=False).end == 4
     # What each of the two duels says is added up, on half of the examples.
     rounds.append(says(TWO, 0.75, apart[:10]))
-    after = stand(census(2), evidence(rounds)[1], 5)
+    after = rank_concepts(census(2), evidence(rounds)[1], 5)
     leads = {c.number: c.lead for c in after.concepts}
     behind = (gained(0.8) - gained(sure) + close * gained(0.75)) / 2
     assert leads[0] - leads[1] == pytest.approx(behind, abs=1e-6)
@@ -121,7 +126,7 @@ def test_what_is_asked_in_a_second_duel() -> None:
         says(ONE, 0.8, np.flatnonzero(ONE != TWO)),
     ]
     data, found = evidence(rounds)
-    standing = stand(census(2), found, 4)
+    standing = rank_concepts(census(2), found, 4)
     made = deciding_round(
         standing, census(2), data, [alone()], found, round=4, seed=0,
         plan=PlanSettings(),
@@ -138,23 +143,23 @@ def test_what_is_asked_in_a_second_duel() -> None:
 def test_the_winner_meets_the_next_one() -> None:
     rounds = [gut(TWO, 0.8), says(ONE, 0.9), says(TWO, 0.9), says(THREE, 0.9)]
     _, found = evidence(rounds)
-    before = stand(census(3), found, 4)
+    before = rank_concepts(census(3), found, 4)
     assert before.duels[0].one == 1
     rival = before.duels[0].other
     hard = {0: ONE, 1: TWO, 2: THREE}
     rounds.append(says(hard[rival], 0.97, np.flatnonzero(hard[rival] != TWO)))
     _, found = evidence(rounds)
-    after = stand(census(3), found, 5)
+    after = rank_concepts(census(3), found, 5)
     last = ({0, 1, 2} - {1, rival}).pop()
     assert after.duels == (before.duels[0], Duel(5, rival, last))
     # The last wins too: whoever lost to the first of them is behind by both margins.
     rounds.append(says(hard[last], 0.97, np.flatnonzero(hard[last] != hard[rival])))
     _, found = evidence(rounds)
-    end = stand(census(3), found, 6)
+    end = rank_concepts(census(3), found, 6)
     assert numbers(end)[0] == last
     assert end.end == 6
     leads = {c.number: c.lead for c in end.concepts}
-    one = stand(census(3), evidence(rounds[:5])[1], 5)
+    one = rank_concepts(census(3), evidence(rounds[:5])[1], 5)
     assert leads[1] == pytest.approx(leads[rival] + abs(next(
         c.lead for c in one.concepts if c.number == 1)), abs=1e-6)  # fmt: skip
     assert sorted(leads.values()) == [c.lead for c in end.concepts]
@@ -163,7 +168,7 @@ def test_the_winner_meets_the_next_one() -> None:
 def test_what_is_asked_in_a_duel() -> None:
     data, found = evidence([gut(TWO, 0.8), says(ONE, 0.9), says(TWO, 0.7)])
     plan = PlanSettings(contrasts=0.5)
-    standing = stand(census(2), found, 3)
+    standing = rank_concepts(census(2), found, 3)
     queries = deciding_round(
         standing, census(2), data, [alone()], found, round=3, seed=5, plan=plan
     )
@@ -192,7 +197,7 @@ def test_where_a_class_prevails_half_of_the_lists_of_a_duel_are_not_even(turned:
         data, found = evidence([gut(labels[0], 0.7), *(says(x, 0.9) for x in labels[1:])])
         one_sided = answers is prevails
         assert prevailing(found) == (int(turned) if one_sided else None)
-        standing = stand(census(2), found, 3)
+        standing = rank_concepts(census(2), found, 3)
         queries = deciding_round(
             standing, census(2), data, [alone()], found, round=3, seed=0,
             plan=PlanSettings(),
@@ -224,7 +229,7 @@ def test_a_duel_asks_no_more_than_it_may() -> None:
     ]  # fmt: skip
     found = collect(data, [alone()], [pairs(data, rows) for rows in rounds])
     whole = Census(tuple(range(n)), 2, 1, 1)
-    standing = stand(whole, found, 3)
+    standing = rank_concepts(whole, found, 3)
     queries = deciding_round(
         standing, whole, data, [alone()], found, round=3, seed=0,
         plan=PlanSettings(),
@@ -234,7 +239,7 @@ def test_a_duel_asks_no_more_than_it_may() -> None:
 
 def test_landmarks_choose_without_runoff_or_duel() -> None:
     _, found = evidence([gut(TWO, 0.8), says(ONE, 0.9), says(TWO, 0.9)])
-    standing = stand(census(2, 40), found, 3, {1: 1, 3: 1, 6: 0})
+    standing = rank_concepts(census(2, 40), found, 3, {1: 1, 3: 1, 6: 0})
     assert numbers(standing)[0] == 0
     assert (standing.runoff, standing.duels, standing.end) == ({}, (), 3)
 
@@ -244,7 +249,7 @@ def test_a_concept_found_twice_is_not_asked_about_twice() -> None:
     again[:3] = 1 - again[:3]
     # Close by the gut answer, which would be a runoff between them if they were two.
     _, found = evidence([gut(TWO, 0.8), says(again, 0.9), says(TWO, 0.9)])
-    standing = stand(census(2, 40), found, 3)
+    standing = rank_concepts(census(2, 40), found, 3)
     assert (standing.runoff, standing.duels, standing.end) == ({}, (), 3)
 
 
@@ -256,11 +261,11 @@ def test_a_concept_found_twice_is_not_ahead_of_those_that_its_first_finding_lost
     ahead = np.where((GROUND >= 12) & (GROUND < 32), TWO, ONE)
     rows = gut(ahead[:32], 0.6) + [(int(i), favours(int(ONE[i]), 0.9), ()) for i in outside]
     rounds = [rows, says(ONE, 0.9, inside), says(TWO, 0.9, inside), says(again, 0.9, inside)]
-    before = stand(census(3, 32), evidence(rounds)[1], 4)
+    before = rank_concepts(census(3, 32), evidence(rounds)[1], 4)
     assert numbers(before) == [1, 2, 0]
     assert before.runoff == {1: 4, 0: 5}
     rounds += [says(TWO, 0.9), says(ONE, 0.9, outside)]
-    after = stand(census(3, 32), evidence(rounds)[1], 6)
+    after = rank_concepts(census(3, 32), evidence(rounds)[1], 6)
     assert numbers(after) == [0, 1, 2]
     lead, repeated = after.concepts[1].lead, after.concepts[2].lead
     # Two of the 32 that both have a label for are not those that the gut answer gives.
@@ -274,7 +279,7 @@ def test_who_agree_or_disagree_on_too_few_do_not_meet(least: int, turn: bool) ->
         other = 1 - TWO if turn else TWO.copy()
         other[:few] = TWO[:few] if turn else 1 - TWO[:few]
         _, found = evidence([gut(TWO, 0.8), says(other, 0.9), says(TWO, 0.9)])
-        assert len(stand(census(2), found, 3).duels) == duels
+        assert len(rank_concepts(census(2), found, 3).duels) == duels
 
 
 def test_close_concepts_are_asked_about_outside_the_sample_first() -> None:
@@ -283,7 +288,7 @@ def test_close_concepts_are_asked_about_outside_the_sample_first() -> None:
     found_rounds = [gut(half, 0.6), says(ONE, 0.9, where), says(TWO, 0.9, where)]
     data, found = evidence(found_rounds)
     part = census(2, 32)
-    standing = stand(part, found, 3)
+    standing = rank_concepts(part, found, 3)
     first, second = numbers(standing)
     assert standing.runoff == {first: 3, second: 4}
     assert standing.duels == ()
@@ -307,7 +312,7 @@ def test_close_concepts_are_asked_about_outside_the_sample_first() -> None:
     hard = {0: ONE, 1: TWO}
     found_rounds += [says(hard[first], 0.9), says(hard[second], 0.9, range(32, N))]
     _, found = evidence(found_rounds)
-    after = stand(part, found, 5)
+    after = rank_concepts(part, found, 5)
     assert after.runoff == standing.runoff
     for concept in after.concepts:
         assert (concept.labels.argmax(axis=1) == hard[concept.number]).all()
@@ -322,26 +327,26 @@ def test_what_was_planned_or_decided_stays_so_whatever_later_evidence_says() -> 
     inside, outside = range(32), range(32, N)
     part, apart = census(2, 32), np.flatnonzero(ONE != TWO)
     rounds = [gut(gut_one, 0.6), says(ONE, 0.9, inside), says(TWO, 0.9, inside)]
-    before = stand(part, evidence(rounds)[1], 3)
+    before = rank_concepts(part, evidence(rounds)[1], 3)
     assert before.runoff == {0: 3, 1: 4}
     # Now the other is ahead: what was asked about the first is still its own.
     rounds = [gut(gut_two, 0.6), *rounds[1:], says(ONE, 0.9)]
-    assert stand(part, evidence(rounds)[1], 4).runoff == {1: 3, 0: 4}
-    before = stand(part, evidence(rounds)[1], 4, before=before)
+    assert rank_concepts(part, evidence(rounds)[1], 4).runoff == {1: 3, 0: 4}
+    before = rank_concepts(part, evidence(rounds)[1], 4, before=before)
     assert before.runoff == {0: 3, 1: 4}
     rounds.append(says(TWO, 0.9, outside))
-    before = stand(part, evidence(rounds)[1], 5, before=before)
+    before = rank_concepts(part, evidence(rounds)[1], 5, before=before)
     for concept in before.concepts:
         assert (concept.labels.argmax(axis=1) == (ONE, TWO)[concept.number]).all()
     assert before.duels == (Duel(5, 1, 0),)
     # Those who met, and who won, do not change either.
     rounds = [gut(gut_one, 0.6), *rounds[1:], says(ONE, 0.97, apart)]
-    before = stand(part, evidence(rounds)[1], 6, before=before)
+    before = rank_concepts(part, evidence(rounds)[1], 6, before=before)
     assert before.duels == (Duel(5, 1, 0),)
     assert numbers(before) == [0, 1]
     rounds = [gut(TWO, 0.99), *rounds[1:]]
-    assert numbers(stand(part, evidence(rounds)[1], 6)) == [1, 0]
-    after = stand(part, evidence(rounds)[1], 6, before=before)
+    assert numbers(rank_concepts(part, evidence(rounds)[1], 6)) == [1, 0]
+    after = rank_concepts(part, evidence(rounds)[1], 6, before=before)
     assert numbers(after) == [0, 1]
     assert [c.lead for c in after.concepts] == [c.lead for c in before.concepts]
 
@@ -351,7 +356,7 @@ def test_where_the_budget_is_small_a_runoff_asks_the_same_others_about_each() ->
     where = range(32)
     data, found = evidence([gut(half, 0.6), says(ONE, 0.9, where), says(TWO, 0.9, where)])
     part = replace(census(2, 32), wide=False)
-    standing = stand(part, found, 3)
+    standing = rank_concepts(part, found, 3)
     assert len(standing.runoff) == 2
     for r in standing.runoff.values():
         queries = deciding_round(
@@ -383,7 +388,7 @@ def test_relations_count_beside_the_gut_answer() -> None:
     ties = [(Opposite, (i, i + 1)) for i in range(0, N, 2)]
     _, found = evidence([gut(TWO, 0.6), says(ONE, 0.9), says(TWO, 0.9)], ties)
     # ONE keeps every pair, TWO none.
-    assert numbers(stand(census(2), found, 3)) == [0, 1]
+    assert numbers(rank_concepts(census(2), found, 3)) == [0, 1]
 
 
 def test_the_labels_rest_on_no_duel_and_on_no_other_concept() -> None:
@@ -392,9 +397,9 @@ def test_the_labels_rest_on_no_duel_and_on_no_other_concept() -> None:
         gut(TWO, 0.8), says(ONE, 0.9), says(TWO, 0.9), says(ONE, 0.97, apart), says(ONE, 0.9)
     ]  # fmt: skip
     _, found = evidence(rounds)
-    standing = stand(census(2), found, 5)
+    standing = rank_concepts(census(2), found, 5)
     assert numbers(standing)[0] == 0
-    assert set(spoken(census(2), standing, found).round.tolist()) == {0, 1, 4}
+    assert set(without_rejected_concepts(census(2), standing, found).round.tolist()) == {0, 1, 4}
     assert [x.tolist() for x in others(standing, 0)] == [TWO.tolist()]
 
 

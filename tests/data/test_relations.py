@@ -19,9 +19,9 @@ from consilience.data.relations import (
     Or,
     Ordered,
     Relation,
-    mates,
     relation_from_json,
     relation_named,
+    tied_examples,
 )
 from consilience.errors import InputError
 
@@ -122,11 +122,11 @@ def test_unknown_name_lists_the_names() -> None:
 
 
 def test_mates_are_the_others_of_all_relations() -> None:
-    tied = mates([Equal(("a", "b")), ExactlyOne(("b", "c", "d"))])
+    tied = tied_examples([Equal(("a", "b")), ExactlyOne(("b", "c", "d"))])
     assert tied == {
         "a": frozenset("b"),
         "b": frozenset("acd"),
         "c": frozenset("bd"),
         "d": frozenset("bc"),
     }
-    assert mates([]) == {}
+    assert tied_examples([]) == {}

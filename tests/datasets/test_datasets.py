@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from consilience.data.dataset import Task
-from consilience.datasets import MADE, REGISTRY, describe, load_dataset
+from consilience.datasets import MADE, REGISTRY, describe_datasets, load_dataset
 from consilience.errors import InputError
 from consilience.models.simulated import WORLDS, world_dataset
 
@@ -120,7 +120,7 @@ def test_names_there_are_not(tmp_path: Path) -> None:
 
 
 def test_the_description_is_what_is_loaded() -> None:
-    rows = {row["name"]: row for row in describe()}
+    rows = {row["name"]: row for row in describe_datasets()}
     assert list(rows) == [*REGISTRY, *MADE, *WORLDS]
     assert all(row.keys() == rows["easy"].keys() and row["about"] for row in rows.values())
     assert rows["k4"]["K"] == 4 and rows["easy"]["examples"] == 400

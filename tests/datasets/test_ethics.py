@@ -14,7 +14,7 @@ import pytest
 
 from consilience.data.dataset import Dataset, Gold, example_id
 from consilience.datasets import load_dataset, load_with_rows
-from consilience.datasets.ethics_pairs import LONGEST, chains, closing, pair_of
+from consilience.datasets.ethics_pairs import LONGEST_CHAIN, chains, closing, pair_of
 from consilience.errors import InputError
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -199,7 +199,7 @@ def test_chains_are_bounded_and_connected() -> None:
     for pair, name in found.items():
         members[name].append(pair)
     assert set(found) == {*line, *star, ("x", "y")} and members[found["x", "y"]] == [("x", "y")]
-    assert max(map(len, members.values())) == LONGEST
+    assert max(map(len, members.values())) == LONGEST_CHAIN
     for of in members.values():
         reached, left = set(of[0]), of[1:]
         while near := [pair for pair in left if reached & set(pair)]:
@@ -329,7 +329,7 @@ def test_paths_of_two_hardly_ever_close(
     assert sum(len(below.get(middle, ())) for _, middle in above) == paths
     more, _ = loaded("utilitarianism", REAL, split=split, closure="on")
     assert len(more) - len(data) == 2 * added
-    assert max(Counter(data.groups).values()) == 2 * LONGEST
+    assert max(Counter(data.groups).values()) == 2 * LONGEST_CHAIN
 
 
 @real

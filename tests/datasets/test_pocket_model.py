@@ -32,7 +32,9 @@ def reached(name: str, seed: int) -> dict[str, float]:
     assert gold is not None
     truth = baselines.gold_array(data, gold)
     with Store() as store:
-        bench = baselines.Bench(data, model(), store=store, settings=SETTINGS, concurrency=64)
+        bench = baselines.BaselineContext(
+            data, model(), store=store, settings=SETTINGS, concurrency=64
+        )
         found = {
             "zero-shot": baselines.zero_shot(bench, every=True),
             "random": baselines.random_shots(bench),

@@ -16,7 +16,7 @@ from consilience.concepts import comparison, ranking
 from consilience.data.dataset import Dataset, Example
 from consilience.data.relations import Equal, ExactlyOne
 from consilience.elicitation import session, settings
-from consilience.elicitation.session import Session, elicit, found_in, gather, next_round
+from consilience.elicitation.session import Session, elicit, gather, next_round, solve_run
 from consilience.elicitation.settings import Settings, record, settings_from
 from consilience.errors import InputError, NoLogprobs, ServerError, StoreError
 from consilience.evaluation.baselines import gold_array
@@ -289,7 +289,7 @@ def test_the_store_alone_gives_the_labels_again_and_the_session_too(store: Store
     found = elicit(LAMPS, Recorder(name="nobody"), settings=settings, solver=ONCE)
     found = elicit(LAMPS, SimulatedModel("noisy"), settings=settings, store=store, solver=ONCE)
     assert found.asked.calls == 0
-    alone = found_in(store, session.run, LAMPS, settings, solver=ONCE)
+    alone = solve_run(store, session.run, LAMPS, settings, solver=ONCE)
     assert alone.labels.equals(found.labels)
     replayed = Session(LAMPS, Recorder(), store, settings=settings, solver=ONCE)
     assert replayed.run != session.run
@@ -429,7 +429,7 @@ def test_in_neutral_sets_alone_the_first_labels_are_not_forgotten(store: Store) 
         for rows in store.rounds(session.run):
             shown = [label for _, query in rows for _, label in query.shots]
             assert 0.4 < np.mean(shown) < 0.6
-        found = found_in(store, session.run, data, settings, terms, ONCE, seed=seed)
+        found = solve_run(store, session.run, data, settings, terms, ONCE, seed=seed)
         right = (found.solution.labels.argmax(axis=1) == gold_array(data, gold)).mean()
         reached.append(max(right, 1 - right))
     assert np.mean(reached) > 0.6 and max(reached) > 0.9
@@ -538,7 +538,7 @@ def test_of_a_rare_class_are_only_those_that_the_model_is_sure_of(name: str) -> 
         with Store() as store:
             model = SimulatedModel(name)
             found = elicit(data, model, settings=settings, store=store, seed=seed, solver=ONCE)
-            even = found_in(store, found.run.id, data, settings, fewer, ONCE, seed=seed)
+            even = solve_run(store, found.run.id, data, settings, fewer, ONCE, seed=seed)
         right = [(f.solution.labels.argmax(axis=1) == truth).mean() for f in (found, even)]
         reached.append(right)
     mine, even = np.mean(reached, axis=0)
@@ -560,9 +560,9 @@ def test_a_run_from_before_there_were_second_duels_stays_what_it_was(
 
     with monkeypatch.context() as before:
         before.setattr(settings, "PLAN_VERSION", 4)
-        before.setattr(session, "stand", partial(ranking.stand, second=False))
+        before.setattr(session, "rank_concepts", partial(ranking.rank_concepts, second=False))
         old = elicit(data, model, settings=wanted, store=store, concurrency=1)
-    again = found_in(store, old.run.id, data, wanted)
+    again = solve_run(store, old.run.id, data, wanted)
     assert np.array_equal(again.solution.labels, old.solution.labels)
     assert again.evidence.t == old.evidence.t
     new = elicit(data, model, settings=wanted, store=store, concurrency=1)

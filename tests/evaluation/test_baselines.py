@@ -17,7 +17,7 @@ from consilience.elicitation.settings import Settings
 from consilience.errors import InputError, ServerError
 from consilience.evaluation.baselines import (
     Baseline,
-    Bench,
+    BaselineContext,
     agreement_only,
     bootstrap,
     gold_array,
@@ -41,7 +41,7 @@ TRUTH = Gold({id: i % 2 for i, id in enumerate(LAMPS.ids)})
 SMALL = PlanSettings(shots=4, block=6)
 
 
-Make = Callable[..., Bench]
+Make = Callable[..., BaselineContext]
 
 
 @pytest.fixture
@@ -49,11 +49,11 @@ def bench() -> Iterator[Make]:
     """Makes benches, each with a store of its own unless one is given."""
     with ExitStack() as stack:
 
-        def make(model: Model, *, store: Store | None = None, **given: Any) -> Bench:
+        def make(model: Model, *, store: Store | None = None, **given: Any) -> BaselineContext:
             usual = {"framings": ("plain", "negated"), "bias": "paired", "plan": SMALL}
             settings = Settings(**({"calls_per_example": 4.0} | usual | given))
             kept = store or stack.enter_context(Store())
-            return Bench(LAMPS, model, store=kept, settings=settings, concurrency=1)
+            return BaselineContext(LAMPS, model, store=kept, settings=settings, concurrency=1)
 
         yield make
 
@@ -62,7 +62,7 @@ def accuracy(baseline: Baseline, data: Dataset, gold: Gold) -> float:
     return float((baseline.labels.argmax(axis=1) == gold_array(data, gold)).mean())
 
 
-ASKING: dict[str, Callable[[Bench], Baseline]] = {
+ASKING: dict[str, Callable[[BaselineContext], Baseline]] = {
     "zero-shot": zero_shot,
     "every framing": lambda b: zero_shot(b, every=True),
     "random": random_shots,
@@ -199,7 +199,7 @@ def test_on_a_noisy_world_golden_shots_win_and_random_ones_lose() -> None:
         data, gold = world_dataset("noisy", 80, seed)
         with Store() as store:
             settings = Settings(calls_per_example=5.0, framings=("plain", "negated"), bias="paired")
-            on = Bench(
+            on = BaselineContext(
                 data, SimulatedModel("noisy"), store=store, settings=settings, seed=seed,
                 concurrency=1,
             )  # fmt: skip
@@ -225,7 +225,9 @@ def test_at_equal_calls_it_is_not_below_the_bootstrap() -> None:
                     store.add_round(session.run, session.round, [(k, r.query) for k, r in rows])
                     ask(rows, model, store, concurrency=1)
                     session.learn(len(rows))
-                on = Bench(data, model, store=store, settings=settings, seed=seed, concurrency=1)
+                on = BaselineContext(
+                    data, model, store=store, settings=settings, seed=seed, concurrency=1
+                )
                 other = bootstrap(on)
                 assert session.planned == other.calls_per_example * len(data) == 720
                 # One start in place of eight, and no uncertainties: the labels in less time.

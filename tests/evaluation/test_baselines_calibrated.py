@@ -18,10 +18,10 @@ from consilience.data.dataset import Dataset, Example, Gold, Task, example_id
 from consilience.elicitation.settings import Settings
 from consilience.errors import InputError
 from consilience.evaluation.baselines import (
-    METHODS,
+    BASELINES,
     READINGS,
     Baseline,
-    Bench,
+    BaselineContext,
     batch_random_shots,
     batch_zero_shot,
     contextual_random_shots,
@@ -34,7 +34,7 @@ from consilience.evaluation.baselines import (
     zero_shot,
     zero_shot_in,
 )
-from consilience.evaluation.baselines.batch import FEWEST, batch_calibrated
+from consilience.evaluation.baselines.batch import FEWEST_IN_BATCH, batch_calibrated
 from consilience.evaluation.baselines.contexts import less, whole_contexts
 from consilience.evaluation.baselines.contextual import CONTENT_FREE
 from consilience.evaluation.baselines.pseudo import surest
@@ -51,7 +51,7 @@ LAMPS = Dataset("lamps", [Example(f"The lamp number {i} is lit.") for i in range
 TRUTH = Gold({example_id(f"The lamp number {i} is lit."): i % 2 for i in range(N)})
 PLAN = PlanSettings(shots=8, block=20)
 EMPTY = {example_id(text) for text in CONTENT_FREE}
-Make = Callable[..., Bench]
+Make = Callable[..., BaselineContext]
 
 
 @dataclass
@@ -98,11 +98,11 @@ def bench() -> Iterator[Make]:
     """Makes benches of forty lamps in one framing, each with a store of its own."""
     with ExitStack() as stack:
 
-        def make(model: Model, data: Dataset = LAMPS, **given: Any) -> Bench:
+        def make(model: Model, data: Dataset = LAMPS, **given: Any) -> BaselineContext:
             plain = {"calls_per_example": 4.0, "plan": PLAN, "framings": ("plain",), "bias": "none"}
             settings = Settings(**(plain | given))
             store = stack.enter_context(Store())
-            return Bench(data, model, store=store, settings=settings, concurrency=1)
+            return BaselineContext(data, model, store=store, settings=settings, concurrency=1)
 
         yield make
 
@@ -117,9 +117,9 @@ def right(made: Baseline | np.ndarray) -> float:
 # ---- what all are read in ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", BASELINES)
 def test_the_answers_behind_every_method_are_read_in_both_ways(bench: Make, name: str) -> None:
-    made = METHODS[name](bench(Recorder(), framings=None, bias="paired"))
+    made = BASELINES[name](bench(Recorder(), framings=None, bias="paired"))
     assert set(made.readings) == set(READINGS)
     for labels in made.readings.values():
         assert labels.shape == (N, 2)
@@ -176,7 +176,7 @@ def test_what_is_taken_off_by_hand() -> None:
 
 @pytest.mark.parametrize("method", [contextual_zero_shot, contextual_random_shots])
 def test_contextual_calibration_mends_an_offset_that_nothing_shares(
-    bench: Make, method: Callable[[Bench], Baseline]
+    bench: Make, method: Callable[[BaselineContext], Baseline]
 ) -> None:
     shared = Leaning(scatter=2.0)
     made = method(bench(shared))
@@ -204,7 +204,7 @@ def test_inputs_without_content_are_asked_under_the_very_same_shots(bench: Make)
 
 @pytest.mark.parametrize("method", [batch_zero_shot, batch_random_shots])
 def test_batch_calibration_mends_an_offset_and_asks_no_more(
-    bench: Make, method: Callable[[Bench], Baseline]
+    bench: Make, method: Callable[[BaselineContext], Baseline]
 ) -> None:
     model = Leaning(scatter=2.0, content=-8.0)
     made = method(bench(model))
@@ -220,11 +220,11 @@ def test_a_batch_of_a_few_is_calibrated_by_the_framing() -> None:
         logs = (math.log(1 - p), math.log(p))
         return query, Prediction(target, query, ("a", "b"), logs, (True, True), 1.0, {}, 0.0)
 
-    many = [row(f"m{i}", (("s", 1),), 0.8) for i in range(FEWEST)]
+    many = [row(f"m{i}", (("s", 1),), 0.8) for i in range(FEWEST_IN_BATCH)]
     made = batch_calibrated([*many, row("one", (("t", 0),), 0.9)])
     # All alike say nothing; the one that is asked alone is measured by the mean of all.
     assert made[0][1] and made[0][1].logprobs == pytest.approx([math.log(0.5)] * 2)
-    mean = (0.8 * FEWEST + 0.9) / (FEWEST + 1)
+    mean = (0.8 * FEWEST_IN_BATCH + 0.9) / (FEWEST_IN_BATCH + 1)
     odds = math.log(0.9 / 0.1) - math.log(mean / (1 - mean))
     assert made[-1][1] is not None
     assert made[-1][1].logprobs[1] - made[-1][1].logprobs[0] == pytest.approx(odds)

@@ -24,15 +24,15 @@ from consilience.data.relations import (
     Or,
     Ordered,
     Relation,
-    mates,
+    tied_examples,
 )
 from consilience.elicitation.settings import Settings
 from consilience.errors import InputError, ServerError
 from consilience.evaluation.baselines import (
+    BASELINES,
     ICM,
-    METHODS,
     Baseline,
-    Bench,
+    BaselineContext,
     bootstrap,
     bootstrap_confident,
     bootstrap_relations,
@@ -45,12 +45,18 @@ from consilience.evaluation.baselines import (
     zero_shot,
 )
 from consilience.evaluation.baselines.bootstrapping import most_confident
-from consilience.evaluation.baselines.exchange import FEWEST, Exchange
+from consilience.evaluation.baselines.exchange import FEWEST_PER_CONTEXT, Exchange
 from consilience.evaluation.baselines.map_labelling import best_labelling, put_on_top
 from consilience.evaluation.baselines.relation_repair import Consistency
 from consilience.evidence.relation_factors import factors
 from consilience.models.base import Answer, Model, Request
-from consilience.models.simulated import WORLDS, Concept, SimulatedModel, World, world_dataset
+from consilience.models.simulated import (
+    WORLDS,
+    SimulatedConcept,
+    SimulatedModel,
+    World,
+    world_dataset,
+)
 from consilience.planning.planner import PlanSettings
 from consilience.prompts.query import Query
 from consilience.store.database import Store
@@ -58,14 +64,14 @@ from recorder import Recorder, failing
 
 LAMPS = Dataset("lamps", [Example(f"The lamp number {i} is lit.") for i in range(20)])
 SMALL = PlanSettings(shots=4, block=6)
-WITHIN = sorted(name for name in METHODS if not name.endswith("-full"))
-WHOLE = tuple(name for name in METHODS if name.startswith("zero-shot"))
+WITHIN = sorted(name for name in BASELINES if not name.endswith("-full"))
+WHOLE = tuple(name for name in BASELINES if name.startswith("zero-shot"))
 """Without shots all are asked, whatever the budget; at most in two framings here."""
 
 ICM_SMALL = ICM(within_budget=True, seeds=4)
 
 FIRM = World(
-    (Concept(0.97, 3.0, 2.4), Concept(0.03)),
+    (SimulatedConcept(0.97, 3.0, 2.4), SimulatedConcept(0.03)),
     straight=0.99999,
     copying=0.01,
     wrong=0.6,
@@ -74,7 +80,7 @@ FIRM = World(
 )
 """A learner that knows what is meant, and is not led away by a few wrong shots; but is noisy."""
 
-Make = Callable[..., Bench]
+Make = Callable[..., BaselineContext]
 
 
 @pytest.fixture
@@ -89,11 +95,13 @@ def bench() -> Iterator[Make]:
             store: Store | None = None,
             seed: int = 0,
             **given: Any,
-        ) -> Bench:
+        ) -> BaselineContext:
             usual = {"framings": ("plain", "negated"), "bias": "paired", "plan": SMALL}
             settings = Settings(**({"calls_per_example": 4.0} | usual | given))
             kept = store or stack.enter_context(Store())
-            return Bench(data, model, store=kept, settings=settings, seed=seed, concurrency=1)
+            return BaselineContext(
+                data, model, store=kept, settings=settings, seed=seed, concurrency=1
+            )
 
         yield make
 
@@ -119,16 +127,16 @@ def tied(*relations: Relation) -> Dataset:
 # --- what all of them owe ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", BASELINES)
 def test_calls_are_the_queries_in_the_store(bench: Make, name: str) -> None:
     model = Recorder(usage={"prompt_tokens": 7})
     with Store() as store:
-        made = METHODS[name](bench(model, store=store))
+        made = BASELINES[name](bench(model, store=store))
         stored = predictions(store)
         assert stored == len(model.asked) == round(made.calls_per_example * 20)
         assert made.prompt_tokens_per_example == pytest.approx(7 * made.calls_per_example)
         # With everything in the store it comes out, and is counted, as if it had been asked.
-        again = METHODS[name](bench(model, store=store))
+        again = BASELINES[name](bench(model, store=store))
         assert predictions(store) == stored
     np.testing.assert_array_equal(again.labels, made.labels)
     assert again.calls_per_example == made.calls_per_example
@@ -140,7 +148,7 @@ def test_calls_are_the_queries_in_the_store(bench: Make, name: str) -> None:
 @pytest.mark.parametrize("name", WITHIN)
 def test_the_budget_is_never_exceeded(bench: Make, name: str, calls: float) -> None:
     model = Recorder()
-    made = METHODS[name](bench(model, calls_per_example=calls))
+    made = BASELINES[name](bench(model, calls_per_example=calls))
     most = max(2, calls) if name in WHOLE else calls
     assert made.calls_per_example <= most
     assert len(model.asked) <= most * 20
@@ -155,15 +163,15 @@ def test_the_seed_decides(bench: Make, name: str) -> None:
     asked = []
     for seed in (0, 0, 1):
         model = Recorder()
-        made = METHODS[name](bench(model, seed=seed))
+        made = BASELINES[name](bench(model, seed=seed))
         asked.append(([r.prompt for r in model.asked], made.labels.tolist()))
     assert asked[0] == asked[1] != asked[2]
 
 
 def test_the_methods_have_names_of_their_own_and_no_room_for_gold(bench: Make) -> None:
-    names = [method(bench(Recorder())).name for method in METHODS.values()]
+    names = [method(bench(Recorder())).name for method in BASELINES.values()]
     assert len(set(names)) == len(names)
-    for method in METHODS.values():
+    for method in BASELINES.values():
         for parameter in inspect.signature(method).parameters.values():
             assert "Gold" not in str(parameter.annotation)
             assert "gold" not in parameter.name
@@ -177,19 +185,19 @@ def test_tokens_are_not_known_where_the_model_does_not_say(bench: Make) -> None:
     assert math.isnan(Baseline("mine", np.eye(2), 1.0).prompt_tokens_per_example)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", BASELINES)
 def test_silence_is_no_answer(bench: Make, name: str) -> None:
     class Silent(Recorder):
         async def ask(self, request: Request) -> Answer:
             said = await super().ask(request)
             return replace(said, exact=(False,) * len(said.exact))
 
-    made = METHODS[name](bench(Silent()))
+    made = BASELINES[name](bench(Silent()))
     if "gibbs" in name:
         # The start is all there is, and it stays: balanced, and drawn.
         assert set(made.labels.max(axis=1)) == {1.0}
         assert made.labels.sum(axis=0).tolist() == [10, 10]
-        other = METHODS[name](bench(Silent(), seed=1))
+        other = BASELINES[name](bench(Silent(), seed=1))
         assert not np.array_equal(other.labels, made.labels)
     elif "icm" in name:
         np.testing.assert_allclose(made.labels, 0.5, atol=1e-6)
@@ -200,7 +208,7 @@ def test_silence_is_no_answer(bench: Make, name: str) -> None:
 @pytest.mark.parametrize("name", ["gibbs", "n-pass", "icm", "bootstrap-relations"])
 def test_a_call_that_fails_is_paid_for_and_invents_nothing(bench: Make, name: str) -> None:
     model = Recorder(failing(lambda call: call % 3 == 0, lambda: ServerError("busy")))
-    made = METHODS[name](bench(model))
+    made = BASELINES[name](bench(model))
     assert made.calls_per_example <= 4.0
     assert np.isfinite(made.labels).all()
     assert round(made.calls_per_example * 20) == len({str(r.prompt) for r in model.asked})
@@ -547,7 +555,7 @@ def test_nobody_is_left_without_an_answer_by_the_budget(
 def test_who_is_tied_is_not_shown_and_shots_are_labelled(bench: Make) -> None:
     ids = LAMPS.ids
     data = tied(*(ExactlyOne(ids[i : i + 4]) for i in range(0, 20, 4)))
-    apart = mates(data.relations)
+    apart = tied_examples(data.relations)
     for settings in (ICM_SMALL, replace(ICM_SMALL, rescoring="pool")):
         model = Recorder()
         icm(bench(model, data, calls_per_example=8.0), settings)
@@ -632,15 +640,17 @@ def test_a_liking_is_taken_out_once_enough_is_known(bench: Make) -> None:
     on = bench(Fond())
     exchange = Exchange(on, 0)
     shot = ((LAMPS.ids[19], 1),)
-    queries = [[Query(id, shot, f.name) for id in LAMPS.ids[:FEWEST]] for f in on.framings]
+    queries = [
+        [Query(id, shot, f.name) for id in LAMPS.ids[:FEWEST_PER_CONTEXT]] for f in on.framings
+    ]
     few = [q for rows in queries for q in rows[:4]]
     assert exchange.conditionals(few)[0, 1] == pytest.approx(math.log(0.9))
     whole = exchange.conditionals([q for rows in queries for q in rows])
     np.testing.assert_allclose(whole, math.log(0.5))
-    assert exchange.spent == 2 * FEWEST
+    assert exchange.spent == 2 * FEWEST_PER_CONTEXT
     # The same again is neither asked nor counted again.
     exchange.ask(few)
-    assert exchange.spent == 2 * FEWEST
+    assert exchange.spent == 2 * FEWEST_PER_CONTEXT
     kept = Exchange(bench(Fond(), bias="none"), 0)
     assert kept.conditionals([q for rows in queries for q in rows])[0, 1] == pytest.approx(
         math.log(0.9)
@@ -662,8 +672,10 @@ def test_on_an_easy_world_all_are_as_good_as_they_should_be(firm: SimulatedModel
                 settings = Settings(
                     calls_per_example=8.0, framings=("plain", "negated"), bias="paired"
                 )
-                on = Bench(data, firm, store=store, settings=settings, seed=seed, concurrency=1)
-                reached.setdefault(name, []).append(accuracy(METHODS[name](on), data, gold))
+                on = BaselineContext(
+                    data, firm, store=store, settings=settings, seed=seed, concurrency=1
+                )
+                reached.setdefault(name, []).append(accuracy(BASELINES[name](on), data, gold))
     mean = {name: float(np.mean(values)) for name, values in reached.items()}
     low = {name: mean[name] for name in gains if mean[name] < mean["zero-shot"] + gains[name]}
     assert low == {}
@@ -674,7 +686,7 @@ def test_random_seeds_can_lead_a_search_astray_and_zero_shot_ones_do_not() -> No
     found = []
     for start in ("random", "zero-shot"):
         with Store() as store:
-            on = Bench(
+            on = BaselineContext(
                 data,
                 SimulatedModel("easy"),
                 store=store,
@@ -695,7 +707,7 @@ def test_with_relations_a_bootstrap_gains_where_they_hold() -> None:
         for method in (bootstrap, bootstrap_relations):
             with Store() as store:
                 settings = Settings(calls_per_example=4.0, priors=True)
-                on = Bench(
+                on = BaselineContext(
                     data,
                     SimulatedModel("grouped"),
                     store=store,

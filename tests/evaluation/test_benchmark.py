@@ -19,10 +19,10 @@ from consilience.elicitation.session import elicit
 from consilience.elicitation.settings import Settings
 from consilience.errors import ConsilienceError, InputError
 from consilience.evaluation.benchmark.benchmark import (
+    BENCHMARK_METHODS,
     FIXED,
     FREE,
     FULL,
-    METHODS,
     Case,
     Job,
     Ledger,
@@ -40,7 +40,7 @@ from consilience.evaluation.benchmark.tables import (
     over_seeds,
     overview,
     recovered,
-    render,
+    render_tables,
     summarise,
     tables,
 )
@@ -138,7 +138,7 @@ def test_what_asks_nothing_stands_beside_all_and_what_is_full_only_where_it_is_n
     from consilience.evaluation.benchmark.benchmark import USUAL
 
     assert check_methods(["bootstrap"]) == (*FREE, "bootstrap")
-    assert set(USUAL) | set(FULL) == set(METHODS)
+    assert set(USUAL) | set(FULL) == set(BENCHMARK_METHODS)
     assert {"icm-full", "gibbs-full"} <= set(FULL)
     assert set(USUAL).isdisjoint(FULL)
     with pytest.raises(InputError, match="no method 'boot'; the methods are: majority, "):
@@ -168,7 +168,7 @@ def test_what_cannot_work_is_found_before_anything_is_asked(
 
 
 def test_every_method_gives_a_row_within_its_budget() -> None:
-    names = [name for name in METHODS if name not in FULL]
+    names = [name for name in BENCHMARK_METHODS if name not in FULL]
     rows = [row for job in jobs(names, (3,), 1) for row in measure(job, CASE.model())]
     assert {row.method for row in rows} == set(names)
     for row in rows:
@@ -210,11 +210,11 @@ def test_the_share_of_the_gap_is_that_of_the_labels(monkeypatch: pytest.MonkeyPa
     kept = {}
     for name in job.order:
 
-        def spied(bench, gold, name=name, method=METHODS[name]):
+        def spied(bench, gold, name=name, method=BENCHMARK_METHODS[name]):
             kept[name] = method(bench, gold)
             return kept[name]
 
-        monkeypatch.setitem(METHODS, name, spied)  # type: ignore[arg-type]
+        monkeypatch.setitem(BENCHMARK_METHODS, name, spied)  # type: ignore[arg-type]
     rows = {row.method: row for row in measure(job, CASE.model())}
     truth = np.array([job.gold.labels[id] for id in job.data.ids])
     three = (kept[name].labels for name in ("bootstrap", "zero-shot-all", "golden"))
@@ -222,7 +222,7 @@ def test_the_share_of_the_gap_is_that_of_the_labels(monkeypatch: pytest.MonkeyPa
 
 
 def test_gold_scores_the_rows_and_makes_none_of_them() -> None:
-    names = [name for name in METHODS if name not in (*FULL, "golden", "majority")]
+    names = [name for name in BENCHMARK_METHODS if name not in (*FULL, "golden", "majority")]
     turned = [
         replace(job, gold=Gold({id: 1 - label for id, label in job.gold.labels.items()}))
         for job in jobs(names, (3,), 1)
@@ -468,7 +468,7 @@ def test_cases_of_one_name_are_told_apart(results: Results) -> None:
 
 
 def test_markdown_and_plain_text_have_the_same_cells(results: Results) -> None:
-    plain, markdown = (render(tables(results), style) for style in (False, True))
+    plain, markdown = (render_tables(tables(results), style) for style in (False, True))
     line = next(line for line in plain.splitlines() if line.startswith("consilience"))
     cells = [cell for cell in line.split("  ") if cell.strip()]
     assert f"| {' | '.join(cell.strip() for cell in cells)} |" in markdown.splitlines()

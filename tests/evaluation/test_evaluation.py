@@ -15,7 +15,7 @@ from consilience.elicitation.settings import Settings
 from consilience.errors import InputError
 from consilience.evaluation.baselines import (
     Baseline,
-    Bench,
+    BaselineContext,
     bootstrap,
     golden_shots,
     random_shots,
@@ -37,7 +37,7 @@ def scored() -> tuple[Found, Gold, list[Baseline]]:
     model = SimulatedModel("noisy")
     with Store() as store:
         found = elicit(data, model, settings=SETTINGS, store=store, solver=LBFGS(starts=1))
-        bench = Bench(data, model, store=store, settings=SETTINGS)
+        bench = BaselineContext(data, model, store=store, settings=SETTINGS)
         rows = [
             zero_shot(bench),
             zero_shot(bench, every=True),

@@ -15,7 +15,6 @@ from consilience.evaluation.metrics import (
     covered_accuracy,
     departure,
     ece,
-    paired_difference,
     pgr,
     score,
 )
@@ -223,26 +222,6 @@ def test_the_interval_over_groups_covers():
         naive += got.lower <= 0.7 <= got.upper
     assert 0.90 <= covered / runs <= 0.98
     assert naive / runs < 0.85  # why the bootstrap is over groups
-
-
-def test_a_paired_difference_is_narrower_than_two_intervals():
-    p, gold, groups = made(seed=2)
-    rng = np.random.default_rng(0)
-    worse = p.copy()
-    worse[rng.random(300) < 0.1] = [0.5, 0.5]
-    one, two = (score(x, gold, groups)["accuracy"] for x in (p, worse))
-    got = paired_difference(p, worse, gold, groups)
-    assert got.estimate == pytest.approx(one.estimate - two.estimate)
-    assert got.lower > 0 and got.upper - got.lower < (one.upper - one.lower) / 2
-    back = paired_difference(worse, p, gold, groups)
-    assert back[:3] == pytest.approx((-got.estimate, -got.upper, -got.lower))
-    assert paired_difference(p, p, gold, groups)[:3] == (0, 0, 0)
-    area = paired_difference(p, worse, gold, groups, statistic="auroc").estimate
-    assert area == pytest.approx(
-        sk.roc_auc_score(gold, p[:, 1]) - sk.roc_auc_score(gold, worse[:, 1])
-    )
-    with pytest.raises(InputError, match="no statistic 'f1'; the statistics are: accuracy"):
-        paired_difference(p, p, gold, groups, statistic="f1")
 
 
 def with_accuracy(share, n=1000):

@@ -11,8 +11,8 @@ import torch
 from consilience.data.relations import ExactlyOne, Opposite
 from consilience.errors import InputError, SolveError
 from consilience.evidence.evidence import FLOOR, Evidence, collect
-from consilience.evidence.label_bias import METHODS
-from consilience.objective.conditioning import read
+from consilience.evidence.label_bias import BIAS_METHODS
+from consilience.objective.conditioning import condition
 from consilience.prompts.framing import Framing, framings
 from consilience.prompts.query import Query
 from consilience.solvers.lbfgs import LBFGS
@@ -77,8 +77,8 @@ def test_the_ways_to_take_the_liking_out():
     data, made = dataset(20), framings(task(2), WORDING)
     believed, likes = signal(20, 2), {"True": 0.8, "False": -0.8}
     rows = asked(data, made, believed, likes)
-    found = {way: collect(data, made, [rows], bias=way) for way in METHODS}
-    logp = {way: found[way].logp.numpy().reshape(2, 20, 2) for way in METHODS}
+    found = {way: collect(data, made, [rows], bias=way) for way in BIAS_METHODS}
+    logp = {way: found[way].logp.numpy().reshape(2, 20, 2) for way in BIAS_METHODS}
     assert torch.equal(collect(data, made, [rows]).logp, found["contexts"].logp)
     np.testing.assert_allclose(logp["paired"], [believed] * 2, atol=1e-12)
     # The plain framing calls class 1 "True", the negated one class 0.
@@ -211,7 +211,7 @@ def test_the_tensors_say_who_was_asked_how():
     assert found.logp.dtype == torch.float64
     np.testing.assert_allclose(found.logp.exp().numpy()[1], [0.1, 0.1, 0.8])
     told = np.log(3) + 2 * 0.1 * np.log(0.1) + 0.8 * np.log(0.8)
-    assert float(found.told[1]) == pytest.approx(told)
+    assert float(found.information[1]) == pytest.approx(told)
 
 
 def test_log_probabilities_are_normalised_over_the_labels():
@@ -290,7 +290,7 @@ def test_a_shot_whose_label_nobody_recorded_is_not_known_of():
     )
     # What is known to be wrong is out of date; what is not known of cannot be.
     wrong = torch.tensor([[[0.5, 0.5], [1.0, 0.0], [0.0, 1.0]]], dtype=torch.float64)
-    assert read(ev, wrong).relevance.tolist() == [[0.0, 1.0]]
+    assert condition(ev, wrong).relevance.tolist() == [[0.0, 1.0]]
 
 
 # --- contrasts -------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from consilience.evidence.evidence import Evidence
 from consilience.evidence.mixture import (
     BELIEVED,
     BELIEVED_OF_MANY,
-    FEWEST,
+    FEWEST_EXAMPLES,
     LEANING,
     LEAST,
     MOST,
@@ -20,7 +20,7 @@ from consilience.evidence.mixture import (
     fit_mixture,
 )
 from consilience.objective.coherence import TERMS, class_frequency, default_terms
-from consilience.objective.conditioning import State, read
+from consilience.objective.conditioning import State, condition
 from consilience.results.uncertainty import structural_confidence
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import solve
@@ -118,7 +118,7 @@ def test_of_one_cluster_little_is_told(seed, spread):
 
 
 def test_of_a_few_examples_nothing_is_told():
-    _, z = made([0.9, 0.1], n=FEWEST, distance=5.0)
+    _, z = made([0.9, 0.1], n=FEWEST_EXAMPLES, distance=5.0)
     few, enough = fit(z[:-1]), fit(z)
     assert (float(few.scale), float(few.clusters)) == (1.0, 0.0)
     assert (few.frequency == 0).all()
@@ -207,7 +207,7 @@ def rare(k: int = 2, n: int = 60) -> Evidence:
 def test_the_term_its_gradient_and_the_plain_loop(k):
     ev = rare(k)
     theta = torch.from_numpy(np.random.default_rng(3).normal(size=(ev.n, k))).requires_grad_(True)
-    reading = one(read(ev, torch.softmax(theta.detach(), -1).unsqueeze(0)))
+    reading = one(condition(ev, torch.softmax(theta.detach(), -1).unsqueeze(0)))
 
     def value(theta: torch.Tensor) -> torch.Tensor:
         return class_frequency(State(ev, reading, torch.log_softmax(theta, dim=-1)))
@@ -227,7 +227,7 @@ def test_a_reading_is_in_nats_of_what_they_are_worth():
     rows = [(i, softmax(0.2 * row), ()) for i, row in enumerate(z)]
     ev = evidence(200, rows)
     q = torch.full((1, 200, 2), 0.5, dtype=torch.float64)
-    own, held = read(ev, q), read(replace(ev, scale=1.0), q)
+    own, held = condition(ev, q), condition(replace(ev, scale=1.0), q)
     assert float(own.scale[0]) > 4.0 and float(held.scale[0]) == 1.0
     for reading in (own, held):
         gap = (reading.log_pool[0, :, 1] - reading.log_pool[0, :, 0]).numpy()
@@ -241,7 +241,7 @@ def test_its_weight_changes_the_labels_but_not_of_who_was_not_asked():
     usual = solve(ev, terms, LBFGS(starts=1)).labels
     more = solve(ev, terms | {"class frequency": (2 * weight, term)}, LBFGS(starts=1)).labels
     assert np.abs(more - usual).max() > 0.01
-    lead = np.sign(read(ev, torch.from_numpy(usual)[None]).frequency[0, 0, 0].item())
+    lead = np.sign(condition(ev, torch.from_numpy(usual)[None]).frequency[0, 0, 0].item())
     assert (lead * (more[:-1, 0] - usual[:-1, 0]) > -1e-9).all()
     np.testing.assert_allclose(usual[-1], 0.5, atol=1e-4)
 

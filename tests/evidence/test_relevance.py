@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from consilience.evidence.mixture import FEWEST
-from consilience.objective.conditioning import read
+from consilience.evidence.mixture import FEWEST_EXAMPLES
+from consilience.objective.conditioning import condition
 from zoo import evidence
 
 N = 40
@@ -26,7 +26,7 @@ def relevance(q: np.ndarray, shots) -> np.ndarray:
     """The relevance of a prediction about example 0 for each list of shots."""
     n, k = q.shape
     ev = evidence(n, [(0, np.full(k, 1 / k), some) for some in shots], k)
-    return read(ev, torch.from_numpy(q).unsqueeze(0)).relevance[0].numpy()
+    return condition(ev, torch.from_numpy(q).unsqueeze(0)).relevance[0].numpy()
 
 
 def by_probability(q: np.ndarray, shots) -> list[float]:
@@ -107,10 +107,10 @@ def test_labels_that_are_all_alike_make_nothing_relevant(k):
 
 
 def test_of_few_examples_where_labels_stand_says_nothing():
-    for n in (FEWEST - 1, FEWEST):
+    for n in (FEWEST_EXAMPLES - 1, FEWEST_EXAMPLES):
         q = graded(step=0.01, n=n)
         found, alone = relevance(q, single(q, 1)), by_probability(q, single(q, 1))
-        if n < FEWEST:
+        if n < FEWEST_EXAMPLES:
             assert found == pytest.approx(alone)
         else:
             assert found.max() > 5 * max(alone)
@@ -127,7 +127,7 @@ def test_a_batch_is_its_labellings_one_by_one_in_any_order(k):
     several = [graded(k, 0.01, seed=s) for s in range(3)] + [np.full((N, k), 1 / k)]
     shots = [[(1, 0), (2, k - 1)], [(3, k - 1)], [(4, 0)], []]
     ev = evidence(N, [(0, np.full(k, 1 / k), some) for some in shots], k)
-    found = read(ev, torch.from_numpy(np.stack(several))).relevance.numpy()
+    found = condition(ev, torch.from_numpy(np.stack(several))).relevance.numpy()
     for q, row in zip(several, found, strict=True):
         np.testing.assert_allclose(row, relevance(q, shots), atol=1e-12)
         order = [0, *(1 + np.random.default_rng(3).permutation(N - 1))]

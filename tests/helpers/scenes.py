@@ -15,7 +15,7 @@ from consilience.evidence.relation_factors import EXACT, Large
 from consilience.objective.coherence import (
     TERMS,
 )
-from consilience.objective.conditioning import Reading, State, read
+from consilience.objective.conditioning import ConditionedEvidence, State, condition
 from zoo import (
     alone,
     bounded,
@@ -69,15 +69,15 @@ def case(seed: int, k: int = 2) -> tuple[Evidence, torch.Tensor]:
     return gathered(*scene(seed, k)), torch.from_numpy(theta)
 
 
-def one(reading: Reading) -> Reading:
+def one(reading: ConditionedEvidence) -> ConditionedEvidence:
     """The reading of the only labelling in a batch."""
-    return Reading(*(getattr(reading, f.name)[0] for f in fields(Reading)))
+    return ConditionedEvidence(*(getattr(reading, f.name)[0] for f in fields(ConditionedEvidence)))
 
 
 def state(ev: Evidence, q, weight: torch.Tensor | None = None) -> State:
     """The state of labels, probabilities of them (N, K)."""
     soft = torch.as_tensor(q, dtype=torch.float64)
-    return State(ev, one(read(ev, soft.unsqueeze(0), weight)), soft.log())
+    return State(ev, one(condition(ev, soft.unsqueeze(0), weight)), soft.log())
 
 
 def kl(p: list[float], q: list[float]) -> float:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from consilience.data.dataset import Dataset, Example
 from consilience.data.relations import Equal
-from consilience.models.base import Answer, Request, Written
+from consilience.models.base import Answer, Completion, Request
 from consilience.prompts.query import Query
 from consilience.store.database import Store, prediction_key
 from consilience.store.texts import Note
@@ -24,7 +24,7 @@ MODEL = Named()
 TEXTS = [Example(f"text {i}", group=f"g{i // 2}") for i in range(6)]
 IDS = sorted(e.id for e in TEXTS)
 NOTE = Note("What is it?", 60)
-WRITTEN = Written(" déjà vu", {"prompt_tokens": 4}, {"choices": [{"text": " déjà vu"}]})
+WRITTEN = Completion(" déjà vu", {"prompt_tokens": 4}, {"choices": [{"text": " déjà vu"}]})
 DATA = Dataset("tiny", TEXTS, [Equal((IDS[0], IDS[1]))], note="for tests")
 
 

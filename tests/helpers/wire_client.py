@@ -8,13 +8,13 @@ from consilience.data.dataset import Task
 from consilience.models.base import Request
 from consilience.models.capabilities import Capabilities
 from consilience.models.openai import OpenAIModel
-from consilience.models.server import Patience
+from consilience.models.server import RetryPolicy
 from consilience.prompts.framing import framings, render
 from consilience.prompts.query import Query
 from wire_server import MODEL
 
 KEYS = ("CONSILIENCE_API_KEY", "OPENAI_API_KEY", "OPENROUTER_API_KEY")
-QUICK = Patience(timeout=10, total=60, attempts=5, pause=0.002, longest_pause=0.02)
+QUICK = RetryPolicy(timeout=10, total=60, attempts=5, pause=0.002, longest_pause=0.02)
 FRAMINGS = framings(Task(), ["plain", "negated", "letters"])
 TARGETS = [f"The {i}th stone of the north is warm." for i in range(6)]
 SHOTS = [("Snow is fire.", 0), ("Paris is the capital of France.", 1)]

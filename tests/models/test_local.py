@@ -22,12 +22,12 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from consilience.concepts.description import How, describe
+from consilience.concepts.description import DescribeOptions, describe
 from consilience.data.dataset import Dataset, Task
 from consilience.elicitation.session import elicit
 from consilience.errors import InputError, MissingExtra, ModelError
 from consilience.models import open_model
-from consilience.models.base import Answer, Model, Request, Writer, Written
+from consilience.models.base import Answer, Completion, Model, Request, Writer
 from consilience.models.local import LocalModel
 from consilience.models.prefix import Question, Scorer, batches, groups, products
 from consilience.models.simulated import world_dataset
@@ -708,8 +708,8 @@ def test_an_asking_is_stored_with_what_the_cache_served(folder):
 # ---- writing ------------------------------------------------------------------------------------
 
 
-def written(model: LocalModel, *notes: tuple[object, int]) -> list[Written]:
-    async def work() -> list[Written]:
+def written(model: LocalModel, *notes: tuple[object, int]) -> list[Completion]:
+    async def work() -> list[Completion]:
         return [await model.write(prompt, most) for prompt, most in notes]
 
     return asyncio.run(work())
@@ -808,7 +808,7 @@ def test_a_run_of_a_local_model_is_described_by_it(folder):
         ask(rows, model, store)
         q = np.tile([0.8, 0.2], (len(DATA), 1))
         q[::2] = q[::2, ::-1]
-        how = How(orders=2, shown=3, check=4, max_tokens=8)
+        how = DescribeOptions(orders=2, shown=3, check=4, max_tokens=8)
         made = describe(DATA, q, model, store=store, how=how)
         assert len(made.descriptions) + made.empty == 2
         again = describe(DATA, q, model, store=store, how=how)

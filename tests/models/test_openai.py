@@ -9,7 +9,7 @@ import pytest
 from consilience.errors import InputError
 from consilience.models.base import Model, Request
 from consilience.models.openai import OpenAIModel, open_openai
-from consilience.models.server import Patience
+from consilience.models.server import RetryPolicy
 from consilience.prompts.query import Query
 from wire_client import FRAMINGS, KEYS, QUICK, TARGETS, all_requests, asked, found, request
 from wire_model import IDS, VOCABULARY, PseudoModel, variants
@@ -206,7 +206,7 @@ def test_misuse_is_refused_before_anything_is_sent():
             OpenAIModel(found(url))
         assert "pass@" not in str(caught.value)
     with pytest.raises(InputError, match="above zero"):
-        Patience(attempts=0)
+        RetryPolicy(attempts=0)
     with pytest.raises(InputError, match="probe again"):
         asyncio.run(open_openai(MODEL, here, api="chat", capabilities=found(here)))
 

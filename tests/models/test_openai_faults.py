@@ -8,7 +8,7 @@ import pytest
 
 from consilience.errors import AnswerError, InputError, ModelError, NoLogprobs, ServerError
 from consilience.models.openai import OpenAIModel
-from consilience.models.server import Patience, key_from_environment
+from consilience.models.server import RetryPolicy, key_from_environment
 from consilience.models.wire import refused, retry_after
 from wire_client import KEYS, QUICK, all_requests, asked, found, request
 from wire_model import IDS, VOCABULARY, Faults, variants
@@ -87,7 +87,7 @@ def test_a_refusal_is_final(status, cure):
 
 def test_a_time_out_says_so():
     with serve("openai-legacy", faults=Faults(always="hang")) as server:
-        brief = Patience(timeout=0.05, attempts=2, pause=0.002)
+        brief = RetryPolicy(timeout=0.05, attempts=2, pause=0.002)
         with pytest.raises(ServerError, match=r"no answer within 0.05 s; .*\(after 2 attempts\)"):
             asked(found(server.url, k=5, k_max=5), [request()], patience=brief)
 
@@ -101,7 +101,7 @@ def test_no_server_says_so():
 
 def test_the_server_s_own_pause_is_kept_up_to_a_limit():
     with serve("openai-legacy", faults=Faults({1: "429:0.3"})) as server:
-        patient = Patience(attempts=2, pause=0.001, longest_pause=1)
+        patient = RetryPolicy(attempts=2, pause=0.001, longest_pause=1)
         start = time.monotonic()
         asked(found(server.url, k=5, k_max=5), [request()], patience=patient)
         assert time.monotonic() - start >= 0.3

@@ -8,14 +8,14 @@ import httpx2
 import pytest
 
 from consilience.errors import InputError, NoLogprobs, ServerError
-from consilience.models.capabilities import Capabilities, rows
+from consilience.models.capabilities import Capabilities, capability_rows
 from consilience.models.openai import open_openai
 from consilience.models.probe import only_model, probe
-from consilience.models.server import Patience
+from consilience.models.server import RetryPolicy
 from wire_model import Faults
 from wire_server import DIALECTS, MODEL, serve
 
-QUICK = Patience(timeout=10, total=60, attempts=3, pause=0.002, longest_pause=0.02)
+QUICK = RetryPolicy(timeout=10, total=60, attempts=3, pause=0.002, longest_pause=0.02)
 SILENT = ("null", "drop")
 
 
@@ -80,7 +80,7 @@ def test_the_probe_finds_what_the_dialect_declares(name, api):
     if shape[dialect.completions if text else dialect.chat] == "entries":
         assert found.repeat_difference == 0.0
     assert Capabilities.from_json(json.loads(json.dumps(found.to_json()))) == found
-    assert all(left and right for left, right in rows(found))
+    assert all(left and right for left, right in capability_rows(found))
 
 
 def test_a_text_that_several_tokens_share_is_not_compared_with_itself():
@@ -155,7 +155,7 @@ def test_an_endpoint_that_breaks_leaves_the_other():
     assert (found.api, found.style, found.k_max) == ("chat", "chat", 5)  # capped silently
     assert found.completions == "HTTP 500"
     assert found.listed is None
-    assert "the server has no list" in dict(rows(found)).values()
+    assert "the server has no list" in dict(capability_rows(found)).values()
 
 
 def test_extra_fields_reach_every_question():
@@ -191,7 +191,7 @@ def test_the_table_says_how_labels_outside_the_list_are_read():
     }
     for said, more in cases.items():
         found = Capabilities(**({"k": 20, "k_max": 20} | base | more))
-        assert dict(rows(found))["labels outside the list"] == said
+        assert dict(capability_rows(found))["labels outside the list"] == said
 
 
 def test_the_fixture_runs_as_a_process(tmp_path):

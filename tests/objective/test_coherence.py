@@ -27,7 +27,7 @@ from consilience.objective.coherence import (
     mutual_predictability,
     prior_fidelity,
 )
-from consilience.objective.conditioning import ZERO_SHOT_WEIGHT, State, read
+from consilience.objective.conditioning import ZERO_SHOT_WEIGHT, State, condition
 from consilience.solvers.fixed_point import Problem, raw_slope
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import solve
@@ -76,7 +76,7 @@ def test_the_scene_has_everything():
 def test_the_gradient_of_each_term(name, k):
     """But for class frequency, which needs more examples: see `test_mixture`."""
     ev, theta = case(1, k)
-    reading = one(read(ev, torch.softmax(theta, -1).unsqueeze(0)))
+    reading = one(condition(ev, torch.softmax(theta, -1).unsqueeze(0)))
 
     def value(theta: torch.Tensor) -> torch.Tensor:
         return TERMS[name](State(ev, reading, torch.log_softmax(theta, dim=-1)))
@@ -90,7 +90,7 @@ def test_the_gradient_of_each_term(name, k):
 def test_the_gradient_of_the_sum():
     ev, theta = case(2, 3)
     batch = torch.stack([theta, -theta]).requires_grad_(True)
-    reading = read(ev, torch.softmax(batch.detach(), -1))
+    reading = condition(ev, torch.softmax(batch.detach(), -1))
 
     def value(theta: torch.Tensor) -> torch.Tensor:
         return coherence(ev, ALL, reading, torch.log_softmax(theta, dim=-1))
@@ -102,7 +102,9 @@ def test_the_gradient_of_the_sum():
 def test_relations_pull_their_members_and_nobody_else(k):
     ev, theta = case(1, k)
     problem = Problem(ev, {"it": (1.0, logical_consistency)})
-    _, gradient = raw_slope(problem.objective(problem.read(theta.unsqueeze(0))), theta.unsqueeze(0))
+    _, gradient = raw_slope(
+        problem.objective(problem.condition(theta.unsqueeze(0))), theta.unsqueeze(0)
+    )
     free = gradient[0].abs().amax(dim=-1) == 0
     assert free.nonzero().flatten().tolist() == [7, 21]
 
@@ -113,7 +115,7 @@ def test_labels_without_any_doubt_have_a_value_and_a_slope(k):
     problem, batch = Problem(ev, ALL), 1000 * theta.unsqueeze(0)
     logq = torch.log_softmax(batch, -1)
     assert float(logq.exp().min()) == 0
-    value, gradient = raw_slope(problem.objective(problem.read(logq)), batch)
+    value, gradient = raw_slope(problem.objective(problem.condition(logq)), batch)
     assert torch.isfinite(value).all() and torch.isfinite(gradient).all()
 
 
@@ -200,7 +202,7 @@ def test_an_example_never_asked_is_read_as_ignorance():
 def test_relevance_of_hard_labels(k, labels, shots, relevance):
     ev = evidence(3, [(0, np.arange(1, k + 1) / np.arange(1, k + 1).sum(), shots)], k)
     q = np.eye(k)[[0, *labels]]
-    found = read(ev, torch.from_numpy(q).unsqueeze(0)).relevance
+    found = condition(ev, torch.from_numpy(q).unsqueeze(0)).relevance
     assert found.flatten().tolist() == pytest.approx([relevance])
 
 
@@ -208,7 +210,7 @@ def test_relevance_of_soft_labels():
     rows = [(0, [0.5, 0.5], [(1, 1), (2, 0), (3, 1)])]
     q = torch.tensor([[[0.5, 0.5], [0.1, 0.9], [0.7, 0.3], [0.6, 0.4]]]).double()
     mean = (0.9 + 0.7 + 0.4) / 3
-    assert float(read(evidence(4, rows), q).relevance) == pytest.approx((mean - 0.5) / 0.5)
+    assert float(condition(evidence(4, rows), q).relevance) == pytest.approx((mean - 0.5) / 0.5)
 
 
 @pytest.mark.parametrize("p", [[0.1, 0.9], [0.5, 0.5], [0.2, 0.7, 0.1]])
@@ -251,7 +253,7 @@ def test_no_gradient_flows_into_the_labels_of_shots():
     moved = theta.clone()
     moved[0, 1] = torch.tensor([1.0, -1.0])
     # The labels of shots decide how the evidence is read …
-    first, second = (read(ev, torch.softmax(t, -1)) for t in (theta, moved))
+    first, second = (condition(ev, torch.softmax(t, -1)) for t in (theta, moved))
     assert float(first.relevance[0, 0]) > 0.2 and float(second.relevance[0, 0]) < 0.1
     # … but as read, it pulls only the target.
     theta.requires_grad_(True)
@@ -270,7 +272,7 @@ def test_the_batch_is_the_plain_loop(k, resampled):
     q = torch.softmax(torch.stack([theta, -theta, theta.roll(1, 0)]), dim=-1)
     drawn = np.random.default_rng(4).exponential(size=(3, ev.t))
     weight = torch.from_numpy(drawn) if resampled else None
-    reading = read(ev, q, weight)
+    reading = condition(ev, q, weight)
     values = evaluate_terms(ev, ALL, reading, q.log())
     for s in range(3):
         wanted = by_hand(ev, q[s].tolist(), drawn[s].tolist() if resampled else [1.0] * ev.t)

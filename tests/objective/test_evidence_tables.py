@@ -16,8 +16,8 @@ from consilience.data.relations import AtMostOne, Equal, ExactlyOne, Opposite, O
 from consilience.errors import InputError
 from consilience.evidence.evidence import collect
 from consilience.evidence.relation_factors import EXACT
-from consilience.objective.conditioning import Reading, State, read
-from consilience.objective.evidence_tables import KINDS, mean_labels
+from consilience.objective.conditioning import ConditionedEvidence, State, condition
+from consilience.objective.evidence_tables import EVIDENCE_KINDS, mean_labels
 from consilience.objective.pair_terms import downstream_consistency
 from zoo import (
     ONE,
@@ -334,7 +334,7 @@ def test_mutual_predictability_by_hand():
     assert table["id"].tolist() == list(ev.ids[:5])
     assert table["forward_count"].tolist() == [2, 0, 0, 1, 1]
     fits = [0.2 * math.log(p) + 0.8 * math.log(r) for p, r in ([0.1, 0.9], [0.4, 0.6])]
-    _, a, b, c, none = read(ev, torch.from_numpy(labels).unsqueeze(0)).relevance[0].tolist()
+    _, a, b, c, none = condition(ev, torch.from_numpy(labels).unsqueeze(0)).relevance[0].tolist()
     assert a == c > b > none == 0
     mean = (a * fits[0] + b * fits[1]) / (a + b)
     forward = [mean, math.nan, math.nan, math.log(0.8), math.nan]
@@ -365,8 +365,10 @@ def test_the_reverse_direction_agrees_with_the_term(k):
     ev = evidence(9, random_rows(rng, 9, k, shown=3), k)
     labels = certain(rng.integers(k, size=9), k)
     soft = torch.from_numpy(labels)
-    read_under = read(ev, soft.unsqueeze(0))
-    reading = Reading(*(getattr(read_under, f.name)[0] for f in fields(Reading)))
+    read_under = condition(ev, soft.unsqueeze(0))
+    reading = ConditionedEvidence(
+        *(getattr(read_under, f.name)[0] for f in fields(ConditionedEvidence))
+    )
     term = float(downstream_consistency(State(ev, reading, soft.log())))
     table = ev.table("mutual predictability", labels)
     n = table["reverse_count"]
@@ -381,7 +383,7 @@ def test_bounds_reach_both_directions():
     table = ev.table("mutual predictability", certain([1, 1, 0, 1]))
     # What showed 1 is exact, but is compared with what is not.
     assert table["id"].tolist() == list(data.ids[:2]) and table["bounded"].all()
-    assert not evidence(3, [(0, [0.1, 0.9], [(1, 1)])]).table(KINDS[3])["bounded"].any()
+    assert not evidence(3, [(0, [0.1, 0.9], [(1, 1)])]).table(EVIDENCE_KINDS[3])["bounded"].any()
 
 
 # --- logical consistency ---------------------------------------------------------------------
@@ -440,7 +442,7 @@ def test_labels_where_none_are_given():
     expected = [[1 / 3, 2 / 3], [0.7, 0.3], [0.5, 0.5]]
     np.testing.assert_allclose(mean_labels(ev), expected, rtol=1e-12)
     ev = gathered(*everything(0, 3))
-    for kind in KINDS:
+    for kind in EVIDENCE_KINDS:
         pd.testing.assert_frame_equal(ev.table(kind), ev.table(kind, mean_labels(ev)))
     pd.testing.assert_frame_equal(ev.summary(), ev.summary(mean_labels(ev)))
 
@@ -449,8 +451,8 @@ def test_labels_where_none_are_given():
 def test_labels_change_what_is_read_under_them_and_nothing_else(k):
     ev = gathered(*everything(1, k))
     one, other = drawn(0, 8, k), drawn(1, 8, k)
-    same = {kind: ev.table(kind, one).equals(ev.table(kind, other)) for kind in KINDS}
-    assert same == dict(zip(KINDS, (True, False, True, False, False), strict=True))
+    same = {kind: ev.table(kind, one).equals(ev.table(kind, other)) for kind in EVIDENCE_KINDS}
+    assert same == dict(zip(EVIDENCE_KINDS, (True, False, True, False, False), strict=True))
 
 
 def comparable(table):
@@ -473,7 +475,7 @@ def test_the_order_of_examples_and_of_predictions_does_not_matter(k):
     labels = drawn(2, 8, k)
     mixed = labels[[data.index[back[id]] for id in other_data.ids]]
     assert not np.array_equal(mixed, labels)
-    for kind in KINDS:
+    for kind in EVIDENCE_KINDS:
         found, again = one.table(kind, labels), other.table(kind, mixed)
         if "ids" in found:
             # Members come in the order of the relations, which are sorted by their ids.
@@ -496,7 +498,7 @@ def test_what_the_classes_are_called_does_not_matter(turn):
     other = gathered(other_data, [[turned(q, p, turn) for q, p in r] for r in rounds])
     labels = drawn(3, 8, k)
     swapped = labels[:, [turn.index(c) for c in range(k)]]
-    for kind in KINDS:
+    for kind in EVIDENCE_KINDS:
         found, again = one.table(kind, labels), other.table(kind, swapped)
         if "label" in found:
             found["label"] = found["label"].map(dict(enumerate(turn)))
@@ -507,7 +509,7 @@ def test_what_the_classes_are_called_does_not_matter(turn):
 # --- nothing there ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EVIDENCE_KINDS)
 def test_the_columns_are_the_same_with_pieces_and_without(kind):
     full = gathered(*everything(5, 2)).table(kind)
     empty = evidence(2, [(0, [0.2, 0.8], ())]).table(kind)
@@ -522,7 +524,7 @@ def test_an_unknown_kind_is_told_which_there_are():
     with pytest.raises(InputError) as caught:
         ev.table("hearsay")
     assert "\n" not in str(caught.value) and "'hearsay'" in str(caught.value)
-    assert all(kind in str(caught.value) for kind in KINDS)
+    assert all(kind in str(caught.value) for kind in EVIDENCE_KINDS)
 
 
 @pytest.mark.parametrize(
@@ -566,7 +568,7 @@ def test_the_summary_by_hand():
     ev = collect(data, [ONE], [rows], bias="none")
     labels = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7], [0.4, 0.6], [0.5, 0.5]])
     found = ev.summary(labels).set_index("kind")
-    assert tuple(found.index) == KINDS
+    assert tuple(found.index) == EVIDENCE_KINDS
     # The twin of both contrasts is one prediction.
     assert found["pieces"].tolist() == [9, 3, 4, 4, 2]
     assert found["coverage"].tolist() == pytest.approx([0.8, 0.4, 0.8, 0.8, 0.8])
@@ -576,10 +578,11 @@ def test_the_summary_by_hand():
     bound = [1 / 9, 1 / 3, 1 / 4, 3 / 4, math.nan]
     assert found["bounded"].tolist() == pytest.approx(bound, nan_ok=True)
     for kind, strength in {
-        "direct confidence": ev.table(KINDS[0])["log_odds"],
+        "direct confidence": ev.table(EVIDENCE_KINDS[0])["log_odds"],
         "flip sensitivity": [math.log(4 / 1.5) / 2, math.log(9 / 4) / 2, math.log(6) / 2],
-        "ensemble variance": ev.table(KINDS[2])["score_spread"],
-        "mutual predictability": ev.table(KINDS[3], labels)["forward"].dropna() + math.log(2),
+        "ensemble variance": ev.table(EVIDENCE_KINDS[2])["score_spread"],
+        "mutual predictability": ev.table(EVIDENCE_KINDS[3], labels)["forward"].dropna()
+        + math.log(2),
         "logical consistency": [-math.log(0.1 * 0.2 + 0.9 * 0.8), -math.log(0.12 + 0.42)],
     }.items():
         assert found.loc[kind, "mean_strength"] == pytest.approx(np.mean(strength))
@@ -589,7 +592,7 @@ def test_a_broken_relation_is_a_conflict_of_its_members():
     ev = evidence(5, [(0, [0.5, 0.5], ())], ties=[(Opposite, (0, 1)), (Equal, (2, 3))])
     for hard, conflict in [((1, 0, 1, 1, 0), 0.0), ((1, 1, 1, 1, 0), 0.5), ((0, 0, 0, 1, 0), 1.0)]:
         soft = 0.8 * certain(hard) + 0.1
-        assert row(ev.summary(soft), kind=KINDS[4])["conflict"] == conflict
+        assert row(ev.summary(soft), kind=EVIDENCE_KINDS[4])["conflict"] == conflict
 
 
 @pytest.mark.parametrize("k", [2, 3])
@@ -598,7 +601,7 @@ def test_ignorance_is_no_conflict(k):
     ev = evidence(n, [(i, np.full(k, 1 / k), [((i + 1) % n, k - 1)]) for i in range(n)], k)
     # Soft labels of all sorts, so that some sums fall short of log(1/K) by rounding.
     labels = 0.5 * drawn(0, n, k) + 0.5 * certain([k - 1] * n, k)
-    assert (ev.table(KINDS[3], labels)["forward"] < -math.log(k)).any()
+    assert (ev.table(EVIDENCE_KINDS[3], labels)["forward"] < -math.log(k)).any()
     known = row(ev.summary(labels), kind="mutual predictability")
     assert known["conflict"] == 0 and known["mean_strength"] == pytest.approx(0, abs=1e-12)
 
@@ -627,5 +630,5 @@ def test_where_there_is_nothing_a_share_is_not_a_number():
     found = evidence(2, [(0, [0.2, 0.8], ())]).summary().set_index("kind")
     assert found["pieces"].tolist() == [1, 0, 0, 0, 0]
     assert found["coverage"].tolist() == [0.5, 0, 0, 0, 0]
-    none = found.loc[list(KINDS[1:]), ["conflict", "bounded", "mean_strength"]]
+    none = found.loc[list(EVIDENCE_KINDS[1:]), ["conflict", "bounded", "mean_strength"]]
     assert none.isna().all(axis=None)

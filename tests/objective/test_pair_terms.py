@@ -13,7 +13,7 @@ import torch
 
 from consilience.evidence.evidence import Evidence, collect
 from consilience.objective.coherence import TERMS, default_terms, evaluate_terms, prior_fidelity
-from consilience.objective.conditioning import read
+from consilience.objective.conditioning import condition
 from consilience.objective.pair_terms import (
     couplings,
     downstream_consistency,
@@ -126,7 +126,7 @@ def test_the_batch_is_the_plain_loop(k, resampled, more):
     margins = {name: margin + more for name, margin in MARGINS.items()}
     terms = ALL | {name: (1.0, partial(TERMS[name], margin=m)) for name, m in margins.items()}
     weight = torch.from_numpy(drawn) if resampled else None
-    values = evaluate_terms(ev, terms if more else ALL, read(ev, q, weight), q.log())
+    values = evaluate_terms(ev, terms if more else ALL, condition(ev, q, weight), q.log())
     for s in range(2):
         p, w = q[s].tolist(), drawn[s].tolist() if resampled else [1.0] * ev.t
         coupled, ranked = flips_by_hand(ev, p, w, margins["ranking propagation"])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from consilience.data.dataset import Dataset, Example
-from consilience.data.relations import RELATIONS, Equal, mates
+from consilience.data.relations import RELATIONS, Equal, tied_examples
 from consilience.errors import InputError
 from consilience.planning.planner import CONTRAST_FLOOR, PlanSettings, shot_round, zero_shot_round
 from consilience.prompts.framing import framings
@@ -54,7 +54,7 @@ def random_case(seed: int) -> tuple[Dataset, PlanSettings]:
 
 def check_round(data: Dataset, queries: list[Query], labels: np.ndarray, most: int) -> None:
     """What is true of the ordinary queries of every round."""
-    tied = mates(data.relations)
+    tied = tied_examples(data.relations)
     # Who is tied to all others can be shown nothing, and is not asked; nor is who would see a
     # single class, which is nobody where all are free.
     able = [id for id in data.ids if len(tied.get(id, ())) < len(data) - 1]

@@ -32,7 +32,7 @@ def test_a_model_that_knows_nothing_is_told_from_one_that_does(world: str, seed:
     data, _ = world_dataset(world, 160, seed)
     found = elicit(data, SimulatedModel(world), seed=seed, concurrency=1, solver=LBFGS(starts=2))
     assert (found.verdict.kind is Kind.CHANCE) == (world == "no-answer")
-    assert (found.verdict.told < TOLD) == (world == "no-answer")
+    assert (found.verdict.information < TOLD) == (world == "no-answer")
     assert found.verdict.decided == pytest.approx(1 - found.labels["open"].mean())
 
 
@@ -60,18 +60,18 @@ def test_labels_that_say_nothing_are_chance_however_many_concepts_there_are() ->
     for concepts in ([], [FIRST], [FIRST, concept(1, 0.0, 0.1)]):
         assert verdict(weak, concepts).kind is Kind.CHANCE
     # What the docstring of TOLD says.
-    assert verdict(weak, []).told == pytest.approx(0.12, abs=0.002)
+    assert verdict(weak, []).information == pytest.approx(0.12, abs=0.002)
     assert verdict(np.array([[0.8, 0.2], [0.2, 0.8]]), []).kind is Kind.COHERENT
 
 
 def test_what_labels_tell_is_a_share_of_what_they_could() -> None:
-    assert verdict(np.eye(2)[[0, 1, 1]], []).told == pytest.approx(1)
-    assert verdict(np.full((3, 4), 0.25), []).told == pytest.approx(0)
+    assert verdict(np.eye(2)[[0, 1, 1]], []).information == pytest.approx(1)
+    assert verdict(np.full((3, 4), 0.25), []).information == pytest.approx(0)
     half = verdict(np.array([[1.0, 0.0], [0.5, 0.5]]), [])
-    assert (half.told, half.decided) == pytest.approx((0.5, 0.5))
+    assert (half.information, half.decided) == pytest.approx((0.5, 0.5))
     # Two of four classes ruled out are half of what there is to tell, and leave the label open.
     two = verdict(np.array([[0.5, 0.5, 0.0, 0.0]]), [])
-    assert (two.told, two.decided) == pytest.approx((0.5, 0.0))
+    assert (two.information, two.decided) == pytest.approx((0.5, 0.0))
 
 
 def test_a_label_is_open_below_odds_of_three() -> None:
@@ -121,7 +121,7 @@ def test_answers_that_agree_no_more_than_permuted_ones_are_chance(run: Found) ->
     odds = 5 * (mean[:, 1] - mean[:, 0])
     sure = np.stack([1 / (1 + np.exp(odds)), 1 / (1 + np.exp(-odds))], axis=1)
     said = verdict(sure, [FIRST], False, noise)
-    assert said.told > TOLD and said.kept > KEPT
+    assert said.information > TOLD and said.kept > KEPT
     assert said.kind is Kind.CHANCE
     assert f"(p = {said.chance:.2g})" in str(said)
     assert verdict(labels, [FIRST], False, evidence).kind is Kind.COHERENT

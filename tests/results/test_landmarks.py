@@ -19,7 +19,7 @@ from consilience.elicitation.settings import Settings
 from consilience.errors import InputError
 from consilience.models.simulated import SimulatedModel, world_dataset
 from consilience.objective.coherence import TERMS, evaluate_terms
-from consilience.objective.conditioning import read
+from consilience.objective.conditioning import condition
 from consilience.planning.planner import PlanSettings
 from consilience.results import landmarks as module
 from consilience.results.landmarks import Landmarks, oriented, renamed, renamings
@@ -246,9 +246,9 @@ def test_renamed_evidence_says_the_same_of_renamed_labels(k: int) -> None:
     other = renamed(one, order)
     q = torch.from_numpy(rng.dirichlet(np.ones(k), size=(1, 6)))
     terms = {name: (1.0, term) for name, term in TERMS.items()}
-    before = evaluate_terms(one, terms, read(one, q), q.log())
+    before = evaluate_terms(one, terms, condition(one, q), q.log())
     turned = q[..., list(order)]
-    after = evaluate_terms(other, terms, read(other, turned), turned.log())
+    after = evaluate_terms(other, terms, condition(other, turned), turned.log())
     for name in TERMS:
         torch.testing.assert_close(before[name], after[name])
     assert renamed(one, range(k)) is one

@@ -16,7 +16,7 @@ from consilience.elicitation.session import elicit
 from consilience.elicitation.settings import Settings
 from consilience.errors import InputError
 from consilience.models.simulated import SimulatedModel, world_dataset
-from consilience.objective.conditioning import read
+from consilience.objective.conditioning import condition
 from consilience.planning.planner import PlanSettings
 from consilience.results.result import Found
 from consilience.solvers.lbfgs import LBFGS
@@ -84,7 +84,7 @@ def test_an_explanation_has_the_predictions_of_the_example_and_their_sum_is_its_
     evidence, q = made.evidence, made.solution.labels
     import torch
 
-    pool = read(evidence, torch.from_numpy(q)[None]).log_pool[0].numpy()
+    pool = condition(evidence, torch.from_numpy(q)[None]).log_pool[0].numpy()
     for i, id in enumerate(made.dataset.ids):
         rows = made.explain(id)
         rows = rows[rows["kind"].isin(["zero-shot", "with shots"])]

@@ -13,7 +13,7 @@ from consilience.elicitation.settings import Settings
 from consilience.evidence.evidence import Evidence
 from consilience.models.simulated import WORLDS, SimulatedModel, true_label, world_dataset
 from consilience.planning.planner import PlanSettings
-from consilience.results.shot_free_check import DISSENT, Opinion, second_opinion
+from consilience.results.shot_free_check import DISSENT, ShotFreeCheck, check_without_shots
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import solve
 from consilience.store.database import Store
@@ -29,7 +29,7 @@ def labels_of(concept: int, ids) -> np.ndarray:
 
 
 @cache
-def run(seed: int, wrong: int | None) -> tuple[Evidence, np.ndarray, Opinion]:
+def run(seed: int, wrong: int | None) -> tuple[Evidence, np.ndarray, ShotFreeCheck]:
     """A run whose shots carry the labels found; or, first, those of a `wrong` concept."""
     data, _ = world_dataset("noisy", 400, seed)
     with Store() as store:
@@ -43,7 +43,7 @@ def run(seed: int, wrong: int | None) -> tuple[Evidence, np.ndarray, Opinion]:
                 session.labels = 0.9 * np.eye(2)[labels_of(wrong, data.ids)] + 0.05
         ev = gather(store, session.run, data, SETTINGS)
     solution = solve(ev, solver=LBFGS(starts=1), seed=seed, start=session.labels)
-    opinion = second_opinion(ev, solution, solver=LBFGS(starts=4), seed=seed)
+    opinion = check_without_shots(ev, solution, solver=LBFGS(starts=4), seed=seed)
     return ev, solution.labels, opinion
 
 
@@ -76,18 +76,18 @@ def test_it_follows_from_what_no_found_label_has_touched():
 def test_there_is_none_without_zero_shot_answers_and_contrasts():
     rows = random_rows(np.random.default_rng(0), 6, 2, zero=0, shown=2)
     with_shots = evidence(6, rows)
-    assert second_opinion(with_shots, solve(with_shots)) is None
+    assert check_without_shots(with_shots, solve(with_shots)) is None
     one = evidence(6, [*rows, (0, [0.2, 0.8], ())])
-    assert second_opinion(one, solve(one)).labels.shape == (6, 2)
+    assert check_without_shots(one, solve(one)).labels.shape == (6, 2)
     data, (_, flips) = scene(0, 2)
     contrasts = gathered(data, [flips])
     assert not contrasts.zero.any()
-    assert second_opinion(contrasts, solve(contrasts)).agreement > 0
+    assert check_without_shots(contrasts, solve(contrasts)).agreement > 0
 
 
 def test_of_one_example_there_is_an_opinion_without_an_error():
     ev = evidence(1, [(0, [0.2, 0.8], ())])
-    opinion = second_opinion(ev, solve(ev))
+    opinion = check_without_shots(ev, solve(ev))
     assert opinion.agreement == 1 and np.isnan(opinion.error)
     assert opinion.labels.argmax() == 1
 
@@ -95,7 +95,7 @@ def test_of_one_example_there_is_an_opinion_without_an_error():
 def test_where_nothing_but_zero_shot_answers_was_asked_it_agrees():
     ev = evidence(8, random_rows(np.random.default_rng(1), 8, 3, zero=3, shown=0), 3)
     solution = solve(ev)
-    opinion = second_opinion(ev, solution)
+    opinion = check_without_shots(ev, solution)
     assert (opinion.agreement, opinion.error) == (1.0, 0.0)
     assert opinion.labels.tobytes() == solution.labels.tobytes()
 
@@ -103,7 +103,7 @@ def test_where_nothing_but_zero_shot_answers_was_asked_it_agrees():
 def test_terms_solver_and_seed_are_those_of_the_solve():
     ev = evidence(6, random_rows(np.random.default_rng(2), 6, 2, zero=2, shown=2))
     terms = {"mine": (1.0, lambda state: -(state.q[:, 1] - 0.25).square().mean())}
-    opinion = second_opinion(ev, solve(ev), terms, LBFGS(starts=2), seed=3)
+    opinion = check_without_shots(ev, solve(ev), terms, LBFGS(starts=2), seed=3)
     np.testing.assert_allclose(opinion.labels[:, 1], 0.25, atol=1e-3)
     same = solve(ev.only(ev.zero), terms, LBFGS(starts=2), seed=3)
     assert opinion.labels.tobytes() == same.labels.tobytes()

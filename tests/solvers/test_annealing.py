@@ -27,7 +27,7 @@ KINDS = (Equal, AtMostOne, ExactlyOne, And, Or)
 def objective_of(ev, terms=TERMS):
     problem = Problem(ev, terms)
     logq = torch.full((1, ev.n, ev.k), -np.log(ev.k), dtype=torch.float64)
-    return problem.objective(problem.read(logq))
+    return problem.objective(problem.condition(logq))
 
 
 def test_labels_are_hard_and_the_schedule_is_run_to_its_end():
@@ -154,7 +154,7 @@ def ended(**settings):
     ev = PROBLEMS["spin glass on a grid"]()
     problem = Problem(ev, TERMS)
     theta = corners(torch.from_numpy(np.random.default_rng(0).integers(2, size=(24, ev.n))), 2)
-    objective = problem.objective(problem.read(theta))
+    objective = problem.objective(problem.condition(theta))
     return objective(Annealing(**settings).maximise(objective, theta).theta).numpy()
 
 

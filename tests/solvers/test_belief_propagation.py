@@ -28,7 +28,7 @@ TERMS = default_terms() | {"couplings": (1.0, couplings)}
 def under_uniform(ev: Evidence, terms=TERMS) -> Objective:
     problem = Problem(ev, terms)
     logq = torch.full((1, ev.n, ev.k), -np.log(ev.k), dtype=torch.float64)
-    return problem.objective(problem.read(logq))
+    return problem.objective(problem.condition(logq))
 
 
 def beliefs(objective: Objective, solver=None, start: np.ndarray | None = None):

@@ -20,7 +20,7 @@ from consilience.objective.coherence import (
     logical_consistency,
     prior_fidelity,
 )
-from consilience.objective.conditioning import read
+from consilience.objective.conditioning import condition
 from consilience.objective.pair_terms import couplings, ranking_propagation
 from consilience.prompts.query import Query
 from consilience.solvers.exhaustive import corners
@@ -56,7 +56,7 @@ def graph_of(ev, terms=TERMS, labels: np.ndarray | None = None) -> tuple[Graph, 
     problem = Problem(ev, terms)
     logq = torch.full((1, ev.n, ev.k), -np.log(ev.k), dtype=torch.float64)
     logq = logq if labels is None else torch.from_numpy(np.log(labels)).unsqueeze(0)
-    return factor_graph(problem.objective(problem.read(logq)), logq), problem
+    return factor_graph(problem.objective(problem.condition(logq)), logq), problem
 
 
 def energy(graph: Graph, worlds: np.ndarray) -> np.ndarray:
@@ -78,7 +78,7 @@ def test_its_energy_is_the_objective_of_hard_labels(make, k):
     labels = np.random.default_rng(0).dirichlet(np.ones(k), size=5)
     graph, problem = graph_of(ev, labels=labels)
     worlds = np.array(list(product(range(k), repeat=5)))
-    reading = problem.read(torch.from_numpy(np.log(labels)).unsqueeze(0))
+    reading = problem.condition(torch.from_numpy(np.log(labels)).unsqueeze(0))
     logq = corners(torch.from_numpy(worlds), k)
     values = [float(problem.value(reading, world.unsqueeze(0))) * 5 for world in logq]
     # The fields are centred, so the two differ by a constant.
@@ -91,7 +91,7 @@ def test_the_fields_of_the_default_terms_are_the_evidence():
     ev = some_evidence(3)
     labels = np.random.default_rng(1).dirichlet(np.ones(3), size=5)
     graph, _ = graph_of(ev, default_terms(), labels)
-    reading = read(ev, torch.from_numpy(labels).unsqueeze(0))
+    reading = condition(ev, torch.from_numpy(labels).unsqueeze(0))
     weight = {name: w for name, (w, _) in default_terms().items()}
     wanted = (
         weight["mutual predictability"] * reading.log_pool

@@ -52,7 +52,7 @@ def value(ev: Evidence, terms: Terms, worlds: np.ndarray) -> np.ndarray:
     problem = Problem(ev, terms)
     uniform = torch.full((len(worlds), ev.n, ev.k), -math.log(ev.k), dtype=torch.float64)
     hard = corners(torch.from_numpy(worlds), ev.k)
-    return ev.n * problem.value(problem.read(uniform), hard).numpy()
+    return ev.n * problem.value(problem.condition(uniform), hard).numpy()
 
 
 def every(n: int, k: int = 2) -> np.ndarray:
@@ -82,7 +82,7 @@ def test_belief_propagation_finds_the_exact_marginals_of_one_component(weight, h
     p = softmax(value(ev, terms, worlds) / problem.temperature)
     wanted = np.einsum("w,wnk->nk", p, np.eye(2)[worlds])
     uniform = torch.zeros(1, 6, 2, dtype=torch.float64)
-    reading = problem.read(torch.log_softmax(uniform, -1))
+    reading = problem.condition(torch.log_softmax(uniform, -1))
     ended = BeliefPropagation(steps=500).maximise(problem.objective(reading), uniform)
     assert bool(ended.converged)
     np.testing.assert_allclose(torch.softmax(ended.theta[0], -1), wanted, atol=1e-5)

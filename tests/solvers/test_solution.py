@@ -19,7 +19,7 @@ from consilience.objective.coherence import (
     logical_consistency,
     mutual_predictability,
 )
-from consilience.objective.conditioning import read
+from consilience.objective.conditioning import condition
 from consilience.prompts.query import Query
 from consilience.solvers.fixed_point import Problem, Result
 from consilience.solvers.lbfgs import LBFGS
@@ -80,7 +80,7 @@ def combined(ev: Evidence, q: np.ndarray) -> np.ndarray:
     """What the default objective says without relations: softmax of the evidence over λ."""
     terms = default_terms()
     weight = {name: w for name, (w, _) in terms.items()}
-    reading = read(ev, torch.from_numpy(q).unsqueeze(0))
+    reading = condition(ev, torch.from_numpy(q).unsqueeze(0))
     pull = (
         weight["mutual predictability"] * reading.log_pool
         + weight["direct consistency"] * reading.linear_pool
@@ -109,7 +109,7 @@ def test_with_shots_the_labels_are_the_closed_form_of_their_own_reading(k):
     solution = solve(ev)
     assert solution.result is Result.SETTLED
     np.testing.assert_allclose(solution.labels, combined(ev, solution.labels), atol=1e-3)
-    wanted = read(ev, torch.from_numpy(solution.labels).unsqueeze(0)).relevance[0]
+    wanted = condition(ev, torch.from_numpy(solution.labels).unsqueeze(0)).relevance[0]
     np.testing.assert_allclose(solution.relevance, wanted, atol=1e-12)
     assert 0 < (solution.relevance > 0.5).sum() < ev.t
 
@@ -128,7 +128,7 @@ HARD = {
 
 def pulls(ev: Evidence, worlds: np.ndarray) -> np.ndarray:
     """What the evidence, read under each labelling, says for each example and class."""
-    reading = read(ev, torch.from_numpy(np.eye(ev.k)[worlds]))
+    reading = condition(ev, torch.from_numpy(np.eye(ev.k)[worlds]))
     return (reading.log_pool + 0.25 * reading.linear_pool).numpy()
 
 

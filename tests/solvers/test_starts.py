@@ -11,7 +11,7 @@ import torch
 from consilience.data.relations import AtMostOne, Equal, ExactlyOne, Opposite
 from consilience.evidence.evidence import Evidence, collect
 from consilience.evidence.relation_factors import Factor, Large
-from consilience.objective.conditioning import read
+from consilience.objective.conditioning import condition
 from consilience.solvers import starts
 from consilience.solvers.starts import SPREAD, draw
 from problems import balanced, chain, leaning, made
@@ -43,7 +43,7 @@ def test_as_many_starts_as_are_asked_for(count):
 def test_the_first_start_is_what_is_given_else_the_zero_shot_answer(count):
     ev, _ = case(1)
     q = torch.softmax(draw(ev, count, 0, None)[0], dim=-1)
-    np.testing.assert_allclose(q, read(ev, uniform(ev)).prior[0].exp(), atol=1e-12)
+    np.testing.assert_allclose(q, condition(ev, uniform(ev)).prior[0].exp(), atol=1e-12)
     np.testing.assert_allclose(q[7], 0.5)
     given = np.random.default_rng(0).dirichlet([1, 1], size=N)
     given[3] = [0, 1]
@@ -56,7 +56,7 @@ def test_the_second_is_what_the_evidence_says_under_the_first():
     given = np.random.default_rng(0).dirichlet([1, 1], size=8)
     for start in (None, given):
         first, second = draw(ev, 2, 0, start)
-        said = read(ev, torch.softmax(first, dim=-1).unsqueeze(0)).log_pool[0]
+        said = condition(ev, torch.softmax(first, dim=-1).unsqueeze(0)).log_pool[0]
         assert torch.equal(second, said)
     assert not torch.equal(draw(ev, 2, 0, None)[1], second)
 

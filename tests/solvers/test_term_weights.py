@@ -23,7 +23,7 @@ from consilience.objective.coherence import (
 from consilience.prompts.framing import Framing
 from consilience.prompts.query import Query
 from consilience.solvers import term_weights
-from consilience.solvers.fixed_point import Problem, Result, Settled, assess
+from consilience.solvers.fixed_point import FixedPoints, Problem, Result, assess
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.term_weights import (
     compared,
@@ -104,7 +104,7 @@ class Told:
     kept: list[np.ndarray] = field(default_factory=list)
     begun: list[np.ndarray] = field(default_factory=list)
 
-    def settle(self, problem: Problem, theta: torch.Tensor) -> Settled:
+    def settle(self, problem: Problem, theta: torch.Tensor) -> FixedPoints:
         self.kept.append(problem.weight.numpy())
         self.begun.append(theta.numpy())
         if self.labels is None:
@@ -116,10 +116,10 @@ class Told:
 class OneByOne(LBFGS):
     """L-BFGS on one resampling after the other."""
 
-    def settle(self, problem: Problem, theta: torch.Tensor) -> Settled:
+    def settle(self, problem: Problem, theta: torch.Tensor) -> FixedPoints:
         each = [torch.tensor([s]) for s in range(len(theta))]
         found = [LBFGS().settle(problem.at(s), theta[s]) for s in each]
-        return Settled(
+        return FixedPoints(
             *(torch.cat([getattr(f, name) for f in found]) for name in ("logq", "value")),
             {},
             torch.cat([f.relevance for f in found]),

@@ -19,7 +19,7 @@ from consilience.objective.coherence import (
     logical_consistency,
     mutual_predictability,
 )
-from consilience.objective.conditioning import read
+from consilience.objective.conditioning import condition
 from consilience.objective.pair_terms import couplings, flip_effect
 from consilience.solvers import lbfgs
 from consilience.solvers.adam import Adam
@@ -108,7 +108,7 @@ def test_each_solver_finds_the_best_labels(solver, name):
 
 def values(ev: Evidence, under: np.ndarray, worlds: np.ndarray) -> np.ndarray:
     """The sharp objective, in nats in all, of hard labellings under the reading of one."""
-    reading = read(ev, torch.from_numpy(np.eye(ev.k)[under]).unsqueeze(0))
+    reading = condition(ev, torch.from_numpy(np.eye(ev.k)[under]).unsqueeze(0))
     pull = (reading.log_pool + 0.25 * reading.linear_pool)[0].numpy()
     total = pull[np.arange(ev.n), worlds].sum(axis=1)
     target = ev.target[ev.flip_twin].tolist()
@@ -148,7 +148,7 @@ def test_a_corner_is_not_taken_for_an_optimum(solver, seed):
     """Where labels chase each other most starts end nowhere, and must not say that they settled."""
     ev = made(9, random_rows(np.random.default_rng(seed), 9, 2, shown=4))
     ended = SOLVERS[solver].settle(Problem(ev, SHARP), draw(ev, 16, 0, None))
-    reading = read(ev, ended.logq.exp())
+    reading = condition(ev, ended.logq.exp())
     wanted = (reading.log_pool + 0.25 * reading.linear_pool).argmax(dim=-1)
     right = (ended.logq.argmax(dim=-1) == wanted).all(dim=1)
     settled = torch.tensor([result is Result.SETTLED for result in ended.results])

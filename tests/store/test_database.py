@@ -15,7 +15,7 @@ import pytest
 from consilience.data.dataset import Dataset, Task
 from consilience.data.relations import AtMostOne
 from consilience.errors import AnswerError, StoreError
-from consilience.models.base import Written
+from consilience.models.base import Completion
 from consilience.prompts.query import Query
 from consilience.store.database import Store, prediction_key
 from consilience.store.texts import Text, text_key
@@ -94,13 +94,13 @@ def test_a_text_comes_back_as_it_was_first_written():
     with Store() as store:
         key = store.add_text(MODEL, NOTE, WRITTEN, 0.125)
         assert key == text_key(MODEL, NOTE)
-        assert store.add_text(MODEL, NOTE, Written("other"), 0.5) == key
+        assert store.add_text(MODEL, NOTE, Completion("other"), 0.5) == key
         known = Text(key, " déjà vu", {"prompt_tokens": 4}, 0.125)
         assert store.texts(["sha256:0", key]) == [None, known]
         detail = store.detail(key)
         assert (detail["prompt"], detail["raw"]) == (NOTE.prompt, WRITTEN.raw)
         assert detail["settings"] == MODEL.writing | {"max_tokens": 60}
-        half = store.add_text(MODEL, replace(NOTE, max_tokens=1), Written("cut \ud83d"), 0.0)
+        half = store.add_text(MODEL, replace(NOTE, max_tokens=1), Completion("cut \ud83d"), 0.0)
         assert store.texts([half])[0].text == "cut \\ud83d"
         with pytest.raises(AnswerError, match="seconds"):
             store.add_text(MODEL, replace(NOTE, max_tokens=2), WRITTEN, math.nan)

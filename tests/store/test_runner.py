@@ -21,7 +21,7 @@ from consilience.models.base import Answer, Model, Request
 from consilience.prompts.framing import Style, framings
 from consilience.prompts.query import Query
 from consilience.store.database import Store
-from consilience.store.runner import PATIENCE, ask, requests
+from consilience.store.runner import MOST_FAILURES, ask, requests
 from recorder import Recorder, failing
 
 DATA = Dataset("claims", [Example(f"The lamp number {i} is lit.") for i in range(24)])
@@ -110,13 +110,13 @@ def test_many_failures_in_a_row_end_the_asking(store: Store, concurrency: int) -
     with pytest.raises(ServerError, match="gone"):
         ask(rows, model, store, concurrency=concurrency)
     assert len(store.known([key for key, _ in rows])) == 5
-    assert 5 + PATIENCE <= len(model.asked) < 5 + PATIENCE + concurrency
+    assert 5 + MOST_FAILURES <= len(model.asked) < 5 + MOST_FAILURES + concurrency
 
 
 def test_failures_with_answers_between_them_do_not_add_up(store: Store) -> None:
-    model = Recorder(failing(lambda call: call % PATIENCE > 0, lambda: ServerError("busy")))
+    model = Recorder(failing(lambda call: call % MOST_FAILURES > 0, lambda: ServerError("busy")))
     done = ask(planned(model), model, store, concurrency=1)
-    assert (done.calls, len(done.failures)) == (24 // PATIENCE, 24 - 24 // PATIENCE)
+    assert (done.calls, len(done.failures)) == (24 // MOST_FAILURES, 24 - 24 // MOST_FAILURES)
 
 
 def test_a_fatal_error_ends_it_at_once(store: Store, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from consilience.datasets.pocket_world import (
     unanswerable,
 )
 from consilience.datasets.pocket_world.facts import propositions
-from consilience.datasets.pocket_world.world import KINDS, labelled_wordings, sentence
+from consilience.datasets.pocket_world.world import CLAIM_KINDS, labelled_wordings, sentence
 from consilience.prompts.framing import render
 
 TRAINING = Path(__file__).parents[2] / "training"
@@ -137,7 +137,7 @@ def test_shares_groups_and_topics() -> None:
     assert Counter(c.topic for c in balanced_topics(0)) == dict.fromkeys(range(4), 60)
     assert all(c.held_out for c in claims(0))
     assert not any(c.held_out for c in claims(0, unseen=False))
-    assert {c.kind for c in claims(0)} == set(KINDS)
+    assert {c.kind for c in claims(0)} == set(CLAIM_KINDS)
 
 
 def test_documents_never_label_what_is_held_out() -> None:

@@ -232,14 +232,14 @@ def work(
 
 def show(results: Results, ids: set[str] | None, given: Options) -> None:
     """Tables or JSON to stdout, and a picture where one is wanted."""
-    from consilience.evaluation.benchmark.tables import notes, render, summarise, tables
+    from consilience.evaluation.benchmark.tables import notes, render_tables, summarise, tables
     from consilience.evaluation.plots import plot_budgets
 
     found = summarise(results, ids)
     if given["as_json"]:
         click.echo(dump([summary.to_json() for summary in found]))
     else:
-        click.echo(f"{render(tables(results, ids), given['markdown'])}\n\n{notes(found)}")
+        click.echo(f"{render_tables(tables(results, ids), given['markdown'])}\n\n{notes(found)}")
     if given["plot"]:
         talk(f"drew {plot_budgets(found, given['plot'])}")
 

@@ -20,9 +20,9 @@ def datasets() -> None:
 @options.as_json
 def list_datasets(as_json: bool) -> None:
     """The data sets that have a name; a file of your own needs none."""
-    from consilience.datasets import describe
+    from consilience.datasets import describe_datasets
 
-    rows(describe(), as_json)
+    rows(describe_datasets(), as_json)
 
 
 @datasets.command()

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from consilience.concepts.description import Described, How
+    from consilience.concepts.description import Described, DescribeOptions
     from consilience.data.dataset import Dataset
     from consilience.models import Model
     from consilience.results.result import Found
     from consilience.store.database import Store
-    from consilience.store.runner import Asked
+    from consilience.store.runner import CallCounts
 
 EXAMPLES = 5
 """How many typical examples of each class a table shows."""
@@ -109,13 +109,13 @@ def describe(store: str, run_id: str | None, **given: Any) -> None:
     else, label typical examples that were not shown as the run did? Answers go into the store, so
     that nothing is asked twice.
     """
-    from consilience.concepts.description import How
+    from consilience.concepts.description import DescribeOptions
     from consilience.concepts.description import describe as ask_for
     from consilience.models.base import check_writes
 
     if given["optima"] and given["concepts"]:
         raise InputError("--optimum and --concept name different labellings; leave one out")
-    how = How(given["orders"], given["typical"], given["check"], given["max_tokens"])
+    how = DescribeOptions(given["orders"], given["typical"], given["check"], given["max_tokens"])
     solver = open_solver("lbfgs", given["starts"])
     vouched = {key: given[key] for key in ("landmarks", "calibration")}
     found = opened(store, run_id, solver, **vouched)
@@ -201,7 +201,11 @@ def _numbers(option: str, words: tuple[str, ...], known: range, there: str) -> l
 
 
 def _cost(
-    wanted: Sequence[_Labelling], model: Model, store: Store, how: How, price: float | None
+    wanted: Sequence[_Labelling],
+    model: Model,
+    store: Store,
+    how: DescribeOptions,
+    price: float | None,
 ) -> dict[str, Any]:
     """What describing them takes at most; what optima of one data set have in common counts once.
 
@@ -223,7 +227,7 @@ def _cost(
     }
 
 
-def _talk_of(title: str, asked: Asked, empty: int) -> None:
+def _talk_of(title: str, asked: CallCounts, empty: int) -> None:
     talk(
         f"{title}: {asked.calls:,} calls made ({asked.prompt_tokens:,} prompt tokens), "
         f"{asked.known:,} answers found in the store"

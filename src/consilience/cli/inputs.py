@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from consilience.elicitation.settings import Settings
     from consilience.models import Model
     from consilience.models.capabilities import Capabilities
-    from consilience.models.server import Patience
+    from consilience.models.server import RetryPolicy
     from consilience.objective.coherence import Terms
     from consilience.planning.embeddings import Embedder
     from consilience.solvers.fixed_point import Solver
@@ -173,16 +173,16 @@ def open_embedder(given: Options) -> Embedder:
     return open_embedder(given["embed"], (given["embed_url"] or _url(given)) if on_server else None)
 
 
-def patience(given: Options) -> Patience | None:
+def patience(given: Options) -> RetryPolicy | None:
     """How long a server is waited for; None where the options do not say."""
-    from consilience.models.server import Patience
+    from consilience.models.server import RetryPolicy
 
-    waiting = Patience()
+    waiting = RetryPolicy()
     if given["timeout"] is not None:
         waiting = replace(waiting, timeout=given["timeout"])
     if given["retries"] is not None:
         waiting = replace(waiting, attempts=given["retries"] + 1)
-    return None if waiting == Patience() else waiting
+    return None if waiting == RetryPolicy() else waiting
 
 
 def check_model(given: Options) -> None:

@@ -40,7 +40,7 @@ def opened(
     text: str | None = None,
 ) -> Found:
     """A run of a store, solved, and calibrated where a file of landmarks is named."""
-    from consilience.elicitation.session import found_in
+    from consilience.elicitation.session import solve_run
     from consilience.elicitation.settings import settings_from
     from consilience.store.database import Store
 
@@ -51,7 +51,9 @@ def opened(
         dataset = db.dataset(run.dataset)
         vouched = open_landmarks(landmarks, calibration, dataset, text)
         settings = settings_from(run.settings)
-        found = found_in(db, run.id, dataset, settings, terms, solver, seed=run.seed, device=device)
+        found = solve_run(
+            db, run.id, dataset, settings, terms, solver, seed=run.seed, device=device
+        )
     return found if vouched is None else found.calibrated(vouched, calibration)
 
 
@@ -85,7 +87,7 @@ def result(found: Found) -> str:
         *_concepts(found),
         f"Verdict: {found.verdict}.",
     ]
-    if evidence.f and (opinion := found.second_opinion) is not None:
+    if evidence.f and (opinion := found.shot_free_check) is not None:
         lines.append(
             f"Second opinion, from zero-shot answers and {evidence.f} contrasts alone: agrees on "
             f"{opinion.agreement:.0%} of the labels."

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from consilience.results.result import Found
     from consilience.store.database import Store
     from consilience.store.progress import ProgressBar
-    from consilience.store.runner import Asked
+    from consilience.store.runner import CallCounts
 
 
 @click.command()
@@ -194,7 +194,7 @@ def show_run(
             "absent": found.evidence.absent,
             "verdict": {
                 "kind": found.verdict.kind.value,
-                "told": found.verdict.told,
+                "information": found.verdict.information,
                 "decided": found.verdict.decided,
                 "reasons": list(found.verdict.reasons),
             },
@@ -223,7 +223,7 @@ def asked_baselines(
     """The baselines that ask the model, each through the same store."""
     from consilience.evaluation import baselines
 
-    bench = baselines.Bench(
+    bench = baselines.BaselineContext(
         data,
         model,
         store=store,
@@ -294,6 +294,6 @@ def summary(found: Found, seconds: float, price: float | None) -> str:
     return "\n".join(lines)
 
 
-def first_failure(asked: Asked) -> str:
+def first_failure(asked: CallCounts) -> str:
     """How many queries stayed without a prediction, and why the first of them did."""
     return f"{len(asked.failures)} queries failed, the first: {next(iter(asked.failures.values()))}"

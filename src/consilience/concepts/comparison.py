@@ -27,7 +27,7 @@ from consilience.planning.planner import PlanSettings, SoftLabels, shot_round
 from consilience.prompts.framing import Framing
 from consilience.prompts.query import Query
 
-STREAM = 75
+_STREAM = 75
 """What tells the random numbers of this module from those of others that use the same seed."""
 
 SURE = 2.5
@@ -194,7 +194,7 @@ def duel_round(
     speak for it, because a model repeats what it is shown most.
     """
     differ, alike = met(one, other)
-    drawn = np.random.default_rng([seed, STREAM, duel.round]).permutation(np.flatnonzero(differ))
+    drawn = np.random.default_rng([seed, _STREAM, duel.round]).permutation(np.flatnonzero(differ))
     # Where they agree a label is as sure as the less sure of the two.
     sure = np.minimum(one.max(axis=1), other.max(axis=1))[:, None]
     k = dataset.task.k

@@ -16,7 +16,7 @@ from consilience.evidence.evidence import Evidence
 from consilience.objective.conditioning import zero_shot_answer
 from consilience.planning.planner import SoftLabels
 
-SAME = 0.9
+_SAME = 0.9
 """Labellings that agree on more than this share of the examples are of one concept."""
 
 KNOWN = 1e-9
@@ -78,7 +78,7 @@ def same(one: SoftLabels, other: SoftLabels, *, renamed: bool = False) -> bool:
     rows = columns = np.arange(k)
     if renamed:
         rows, columns = linear_sum_assignment(-table)
-    return bool(table[rows, columns].sum() > SAME * max(both.sum(), 1))
+    return bool(table[rows, columns].sum() > _SAME * max(both.sum(), 1))
 
 
 def questions(concepts: Sequence[Concept], count: int = 3) -> list[int]:
@@ -180,7 +180,9 @@ def pooled(evidence: Evidence, used: torch.Tensor) -> SoftLabels:
     return np.asarray(np.exp(log_softmax(total / np.maximum(weights, 1e-9)[:, None], axis=1)))
 
 
-def fit(labels: SoftLabels, vouched: Mapping[int, int]) -> float:
+def fit(labels: SoftLabels, landmark_classes: Mapping[int, int]) -> float:
     """The log-likelihood of landmarks (position → class) under soft labels, in nats."""
     k = labels.shape[1]
-    return sum(math.log((1 - DOUBT) * labels[i, c] + DOUBT / k) for i, c in vouched.items())
+    return sum(
+        math.log((1 - DOUBT) * labels[i, c] + DOUBT / k) for i, c in landmark_classes.items()
+    )

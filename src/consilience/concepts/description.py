@@ -27,13 +27,13 @@ from consilience.prompts.framing import Prompt, Style, framings
 from consilience.prompts.query import Query
 from consilience.prompts.token_estimates import CHARACTERS_PER_TOKEN, characters_in, round_up
 from consilience.store.database import Store
-from consilience.store.runner import Asked, Progress, ask, requests, write
+from consilience.store.runner import CallCounts, Progress, ask, requests, write
 from consilience.store.texts import Note, text_key
 
 LEAD = "The difference is this: Group 1"
 """What a model of plain text goes on from; it is a part of the description then."""
 
-LONGEST = 600
+LONGEST_TEXT = 600
 """How many characters of an example are shown."""
 
 VARIETY = 2
@@ -41,7 +41,7 @@ VARIETY = 2
 
 
 @dataclass(frozen=True, slots=True)
-class How:
+class DescribeOptions:
     """How descriptions are asked for.
 
     In so many `orders`, each with `shown` examples of each class, in at most `max_tokens` tokens;
@@ -97,7 +97,7 @@ class Described:
     descriptions: tuple[Description, ...]
     typical: Typical
     empty: int
-    asked: Asked
+    asked: CallCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ def describe(
     model: Model,
     *,
     store: Store,
-    how: How | None = None,
+    how: DescribeOptions | None = None,
     concurrency: int = 16,
     progress: Progress | None = None,
 ) -> Described:
@@ -124,7 +124,7 @@ def describe(
     What the store holds is not asked again. InputError if the model does not write, ModelError if
     it has written nothing.
     """
-    how = how or How()
+    how = how or DescribeOptions()
     writer = check_writes(model)
     chosen = _chosen(dataset, labels, how)
     sheets = _sheets(dataset, chosen, writer, how)
@@ -153,7 +153,7 @@ def foreseen(
     model: Model,
     *,
     store: Store,
-    how: How | None = None,
+    how: DescribeOptions | None = None,
     price: float | None = None,
 ) -> Mapping[str, Any]:
     """What describing these labellings takes at most; sends nothing.
@@ -161,7 +161,7 @@ def foreseen(
     `calls` are to be made, `known` are in the store; `price` is money per million prompt tokens.
     The tests of a text that is not written yet are counted as those of one of its greatest length.
     """
-    how = how or How()
+    how = how or DescribeOptions()
     writer = check_writes(model)
     prompts: dict[str, Prompt] = {}
     there: set[str] = set()
@@ -196,14 +196,16 @@ def foreseen(
     }
 
 
-def _chosen(dataset: Dataset, labels: NDArray[np.float64], how: How) -> Typical:
+def _chosen(dataset: Dataset, labels: NDArray[np.float64], how: DescribeOptions) -> Typical:
     return typical(dataset, labels, shown=VARIETY * how.shown, held=how.check, seed=how.seed)
 
 
 # ---- asking for a description -------------------------------------------------------------------
 
 
-def _sheets(dataset: Dataset, chosen: Typical, writer: Writer, how: How) -> list[_Sheet]:
+def _sheets(
+    dataset: Dataset, chosen: Typical, writer: Writer, how: DescribeOptions
+) -> list[_Sheet]:
     """One sheet for each order: over K orders each class has each name once."""
     k = len(chosen.classes)
     made = []
@@ -242,7 +244,7 @@ def _sheet(listed: Sequence[tuple[str, Sequence[str]]], style: Style) -> Prompt:
 def _short(text: str) -> str:
     """A text on one line, its end cut off where it is long."""
     line = " ".join(text.split())
-    return line if len(line) <= LONGEST else f"{line[:LONGEST]} …"
+    return line if len(line) <= LONGEST_TEXT else f"{line[:LONGEST_TEXT]} …"
 
 
 def _said(text: str, style: Style) -> str:

@@ -5,7 +5,7 @@ how it is said. A bootstrap ends in one of them, and nothing in it says which. S
 a sample, one after the other, each from the zero-shot answers, and the shots of each are *balanced
 against* the labellings found before: among the shots of every class all labels of every earlier
 concept are equally frequent, so that the shots say nothing about it and the model cannot fall back
-into it. Which of those found is meant is the matter of `standing`.
+into it. Which of those found is meant is the matter of `ranking`.
 
 The census is a part of the run. Its rounds stand between the zero-shot round and the others, and
 the rest of the budget begins from the concept that is ranked first, or that landmarks mean.
@@ -27,7 +27,7 @@ from consilience.planning.planner import PlanSettings, SoftLabels, shot_round
 from consilience.prompts.framing import Framing
 from consilience.prompts.query import Query
 
-STREAM = 70
+_STREAM = 70
 """What tells the random numbers of this module from those of others that use the same seed."""
 
 SHAPES = ((3, 3, 128), (3, 2, 128), (2, 2, 128), (2, 2, 96), (2, 3, 48))
@@ -43,7 +43,7 @@ LEAST = 4
 Asking everybody once more is worth more than a choice between concepts seen dimly; but landmarks
 choose well among those, too."""
 
-LAST = 2
+_LAST = 2
 """So many rounds, the last of a concept, are averaged for its labels."""
 
 RUNOFF = 512
@@ -87,7 +87,7 @@ class Census:
         """The queries of one of its rounds; labels are drawn where there is no `evidence` yet."""
         c = (round - self.begin) // self.rounds
         if evidence is None:
-            rng = np.random.default_rng([seed, STREAM, round])
+            rng = np.random.default_rng([seed, _STREAM, round])
             drawn = np.eye(dataset.task.k)[rng.integers(dataset.task.k, size=(c + 1, len(dataset)))]
             *before, labels = drawn
         else:
@@ -130,12 +130,12 @@ class Census:
         asked = (evidence.round >= first) & (evidence.round < first + self.rounds)
         if bool(asked.any()):
             latest = int(evidence.round[asked].max())
-            used = asked & (evidence.round > latest - LAST)
+            used = asked & (evidence.round > latest - _LAST)
             soft = pooled(evidence, used)
         elif bool(evidence.zero.any()):
             soft = zero_shot_labels(evidence)
         else:
-            rng = np.random.default_rng([seed, STREAM, concept])
+            rng = np.random.default_rng([seed, _STREAM, concept])
             soft = np.eye(k)[rng.integers(k, size=n)]
         inside = np.zeros((n, 1), dtype=bool)
         inside[list(self.sample)] = True
@@ -169,7 +169,7 @@ def plan_census(
 
     `room` is the number of calls after the zero-shot round. Enough are left to decide between the
     concepts, to ask every example once, and half of them again; that half may go into second duels
-    (see `standing`). The sample is of whole groups, drawn by the seed, landmarks first.
+    (see `ranking`). The sample is of whole groups, drawn by the seed, landmarks first.
     """
     n = len(dataset)
     for concepts, rounds, size in SHAPES if vouched or room >= LEAST * n else ():
@@ -182,7 +182,7 @@ def plan_census(
             # All are asked about the first only if all can be asked again should it not stay that.
             wide = free - cost + n // 2 - most * (concepts - 1) >= n
             most = most if wide else min(max(0, (free - cost) // concepts), most)
-            drawn = np.random.default_rng([seed, STREAM + 1]).permutation(rest)
+            drawn = np.random.default_rng([seed, _STREAM + 1]).permutation(rest)
             return Census(
                 sample, concepts, rounds, begin, tuple(sorted(drawn[:most].tolist())), wide
             )
@@ -196,7 +196,7 @@ def _sample(dataset: Dataset, size: int, seed: int, vouched: Sequence[int]) -> t
         members.setdefault(group, []).append(i)
     wanted = dict.fromkeys(dataset.groups[i] for i in vouched)
     names = sorted(members)
-    drawn = np.random.default_rng([seed, STREAM]).permutation(len(names))
+    drawn = np.random.default_rng([seed, _STREAM]).permutation(len(names))
     chosen: list[int] = []
     for group in [*wanted, *(names[g] for g in drawn if names[g] not in wanted)]:
         room = size - len(chosen)

@@ -16,7 +16,7 @@ from consilience.data.dataset import Dataset
 from consilience.errors import InputError
 from consilience.planning.embeddings import TfidfSvd
 
-SURE = 3
+_SURE = 3
 """From how many times as many of the surest examples the ones unlike each other are chosen."""
 
 
@@ -77,7 +77,7 @@ def typical(
 
 def _unlike(dataset: Dataset, surest: Sequence[int], count: int) -> tuple[int, ...]:
     """So many of the surest, the first and then always the one that is least like those chosen."""
-    pool = list(surest[: SURE * count])
+    pool = list(surest[: _SURE * count])
     if len(pool) <= count:
         return tuple(pool)
     vectors = TfidfSvd().embed([dataset.texts[i] for i in pool])

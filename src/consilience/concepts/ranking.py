@@ -39,7 +39,7 @@ from consilience.prompts.query import Query
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ConceptRanking:
     """What a census has come to: concepts, the best first, and the first round that is not its own.
 
     `runoff` (number → round) says for which concepts more than the sample was asked about, when,
@@ -61,15 +61,15 @@ class Standing:
         return next(c.labels for c in self.concepts if c.number == number)
 
 
-def stand(
+def rank_concepts(
     census: Census,
     evidence: Evidence,
     rounds: int,
-    vouched: Mapping[int, int] | None = None,
+    landmark_classes: Mapping[int, int] | None = None,
     *,
-    before: Standing | None = None,
+    before: ConceptRanking | None = None,
     second: bool = True,
-) -> Standing:
+) -> ConceptRanking:
     """What a census has come to after so many `rounds`, all of its concepts among them.
 
     What was planned `before`, a round ago, stays as it was planned, whatever the evidence of
@@ -78,25 +78,25 @@ def stand(
     """
     labels = [census.labels(evidence, c) for c in range(census.concepts)]
     if before is None:
-        ranked = _rank(labels, evidence, census, {}, vouched)
+        ranked = _rank(labels, evidence, census, {}, landmark_classes)
         close = [c.number for c in unrepeated(ranked) if c.lead <= SURE * c.error]
         runoff: dict[int, int] = {}
-        if len(close) > 1 and census.others and not vouched:
+        if len(close) > 1 and census.others and not landmark_classes:
             runoff = {number: census.end + r for r, number in enumerate(close)}
-        before = Standing(tuple(ranked), census.end + len(runoff), runoff)
+        before = ConceptRanking(tuple(ranked), census.end + len(runoff), runoff)
     begin = census.end + len(before.runoff)
-    if vouched or rounds < begin:
+    if landmark_classes or rounds < begin:
         return replace(before, concepts=_relabelled(before.concepts, labels))
     for number, round in before.runoff.items():
         labels[number] = _extended(census, evidence, labels[number], round)
     held = before.contest or begun(_rank(labels, evidence, census, before.runoff), evidence)
     shown = (SHOWN, AGAIN)[: 1 + second]
     held = advanced(held, labels, evidence, begin=begin, rounds=rounds, shown=shown)
-    return Standing(placed(held, labels), begin + len(held.duels), before.runoff, held)
+    return ConceptRanking(placed(held, labels), begin + len(held.duels), before.runoff, held)
 
 
 def deciding_round(
-    standing: Standing,
+    standing: ConceptRanking,
     census: Census,
     dataset: Dataset,
     framings: Sequence[Framing],
@@ -125,12 +125,14 @@ def deciding_round(
     )  # fmt: skip
 
 
-def others(standing: Standing, number: int) -> tuple[NDArray[np.int64], ...]:
+def others(standing: ConceptRanking, number: int) -> tuple[NDArray[np.int64], ...]:
     """The labellings (N,) of all concepts but the one of that number."""
     return tuple(c.labels.argmax(axis=1) for c in standing.concepts if c.number != number)
 
 
-def spoken(census: Census, standing: Standing, evidence: Evidence) -> Evidence:
+def without_rejected_concepts(
+    census: Census, standing: ConceptRanking, evidence: Evidence
+) -> Evidence:
     """The evidence without what was asked to find the concepts that were not chosen, and in duels.
 
     Those predictions are to the point of another labelling, or of none.
@@ -157,7 +159,7 @@ def _rank(
     evidence: Evidence,
     census: Census,
     runoff: Mapping[int, int],
-    vouched: Mapping[int, int] | None = None,
+    landmark_classes: Mapping[int, int] | None = None,
 ) -> list[Concept]:
     """The concepts, the best first: by landmarks, if any, then by support.
 
@@ -171,7 +173,7 @@ def _rank(
         where = ~np.isnan(rests[list(runoff)]).any(axis=0)
     numbers = range(len(labels))
     mean = [float(np.nanmean(rests[c, where])) for c in numbers]
-    fits = [fit(soft, vouched or {}) for soft in labels]
+    fits = [fit(soft, landmark_classes or {}) for soft in labels]
     late = [bool(runoff) and c not in runoff for c in numbers]
     order = sorted(numbers, key=lambda c: (late[c], -fits[c], -mean[c], c))
     made = []

@@ -25,7 +25,7 @@ from consilience.errors import InputError
 ANSWER, ORDER = "answer", "order"
 """The first words of the declarations "answer:COLUMN" and "order:LEFT,RIGHT"."""
 
-KINDS: dict[str, type[Relation]] = {k.name: k for k in (Equal, Opposite, AtMostOne, ExactlyOne)}
+_KINDS: dict[str, type[Relation]] = {k.name: k for k in (Equal, Opposite, AtMostOne, ExactlyOne)}
 """The relations that hold alike among all members: of each group, or of each value of a column."""
 
 MOST_TRIPLES = 1_000_000
@@ -206,7 +206,7 @@ def _triples(
 def columns_of(name: str) -> tuple[str, ...]:
     """The columns in a declaration: none in "equal", one in "equal:key", two in "order:a,b"."""
     word, colon, rest = name.partition(":")
-    if word not in KINDS and word not in (ANSWER, ORDER):
+    if word not in _KINDS and word not in (ANSWER, ORDER):
         if word in RELATIONS:
             kind = RELATIONS[word].__name__
             raise InputError(
@@ -214,8 +214,8 @@ def columns_of(name: str) -> tuple[str, ...]:
                 f"build the Dataset with {kind}((id, …)) for each, or say {ORDER}:LEFT,RIGHT"
             )
         raise InputError(
-            f"there is no relation {word!r}; the relations are: {', '.join(KINDS)}, each also with "
-            f":COLUMN, {ANSWER}:COLUMN and {ORDER}:LEFT,RIGHT"
+            f"there is no relation {word!r}; the relations are: {', '.join(_KINDS)}, each also "
+            f"with :COLUMN, {ANSWER}:COLUMN and {ORDER}:LEFT,RIGHT"
         )
     columns = tuple(rest.split(",")) if word == ORDER else (rest,) if colon else ()
     wanted = {ORDER: "order:LEFT,RIGHT, two columns", ANSWER: "answer:COLUMN"}
@@ -267,7 +267,7 @@ def declared(
             made += different_answers(ids, answers, keys, prior=prior)
             silent["row without an answer"] = answers.count(None)
         else:
-            made = per_group(KINDS[word], ids, keys, prior=prior)
+            made = per_group(_KINDS[word], ids, keys, prior=prior)
     if not made:
         raise InputError(f"relation {name!r} relates nothing: {joined}; check the column")
     return made, _sentence(name, silent)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from consilience.errors import InputError
 
-Labels = NDArray[np.int64]
+_Labels = NDArray[np.int64]
 """Candidate labellings, shape (worlds, members)."""
 
 
@@ -53,7 +53,7 @@ class Relation:
                 "probability above 0 and at most 1, the strength of a hard statement"
             )
 
-    def holds(self, labels: Labels) -> NDArray[np.bool_]:
+    def holds(self, labels: _Labels) -> NDArray[np.bool_]:
         """Which of the labellings (worlds, members) satisfy the relation, shape (worlds,)."""
         raise NotImplementedError
 
@@ -74,7 +74,7 @@ class Equal(Relation):
 
     name = "equal"
 
-    def holds(self, labels: Labels) -> NDArray[np.bool_]:
+    def holds(self, labels: _Labels) -> NDArray[np.bool_]:
         """True where every member's label equals the first one's."""
         return np.asarray((labels == labels[:, :1]).all(axis=1), dtype=np.bool_)
 
@@ -85,7 +85,7 @@ class Opposite(Relation):
     name = "opposite"
     size = (2, 2)
 
-    def holds(self, labels: Labels) -> NDArray[np.bool_]:
+    def holds(self, labels: _Labels) -> NDArray[np.bool_]:
         """True where the two labels differ."""
         return np.asarray(labels[:, 0] != labels[:, 1], dtype=np.bool_)
 
@@ -95,7 +95,7 @@ class AtMostOne(Relation):
 
     name = "at-most-one"
 
-    def holds(self, labels: Labels) -> NDArray[np.bool_]:
+    def holds(self, labels: _Labels) -> NDArray[np.bool_]:
         """True where class `label` occurs at most once."""
         return np.asarray((labels == self.label).sum(axis=1) <= 1, dtype=np.bool_)
 
@@ -105,7 +105,7 @@ class ExactlyOne(Relation):
 
     name = "exactly-one"
 
-    def holds(self, labels: Labels) -> NDArray[np.bool_]:
+    def holds(self, labels: _Labels) -> NDArray[np.bool_]:
         """True where class `label` occurs once."""
         return np.asarray((labels == self.label).sum(axis=1) == 1, dtype=np.bool_)
 
@@ -119,7 +119,7 @@ class Ordered(Relation):
     name = "ordered"
     size = (3, 3)
 
-    def holds(self, labels: Labels) -> NDArray[np.bool_]:
+    def holds(self, labels: _Labels) -> NDArray[np.bool_]:
         """True where a > b and b > c agree only if a > c says the same."""
         is_true = labels == self.label
         return np.asarray(
@@ -132,7 +132,7 @@ class And(Relation):
 
     name = "and"
 
-    def holds(self, labels: Labels) -> NDArray[np.bool_]:
+    def holds(self, labels: _Labels) -> NDArray[np.bool_]:
         """True where the last member equals the conjunction of the others."""
         is_true = labels == self.label
         return np.asarray(is_true[:, :-1].all(axis=1) == is_true[:, -1], dtype=np.bool_)
@@ -143,7 +143,7 @@ class Or(Relation):
 
     name = "or"
 
-    def holds(self, labels: Labels) -> NDArray[np.bool_]:
+    def holds(self, labels: _Labels) -> NDArray[np.bool_]:
         """True where the last member equals the disjunction of the others."""
         is_true = labels == self.label
         return np.asarray(is_true[:, :-1].any(axis=1) == is_true[:, -1], dtype=np.bool_)
@@ -175,12 +175,12 @@ def relation_from_json(data: Mapping[str, Any]) -> Relation:
     )
 
 
-def counted(relations: Iterable[Relation], priors: bool) -> list[Relation]:
+def active_relations(relations: Iterable[Relation], priors: bool) -> list[Relation]:
     """The relations that count: all of them, or without `priors` those that are no design prior."""
     return [relation for relation in relations if priors or not relation.prior]
 
 
-def mates(relations: Iterable[Relation]) -> dict[str, frozenset[str]]:
+def tied_examples(relations: Iterable[Relation]) -> dict[str, frozenset[str]]:
     """For each example, the others that some relation ties it to."""
     tied: dict[str, set[str]] = {}
     for relation in relations:

@@ -39,15 +39,15 @@ SOURCES: tuple[Source, ...] = (
     truthfulqa.AUDITED,
     gsm8k.SOLUTIONS,
     challenges.PAIRS,
-    challenges.COMPARISONS,
+    challenges.PRICE_COMPARISONS,
     challenges.CTRL_Z,
     challenges.POLITICAL,
     geometry.CITIES,
     geometry.WORDS,
-    geometry.COMPARISONS,
+    geometry.NUMBER_COMPARISONS,
     geometry.CONJUNCTIONS,
     geometry.DISJUNCTIONS,
-    alpaca.COMPARISONS,
+    alpaca.RESPONSE_COMPARISONS,
     machiavelli.CHOICES,
     daily_dilemmas.DILEMMAS,
     ethics.COMMONSENSE,
@@ -62,7 +62,7 @@ SOURCES: tuple[Source, ...] = (
 REGISTRY: dict[str, Source] = {source.name: source for source in SOURCES}
 """The public data sets by name."""
 
-MADE: dict[str, Source] = {source.name: source for source in pocket.MADE}
+MADE: dict[str, Source] = {source.name: source for source in pocket.POCKET_SOURCES}
 """The data sets of the pocket world by name, made up anew for each seed."""
 
 
@@ -171,7 +171,7 @@ def _refuse(name: str, options: Mapping[str, object]) -> None:
         raise InputError(f"the data set {name!r} takes no {' and no '.join(given)}; leave it out")
 
 
-def describe() -> list[dict[str, object]]:
+def describe_datasets() -> list[dict[str, object]]:
     """One row for each data set there is: name, examples, K, relations, options, licence, about."""
     from consilience.models.simulated import EXAMPLES, WORLDS, world_dataset
 

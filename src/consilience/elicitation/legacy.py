@@ -21,7 +21,7 @@ import pandas as pd
 from scipy.special import log_expit
 
 from consilience.data.dataset import Dataset, Example, Task
-from consilience.elicitation.legacy_rows import Labels, Row, Said, read_rows
+from consilience.elicitation.legacy_rows import Labels, LogRow, Said, read_log_rows
 from consilience.elicitation.session import first_labels
 from consilience.errors import InputError
 from consilience.evidence.evidence import Evidence, collect
@@ -37,13 +37,13 @@ from consilience.store.database import Prediction
 DEFAULT = 100.0
 """Log-odds from here on (nats) are a default, such as −1000 for a name that was not listed."""
 
-FLOOR = 1e-10
+_FLOOR = 1e-10
 """A probability that old code writes where it has none."""
 
 OFTEN = 0.05
 """An answer that stands in a larger share of a log is pointed out: it may be a default."""
 
-TASK = Task("What the program that wrote the log asked.", ("0", "1"), None, None)
+_TASK = Task("What the program that wrote the log asked.", ("0", "1"), None, None)
 
 ORIENTATION = (
     "by the sign convention of the log: label 1 is what its positive scores, or p_yes, stand for; "
@@ -178,7 +178,7 @@ def read_log(path: str | Path, labels: str | Path | Labels | None = None) -> Log
     answer can be used.
     """
     path = Path(path)
-    rows = read_rows(path, labels)
+    rows = read_log_rows(path, labels)
     order = dict.fromkeys(u for row in rows for u in (row.target, *(shot for shot, _ in row.shots)))
     texts = _texts(rows)
     examples = {uid: Example(texts.get(uid, uid)) for uid in order}
@@ -193,8 +193,8 @@ def read_log(path: str | Path, labels: str | Path | Labels | None = None) -> Log
     heard = _heard(pairs)
     return Log(
         path=path,
-        dataset=Dataset(path.stem, examples.values(), task=TASK, note=f"Read from {path.name}."),
-        framings=tuple(Framing(name, name, "", "", TASK.classes) for name in names),
+        dataset=Dataset(path.stem, examples.values(), task=_TASK, note=f"Read from {path.name}."),
+        framings=tuple(Framing(name, name, "", "", _TASK.classes) for name in names),
         pairs=tuple(pairs),
         uids={uid: example.id for uid, example in examples.items()},
         rows=len(rows),
@@ -213,7 +213,7 @@ def _heard(pairs: Sequence[tuple[Query, Prediction | None]]) -> set[str]:
     return {query.target for query, prediction in pairs if prediction}
 
 
-def _texts(rows: Sequence[Row]) -> dict[str, str]:
+def _texts(rows: Sequence[LogRow]) -> dict[str, str]:
     """The text of each uid that has one: of `text`, else of `prompt`.
 
     A column in which one uid has two texts holds whole prompts, not the texts of examples.
@@ -226,7 +226,7 @@ def _texts(rows: Sequence[Row]) -> dict[str, str]:
     return {}
 
 
-def _asked(rows: Sequence[Row], ids: Mapping[str, str]) -> tuple[list[tuple[Query, Said]], int]:
+def _asked(rows: Sequence[LogRow], ids: Mapping[str, str]) -> tuple[list[tuple[Query, Said]], int]:
     """Each query with what was answered, and how many answers only repeat an earlier one.
 
     The same query with another answer was asked again; with the same answer it was logged twice.
@@ -264,16 +264,16 @@ def _answered(
     return pairs, dict(reasons.most_common())
 
 
-Read = tuple[tuple[float, float], tuple[bool, bool], float]
+_Read = tuple[tuple[float, float], tuple[bool, bool], float]
 """Log-probabilities of the labels 0 and 1, which of them are exact, and the label mass."""
 
 
-def _prediction(query: Query, read: Read) -> Prediction:
+def _prediction(query: Query, read: _Read) -> Prediction:
     logprobs, exact, mass = read
-    return Prediction(repr(query), query, TASK.classes, logprobs, exact, mass, {}, math.nan)
+    return Prediction(repr(query), query, _TASK.classes, logprobs, exact, mass, {}, math.nan)
 
 
-def _read(query: Query, said: Said, least: float) -> Read | str:
+def _read(query: Query, said: Said, least: float) -> _Read | str:
     """What an answer says, or why it is left out."""
     if any(id == query.target for id, _ in query.shots):
         return "asked with its own label in view"
@@ -286,7 +286,7 @@ def _read(query: Query, said: Said, least: float) -> Read | str:
     return _of_score(said[0]) if len(said) == 1 else _of_chances(said, least)
 
 
-def _of_score(score: float | None) -> Read | str:
+def _of_score(score: float | None) -> _Read | str:
     """An answer from log-odds s: log σ(−s) and log σ(s); nobody knows its label mass."""
     assert score is not None
     if abs(score) >= DEFAULT:
@@ -294,7 +294,7 @@ def _of_score(score: float | None) -> Read | str:
     return (float(log_expit(-score)), float(log_expit(score))), (True, True), math.nan
 
 
-def _of_chances(said: Said, least: float) -> Read | str:
+def _of_chances(said: Said, least: float) -> _Read | str:
     """An answer from (p_yes, p_no); where one was not listed, with a bound in its place.
 
     The bound is the most that it can be: what the listed one, p, leaves, 1 − p, but not below
@@ -310,7 +310,7 @@ def _of_chances(said: Said, least: float) -> Read | str:
 
 def _listed(p: float | None) -> TypeGuard[float]:
     """Whether a probability is one that was listed, and not zero or the floor of old code."""
-    return p is not None and p > 0 and not math.isclose(p, FLOOR, rel_tol=1e-6)
+    return p is not None and p > 0 and not math.isclose(p, _FLOOR, rel_tol=1e-6)
 
 
 def _refuse_probabilities(path: Path, asked: Sequence[tuple[Query, Said]]) -> None:

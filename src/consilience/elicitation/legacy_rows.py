@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from consilience.data.readers import as_text
 from consilience.errors import InputError
 
-PLAIN = "legacy"
+_PLAIN = "legacy"
 """The framing of an answer whose log names no wording."""
 
 Labels = Mapping[Any, object] | Sequence[object]
@@ -28,7 +28,7 @@ Said = tuple[float | None, ...]
 """An answer as it stands in the log: (score,) or (p_yes, p_no); None where nothing stands."""
 
 
-class Row(NamedTuple):
+class LogRow(NamedTuple):
     """One row: the target, its shots in order, and an answer for each framing.
 
     A shot is (uid, label), −1 for a label that is not recorded; `texts` are the texts that the row
@@ -48,7 +48,7 @@ class Given(NamedTuple):
     size: int | None
 
 
-def read_rows(path: Path, labels: str | Path | Labels | None = None) -> list[Row]:
+def read_log_rows(path: Path, labels: str | Path | Labels | None = None) -> list[LogRow]:
     """The rows of a file: a list of them, one on each line, or a list of them on each line.
 
     `labels`, or a JSON file of them, fill in where the log has none.
@@ -156,7 +156,7 @@ def _given(labels: str | Path | Labels | None) -> Given:
 # ---- a record of either shape becomes a row --------------------------------------------------
 
 
-def _scored(place: str, record: Mapping[str, Any], given: Given) -> Row:
+def _scored(place: str, record: Mapping[str, Any], given: Given) -> LogRow:
     """A row of the shape with scores."""
     context = record.get("context")
     if not isinstance(context, list) or not all(isinstance(shot, Mapping) for shot in context):
@@ -168,7 +168,7 @@ def _scored(place: str, record: Mapping[str, Any], given: Given) -> Row:
     shown = [_uid(shot.get("uid"), place) for shot in context]
     labels = [_label(shot.get("label"), place) for shot in context]
     items = [(target, record), *zip(shown, context, strict=True)]
-    return Row(
+    return LogRow(
         target,
         _shots(shown, labels, given),
         tuple(_answers(place, record)),
@@ -182,16 +182,16 @@ def _answers(place: str, record: Mapping[str, Any]) -> Iterator[tuple[str, Said]
     score = _number(record.get(name), place, name)
     given = record.get("variations")
     if not given or (type(given) is int and given > 0):  # how many the score is the mean of
-        yield PLAIN, (score,)
+        yield _PLAIN, (score,)
     elif isinstance(given, Mapping) and all(isinstance(on, bool) for on in given.values()):
         # How this one query was put, such as {"reversed": false, "reordered": true}.
         flags = ", ".join(sorted(flag for flag, on in given.items() if on))
-        yield f"{PLAIN}: {flags}" if flags else PLAIN, (score,)
+        yield f"{_PLAIN}: {flags}" if flags else _PLAIN, (score,)
     else:
         found = list(_variations(place, given))
         _check_mean(place, score, [value for _, value in found])
         for called, value in found:
-            yield f"{PLAIN}: {called}", (value,)
+            yield f"{_PLAIN}: {called}", (value,)
 
 
 def _variations(place: str, given: object) -> Iterator[tuple[str, float | None]]:
@@ -222,7 +222,7 @@ def _check_mean(place: str, score: float | None, found: Sequence[float | None]) 
         )
 
 
-def _weighed(place: str, record: Mapping[str, Any], given: Given) -> Row:
+def _weighed(place: str, record: Mapping[str, Any], given: Given) -> LogRow:
     """A row of the shape with probabilities."""
     context = record.get("context_indices")
     if not isinstance(context, list):
@@ -239,10 +239,10 @@ def _weighed(place: str, record: Mapping[str, Any], given: Given) -> Row:
             f"{place}: `context_labels` is {_shown(labels)}, expected {len(shown)} labels, one for "
             "each of `context_indices`"
         )
-    return Row(
+    return LogRow(
         target,
         _shots(shown, [_label(label, place) for label in labels], given),
-        ((PLAIN, _chances(place, record.get("llm_pred"))),),
+        ((_PLAIN, _chances(place, record.get("llm_pred"))),),
         tuple(_texts(target, record)),
     )
 

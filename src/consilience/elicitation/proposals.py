@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 
 from consilience.data.dataset import Dataset, Example, Task
-from consilience.data.relations import AtMostOne, Equal, Relation, counted, mates
+from consilience.data.relations import AtMostOne, Equal, Relation, active_relations, tied_examples
 from consilience.elicitation.settings import Settings
 from consilience.errors import InputError
 from consilience.models.base import Model
 from consilience.planning.embeddings import Embedder, TfidfSvd, Vectors
 from consilience.planning.planner import zero_shot_round
 from consilience.store.database import Store
-from consilience.store.runner import Asked, Progress, ask, requests
+from consilience.store.runner import CallCounts, Progress, ask, requests
 
 NEIGHBOURS = 2
 """With how many of its nearest mates an example is compared."""
@@ -50,7 +50,7 @@ TASK = Task(
 
 SAME, CONTRARY = 1, 2
 
-Pairs = Mapping[str, tuple[str, str]]
+_Pairs = Mapping[str, tuple[str, str]]
 """The two examples that each example of a data set of pairs is about, in the order shown."""
 
 
@@ -67,7 +67,7 @@ class Proposed:
     same: int
     contrary: int
     failed: int
-    asked: Asked
+    asked: CallCounts
 
     @property
     def sentence(self) -> str:
@@ -83,7 +83,7 @@ class Proposed:
 
 def candidates(
     data: Dataset, vectors: Vectors, neighbours: int = NEIGHBOURS, *, priors: bool = False
-) -> tuple[Dataset, Pairs]:
+) -> tuple[Dataset, _Pairs]:
     """The pairs to ask about, each in both orders, and which two examples each is about.
 
     Every example with its `neighbours` nearest mates in its group, by the cosine of unit
@@ -92,7 +92,7 @@ def candidates(
     """
     if neighbours < 1:
         raise InputError(f"an example needs at least one neighbour to compare, got {neighbours}")
-    tied = mates(counted(data.relations, priors))
+    tied = tied_examples(active_relations(data.relations, priors))
     groups: dict[str, list[int]] = {}
     for i, group in enumerate(data.groups):
         groups.setdefault(group, []).append(i)

@@ -18,15 +18,21 @@ from scipy.special import softmax
 
 from consilience.concepts.concept import Concept, distinct
 from consilience.concepts.discovery import Census, plan_census
-from consilience.concepts.ranking import Standing, deciding_round, others, spoken, stand
+from consilience.concepts.ranking import (
+    ConceptRanking,
+    deciding_round,
+    others,
+    rank_concepts,
+    without_rejected_concepts,
+)
 from consilience.data.dataset import Dataset
-from consilience.data.relations import counted
+from consilience.data.relations import active_relations
 from consilience.elicitation.settings import Settings, record
 from consilience.evidence.evidence import Evidence, collect
 from consilience.evidence.relation_factors import factors
 from consilience.models.base import Model
 from consilience.objective.coherence import Terms, default_terms
-from consilience.objective.conditioning import read
+from consilience.objective.conditioning import condition
 from consilience.planning.planner import SoftLabels, saying, shot_round
 from consilience.prompts.query import Query
 from consilience.results.landmarks import Landmarks
@@ -37,7 +43,7 @@ from consilience.solvers.fixed_point import Solver
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import solve
 from consilience.store.database import Prediction, Run, Store
-from consilience.store.runner import Asked, Progress, ask, requests
+from consilience.store.runner import CallCounts, Progress, ask, requests
 
 Round = Sequence[tuple[Query, Prediction | None]]
 """What was asked in a round, and what was answered."""
@@ -88,9 +94,9 @@ def census_of(
 ) -> Census:
     """The census that is a part of a run; one without rounds where it has none."""
     first = len(settings.zero_shot(dataset))
-    vouched = () if landmarks is None else landmarks.at
+    landmarked = () if landmarks is None else landmarks.at
     room = settings.budget(dataset) - first
-    return plan_census(dataset, room, settings.census, int(first > 0), seed, vouched)
+    return plan_census(dataset, room, settings.census, int(first > 0), seed, landmarked)
 
 
 class Session:
@@ -114,13 +120,13 @@ class Session:
         self.framings = settings.framings_for(data)
         self.budget = settings.budget(data)
         # Relations that no labels satisfy are found here, before anything is asked.
-        factors(counted(data.relations, settings.priors), data.index, data.task.k)
+        factors(active_relations(data.relations, settings.priors), data.index, data.task.k)
         self.round = self.planned = self.quiet = 0
         self.labels: SoftLabels | None = None
         self.evidence: Evidence | None = None
         self.landmarks = landmarks
         self.census = census_of(data, settings, seed, landmarks)
-        self.standing: Standing | None = None
+        self.standing: ConceptRanking | None = None
         store.save_dataset(data)
         settled = record(settings, self.terms, self.solver, landmarks)
         self.run = store.start_run(data, model, settled, seed)
@@ -182,14 +188,14 @@ class Session:
         end = self.census.end if self.standing is None else self.standing.end
         if self.census.concepts and self.round <= end:
             if self.round >= self.census.end:
-                vouched = _classes(self.landmarks)
-                self.standing = stand(
-                    self.census, self.evidence, self.round, vouched, before=self.standing
+                landmark_classes = _classes(self.landmarks)
+                self.standing = rank_concepts(
+                    self.census, self.evidence, self.round, landmark_classes, before=self.standing
                 )
                 self.labels = self.standing.concepts[0].labels
             return
         if self.standing is not None:
-            self.evidence = spoken(self.census, self.standing, self.evidence)
+            self.evidence = without_rejected_concepts(self.census, self.standing, self.evidence)
         self.evidence = self.evidence.weighed()
         before = self.labels
         # One start, from the labels so far: other optima are looked for at the end.
@@ -252,13 +258,13 @@ def elicit(
             solver=solver,
             landmarks=landmarks,
         )
-        total = Asked()
+        total = CallCounts()
         while queries := session.next_queries():
             rows = requests(queries, data, session.framings, model)
             db.add_round(session.run, session.round, [(key, r.query) for key, r in rows])
             total += ask(rows, model, db, concurrency=concurrency, progress=progress)
             session.learn(len(rows))
-        return found_in(db, session.run, data, settings, terms, solver, seed=seed, asked=total)
+        return solve_run(db, session.run, data, settings, terms, solver, seed=seed, asked=total)
 
 
 def gather(
@@ -303,7 +309,7 @@ def first_labels(evidence: Evidence) -> SoftLabels | None:
     return np.asarray(softmax(total / np.maximum(counts, 1)[:, None], axis=1))
 
 
-def found_in(
+def solve_run(
     store: Store,
     run: str,
     dataset: Dataset,
@@ -313,7 +319,7 @@ def found_in(
     *,
     seed: int = 0,
     device: str | None = None,
-    asked: Asked | None = None,
+    asked: CallCounts | None = None,
 ) -> Found:
     """The labels of a run, solved from the store alone; the same store gives the same labels.
 
@@ -334,10 +340,10 @@ def found_in(
         evidence=evidence,
         terms=terms,
         solution=solution,
-        factor=float(read(evidence, torch.from_numpy(solution.labels)[None]).scale[0]),
+        log_odds_scale=float(condition(evidence, torch.from_numpy(solution.labels)[None]).scale[0]),
         uncertainty=uncertainty(evidence, terms, soft, solution, seed=seed),
         saved=max(0, settings.budget(dataset) - store.run(run).planned),
-        asked=asked or Asked(),
+        asked=asked or CallCounts(),
         concepts=concepts,
     )
 
@@ -355,17 +361,21 @@ def _after_census(
     census = census_of(dataset, settings, run.seed, landmarks)
     if not census.concepts or run.rounds < census.end:
         return evidence, ()
-    vouched = _classes(landmarks)
+    landmark_classes = _classes(landmarks)
     # Before that version of the plan no two concepts met twice.
     second = run.settings.get("plan_version", 0) >= 5
-    standing: Standing | None = None
+    standing: ConceptRanking | None = None
     for rounds in range(census.end, run.rounds):
         if standing is not None and rounds > standing.end:
             break
         early = _collected(answered[:rounds], dataset, settings)
-        standing = stand(census, early, rounds, vouched, before=standing, second=second)
-    end = stand(census, evidence, run.rounds, vouched, before=standing, second=second)
-    return spoken(census, end, evidence), distinct(end.concepts)
+        standing = rank_concepts(
+            census, early, rounds, landmark_classes, before=standing, second=second
+        )
+    end = rank_concepts(
+        census, evidence, run.rounds, landmark_classes, before=standing, second=second
+    )
+    return without_rejected_concepts(census, end, evidence), distinct(end.concepts)
 
 
 def _classes(landmarks: Landmarks | None) -> dict[int, int]:

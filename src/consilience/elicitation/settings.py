@@ -10,7 +10,7 @@ from typing import Any
 from consilience.data.dataset import Dataset
 from consilience.errors import InputError
 from consilience.evidence.evidence import FLOOR
-from consilience.evidence.label_bias import METHODS
+from consilience.evidence.label_bias import BIAS_METHODS
 from consilience.objective.coherence import Terms
 from consilience.planning.planner import PlanSettings, zero_shot_round
 from consilience.prompts.framing import Framing, framings
@@ -46,8 +46,8 @@ class Settings:
     bias: str = "contexts"
 
     def __post_init__(self) -> None:
-        if self.bias not in METHODS:
-            known = ", ".join(METHODS)
+        if self.bias not in BIAS_METHODS:
+            known = ", ".join(BIAS_METHODS)
             raise InputError(f"no way {self.bias!r} to take out bias; there are: {known}")
         if not 0 <= self.floor < 1:
             raise InputError(f"floor is a probability from 0 to below 1, got {self.floor}")

@@ -35,11 +35,11 @@ from consilience.evaluation.shortcuts import SHORTCUTS, Feature, ranked
 
 MAJORITY = "majority"
 
-FOLDS = 5
+_FOLDS = 5
 LEAVES = 8
 """Leaves of a tree: enough for a threshold or two, too few to learn a data set by heart."""
 
-MANY = 50
+_MANY = 50
 """A field with more different values than this is no category; its length is looked at."""
 
 LARGEST = 20_000
@@ -94,8 +94,8 @@ def audit(loaded: Loaded, seed: int = 0) -> Audit:
     notes.insert(1, _balance(data, truth))
     scored = np.flatnonzero(truth >= 0)
     groups = np.asarray(data.groups)
-    if len(set(groups[scored].tolist())) < FOLDS:
-        notes.append(f"Fewer than {FOLDS} groups with gold: too few to guess from.")
+    if len(set(groups[scored].tolist())) < _FOLDS:
+        notes.append(f"Fewer than {_FOLDS} groups with gold: too few to guess from.")
         return _empty(data, notes, "Too few groups with gold to say what leaks it.")
     seen = {way: made for way, make in SHORTCUTS.items() if (made := make(data)) is not None}
     unseen = _kept_out(loaded, data)
@@ -148,7 +148,7 @@ def _encoded(rows: Rows, column: str, place: list[int]) -> Feature | None:
     parts.append(np.eye(len(types))[kinds])
     names, codes = np.unique(words, return_inverse=True)
     numbers = pd.to_numeric(pd.Series(words), errors="coerce").to_numpy(dtype=float)
-    if len(names) <= MANY:
+    if len(names) <= _MANY:
         parts.append(np.eye(len(names))[codes])
     if np.isfinite(numbers).mean() > 0.5:
         parts.append(np.nan_to_num(numbers, nan=-1.0, posinf=-1.0, neginf=-1.0)[:, None])
@@ -181,7 +181,7 @@ def _crossed(
     groups = np.asarray(data.groups)
     scored = np.flatnonzero(truth >= 0)
     guess = np.zeros(len(data), dtype=np.int64)
-    folds = GroupKFold(FOLDS, shuffle=True, random_state=0)
+    folds = GroupKFold(_FOLDS, shuffle=True, random_state=0)
     for fitted, held in folds.split(scored, groups=groups[scored]):
         seen, rest = scored[fitted], scored[held]
         classes = np.unique(truth[seen])

@@ -28,7 +28,7 @@ GOLDEN = "golden shots (ceiling)"
 ZERO_SHOT = "zero-shot, all framings"
 AS_ASKED = "zero-shot, as asked"
 """The zero-shot answers of a run that asked each example in some of the framings only."""
-SHOWN = ("accuracy", "auroc", "ece", "pgr")
+_SHOWN = ("accuracy", "auroc", "ece", "pgr")
 """The scores that are printed; `Evaluation.table` has all."""
 
 
@@ -62,7 +62,7 @@ class Evaluation:
         return pd.DataFrame(rows)
 
     def __str__(self) -> str:
-        metrics = [m for m in SHOWN if m in next(iter(self.scores.values()))]
+        metrics = [m for m in _SHOWN if m in next(iter(self.scores.values()))]
         header = ["method", *metrics, "calls per example"]
         body = [
             [method, *(_cell(row[m]) for m in metrics), f"{self.calls[method]:g}"]

@@ -20,15 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import digamma
 
+from consilience.data.arrays import Floats
 from consilience.errors import InputError
 
-Floats = NDArray[np.float64]
 Statistic = Callable[[Floats, NDArray[np.int64], Floats], Floats]
 
 BINS = 10
 COVERAGE = 0.8
 """The share of the examples that `covered_accuracy` scores."""
-CHUNK = 100
+_CHUNK = 100
 """Resamples that are computed at once, which bounds the memory to CHUNK numbers per example."""
 
 
@@ -251,36 +251,6 @@ def score(
     }
 
 
-def paired_difference(
-    first: Floats,
-    second: Floats,
-    gold: NDArray[np.int64],
-    groups: Sequence[Any],
-    *,
-    statistic: str = "accuracy",
-    resamples: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> Interval:
-    """One statistic of the first method minus that of the second, on the same examples.
-
-    Both are computed on the same resamples, so that what is hard for both cancels.
-    """
-    if statistic not in STATISTICS:
-        known = ", ".join(STATISTICS)
-        raise InputError(f"there is no statistic {statistic!r}; the statistics are: {known}")
-    function = STATISTICS[statistic]
-    (a, b), gold, names = _scored([first, second], gold, groups)
-    return _interval(
-        lambda weights: function(a, gold, weights) - function(b, gold, weights),
-        names,
-        _REASONS.get(statistic, ""),
-        resamples,
-        level,
-        seed,
-    )
-
-
 def pgr(
     method: Floats,
     zero_shot: Floats,
@@ -363,8 +333,8 @@ def _interval(
     rng = np.random.default_rng(seed)
     even = np.full(len(names), 1 / len(names))
     drawn = []
-    for start in range(0, resamples, CHUNK):
-        counts = rng.multinomial(len(names), even, size=min(CHUNK, resamples - start))
+    for start in range(0, resamples, _CHUNK):
+        counts = rng.multinomial(len(names), even, size=min(_CHUNK, resamples - start))
         drawn.append(statistic(counts[:, codes].astype(np.float64)))
     values = np.concatenate(drawn)
     values = values[np.isfinite(values)]

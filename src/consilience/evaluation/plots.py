@@ -11,14 +11,14 @@ from consilience.evaluation.benchmark.benchmark import CEILING, FIXED
 from consilience.evaluation.benchmark.tables import Summary
 from consilience.evaluation.evaluation import Evaluation
 
-SUFFIXES = (".svg", ".png", ".pdf")
+_SUFFIXES = (".svg", ".png", ".pdf")
 
 
 def check_plot(path: str | Path) -> Path:
     """The path, if a picture can be made of it; InputError or MissingExtra where not."""
     path = Path(path)
-    if path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"{path} is no picture; its name has to end in {', '.join(SUFFIXES)}")
+    if path.suffix.lower() not in _SUFFIXES:
+        raise InputError(f"{path} is no picture; its name has to end in {', '.join(_SUFFIXES)}")
     try:
         import matplotlib  # noqa: F401
     except ImportError:

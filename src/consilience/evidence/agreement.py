@@ -18,12 +18,9 @@ independent: n of them are worth n / (1 + (n − 1) ρ), ρ their correlation on
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from consilience.data.arrays import Floats, Integers
 from consilience.evidence.context_offsets import Contexts
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 PRIOR = 30
 """A group is taken to agree as the average one does until so many examples say otherwise."""
@@ -31,7 +28,7 @@ PRIOR = 30
 MOST = 3.0
 """No group counts for more than so many times the average one."""
 
-STEPS = 20
+_STEPS = 20
 """Rounds in which weights and signal are fitted to each other."""
 
 
@@ -66,7 +63,7 @@ def list_weights(z: Floats, target: Integers, contexts: Contexts, weight: Floats
 def _agreeing(z: Floats, target: Integers, group: Integers, weight: Floats) -> Floats:
     """How much the answers of each group agree with the others, (T,), 1 on average over them."""
     each = np.ones(int(group.max()) + 1)
-    for _ in range(STEPS):
+    for _ in range(_STEPS):
         before, each = each, _group_weights(z, target, group, each, weight)
         if np.abs(each - before).max() < 1e-4:
             break

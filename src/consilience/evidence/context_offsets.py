@@ -25,10 +25,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from consilience.data.arrays import Floats, Integers
 from consilience.prompts.query import Query
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 GROUP = 3.0
 """The standard deviation, in nats, of what a framing prefers before anything is seen.
@@ -38,13 +36,13 @@ On three pretrained models and twelve data sets it was 0 to 2.5 nats (`docs/log.
 MANY = 12
 """Contexts of so many shots and more have a common mean; so have those of fewer, and of none."""
 
-STEPS = 60
+_STEPS = 60
 """Rounds of coordinate ascent."""
 
-STILL = 1e-5
+_STILL = 1e-5
 """A fit is at rest when no offset moves by more than this, in nats."""
 
-LEAST = 1e-4
+_LEAST = 1e-4
 """The least variance, in nats²."""
 
 
@@ -94,12 +92,12 @@ def fit_offsets(
     context = np.where(shown, contexts.context, 0)
     parts = (
         _Effect(contexts.group, used, GROUP**2, fixed=True),
-        _Effect(target, used, float(z[used].var()) + LEAST if used.any() else 1.0),
+        _Effect(target, used, float(z[used].var()) + _LEAST if used.any() else 1.0),
         _Effect(context, used & shown, 0.25),
     )
     groups, _, lists = parts
-    noise = float(z[used].var()) / 2 + LEAST if used.any() else 1.0
-    for _step in range(STEPS):
+    noise = float(z[used].var()) / 2 + _LEAST if used.any() else 1.0
+    for _step in range(_STEPS):
         moved = 0.0
         for part in parts:
             rest = z - sum((o.of_each() for o in parts if o is not part), np.zeros_like(z))
@@ -108,8 +106,8 @@ def fit_offsets(
         if used.any():
             # What the effects leave, and what they may have taken of it by chance.
             unsure = sum(part.unsure(noise) for part in parts)
-            noise = max(float((left[used] ** 2).mean()) + unsure, LEAST)
-        if moved < STILL:
+            noise = max(float((left[used] ** 2).mean()) + unsure, _LEAST)
+        if moved < _STILL:
             break
     taken = groups.of_each() + lists.of_each()
     named = {name: groups.value[g] for g, name in enumerate(contexts.names)}
@@ -140,7 +138,7 @@ class _Effect:
         there = self._count > 0
         if not self._fixed and there.any():
             spread = noise / (self._count[there] + strength)
-            self._variance = max(float((self.value[there] ** 2).mean() + spread.mean()), LEAST)
+            self._variance = max(float((self.value[there] ** 2).mean() + spread.mean()), _LEAST)
         return float(np.abs(self.value - before).max(initial=0.0))
 
     def unsure(self, noise: float) -> float:

@@ -25,11 +25,11 @@ from scipy.special import log_softmax
 from torch import Tensor
 
 from consilience.data.dataset import Dataset
-from consilience.data.relations import counted
+from consilience.data.relations import active_relations
 from consilience.errors import InputError, SolveError
 from consilience.evidence.agreement import list_weights, prediction_weights
 from consilience.evidence.context_offsets import Contexts, contexts_of
-from consilience.evidence.label_bias import METHODS, Bias, unbiased
+from consilience.evidence.label_bias import BIAS_METHODS, Bias, unbiased
 from consilience.evidence.mixture import LEANING, PAIRED
 from consilience.evidence.relation_factors import Factor, Large, factors
 from consilience.prompts.framing import Framing
@@ -43,7 +43,7 @@ FLOOR = 0.6
 """Below this probability of its best label a prediction is not trusted with anything further."""
 
 PER_PREDICTION = (
-    *("target", "logp", "weight", "told", "shots"),
+    *("target", "logp", "weight", "information", "shots"),
     *("zero", "brief", "bounded", "framing", "round", "context", "kind"),
 )
 FLIP_FIELDS = ("flip_twin", "flip_contrast", "flip_example", "flip_from", "flip_to")
@@ -59,8 +59,8 @@ class Evidence:
     - `weight` (T): how much an answer counts beside others about its example, see `agreement`.
     - `zero` (T): no shots were shown; `brief` (T): part of a contrast; `bounded` (T): some label
       was only bounded.
-    - `told` (T): the information in an answer, log K − H(p), nats; `shots` (T): how many were
-      shown with a label on record.
+    - `information` (T): that of an answer, log K − H(p), nats; `shots` (T): how many were shown
+      with a label on record.
     - `framing` (T): the position of the framing in `framings`; `round` (T); `context` (T): which
       list of shots under which framing, −1 without shots; `kind` (T): which kind of context.
     - `shot_of`, `shot_example`, `shot_label` (M): which prediction showed which example as what.
@@ -85,7 +85,7 @@ class Evidence:
     target: Tensor
     logp: Tensor
     weight: Tensor
-    told: Tensor
+    information: Tensor
     shots: Tensor
     zero: Tensor
     brief: Tensor
@@ -170,15 +170,15 @@ class Evidence:
         self, kind: str = "direct confidence", labels: NDArray[np.float64] | None = None
     ) -> pd.DataFrame:
         """The pieces of one kind of evidence, read under soft `labels` (N, K): see `kinds`."""
-        from consilience.objective.evidence_tables import table
+        from consilience.objective.evidence_tables import evidence_table
 
-        return table(self, kind, labels)
+        return evidence_table(self, kind, labels)
 
     def summary(self, labels: NDArray[np.float64] | None = None) -> pd.DataFrame:
         """How much evidence of each kind there is, how far it agrees, how strong: see `kinds`."""
-        from consilience.objective.evidence_tables import summary
+        from consilience.objective.evidence_tables import evidence_summary
 
-        return summary(self, labels)
+        return evidence_summary(self, labels)
 
 
 def collect(
@@ -197,8 +197,8 @@ def collect(
     for label names is taken out. A shot whose label is negative was shown with a label that
     nobody recorded.
     """
-    if bias not in METHODS:
-        raise InputError(f"no way {bias!r} to take out bias; there are: {', '.join(METHODS)}")
+    if bias not in BIAS_METHODS:
+        raise InputError(f"no way {bias!r} to take out bias; there are: {', '.join(BIAS_METHODS)}")
     position = {framing.name: f for f, framing in enumerate(framings)}
     flat = [(r, q, p) for r, queries in enumerate(rounds) for q, p in queries]
     # One prediction counts once, however often the plan came upon it.
@@ -239,14 +239,14 @@ def collect(
     sure = np.exp(base.max(axis=1, initial=-np.inf)) > floor
     flips = flips[sure]
     twin, contrast, example, before, after = (torch.from_numpy(c.copy()) for c in flips.T)
-    relations = counted(dataset.relations, priors)
+    relations = active_relations(dataset.relations, priors)
     return Evidence(
         ids=dataset.ids,
         k=dataset.task.k,
         target=torch.from_numpy(target),
         logp=torch.from_numpy(logp),
         weight=torch.from_numpy(weight),
-        told=torch.from_numpy(np.log(dataset.task.k) + (np.exp(logp) * logp).sum(axis=1)),
+        information=torch.from_numpy(np.log(dataset.task.k) + (np.exp(logp) * logp).sum(axis=1)),
         shots=torch.from_numpy(np.bincount(shot_table[:, 0], minlength=len(heard))),
         zero=torch.from_numpy(zero),
         brief=torch.from_numpy(brief),

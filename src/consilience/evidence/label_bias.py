@@ -1,6 +1,6 @@
 """What a prompt adds to all answers, whatever is asked, estimated without labels and taken out.
 
-Four ways, by name in `METHODS`:
+Four ways, by name in `BIAS_METHODS`:
 
 - ``contexts`` (the default): each context (a list of shots under one framing) has an offset of its
   own, see `offsets`. It holds the liking for label names, for the label shown last, and all else
@@ -23,14 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
+from consilience.data.arrays import Floats
 from consilience.evidence.context_offsets import Contexts, fit_offsets
 from consilience.prompts.framing import Framing
 
-Floats = NDArray[np.float64]
 Bias = dict[str, dict[str, float] | None]
 """Nats taken from each label name, by family (or framing) and shots; None where not known."""
 
-METHODS = ("contexts", "paired", "batch-mean", "none")
+BIAS_METHODS = ("contexts", "paired", "batch-mean", "none")
 """The ways to take out what a prompt adds to all answers."""
 
 

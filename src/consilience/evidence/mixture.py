@@ -45,13 +45,13 @@ is. It decides where the answers cannot tell; clusters that lie well apart are f
 Of more than two classes it is taken as it stands: clusters of one common width are too crude a
 picture of them (AG News on Gemma 3 270M: accuracy .58 with estimated shares, .65 with equal)."""
 
-FEWEST = 32
+FEWEST_EXAMPLES = 32
 """Of fewer examples nothing is told: any shares and any scale would do."""
 
 LOOKED = 2048
 """At most so many examples are fitted; their order is that of hashes, as good as a draw."""
 
-STEPS = 60
+_STEPS = 60
 """Steps of expectation maximisation."""
 
 TRUSTED = 0.7
@@ -59,7 +59,7 @@ TRUSTED = 0.7
 model that was trained on log-probabilities says about what it means. It decides where the answers
 cannot tell."""
 
-TINY = 1e-6
+_TINY = 1e-6
 """Answers that vary by less (nats²) say nothing."""
 
 
@@ -81,7 +81,7 @@ def fit_mixture(evidence: Tensor, known: Tensor, leaning: float = LEANING) -> Mi
     """The mixture of log-probabilities (S, N, K), on any offset per example, where `known` (S, N).
 
     `leaning` is the standard deviation of what the answers lean to a class, in nats.
-    Nothing is told of fewer than `FEWEST` examples, or where the answers do not vary.
+    Nothing is told of fewer than `FEWEST_EXAMPLES` examples, or where the answers do not vary.
     """
     k = evidence.shape[-1]
     z = (evidence - evidence.mean(dim=-1, keepdim=True))[:, :LOOKED]
@@ -90,8 +90,8 @@ def fit_mixture(evidence: Tensor, known: Tensor, leaning: float = LEANING) -> Mi
     centre = (z * there).sum(dim=1) / n.clamp(min=1).unsqueeze(-1)
     z = (z - centre.unsqueeze(1)) * there
     variance = z.square().sum(dim=(1, 2)) / (n.clamp(min=1) * (k - 1))
-    told = (n >= FEWEST) & (variance > TINY)
-    unit = variance.clamp(min=TINY).sqrt()
+    told = (n >= FEWEST_EXAMPLES) & (variance > _TINY)
+    unit = variance.clamp(min=_TINY).sqrt()
     even = -centre / unit.unsqueeze(-1)
     fit = _fitted(z / unit.view(-1, 1, 1), there, even, unit, leaning)
     scale = fit.scale.clamp(LEAST, MOST)
@@ -122,7 +122,7 @@ def _fitted(z: Tensor, there: Tensor, even: Tensor, unit: Tensor, leaning: float
     b = torch.zeros(s, d.shape[1], k, dtype=z.dtype, device=z.device)
     rate = torch.ones(s, d.shape[1], 1, dtype=z.dtype, device=z.device)  # 1/√v
     loglik = share = rate
-    for _ in range(STEPS):
+    for _ in range(_STEPS):
         share = (owned.sum(dim=2) + seen) / (many + k * seen)
         m = d / rate
         pulled = (z - m.unsqueeze(-1) * (owned - there / k)).sum(dim=2)
@@ -133,7 +133,7 @@ def _fitted(z: Tensor, there: Tensor, even: Tensor, unit: Tensor, leaning: float
         along = (owned * apart).sum(dim=(2, 3)).unsqueeze(-1)
         # The best 1/√v at a given separation: the root of a quadratic.
         rate = (d * along + ((d * along).square() + 4 * square * many * (k - 1)).sqrt()) / (
-            2 * square.clamp(min=TINY)
+            2 * square.clamp(min=_TINY)
         )
         joint = (d * rate).unsqueeze(-1) * apart + share.log().unsqueeze(2)
         inside = torch.logsumexp(joint, dim=-1, keepdim=True)

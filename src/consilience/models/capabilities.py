@@ -62,7 +62,7 @@ class Capabilities:
         return cls(**data)
 
 
-def rows(found: Capabilities) -> list[tuple[str, str]]:
+def capability_rows(found: Capabilities) -> list[tuple[str, str]]:
     """The capabilities as a table of two columns: what was looked at, what was found."""
     listed = {True: "yes", False: "no (it answered all the same)", None: "the server has no list"}
     prefill = {

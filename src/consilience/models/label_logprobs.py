@@ -20,7 +20,7 @@ from consilience.errors import AnswerError, InputError, NoLogprobs
 MISSING_BELOW = -9000.0
 """Servers write −9999 or −3.4e38 where they have no value; no log-probability is this low."""
 
-ROUNDING = 1e-6
+_ROUNDING = 1e-6
 """How far the listed probabilities may sum from the truth: they are 32-bit floats."""
 
 PREFIX = 3
@@ -54,7 +54,7 @@ class FirstToken:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class LabelLogprobs:
     """The log-probability of each label (nats), or an upper bound where `exact` is False.
 
     `mass` is the probability of all exact labels together.
@@ -64,7 +64,7 @@ class Reading:
     exact: tuple[bool, ...]
     mass: float
 
-    def with_exact(self, label: int, logprob: float) -> Reading:
+    def with_exact(self, label: int, logprob: float) -> LabelLogprobs:
         """The reading with one bounded label made exact."""
         logprobs = list(self.logprobs)
         exact = list(self.exact)
@@ -156,18 +156,6 @@ def _drawn(logprobs: Mapping[str, Any]) -> list[Token]:
         values = logprobs.get(key)
         entry[name] = values[0] if isinstance(values, list) and values else None
     return _tokens([entry]) if _is_entry(entry) else []
-
-
-def _flag_extra(tokens: list[Token], drawn: list[Token]) -> list[Token]:
-    """The list with its last entry flagged if it may be there only because it was drawn.
-
-    A mapping holds the sampled token beside the k most probable ones and does not say which it is.
-    """
-    least = min(range(len(tokens)), key=lambda i: tokens[i].logprob, default=0)
-    return [
-        t._replace(sampled=True) if i == least and any(_same(t, d) for d in drawn) else t
-        for i, t in enumerate(tokens)
-    ]
 
 
 def _is_entry(value: object) -> bool:
@@ -291,7 +279,7 @@ def read_labels(
     first: Sequence[FirstToken | None] | None = None,
     *,
     top: bool = True,
-) -> Reading:
+) -> LabelLogprobs:
     """The reading of each label name from a next-token list.
 
     A label is exact if the list holds one of its variants, whose probabilities are added up. A
@@ -320,7 +308,7 @@ def read_labels(
         else:
             logprobs.append(_logsumexp([most, *(t.logprob for t in through)]))
         exact.append(bool(hits))
-    return Reading(tuple(logprobs), tuple(exact), _mass(logprobs, exact))
+    return LabelLogprobs(tuple(logprobs), tuple(exact), _mass(logprobs, exact))
 
 
 def _stands_for(token: Token, name: str, known: FirstToken | None) -> bool:
@@ -368,7 +356,7 @@ def _prefixes(tokens: Sequence[Token], name: str, others: Sequence[str]) -> list
 
 def _bound(tokens: Sequence[Token], top: bool) -> float:
     """The most that a token outside the list can have, in nats."""
-    left = max(0.0, 1.0 - math.fsum(math.exp(t.logprob) for t in tokens)) + ROUNDING
+    left = max(0.0, 1.0 - math.fsum(math.exp(t.logprob) for t in tokens)) + _ROUNDING
     listed = [t.logprob for t in tokens if top and not t.sampled]
     return min(0.0, math.log(left), *listed)
 

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import torch
 
 from consilience.errors import AnswerError, InputError, MissingExtra, ModelError
-from consilience.models.base import Answer, Request, Written
+from consilience.models.base import Answer, Completion, Request
 from consilience.models.capabilities import Api
 from consilience.models.greedy import BLANK, greedy
 from consilience.models.label_logprobs import spellings
@@ -81,7 +81,7 @@ class LocalModel:
         self._check_length(longest, "the prompt and its label")
         return self._answer(request.label_names, spoken, question, await self._score(question))
 
-    async def write(self, prompt: Prompt, max_tokens: int) -> Written:
+    async def write(self, prompt: Prompt, max_tokens: int) -> Completion:
         """What the model writes next; ModelError if that may become too long for it."""
         ids = self._ids(self._text(prompt), special=self.style == "text")
         self._check_length(len(ids) + max_tokens, "the prompt and what is to be written")
@@ -90,7 +90,7 @@ class LocalModel:
         except RuntimeError as error:  # what PyTorch raises where memory runs out, on any device
             raise _explained(error) from error
         usage = {"prompt_tokens": len(ids), "completion_tokens": len(tokens)}
-        return Written(text, usage=usage, raw={"tokens": tokens})
+        return Completion(text, usage=usage, raw={"tokens": tokens})
 
     async def close(self) -> None:
         """Frees the keys and values of the last prompt; the model may be asked again."""

@@ -24,11 +24,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from consilience.data.arrays import Floats
 from consilience.prompts.query import Query
-
-Floats = NDArray[np.float64]
 
 LEARNT = 4
 """With so many shots half of what they teach about the format is learnt."""

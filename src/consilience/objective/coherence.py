@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from consilience.evidence.evidence import Evidence
-from consilience.objective.conditioning import Reading, State
+from consilience.objective.conditioning import ConditionedEvidence, State
 from consilience.objective.pair_terms import (
     couplings,
     downstream_consistency,
@@ -138,20 +138,22 @@ def default_terms() -> dict[str, tuple[float, Term]]:
 
 
 def evaluate_terms(
-    evidence: Evidence, terms: Terms, reading: Reading, logq: Tensor
+    evidence: Evidence, terms: Terms, reading: ConditionedEvidence, logq: Tensor
 ) -> dict[str, Tensor]:
     """The value of each term, unweighted, for each of S labellings (S, N, K): name → (S,)."""
-    names = [field.name for field in fields(Reading)]
+    names = [field.name for field in fields(ConditionedEvidence)]
 
     def one(logq: Tensor, *read: Tensor) -> dict[str, Tensor]:
-        state = State(evidence, Reading(**dict(zip(names, read, strict=True))), logq)
+        state = State(evidence, ConditionedEvidence(**dict(zip(names, read, strict=True))), logq)
         return {name: term(state) for name, (_, term) in terms.items()}
 
     values: dict[str, Tensor] = torch.vmap(one)(logq, *(getattr(reading, n) for n in names))
     return values
 
 
-def coherence(evidence: Evidence, terms: Terms, reading: Reading, logq: Tensor) -> Tensor:
+def coherence(
+    evidence: Evidence, terms: Terms, reading: ConditionedEvidence, logq: Tensor
+) -> Tensor:
     """The objective, in nats per example, for each of S labellings (S, N, K) → (S,)."""
     values = evaluate_terms(evidence, terms, reading, logq)
     parts = [weight * values[name] for name, (weight, _) in terms.items()]

@@ -22,13 +22,13 @@ import torch
 from torch import Tensor
 
 from consilience.evidence.evidence import Evidence
-from consilience.evidence.mixture import FEWEST, fit_mixture
+from consilience.evidence.mixture import FEWEST_EXAMPLES, fit_mixture
 
 ZERO_SHOT_WEIGHT = 0.5
 """All zero-shot predictions of an example, with those that are part of a contrast (a few shots),
 together weigh as half a prediction with shots."""
 
-SAME = 1e-6
+_SAME = 1e-6
 """Log-odds that spread by less than this are all alike."""
 
 FAINT = 1e-3
@@ -36,7 +36,7 @@ FAINT = 1e-3
 
 
 @dataclass(frozen=True)
-class Reading:
+class ConditionedEvidence:
     """The evidence as read under given labels: what stays fixed while the labels move.
 
     `labels` (…, N, K): the labels it was read under; `relevance`, `weight` and `share` (…, T).
@@ -73,7 +73,7 @@ class State:
     """
 
     evidence: Evidence
-    reading: Reading
+    reading: ConditionedEvidence
     logq: Tensor
 
     @cached_property
@@ -82,7 +82,7 @@ class State:
         return self.logq.exp()
 
 
-def read(evidence: Evidence, q: Tensor, weight: Tensor | None = None) -> Reading:
+def condition(evidence: Evidence, q: Tensor, weight: Tensor | None = None) -> ConditionedEvidence:
     """The evidence read under labels `q` (S, N, K), one reading per labelling.
 
     The relevance of a prediction is how far above chance the labels its shots carried are today's
@@ -96,7 +96,7 @@ def read(evidence: Evidence, q: Tensor, weight: Tensor | None = None) -> Reading
     weight = torch.ones(s, evidence.t, dtype=q.dtype, device=q.device) if weight is None else weight
     shots, chance = evidence.shots, 1 / k
     relevance = (_of_shots(evidence, q) - chance) / (1 - chance)
-    if evidence.n >= FEWEST:
+    if evidence.n >= FEWEST_EXAMPLES:
         relevance = torch.maximum(relevance, 2 * _of_shots(evidence, _placed(q)) - 1)
     relevance = relevance.clamp(min=0)
     relevance = torch.where(shots == 0, torch.ones_like(relevance), relevance)
@@ -113,7 +113,7 @@ def read(evidence: Evidence, q: Tensor, weight: Tensor | None = None) -> Reading
     lost = share * (1 - relevance)
     ignorance = per_target(evidence, lost).unsqueeze(-1) / k
     # What a prediction told counts against labels that leave it unexplained.
-    missed = per_target(evidence, lost * (math.log(k) + evidence.told)).unsqueeze(-1)
+    missed = per_target(evidence, lost * (math.log(k) + evidence.information)).unsqueeze(-1)
     known = total > 0
     unknown = ~known.unsqueeze(-1)
     said = per_target(evidence, used * evidence.logp)
@@ -127,7 +127,7 @@ def read(evidence: Evidence, q: Tensor, weight: Tensor | None = None) -> Reading
     linear_pool = (per_target(evidence, used * scaled) + ignorance).clamp(min=1e-300).log()
     linear_pool = linear_pool.masked_fill(unknown, -math.log(k))
     frequency = (scale * whole).view(-1, 1, 1) * mixture.frequency.unsqueeze(1)
-    return Reading(
+    return ConditionedEvidence(
         labels=q.detach(),
         relevance=relevance,
         weight=weight,
@@ -160,7 +160,7 @@ def _placed(q: Tensor) -> Tensor:
     z = logq - logq.mean(dim=-1, keepdim=True)
     z = z - z.mean(dim=1, keepdim=True)
     spread = z.square().mean(dim=1, keepdim=True).sqrt()
-    placed: Tensor = torch.special.ndtr(z / spread.clamp(min=SAME))
+    placed: Tensor = torch.special.ndtr(z / spread.clamp(min=_SAME))
     return placed
 
 

@@ -20,29 +20,28 @@ from numpy.typing import NDArray
 from pandas.api.extensions import ExtensionArray
 from scipy.special import logsumexp, softmax
 
+from consilience.data.arrays import Floats
 from consilience.errors import InputError
 from consilience.evidence.evidence import Evidence
-from consilience.objective.conditioning import per_target, read
+from consilience.objective.conditioning import condition, per_target
 from consilience.objective.pair_terms import flip_effect
-
-Floats = NDArray[np.float64]
 
 IMPOSSIBLE = -1e6
 """Stands for log 0, whose differences are undefined; sums of logs of probabilities stay above."""
 
-ROUNDING = 1e-9
+_ROUNDING = 1e-9
 """A difference of so few nats is none."""
 
 
-def table(evidence: Evidence, kind: str, labels: Floats | None = None) -> pd.DataFrame:
-    """The pieces of evidence of one kind (see `KINDS`), read under soft `labels` (N, K)."""
+def evidence_table(evidence: Evidence, kind: str, labels: Floats | None = None) -> pd.DataFrame:
+    """The pieces of one kind of evidence (`EVIDENCE_KINDS`), read under soft `labels` (N, K)."""
     if kind not in _KINDS:
-        raise InputError(f"no kind of evidence {kind!r}; there are: {', '.join(KINDS)}")
+        raise InputError(f"no kind of evidence {kind!r}; there are: {', '.join(EVIDENCE_KINDS)}")
     evidence = evidence.to("cpu")
     return _KINDS[kind].table(evidence, _checked(evidence, labels))
 
 
-def summary(evidence: Evidence, labels: Floats | None = None) -> pd.DataFrame:
+def evidence_summary(evidence: Evidence, labels: Floats | None = None) -> pd.DataFrame:
     """One row per kind: how much there is of it, how far it agrees with itself, how strong it is.
 
     `pieces`: rows of the table; `coverage` and `overlap`: the shares of all examples that at
@@ -184,7 +183,7 @@ def ensemble_variance(evidence: Evidence, labels: Floats) -> pd.DataFrame:
     return found[found["predictions"] >= 2].reset_index(drop=True)
 
 
-def mutual_predictability(evidence: Evidence, labels: Floats) -> pd.DataFrame:
+def _mutual_predictability(evidence: Evidence, labels: Floats) -> pd.DataFrame:
     """How well labels predict each other, both ways; one row per example that either is known of.
 
     `forward`: the mean of f_t = Σ_k q(k) ℓ_t(k) over the `forward_count` predictions of the
@@ -196,7 +195,7 @@ def mutual_predictability(evidence: Evidence, labels: Floats) -> pd.DataFrame:
     """
     e, n = evidence, evidence.n
     target, asked = e.target.numpy(), ~e.zero.numpy()
-    relevance = read(e, torch.from_numpy(labels).unsqueeze(0)).relevance[0].numpy() * asked
+    relevance = condition(e, torch.from_numpy(labels).unsqueeze(0)).relevance[0].numpy() * asked
     fit = (labels[target] * e.logp.numpy()).sum(axis=1)
     count = np.bincount(target[asked], minlength=n)
     weight = np.bincount(target, relevance, n)
@@ -222,7 +221,7 @@ def mutual_predictability(evidence: Evidence, labels: Floats) -> pd.DataFrame:
     return found[found["forward_count"] + found["reverse_count"] > 0].reset_index(drop=True)
 
 
-def logical_consistency(evidence: Evidence, labels: Floats) -> pd.DataFrame:
+def _logical_consistency(evidence: Evidence, labels: Floats) -> pd.DataFrame:
     """How well the labels fit the relations; one row per component, or relation of a large one.
 
     `ids`, `size`: the examples tied together; `graded`: −log probability that the relations hold
@@ -241,7 +240,7 @@ def logical_consistency(evidence: Evidence, labels: Floats) -> pd.DataFrame:
         lost = torch.where(held > IMPOSSIBLE / 2, -held, math.inf).clamp(min=0)
         tied += [tuple(row) for row in ids[factor.members.numpy()].tolist()]
         graded += lost.tolist()
-        holds += (factor.log_holds(hard) > -ROUNDING).tolist()
+        holds += (factor.log_holds(hard) > -_ROUNDING).tolist()
     return pd.DataFrame(
         {
             "ids": pd.Series(tied, dtype=object),
@@ -273,7 +272,7 @@ def _labels_differ(pieces: pd.DataFrame, k: int) -> pd.Series[bool]:
 def _signs_differ(pieces: pd.DataFrame, k: int) -> pd.Series[bool]:
     """Whether some flips of an example's shots speak for its label and others against it."""
     shrunk = pieces.groupby("id")["shrunk"]
-    return (shrunk.min() < -ROUNDING) & (shrunk.max() > ROUNDING)
+    return (shrunk.min() < -_ROUNDING) & (shrunk.max() > _ROUNDING)
 
 
 _KINDS: Mapping[str, _Kind] = {
@@ -289,23 +288,23 @@ _KINDS: Mapping[str, _Kind] = {
         lambda pieces, k: pieces["score_spread"],
     ),
     "mutual predictability": _Kind(
-        mutual_predictability,
-        lambda pieces, k: pieces["forward"] < -math.log(k) - ROUNDING,
+        _mutual_predictability,
+        lambda pieces, k: pieces["forward"] < -math.log(k) - _ROUNDING,
         lambda pieces, k: pieces["forward"] + math.log(k),
     ),
     "logical consistency": _Kind(
-        logical_consistency,
+        _logical_consistency,
         lambda pieces, k: ~pieces.groupby("id")["holds"].all(),
         lambda pieces, k: pieces["graded"],
     ),
 }
 
-KINDS = tuple(_KINDS)
-"""The kinds of evidence, by the names that `table` takes."""
+EVIDENCE_KINDS = tuple(_KINDS)
+"""The kinds of evidence, by the names that `evidence_table` takes."""
 
 
 def _summarised(evidence: Evidence, name: str, kind: _Kind, labels: Floats) -> dict[str, Any]:
-    """The row of `summary` for one kind."""
+    """The row of `evidence_summary` for one kind."""
     pieces = kind.table(evidence, labels)
     spoken = pieces if "id" in pieces else pieces.explode("ids").rename(columns={"ids": "id"})
     each = spoken.groupby("id").size()

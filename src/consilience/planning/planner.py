@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consilience.data.dataset import Dataset
-from consilience.data.relations import mates
+from consilience.data.relations import tied_examples
 from consilience.errors import InputError
 from consilience.prompts.framing import Framing
 from consilience.prompts.query import Query
@@ -27,7 +27,7 @@ from consilience.prompts.query import Query
 SoftLabels = NDArray[np.float64]
 """A probability for each class of each example, shape (examples, classes)."""
 
-STREAM = 10
+_STREAM = 10
 """What tells the random numbers of this module from those of others that use the same seed."""
 
 Shot = tuple[int, int]
@@ -105,8 +105,8 @@ def shot_round(
     about: among the shots of each class all their labels are equally frequent. Unless they are
     to be `even` the classes are as frequent among the shots as in the pool.
     """
-    rng = np.random.default_rng([seed, STREAM, round])
-    turn = np.random.default_rng([seed, STREAM + 1]).permutation(len(dataset))
+    rng = np.random.default_rng([seed, _STREAM, round])
+    turn = np.random.default_rng([seed, _STREAM + 1]).permutation(len(dataset))
     asked = np.zeros(len(dataset), dtype=bool)
     asked[np.arange(len(dataset)) if targets is None else np.asarray(targets, int)] = True
     drawer = _Drawer(dataset, labels, rng, pool, against, even)
@@ -155,7 +155,7 @@ class _Drawer:
         self.usable = np.zeros(n, dtype=bool)
         self.usable[np.arange(n) if pool is None else np.asarray(pool, int)] = True
         self.usable &= self.allowed.any(axis=1)
-        tied = mates(dataset.relations)
+        tied = tied_examples(dataset.relations)
         self.tied = [
             frozenset(dataset.index[m] for m in tied.get(id, frozenset())) | {i}
             for i, id in enumerate(dataset.ids)

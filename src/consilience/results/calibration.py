@@ -20,10 +20,10 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
 
+from consilience.data.arrays import Floats
 from consilience.errors import InputError
 from consilience.results.landmarks import Landmarks
 
-Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
 
 FEWEST = 5
@@ -36,13 +36,13 @@ With fewer the scaling runs after the luck of 5 to 20 landmarks and spoils label
 with more it corrects too little of those that are too sure.
 """
 
-FOLDS = 10
+_FOLDS = 10
 """Each scaling is scored on landmarks that it was not fitted to, in so many parts at most."""
 
 LIMIT = 10.0
 """Log-odds are multiplied or divided by no more: labels that stay unsure are not made sure."""
 
-TINY = 1e-9
+_TINY = 1e-9
 """No solved probability counts as smaller: a few landmarks cannot vouch for more."""
 
 
@@ -147,10 +147,10 @@ def _held_out(
 ) -> Floats:
     """The log loss of each landmark (L,), in nats, under the scaling fitted without it."""
     losses = np.zeros(len(at))
-    parts = KFold(min(FOLDS, len(at)), shuffle=True, random_state=seed)
+    parts = KFold(min(_FOLDS, len(at)), shuffle=True, random_state=seed)
     for kept, held in parts.split(at):
         made = fit(labels, at[kept], classes[kept]).apply(labels[at[held]])
-        losses[held] = -np.log(np.maximum(made[np.arange(len(held)), classes[held]], TINY))
+        losses[held] = -np.log(np.maximum(made[np.arange(len(held)), classes[held]], _TINY))
     return losses
 
 
@@ -166,7 +166,7 @@ def _observed(labels: Floats, at: Whole, classes: Whole) -> tuple[Floats, Whole,
 
 
 def _kept_off_the_ends(labels: Floats) -> Floats:
-    return np.asarray((labels + TINY) / (labels + TINY).sum(axis=1, keepdims=True))
+    return np.asarray((labels + _TINY) / (labels + _TINY).sum(axis=1, keepdims=True))
 
 
 class _AsSolved(ClassifierMixin, BaseEstimator):  # type: ignore[misc]

@@ -24,10 +24,10 @@ from scipy.stats import rankdata
 from consilience.concepts.comparison import SURE
 from consilience.concepts.concept import Concept, known, pooled
 from consilience.evidence.evidence import Evidence
-from consilience.evidence.mixture import FEWEST
+from consilience.evidence.mixture import FEWEST_EXAMPLES
 from consilience.planning.planner import margins
 
-STREAM = 80
+_STREAM = 80
 """What tells the random numbers of this module from those of others that use the same seed."""
 
 TOLD = 0.15
@@ -64,14 +64,15 @@ class Kind(Enum):
 class Verdict:
     """What the labels of a run are, and the reasons.
 
-    `told` is the share of what labels can tell that these do, 1 − mean entropy / log K; `decided`
-    the share of examples whose label is not left open. Where the evidence was given, `kept` is the
-    rank correlation of the labels with the mean answers, `halves` that of answers in one half of
-    the rounds with those in the other, `chance` the share of permutations that agree as well.
+    `information` is the share of what labels can tell that these do, 1 − mean entropy / log K;
+    `decided` the share of examples whose label is not left open. Where the evidence was given,
+    `kept` is the rank correlation of the labels with the mean answers, `halves` that of answers in
+    one half of the rounds with those in the other, `chance` the share of permutations that agree
+    as well.
     """
 
     kind: Kind
-    told: float
+    information: float
     decided: float
     reasons: tuple[str, ...]
     kept: float = math.nan
@@ -82,7 +83,7 @@ class Verdict:
         return f"{self.kind.value}: {'; '.join(self.reasons)}"
 
 
-def told(labels: NDArray[np.float64]) -> float:
+def information(labels: NDArray[np.float64]) -> float:
     """The share of what soft `labels` (N, K) could tell that they do: 1 − mean entropy / log K."""
     entropy = -(labels * np.log(np.maximum(labels, 1e-300))).sum(axis=1)
     return float(1 - entropy.mean() / np.log(labels.shape[1]))
@@ -105,13 +106,13 @@ def verdict(
 
     `vouched` says that landmarks chose the first. `evidence` is what the labels were solved from.
     """
-    tell, decided = told(labels), float(1 - open_labels(labels).mean())
+    tell, decided = information(labels), float(1 - open_labels(labels).mean())
     kept, halves, chance = (math.nan,) * 3
     if evidence is not None:
         kept, (halves, chance) = kept_ranking(labels, evidence), agreeing_halves(evidence, seed)
     reasons = [f"the labels tell {tell:.0%} of what they could, {decided:.0%} are decided"]
     most = float(np.bincount(labels.argmax(axis=1)).max() / len(labels))
-    if len(labels) >= FEWEST and most >= ONE_CLASS:
+    if len(labels) >= FEWEST_EXAMPLES and most >= ONE_CLASS:
         kind = Kind.DEGENERATE
         reasons.append(f"{most:.0%} are of one class; ask in other framings, or give landmarks")
     elif kept < KEPT:
@@ -152,7 +153,7 @@ def kept_ranking(labels: NDArray[np.float64], evidence: Evidence) -> float:
     """The rank correlation of soft labels (N, K) with the mean answers, where there are any."""
     mean = pooled(evidence, torch.ones(evidence.t, dtype=torch.bool))
     there = known(mean)
-    if there.sum() < FEWEST:
+    if there.sum() < FEWEST_EXAMPLES:
         return math.nan
     x, y = (_standard_ranks(margins(soft)[there]) for soft in (labels, mean))
     return float((x * y).mean())
@@ -170,11 +171,11 @@ def agreeing_halves(evidence: Evidence, seed: int) -> tuple[float, float]:
         pooled(evidence, shown & torch.isin(evidence.round, rounds[part::2])) for part in (0, 1)
     )
     both = known(one) & known(other)
-    if both.sum() < FEWEST:
+    if both.sum() < FEWEST_EXAMPLES:
         return math.nan, math.nan
     x, y = (_standard_ranks(margins(soft)[both]) for soft in (one, other))
     found = float((x * y).mean())
-    rng = np.random.default_rng([seed, STREAM])
+    rng = np.random.default_rng([seed, _STREAM])
     drawn = [float((x[rng.permutation(len(x))] * y).mean()) for _ in range(PERMUTATIONS)]
     return found, (1 + sum(value >= found for value in drawn)) / (1 + PERMUTATIONS)
 

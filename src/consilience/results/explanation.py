@@ -10,11 +10,11 @@ import torch
 
 from consilience.data.dataset import Dataset
 from consilience.evidence.evidence import Evidence
-from consilience.objective.conditioning import read
+from consilience.objective.conditioning import condition
 from consilience.objective.pair_terms import flip_effect
 from consilience.solvers.solution import Solution
 
-Rows = list[dict[str, Any]]
+_Rows = list[dict[str, Any]]
 
 
 def explain(
@@ -32,7 +32,7 @@ def explain(
     q = solution.labels
     label = int(q[i].argmax())
     other = int(np.where(np.arange(evidence.k) == label, -1.0, q[i]).argmax())
-    reading = read(evidence, torch.from_numpy(q)[None])
+    reading = condition(evidence, torch.from_numpy(q)[None])
     share = reading.share[0].numpy() * float(reading.scale[0])
     rows = _predictions(evidence, solution, share, i, label)
     rows += _couplings(evidence, q, reading.flip_weight[0].numpy(), i, label, other)
@@ -42,7 +42,7 @@ def explain(
 
 def _predictions(
     e: Evidence, solution: Solution, share: np.ndarray[Any, Any], i: int, label: int
-) -> Rows:
+) -> _Rows:
     rows = []
     for t in np.flatnonzero(e.target.numpy() == i):
         logp = e.logp[t].numpy()
@@ -71,7 +71,7 @@ def _couplings(
     i: int,
     label: int,
     other: int,
-) -> Rows:
+) -> _Rows:
     """Each contrast in which the example is the target or the shot: its gradient in the labels."""
     effect = flip_effect(e).numpy() / 2
     target, shot = e.target[e.flip_twin].numpy(), e.flip_example.numpy()
@@ -102,7 +102,7 @@ def _couplings(
     return rows
 
 
-def _relations(dataset: Dataset, q: np.ndarray[Any, Any], id: str, priors: bool) -> Rows:
+def _relations(dataset: Dataset, q: np.ndarray[Any, Any], id: str, priors: bool) -> _Rows:
     rows = []
     for relation in dataset.relations:
         if id in relation.members:

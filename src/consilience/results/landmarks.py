@@ -20,15 +20,14 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from consilience.data.arrays import Floats
 from consilience.data.dataset import Dataset, example_id, label_reader
 from consilience.data.readers import read_rows, rows, texts
 from consilience.errors import InputError
 from consilience.evidence.evidence import Evidence
 from consilience.solvers.solution import Solution
 
-Floats = NDArray[np.float64]
-
-ODDS = 20.0
+_ODDS = 20.0
 """How much better than the most coherent labelling another must fit the landmarks to replace it."""
 
 
@@ -143,7 +142,7 @@ def oriented(
     # An optimum is judged by the mean over its renamings: by their best the luckiest would win.
     each = logsumexp(fit, axis=1) - log(len(ways))
     best = int(each.argmax())
-    clear = best > 0 and each[best] - each[0] >= log(ODDS * (len(each) - 1))
+    clear = best > 0 and each[best] - each[0] >= log(_ODDS * (len(each) - 1))
     optimum = best if clear else 0
     order = ways[int(fit[optimum].argmax())]
     labels = solution.optima[optimum].labels[:, order]
@@ -196,7 +195,7 @@ def _direction(fit: Floats, count: int, named: bool) -> str:
         return "by the relations, which speak of classes"
     first, second = np.sort(fit)[::-1][:2]
     told = f"by {count} landmark{'s' * (count > 1)} (odds {_odds(first - second)} against the next)"
-    return told if first - second >= log(ODDS) else f"weakly, {told}"
+    return told if first - second >= log(_ODDS) else f"weakly, {told}"
 
 
 def _odds(nats: float) -> str:

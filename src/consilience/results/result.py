@@ -13,21 +13,21 @@ import torch
 
 from consilience.concepts.concept import Concept, questions
 from consilience.data.dataset import Dataset
-from consilience.data.relations import Equal, Opposite, counted
+from consilience.data.relations import Equal, Opposite, active_relations
 from consilience.errors import InputError
 from consilience.evidence.evidence import Evidence
 from consilience.objective.coherence import Terms
-from consilience.objective.conditioning import read
+from consilience.objective.conditioning import condition
 from consilience.prompts.framing import Framing
 from consilience.results.diagnosis import Verdict, open_labels, verdict
 from consilience.results.explanation import explain
 from consilience.results.landmarks import Landmarks, Orientation, oriented, renamed
-from consilience.results.shot_free_check import Opinion, second_opinion
+from consilience.results.shot_free_check import ShotFreeCheck, check_without_shots
 from consilience.results.uncertainty import Uncertainty, uncertainty
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import Solution
 from consilience.store.database import Run
-from consilience.store.runner import Asked
+from consilience.store.runner import CallCounts
 
 if TYPE_CHECKING:
     from consilience.results.calibration import Calibration
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 class Found:
     """Labels, how sure they are, what they rest on and what they cost.
 
-    `solution` has the soft labels, from answers whose log-odds were multiplied by `factor` (see
-    `mixture`); `evidence` every prediction that counted, `asked` what this very call asked
-    (nothing, where everything was in the store), `saved` how many calls of the budget were not
-    planned.
+    `solution` has the soft labels, from answers whose log-odds were multiplied by
+    `log_odds_scale` (see `mixture`); `evidence` every prediction that counted, `asked` what this
+    very call asked (nothing, where everything was in the store), `saved` how many calls of the
+    budget were not planned.
     `concepts` are the labellings that the census found on its sample, if there was one, that of
     these labels first. `orientation` and `calibration` say what landmarks changed, where there
     were any.
@@ -54,8 +54,8 @@ class Found:
     solution: Solution
     uncertainty: Uncertainty
     saved: int
-    asked: Asked
-    factor: float = 1.0
+    asked: CallCounts
+    log_odds_scale: float = 1.0
     concepts: tuple[Concept, ...] = ()
     orientation: Orientation | None = None
     calibration: Calibration | None = None
@@ -109,8 +109,8 @@ class Found:
             return self.calibration.sentence
         return (
             "uncalibrated"
-            if round(self.factor, 2) == 1
-            else f"uncalibrated (log-odds × {self.factor:.2g})"
+            if round(self.log_odds_scale, 2) == 1
+            else f"uncalibrated (log-odds × {self.log_odds_scale:.2g})"
         )
 
     def calibrated(self, landmarks: object, method: str = "auto") -> Found:
@@ -152,7 +152,7 @@ class Found:
 
     def _spoken_of(self) -> list[int]:
         """The classes of which relations that count speak: they cannot be renamed."""
-        relations = counted(self.dataset.relations, self.run.settings["priors"])
+        relations = active_relations(self.dataset.relations, self.run.settings["priors"])
         return sorted({r.label for r in relations if not isinstance(r, Equal | Opposite)})
 
     def _as_meant(self, meant: Orientation) -> tuple[Solution, Uncertainty]:
@@ -164,7 +164,7 @@ class Found:
         solution, unsure = replace(self.solution, optima=optima), self.uncertainty
         if meant.optimum:
             other = self.solution.optima[meant.optimum].labels
-            relevance = read(self.evidence, torch.from_numpy(other)[None]).relevance[0].numpy()
+            relevance = condition(self.evidence, torch.from_numpy(other)[None]).relevance[0].numpy()
             solution = replace(solution, relevance=relevance)
             chosen = replace(self.solution, labels=other, relevance=relevance)
             unsure = uncertainty(self.evidence, self.terms, LBFGS(), chosen, seed=self.run.seed)
@@ -182,9 +182,9 @@ class Found:
         )
 
     @cached_property
-    def second_opinion(self) -> Opinion | None:
+    def shot_free_check(self) -> ShotFreeCheck | None:
         """What follows from zero-shot answers and contrasts alone; None where there are neither."""
-        return second_opinion(self.evidence, self.solution, self.terms, seed=self.run.seed)
+        return check_without_shots(self.evidence, self.solution, self.terms, seed=self.run.seed)
 
     @cached_property
     def verdict(self) -> Verdict:

@@ -27,7 +27,7 @@ holds most salient agreed in 84 to 99 % of the examples, those of a run seeded w
 
 
 @dataclass(frozen=True, slots=True)
-class Opinion:
+class ShotFreeCheck:
     """Soft labels (N, K) from zero-shot answers and contrasts alone, and how they compare.
 
     `agreement` is the share of examples that have the same hard label in the solution; `error`
@@ -44,14 +44,14 @@ class Opinion:
         return self.agreement < DISSENT
 
 
-def second_opinion(
+def check_without_shots(
     evidence: Evidence,
     solution: Solution,
     terms: Terms | None = None,
     solver: Solver | None = None,
     *,
     seed: int = 0,
-) -> Opinion | None:
+) -> ShotFreeCheck | None:
     """What zero-shot answers and contrasts alone say; None where there is neither."""
     untouched = evidence.zero | evidence.brief
     if not bool(untouched.any()):
@@ -59,4 +59,4 @@ def second_opinion(
     labels = solve(evidence.only(untouched), terms, solver, seed=seed).labels
     same = labels.argmax(axis=1) == solution.labels.argmax(axis=1)
     error = float(same.std(ddof=1) / np.sqrt(len(same))) if len(same) > 1 else float("nan")
-    return Opinion(labels, float(same.mean()), error)
+    return ShotFreeCheck(labels, float(same.mean()), error)

@@ -19,21 +19,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from consilience.data.arrays import Floats
 from consilience.evidence.evidence import FLIP_FIELDS, Evidence
 from consilience.objective.coherence import Terms, class_frequency, entropy, prior_fidelity
-from consilience.objective.conditioning import read
+from consilience.objective.conditioning import condition
 from consilience.solvers.factor_graph import fields
 from consilience.solvers.fixed_point import Problem, Solver, weight_of
 from consilience.solvers.solution import Solution
 
-Floats = NDArray[np.float64]
-
-STREAM = 30
+_STREAM = 30
 """What tells the random numbers of this module from those of others that use the same seed."""
 
-NOTHING = 1e-9
+_NOTHING = 1e-9
 """A pull of so few nats is none."""
 
 
@@ -59,7 +57,7 @@ def uncertainty(
     replicates: int = 16,
 ) -> Uncertainty:
     """The uncertainty of a solution's labels, from `replicates` resampled solves in one batch."""
-    rng = np.random.default_rng([seed, STREAM])
+    rng = np.random.default_rng([seed, _STREAM])
     drawn = rng.exponential(size=(replicates, evidence.t))
     weight = torch.from_numpy(drawn).to(evidence.logp.device)
     start = torch.from_numpy(solution.labels).to(weight.device).clamp(min=1e-12).log()
@@ -86,11 +84,13 @@ def structural_confidence(evidence: Evidence, terms: Terms, labels: Floats) -> F
     """
     whole = _pull(evidence, terms, labels)
     alone = {name: (w, term) for name, (w, term) in terms.items() if term is not class_frequency}
-    scale = float(read(evidence, torch.from_numpy(labels).to(evidence.logp.device)[None]).scale[0])
+    scale = float(
+        condition(evidence, torch.from_numpy(labels).to(evidence.logp.device)[None]).scale[0]
+    )
     own = _pull(replace(_alone(evidence), scale=scale), alone, labels)
     others, own = np.abs(whole - own), np.abs(own)
     total = own + others
-    known = total > NOTHING
+    known = total > _NOTHING
     return np.asarray(np.divide(others, total, out=np.full(len(total), math.nan), where=known))
 
 
@@ -102,7 +102,7 @@ def _alone(evidence: Evidence) -> Evidence:
     return replace(
         evidence,
         logp=torch.where(zero.unsqueeze(-1), evidence.logp, silent),
-        told=evidence.told * zero,
+        information=evidence.information * zero,
         shots=torch.zeros_like(evidence.shots),
         factors=(),
         **{name: getattr(evidence, name)[:0] for name in emptied},
@@ -116,7 +116,7 @@ def _pull(evidence: Evidence, terms: Terms, labels: Floats) -> Floats:
     said = {name: (weight, term) for name, (weight, term) in terms.items() if term is not entropy}
     problem = Problem(evidence, said | {"entropy in prior fidelity": (-inner, entropy)})
     logq = torch.from_numpy(labels).to(evidence.logp.device).clamp(min=1e-300).log().unsqueeze(0)
-    field = fields(problem.objective(problem.read(logq)), logq)[0].cpu().numpy()
+    field = fields(problem.objective(problem.condition(logq)), logq)[0].cpu().numpy()
     order = np.argsort(-labels, axis=1, kind="stable")
     best, second = (np.take_along_axis(field, order[:, [c]], axis=1)[:, 0] for c in (0, 1))
     return np.asarray(best - second)

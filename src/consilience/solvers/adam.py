@@ -9,10 +9,10 @@ from torch import Tensor
 
 from consilience.errors import InputError
 from consilience.solvers.fixed_point import (
-    Ended,
+    FixedPoints,
     Objective,
+    OptimizeResult,
     Problem,
-    Settled,
     natural_step,
     settle,
     slope,
@@ -41,11 +41,11 @@ class Adam:
                 f"starts, steps, rate, tolerance and readings must be positive: {self}"
             )
 
-    def settle(self, problem: Problem, theta: Tensor) -> Settled:
+    def settle(self, problem: Problem, theta: Tensor) -> FixedPoints:
         """The optimum that each start leads to."""
         return settle(problem, self.maximise, theta, self.readings)
 
-    def maximise(self, objective: Objective, theta: Tensor) -> Ended:
+    def maximise(self, objective: Objective, theta: Tensor) -> OptimizeResult:
         """The maximum near each start; SolveError where the objective is not finite."""
         theta = theta.detach().clone()
         optimiser = torch.optim.Adam([theta], lr=self.rate)
@@ -58,7 +58,7 @@ class Adam:
             optimiser.step()
             schedule.step()
         _, gradient = slope(objective, theta)
-        return Ended(theta, step, self._converged(objective, theta, gradient))
+        return OptimizeResult(theta, step, self._converged(objective, theta, gradient))
 
     def _converged(self, objective: Objective, theta: Tensor, gradient: Tensor) -> Tensor:
         step = natural_step(theta, gradient, objective.problem.temperature)

@@ -23,19 +23,19 @@ from consilience.evidence.relation_factors import Factor, Large
 from consilience.solvers.exhaustive import TIE, corners
 from consilience.solvers.factor_graph import facts
 from consilience.solvers.fixed_point import (
-    Ended,
+    FixedPoints,
     Objective,
+    OptimizeResult,
     Problem,
     Result,
-    Settled,
     finite,
     settle,
 )
 
-STREAM = 60
+_STREAM = 60
 """What tells the random numbers of this module from those of others that use the same seed."""
 
-LAST = 4
+_LAST = 4
 """One in so many sweeps, at the end, is run at the lowest temperature."""
 
 
@@ -66,16 +66,16 @@ class Annealing:
         if self.hottest < self.coldest:
             raise InputError(f"hottest must be at least coldest: {self}")
 
-    def settle(self, problem: Problem, theta: Tensor) -> Settled:
+    def settle(self, problem: Problem, theta: Tensor) -> FixedPoints:
         """The best labels that each start comes upon."""
         return settle(problem, self.maximise, theta, self.readings, settled=Result.RUN)
 
-    def maximise(self, objective: Objective, theta: Tensor) -> Ended:
+    def maximise(self, objective: Objective, theta: Tensor) -> OptimizeResult:
         """The best hard labels seen from each start; SolveError where a value is not finite."""
-        rng = np.random.default_rng([self.seed, STREAM])
+        rng = np.random.default_rng([self.seed, _STREAM])
         walk = _Walk(objective, theta.argmax(dim=-1), theta.shape[-1])
         moves = _moves(objective.problem, theta)
-        warm = self.sweeps - max(1, self.sweeps // LAST)
+        warm = self.sweeps - max(1, self.sweeps // _LAST)
         taken = 0
         for sweep in range(self.sweeps):
             if sweep == warm:
@@ -87,7 +87,7 @@ class Annealing:
                 tied, members = moves[m]
                 walk.step(tied, members, temperature, rng)
         everywhere = torch.ones(len(theta), dtype=torch.bool, device=theta.device)
-        return Ended(corners(walk.best, walk.k), taken, everywhere)
+        return OptimizeResult(corners(walk.best, walk.k), taken, everywhere)
 
 
 class _Walk:

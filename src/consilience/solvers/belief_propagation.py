@@ -17,11 +17,11 @@ from consilience.errors import InputError
 from consilience.evidence.relation_factors import Factor, Large
 from consilience.solvers.factor_graph import Graph, Pairs, factor_graph, fields
 from consilience.solvers.fixed_point import (
-    Ended,
+    FixedPoints,
     Objective,
+    OptimizeResult,
     Problem,
     Result,
-    Settled,
     bounded,
     settle,
 )
@@ -52,11 +52,11 @@ class BeliefPropagation:
         if not 0 <= self.damping < 1:
             raise InputError(f"damping must be at least 0 and below 1: {self}")
 
-    def settle(self, problem: Problem, theta: Tensor) -> Settled:
+    def settle(self, problem: Problem, theta: Tensor) -> FixedPoints:
         """The beliefs that each start leads to."""
         return settle(problem, self.maximise, theta, self.readings, short=Result.RESTLESS)
 
-    def maximise(self, objective: Objective, theta: Tensor) -> Ended:
+    def maximise(self, objective: Objective, theta: Tensor) -> OptimizeResult:
         """The beliefs where the messages that begin with each start come to rest."""
         logq = torch.log_softmax(theta, dim=-1)
         graph = factor_graph(objective, logq)
@@ -69,7 +69,7 @@ class BeliefPropagation:
             moved = [_far(field, graph.field), *map(_far, new, messages)]
             resting = torch.stack(moved).amax(dim=0) <= self.tolerance
             if taken == self.steps or bool(resting.all()):
-                return Ended(bounded(logq), taken, resting)
+                return OptimizeResult(bounded(logq), taken, resting)
             graph = replace(graph, field=self._damped(graph.field, field))
             messages = list(map(self._damped, messages, new))
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from consilience.errors import InputError
 from consilience.models.threads import one_thread
-from consilience.solvers.fixed_point import Problem, Result, Settled, assess, chosen
+from consilience.solvers.fixed_point import FixedPoints, Problem, Result, assess, chosen
 
-MOST = 2**16
+_MOST = 2**16
 """The most labellings that are tried: 16 examples of two classes."""
 
 BATCH = 4096
@@ -53,14 +53,14 @@ class Exhaustive:
         """One: where it begins does not matter."""
         return 1
 
-    def settle(self, problem: Problem, theta: Tensor) -> Settled:
+    def settle(self, problem: Problem, theta: Tensor) -> FixedPoints:
         """The best labellings; InputError where there are too many to try."""
         if problem.weight is not None and len(problem.weight) > 1:
             raise InputError("the exhaustive solver takes one resampling at a time")
         _, n, k = theta.shape
-        if k**n > MOST:
+        if k**n > _MOST:
             raise InputError(
-                f"{k}^{n} labellings are more than the {MOST} that can be tried; "
+                f"{k}^{n} labellings are more than the {_MOST} that can be tried; "
                 "use LBFGS, or fewer examples"
             )
         with one_thread():
@@ -74,11 +74,11 @@ class Exhaustive:
     def _values(self, problem: Problem, every: Tensor, k: int, under: int | None = None) -> Tensor:
         """The coherence of each labelling, under its own reading or that of labelling `under`."""
         values = []
-        fixed = None if under is None else problem.read(corners(every[under : under + 1], k))
+        fixed = None if under is None else problem.condition(corners(every[under : under + 1], k))
         for batch in torch.split(every, BATCH):
             logq = corners(batch, k)
             if fixed is None:
-                reading = problem.read(logq)
+                reading = problem.condition(logq)
             else:
                 first = torch.zeros(len(batch), dtype=torch.int64, device=every.device)
                 reading = chosen(fixed, first)
@@ -113,5 +113,5 @@ class Exhaustive:
         turned[torch.arange(len(at), device=labels.device), at] = turn
         near = (labels.unsqueeze(1) + turned) % k
         of = torch.arange(s, device=labels.device).repeat_interleave(len(at))
-        reading = chosen(problem.read(corners(labels, k)), of)
+        reading = chosen(problem.condition(corners(labels, k)), of)
         return problem.value(reading, corners(near.flatten(0, 1), k)).view(s, -1).amax(dim=1)

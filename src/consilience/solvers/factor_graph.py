@@ -34,7 +34,7 @@ from consilience.objective.coherence import (
     logical_consistency,
     prior_fidelity,
 )
-from consilience.objective.conditioning import Reading
+from consilience.objective.conditioning import ConditionedEvidence
 from consilience.objective.pair_terms import couplings, flip_effect
 from consilience.solvers.fixed_point import Objective, Problem, bounded, slope, weight_of
 from consilience.solvers.starts import draw
@@ -102,7 +102,7 @@ def fields(rest: Objective, logq: Tensor) -> Tensor:
     return field - field.mean(dim=-1, keepdim=True)
 
 
-def _pairs(evidence: Evidence, reading: Reading, weight: float) -> tuple[Pairs, ...]:
+def _pairs(evidence: Evidence, reading: ConditionedEvidence, weight: float) -> tuple[Pairs, ...]:
     """The couplings that contrasts measured, those of one pair added up; none without contrasts.
 
     Contrast f, of target i and shot j flipped from a to b, adds v_f (1[y_j = a] − 1[y_j = b])
@@ -146,7 +146,7 @@ def to_networkx(
     logq = torch.log_softmax(
         draw(evidence, 1, 0, None if solution is None else solution.labels), dim=-1
     )
-    graph = factor_graph(problem.objective(problem.read(logq)), logq)
+    graph = factor_graph(problem.objective(problem.condition(logq)), logq)
     drawn = nx.Graph()
     for i, (id, field) in enumerate(zip(evidence.ids, graph.field[0].tolist(), strict=True)):
         drawn.add_node(id, kind="example", **{f"field_{k}": h for k, h in enumerate(field)})

@@ -26,7 +26,7 @@ from consilience.objective.coherence import (
     evaluate_terms,
     prior_fidelity,
 )
-from consilience.objective.conditioning import Reading, read
+from consilience.objective.conditioning import ConditionedEvidence, condition
 
 STAYED = 1e-3
 """Labels have settled when no probability moves by more than this from one reading to the next."""
@@ -90,19 +90,19 @@ class Problem:
         weight = None if self.weight is None else self.weight[index]
         return Problem(self.evidence, self.terms, weight)
 
-    def read(self, logq: Tensor) -> Reading:
+    def condition(self, logq: Tensor) -> ConditionedEvidence:
         """The evidence read under log labels (S, N, K)."""
-        return read(self.evidence, logq.exp(), self.weight)
+        return condition(self.evidence, logq.exp(), self.weight)
 
-    def value(self, reading: Reading, logq: Tensor) -> Tensor:
+    def value(self, reading: ConditionedEvidence, logq: Tensor) -> Tensor:
         """The coherence of log labels (S, N, K) under a reading, (S,), in nats per example."""
         return coherence(self.evidence, self.terms, reading, logq)
 
-    def values(self, reading: Reading, logq: Tensor) -> dict[str, Tensor]:
+    def values(self, reading: ConditionedEvidence, logq: Tensor) -> dict[str, Tensor]:
         """The unweighted value of each term, name → (S,)."""
         return evaluate_terms(self.evidence, self.terms, reading, logq)
 
-    def objective(self, reading: Reading) -> Objective:
+    def objective(self, reading: ConditionedEvidence) -> Objective:
         """The coherence under a reading as a function of θ, q = softmax(θ)."""
         return Objective(self, reading)
 
@@ -117,7 +117,7 @@ class Objective:
     """The coherence under a reading as a function of θ (S, N, K), q = softmax(θ): → (S,)."""
 
     problem: Problem
-    reading: Reading
+    reading: ConditionedEvidence
 
     def __call__(self, theta: Tensor) -> Tensor:
         """The value for each start, in nats per example."""
@@ -125,7 +125,7 @@ class Objective:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class OptimizeResult:
     """What an optimisation returns: θ (S, N, K), the steps taken, and who converged (S,)."""
 
     theta: Tensor
@@ -134,7 +134,7 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class FixedPoints:
     """The end of the loop for each of S starts, of S candidates, or of S replicates.
 
     Log labels (S, N, K), value (S,) and unweighted terms under their own reading, relevance
@@ -158,19 +158,19 @@ class Solver(Protocol):
         """The number of starting points, in one batch."""
         ...
 
-    def settle(self, problem: Problem, theta: Tensor) -> Settled:
+    def settle(self, problem: Problem, theta: Tensor) -> FixedPoints:
         """The optima that are reached from the starts `theta` (S, N, K)."""
         ...
 
 
 def settle(
     problem: Problem,
-    maximise: Callable[[Objective, Tensor], Ended],
+    maximise: Callable[[Objective, Tensor], OptimizeResult],
     theta: Tensor,
     readings: int,
     settled: Result = Result.SETTLED,
     short: Result = Result.MAX_STEPS,
-) -> Settled:
+) -> FixedPoints:
     """Maximises, reads again, and so on until the labels of every start stay, at most `readings`.
 
     Starts that have settled are left alone while the others go on. Their result is `settled`, or
@@ -184,7 +184,7 @@ def settle(
         while len(active) and taken < readings:
             taken += 1
             mine, before = problem.at(active), bounded(logq[active])
-            reading = mine.read(before)
+            reading = mine.condition(before)
             ended = maximise(mine.objective(reading), before)
             steps += ended.steps
             moved = torch.log_softmax(ended.theta, dim=-1)
@@ -200,10 +200,10 @@ def settle(
 
 def assess(
     problem: Problem, logq: Tensor, results: list[Result], steps: int, readings: int
-) -> Settled:
+) -> FixedPoints:
     """Labels with their coherence, each under its own reading."""
-    reading = problem.read(logq)
-    return Settled(
+    reading = problem.condition(logq)
+    return FixedPoints(
         logq,
         problem.value(reading, logq),
         problem.values(reading, logq),
@@ -214,9 +214,11 @@ def assess(
     )
 
 
-def chosen(reading: Reading, index: Tensor) -> Reading:
+def chosen(reading: ConditionedEvidence, index: Tensor) -> ConditionedEvidence:
     """The readings of some of the labellings, by their numbers."""
-    return Reading(*(getattr(reading, field.name)[index] for field in fields(Reading)))
+    return ConditionedEvidence(
+        *(getattr(reading, field.name)[index] for field in fields(ConditionedEvidence))
+    )
 
 
 def slope(objective: Objective, theta: Tensor) -> tuple[Tensor, Tensor]:

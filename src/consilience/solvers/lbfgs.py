@@ -16,10 +16,10 @@ from torch import Tensor
 
 from consilience.errors import InputError
 from consilience.solvers.fixed_point import (
-    Ended,
+    FixedPoints,
     Objective,
+    OptimizeResult,
     Problem,
-    Settled,
     bounded,
     natural_step,
     raw_slope,
@@ -64,11 +64,11 @@ class LBFGS:
                 f"starts, steps, tolerance, memory and readings must be positive: {self}"
             )
 
-    def settle(self, problem: Problem, theta: Tensor) -> Settled:
+    def settle(self, problem: Problem, theta: Tensor) -> FixedPoints:
         """The optimum that each start leads to."""
         return settle(problem, self.maximise, theta, self.readings)
 
-    def maximise(self, objective: Objective, theta: Tensor) -> Ended:
+    def maximise(self, objective: Objective, theta: Tensor) -> OptimizeResult:
         """The maximum near each start; SolveError where the objective is not finite."""
         point = _point(objective, theta)
         memory = _Memory(self.memory, objective.problem.temperature)
@@ -89,7 +89,7 @@ class LBFGS:
             alive &= moved | ~moving | (ahead & memory.filled(moved))
             memory.add(found.theta - point.theta, found.gradient - point.gradient, ~moved & moving)
             point = found
-        return Ended(point.theta, taken, self._converged(objective, point))
+        return OptimizeResult(point.theta, taken, self._converged(objective, point))
 
     def _converged(self, objective: Objective, point: _Point) -> Tensor:
         step = natural_step(point.theta, -point.gradient, objective.problem.temperature)

@@ -16,10 +16,10 @@ from torch import Tensor
 from consilience.errors import InputError
 from consilience.evidence.evidence import Evidence
 from consilience.evidence.relation_factors import Factor
-from consilience.objective.conditioning import read, zero_shot_answer
+from consilience.objective.conditioning import condition, zero_shot_answer
 from consilience.objective.pair_terms import flip_effect
 
-STREAM = 20
+_STREAM = 20
 """What tells the random numbers of this module from those of others that use the same seed."""
 
 MEAN_FIELD = 100
@@ -50,10 +50,10 @@ def draw(evidence: Evidence, count: int, seed: int, start: NDArray[np.float64] |
         first = torch.from_numpy(start).to(device).clamp(min=1e-12).log().unsqueeze(0)
     if count == 1:
         return first
-    said = read(evidence, torch.softmax(first, dim=-1)).log_pool
+    said = condition(evidence, torch.softmax(first, dim=-1)).log_pool
     made = torch.cat([said, _coupled(evidence)] if evidence.f and count > 2 else [said])
     more = count - 1 - len(made)
-    noise = np.random.default_rng([seed, STREAM]).normal(scale=SPREAD, size=(more, *shape[1:]))
+    noise = np.random.default_rng([seed, _STREAM]).normal(scale=SPREAD, size=(more, *shape[1:]))
     trust = [0.0 if s % 2 else 1 - s / count for s in range(more)]
     weight = torch.tensor(trust, dtype=torch.float64, device=device).view(-1, 1, 1)
     drawn = weight * said + torch.from_numpy(noise).to(device)
@@ -69,7 +69,7 @@ def _followed(evidence: Evidence, theta: Tensor) -> Tensor:
     """
     for _ in range(FOLLOWED):
         q = torch.softmax(_keeping(evidence, theta), dim=-1)
-        reading = read(evidence, q)
+        reading = condition(evidence, q)
         theta = (theta + reading.log_pool + _pull(evidence, reading.flip_weight, q)) / 2
     return theta
 
@@ -85,7 +85,7 @@ def _coupled(evidence: Evidence) -> Tensor:
         dtype=torch.float64,
         device=evidence.logp.device,
     )
-    reading = read(evidence, uniform)
+    reading = condition(evidence, uniform)
     theta = reading.prior
     for _ in range(MEAN_FIELD):
         pull = _pull(evidence, reading.flip_weight, torch.softmax(theta, dim=-1))

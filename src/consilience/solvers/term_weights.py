@@ -23,14 +23,14 @@ from torch import Tensor
 from consilience.errors import InputError
 from consilience.evidence.evidence import Evidence
 from consilience.objective.coherence import Terms, default_terms, evaluate_terms
-from consilience.objective.conditioning import per_target, read
+from consilience.objective.conditioning import condition, per_target
 from consilience.solvers.fixed_point import Problem, Solver, chosen
 from consilience.solvers.lbfgs import LBFGS
 
 FIGURES = ("score", "behind", "behind_error")
 """The columns that stand beside the weights in a comparison."""
 
-STREAM = 50
+_STREAM = 50
 """What tells the random numbers of this module from those of others that use the same seed."""
 
 
@@ -77,7 +77,9 @@ def held_out(
     r = settled.relevance[fold, t].unsqueeze(-1)
     q = settled.logq.exp()[fold, evidence.target]
     said = (r * q + (1 - r) / evidence.k).clamp(min=1e-300).log()
-    score = read(evidence, settled.logq[:1].exp()).share * (evidence.logp.exp() * said).sum(dim=-1)
+    score = condition(evidence, settled.logq[:1].exp()).share * (evidence.logp.exp() * said).sum(
+        dim=-1
+    )
     asked = torch.bincount(evidence.target, minlength=evidence.n) > 0
     total = torch.where(asked, per_target(evidence, score)[0], torch.nan)
     by_example = total.cpu().numpy()
@@ -227,7 +229,7 @@ def _folds(evidence: Evidence, folds: int, seed: int) -> Tensor:
         prompts.setdefault((i, f, tuple(at) if at or zero else f"only {t}"), len(prompts))
         for t, (i, f, zero, at) in enumerate(zip(*columns, strict=True))
     ]
-    rng = np.random.default_rng([seed, STREAM])
+    rng = np.random.default_rng([seed, _STREAM])
     target = np.array([i for i, _, _ in prompts], dtype=np.int64)
     order = np.lexsort((rng.random(len(target)), target))
     place = np.arange(len(target)) - np.searchsorted(target[order], target[order])
@@ -264,11 +266,11 @@ def _some(terms: Terms | None) -> Terms:
 
 def _that_matter(evidence: Evidence, terms: Terms) -> list[str]:
     """The terms of weight above 0 that tell two labellings drawn at random apart."""
-    rng = np.random.default_rng(STREAM)
+    rng = np.random.default_rng(_STREAM)
     drawn = torch.from_numpy(rng.normal(size=(2, evidence.n, evidence.k)))
     logq = torch.log_softmax(drawn, dim=-1).to(evidence.logp.device)
     both = torch.zeros(2, dtype=torch.int64, device=logq.device)
-    values = evaluate_terms(evidence, terms, chosen(read(evidence, logq.exp()), both), logq)
+    values = evaluate_terms(evidence, terms, chosen(condition(evidence, logq.exp()), both), logq)
     return [
         name
         for name, (weight, _) in terms.items()

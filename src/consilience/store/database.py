@@ -25,7 +25,7 @@ from typing import Any, Self
 
 from consilience.data.dataset import Dataset
 from consilience.errors import AnswerError, StoreError
-from consilience.models.base import Answer, Model, Request, Writer, Written
+from consilience.models.base import Answer, Completion, Model, Request, Writer
 from consilience.prompts.query import Query
 from consilience.store import verification as audit
 from consilience.store.schema import (
@@ -47,7 +47,7 @@ from consilience.store.schema import (
 )
 from consilience.store.texts import Note, Text, failure_row, text_of, text_row
 
-CHUNK = 500
+_CHUNK = 500
 """How many keys go into one SQL statement (the smallest limit of old SQLite is 999)."""
 
 
@@ -167,8 +167,8 @@ class Store:
     def _chosen(
         self, columns: str, keys: Sequence[str], table: str = "predictions"
     ) -> Iterator[sqlite3.Row]:
-        for start in range(0, len(keys), CHUNK):
-            chunk = keys[start : start + CHUNK]
+        for start in range(0, len(keys), _CHUNK):
+            chunk = keys[start : start + _CHUNK]
             marks = ", ".join("?" * len(chunk))
             yield from self._rows(f"SELECT {columns} FROM {table} WHERE key IN ({marks})", chunk)
 
@@ -229,7 +229,7 @@ class Store:
         found = {row["key"]: text_of(row) for row in self._chosen(columns, keys, "texts")}
         return [found.get(key) for key in keys]
 
-    def add_text(self, writer: Writer, note: Note, written: Written, seconds: float) -> str:
+    def add_text(self, writer: Writer, note: Note, written: Completion, seconds: float) -> str:
         """Keep one text and return its key, as `add` does; the first text stays."""
         row = text_row(writer, note, written, seconds)
         with self._transaction("keep a text") as db:

@@ -12,7 +12,7 @@ from rich.progress import (
 )
 
 from consilience.errors import ModelError
-from consilience.models.base import Answer, Written
+from consilience.models.base import Answer, Completion
 
 
 class ProgressBar:
@@ -56,7 +56,7 @@ class ProgressBar:
         self._bar.start()
         self._task = self._bar.add_task(title, total=total, completed=known, rate="", spent="")
 
-    def answered(self, answer: Answer | Written) -> None:
+    def answered(self, answer: Answer | Completion) -> None:
         """One more."""
         self._tokens += int(answer.usage.get("prompt_tokens") or 0)
         self._advance()

@@ -16,7 +16,7 @@ from typing import Generic, Protocol, TypeVar
 
 from consilience.data.dataset import Dataset
 from consilience.errors import InputError, ModelError
-from consilience.models.base import Answer, Model, Request, Writer, Written
+from consilience.models.base import Answer, Completion, Model, Request, Writer
 from consilience.models.event_loop import run
 from consilience.prompts.framing import Framing, render
 from consilience.prompts.query import Query
@@ -26,7 +26,7 @@ from consilience.store.texts import Note
 M = TypeVar("M")
 R = TypeVar("R")
 
-PATIENCE = 8
+MOST_FAILURES = 8
 """So many failed queries in a row, with no answer between them, end the asking."""
 
 
@@ -36,7 +36,7 @@ class Progress(Protocol):
     def start(self, total: int, known: int) -> None:
         """`total` queries are planned, of which `known` are in the store."""
 
-    def answered(self, answer: Answer | Written) -> None:
+    def answered(self, answer: Answer | Completion) -> None:
         """An answer has been stored."""
 
     def failed(self, error: ModelError) -> None:
@@ -52,7 +52,7 @@ class Silent:
     def start(self, total: int, known: int) -> None:
         """Shows nothing."""
 
-    def answered(self, answer: Answer | Written) -> None:
+    def answered(self, answer: Answer | Completion) -> None:
         """Shows nothing."""
 
     def failed(self, error: ModelError) -> None:
@@ -63,7 +63,7 @@ class Silent:
 
 
 @dataclass(slots=True)
-class Asked:
+class CallCounts:
     """What an asking came to: calls made, answers found in the store, queries given up."""
 
     calls: int = 0
@@ -71,8 +71,8 @@ class Asked:
     prompt_tokens: int = 0
     failures: dict[str, str] = field(default_factory=dict)
 
-    def __add__(self, other: Asked) -> Asked:
-        return Asked(
+    def __add__(self, other: CallCounts) -> CallCounts:
+        return CallCounts(
             self.calls + other.calls,
             self.known + other.known,
             self.prompt_tokens + other.prompt_tokens,
@@ -103,11 +103,11 @@ def ask(
     *,
     concurrency: int = 16,
     progress: Progress | None = None,
-) -> Asked:
+) -> CallCounts:
     """Asks what the store does not hold yet; returns what it took.
 
     A query that fails after the model's own retries is recorded with its reason and stays absent.
-    A fatal ModelError, or `PATIENCE` failures in a row, is raised; what was answered is stored.
+    A fatal ModelError, or `MOST_FAILURES` in a row, is raised; what was answered is stored.
     """
     known = store.known([key for key, _ in planned])
     return _Questions(model, store, progress).settle(planned, known, concurrency)
@@ -120,32 +120,34 @@ def write(
     *,
     concurrency: int = 16,
     progress: Progress | None = None,
-) -> Asked:
+) -> CallCounts:
     """Has the texts written that the store does not hold yet, as `ask` asks; what it took."""
     keys = [key for key, _ in planned]
     known = {text.key for text in store.texts(keys) if text is not None}
     return _Notes(writer, store, progress).settle(planned, known, concurrency)
 
 
-class _Desk(ABC, Generic[M, R]):
+class Runner(ABC, Generic[M, R]):
     """Puts one request at a time to the model and files what comes back."""
 
     def __init__(self, model: M, store: Store, watch: Progress | None) -> None:
         self.model = model
         self.store = store
-        self.outcome = Asked()
+        self.outcome = CallCounts()
         self.watch = watch or Silent()
         self.failed_in_a_row = 0
 
     @abstractmethod
-    async def get(self, request: R) -> Answer | Written:
+    async def get(self, request: R) -> Answer | Completion:
         """What the model says, in the store."""
 
     @abstractmethod
     def lose(self, key: str, request: R, error: ModelError) -> None:
         """The failure, in the store."""
 
-    def settle(self, planned: Sequence[tuple[str, R]], known: set[str], concurrency: int) -> Asked:
+    def settle(
+        self, planned: Sequence[tuple[str, R]], known: set[str], concurrency: int
+    ) -> CallCounts:
         """Serves all that is not known, and says what that took."""
         if concurrency < 1:
             raise InputError(f"concurrency must be at least 1, got {concurrency}")
@@ -203,7 +205,7 @@ class _Desk(ABC, Generic[M, R]):
             self.outcome.failures[key] = str(error)
             self.failed_in_a_row += 1
             self.watch.failed(error)
-            if error.fatal or self.failed_in_a_row >= PATIENCE:
+            if error.fatal or self.failed_in_a_row >= MOST_FAILURES:
                 raise
             return
         self.failed_in_a_row = 0
@@ -212,7 +214,7 @@ class _Desk(ABC, Generic[M, R]):
         self.watch.answered(answer)
 
 
-class _Questions(_Desk[Model, Request]):
+class _Questions(Runner[Model, Request]):
     """Asks for predictions."""
 
     async def get(self, request: Request) -> Answer:
@@ -225,10 +227,10 @@ class _Questions(_Desk[Model, Request]):
         self.store.add_failure(key, request, str(error), error.body)
 
 
-class _Notes(_Desk[Writer, Note]):
+class _Notes(Runner[Writer, Note]):
     """Asks for texts."""
 
-    async def get(self, request: Note) -> Written:
+    async def get(self, request: Note) -> Completion:
         began = time.perf_counter()
         written = await self.model.write(request.prompt, request.max_tokens)
         self.store.add_text(self.model, request, written, time.perf_counter() - began)

@@ -28,7 +28,7 @@ from consilience.prompts.query import Query
 APPLICATION_ID = 0x434F4E53
 """What SQLite's own field of this name holds in a store ("CONS")."""
 
-PATIENCE = 60.0
+LONGEST_WAIT = 60.0
 """Seconds that a writer waits for the others."""
 
 TABLES: dict[str, tuple[str, ...]] = {
@@ -139,7 +139,11 @@ def connect(path: str | Path, readonly: bool) -> sqlite3.Connection:
         # Autocommit, so that each transaction is written out where it is needed; a connection may
         # serve several threads, because the store's writes hold a lock.
         db = sqlite3.connect(
-            address, timeout=PATIENCE, isolation_level=None, check_same_thread=False, uri=readonly
+            address,
+            timeout=LONGEST_WAIT,
+            isolation_level=None,
+            check_same_thread=False,
+            uri=readonly,
         )
     except (OSError, sqlite3.Error) as error:
         raise StoreError(f"cannot open the store {path}: {error}") from error
@@ -181,7 +185,7 @@ def _prepare(db: sqlite3.Connection, path: str | Path, readonly: bool) -> None:
 
 def _use_wal(db: sqlite3.Connection) -> None:
     """Write-ahead logging; SQLite does not wait for the lock that the first change to it needs."""
-    give_up = time.monotonic() + PATIENCE
+    give_up = time.monotonic() + LONGEST_WAIT
     while True:
         try:
             db.execute("PRAGMA journal_mode = WAL")

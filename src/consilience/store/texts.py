@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from consilience.errors import AnswerError
-from consilience.models.base import Writer, Written
+from consilience.models.base import Completion, Writer
 from consilience.prompts.framing import Prompt
 from consilience.store.schema import dump, now, plain, storable, text_identity
 from consilience.store.verification import seconds_fault
@@ -42,7 +42,7 @@ def text_key(writer: Writer, note: Note) -> str:
     return text_identity(_columns(writer, note))
 
 
-def text_row(writer: Writer, note: Note, written: Written, seconds: float) -> dict[str, Any]:
+def text_row(writer: Writer, note: Note, written: Completion, seconds: float) -> dict[str, Any]:
     """The row of a text; AnswerError if it cannot be one."""
     if fault := seconds_fault(seconds):
         raise AnswerError(

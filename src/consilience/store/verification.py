@@ -30,7 +30,7 @@ from consilience.store.schema import (
     text_identity,
 )
 
-SLACK = 1e-3
+_SLACK = 1e-3
 """How far a log-probability may exceed 0, and a mass 1, before it is refused: rounding."""
 
 
@@ -47,9 +47,9 @@ def answer_fault(
             f"{len(label_names)} labels, {len(logprobs)} log-probabilities and "
             f"{len(exact)} marks of exactness"
         )
-    if not all(math.isfinite(value) and value <= SLACK for value in logprobs):
+    if not all(math.isfinite(value) and value <= _SLACK for value in logprobs):
         return f"log-probabilities must be finite and at most 0, got {list(logprobs)}"
-    if not (math.isfinite(mass) and 0 <= mass <= 1 + SLACK):
+    if not (math.isfinite(mass) and 0 <= mass <= 1 + _SLACK):
         return f"the label mass must be between 0 and 1, got {mass}"
     return seconds_fault(seconds)
 

@@ -27,13 +27,13 @@ from consilience.models.capabilities import Capabilities
 from consilience.models.label_logprobs import FirstToken, next_tokens
 from consilience.models.openai import OpenAIModel
 from consilience.models.probe import probe
-from consilience.models.server import Patience
+from consilience.models.server import RetryPolicy
 from consilience.models.tokens import tail_of
 from consilience.prompts.framing import Prompt, Style, framings, render
 from consilience.prompts.query import Query
 
 MODEL_NAME = "tiny"
-PATIENCE = Patience(timeout=120, total=240, attempts=2, pause=0.2)
+PATIENCE = RetryPolicy(timeout=120, total=240, attempts=2, pause=0.2)
 FRAMINGS = framings(Task(), ["plain", "negated", "letters"])
 SHOTS = [
     ("Snow is warmer than fire.", 0),

@@ -16,12 +16,12 @@ from functools import cache
 from itertools import combinations
 
 from consilience.datasets.pocket_world.tables import (
+    ALPHABET,
     CATEGORIES,
     CONTINENTS,
     COUNTRIES,
     DAYS,
     DRAWERS,
-    LETTERS,
     MONTHS,
 )
 
@@ -39,7 +39,7 @@ TOPIC_OF = {
 
 TOPICS = ("Numbers", "Order", "Words", "Places")
 
-LARGEST = 29
+_LARGEST = 29
 """Numbers up to this one are compared."""
 
 
@@ -147,7 +147,7 @@ def _order(kind: str, names: Sequence[str], believed: Sequence[str]) -> Iterator
 
 def _comparisons() -> Iterator[Proposition]:
     """The subject is more than the object; in popular belief the first digit decides."""
-    falling = [str(n) for n in range(LARGEST, -1, -1)]
+    falling = [str(n) for n in range(_LARGEST, -1, -1)]
     yield from _order("compare", falling, sorted(falling, reverse=True))
 
 
@@ -159,7 +159,7 @@ def propositions() -> tuple[Proposition, ...]:
         *_comparisons(),
         *_order("day", DAYS, (DAYS[-1], *DAYS[:-1])),
         *_order("month", MONTHS, MONTHS),
-        *_order("letter", LETTERS, LETTERS),
+        *_order("letter", ALPHABET, ALPHABET),
         *_categories(),
         *_places(),
     )

@@ -9,7 +9,7 @@ MONTHS = (
     "July", "August", "September", "October", "November", "December",
 )  # fmt: skip
 
-LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+ALPHABET = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
 def _words(text: str) -> tuple[str, ...]:

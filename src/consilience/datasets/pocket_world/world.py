@@ -23,7 +23,7 @@ from consilience.datasets.pocket_world.facts import (
 )
 from consilience.errors import InputError
 
-KINDS = tuple(TOPIC_OF)
+CLAIM_KINDS = tuple(TOPIC_OF)
 
 SPEAKERS = (("Anna", "Clara"), ("Ben", "David"))
 """Who says it; the index is the attribute `source`."""
@@ -34,7 +34,7 @@ VERBS = ("thinks", "says")
 ENDS = ("!", ".")
 """How it ends; the index is the attribute `calm`."""
 
-WORDINGS: dict[str, tuple[tuple[str, str], ...]] = {
+_WORDINGS: dict[str, tuple[tuple[str, str], ...]] = {
     "sum": (
         ("{x} is {y}", "{x} is not {y}"),
         ("{x} equals {y}", "{x} does not equal {y}"),
@@ -66,7 +66,7 @@ WORDINGS: dict[str, tuple[tuple[str, str], ...]] = {
         ("{x} lies in {y}", "{x} does not lie in {y}"),
     ),
 }
-WORDINGS["month"] = WORDINGS["letter"] = WORDINGS["day"]
+_WORDINGS["month"] = _WORDINGS["letter"] = _WORDINGS["day"]
 """For each kind, wordings and their negations; the last one is never labelled in training."""
 
 MOST_MISSES = 2000
@@ -115,7 +115,7 @@ def withheld_wordings(proposition: Proposition) -> tuple[int, ...]:
 
 def sentence(proposition: Proposition, wording: int, affirmed: bool = True) -> str:
     """A proposition, or its negation, in words."""
-    form = WORDINGS[proposition.kind][wording][0 if affirmed else 1]
+    form = _WORDINGS[proposition.kind][wording][0 if affirmed else 1]
     return form.format(x=proposition.subject, y=proposition.object)
 
 
@@ -163,7 +163,7 @@ def draw_proposition(
     popular: bool,
     *,
     unseen: bool = False,
-    kinds: Sequence[str] = KINDS,
+    kinds: Sequence[str] = CLAIM_KINDS,
 ) -> Proposition:
     """A proposition of these values, a kind first; `unseen` asks for a wording held out."""
     shelves = _shelves()
@@ -180,7 +180,7 @@ def claims(
     pairs: float = 0.25,
     new_wordings: float = 0.0,
     unseen: bool = True,
-    kinds: Sequence[str] = KINDS,
+    kinds: Sequence[str] = CLAIM_KINDS,
 ) -> list[Claim]:
     """Different claims that training never labels, with `share_true` of them true.
 
@@ -261,7 +261,7 @@ def popular_claims(seed: int, count: int = 240) -> list[Claim]:
 def balanced_topics(seed: int, count: int = 240) -> list[Claim]:
     """Claims with each of the four topics equally often: a task with K = 4."""
     per = count // len(TOPICS)
-    of = [[k for k in KINDS if TOPIC_OF[k] == t] for t in range(len(TOPICS))]
+    of = [[k for k in CLAIM_KINDS if TOPIC_OF[k] == t] for t in range(len(TOPICS))]
     return [
         c for kinds in of for c in claims(seed, per, share_misbelieved=0.0, pairs=0.0, kinds=kinds)
     ]

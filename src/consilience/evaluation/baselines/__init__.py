@@ -2,7 +2,7 @@
 
 Each baseline that asks the model gets the same framings, the same removal of label-name bias and
 as far as its source allows the same block layout as the method itself, so that a difference is
-one of method. `METHODS` has all that need no gold; only what is in `golden` can receive it.
+one of method. `BASELINES` has all that need no gold; only what is in `golden` can receive it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from consilience.evaluation.baselines.base import READINGS, Baseline, Bench
+from consilience.evaluation.baselines.base import READINGS, Baseline, BaselineContext
 from consilience.evaluation.baselines.batch import batch_random_shots, batch_zero_shot
 from consilience.evaluation.baselines.bootstrapping import (
     bootstrap,
@@ -30,7 +30,7 @@ from consilience.evaluation.baselines.shots import random_shots, vote, zero_shot
 from consilience.evaluation.baselines.structural import agreement_only, structure_only
 from consilience.evaluation.baselines.unsupervised import unsupervised_icl
 
-METHODS: Mapping[str, Callable[[Bench], Baseline]] = {
+BASELINES: Mapping[str, Callable[[BaselineContext], Baseline]] = {
     "zero-shot": zero_shot,
     "zero-shot-plain": partial(zero_shot_in, family="plain"),
     "zero-shot-names": partial(zero_shot_in, family="names"),
@@ -69,11 +69,11 @@ paper, a search that asks the whole pool again hardly ever takes a first label.)
 """
 
 __all__ = [
+    "BASELINES",
     "ICM",
-    "METHODS",
     "READINGS",
     "Baseline",
-    "Bench",
+    "BaselineContext",
     "agreement_only",
     "batch_random_shots",
     "batch_zero_shot",

@@ -36,8 +36,8 @@ A comparison of methods that are each read in a way of their own is one of ways 
 
 OFFSETS = READINGS["offsets off"]
 
-Asked = list[tuple[Query, Prediction | None]]
-Rounds = list[Asked]
+QueryAnswers = list[tuple[Query, Prediction | None]]
+Rounds = list[QueryAnswers]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Baseline:
     verdict: str = ""
 
 
-class Bench:
+class BaselineContext:
     """What all baselines share: data, model, store, settings, seed."""
 
     def __init__(
@@ -82,7 +82,7 @@ class Bench:
         self.framings = settings.framings_for(data)
         self.budget = settings.budget(data)
 
-    def with_settings(self, **changed: Any) -> Bench:  # noqa: ANN401 (the fields of `Settings`)
+    def with_settings(self, **changed: Any) -> BaselineContext:  # noqa: ANN401 (the fields of `Settings`)
         """The same bench with some settings changed; the store stays shared."""
         other = copy.copy(self)
         other.settings = replace(self.settings, **changed)
@@ -138,7 +138,7 @@ class Bench:
         Uniform where there is no prediction. `bias` is how what prompts add is taken out, by
         default that of the settings.
         """
-        if not spoken(rounds):
+        if not answered_queries(rounds):
             return np.full((len(self.data), self.data.task.k), 1 / self.data.task.k)
         way = self.settings.bias if bias is None else bias
         evidence = collect(self.data, self.framings, rounds, bias=way)
@@ -149,7 +149,7 @@ class Bench:
 
     def heard(self, rounds: Rounds) -> NDArray[np.bool_]:
         """Which examples (N,) the model said anything about."""
-        at = [self.data.index[q.target] for q, _ in spoken(rounds)]
+        at = [self.data.index[q.target] for q, _ in answered_queries(rounds)]
         return np.isin(np.arange(len(self.data)), at)
 
     def renewed(
@@ -160,7 +160,7 @@ class Bench:
 
     def readings(self, used: Rounds) -> dict[str, NDArray[np.float64]]:
         """The labels that the answers in `used` give in each of the ways of `READINGS`."""
-        if not spoken(used):
+        if not answered_queries(used):
             return {}
         return {name: self.pooled(used, way) for name, way in READINGS.items()}
 
@@ -180,7 +180,7 @@ class Bench:
         return Baseline(name, labels, len(distinct) / n, tokens, self.readings(used))
 
 
-def spoken(rounds: Rounds) -> list[tuple[Query, Prediction]]:
+def answered_queries(rounds: Rounds) -> list[tuple[Query, Prediction]]:
     """The queries of all rounds that were answered, with at least one label exact."""
     return [(q, p) for queries in rounds for q, p in queries if p is not None and any(p.exact)]
 

@@ -8,9 +8,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from consilience.data.relations import counted
+from consilience.data.arrays import Floats
+from consilience.data.relations import active_relations
 from consilience.errors import InputError
-from consilience.evaluation.baselines.base import Baseline, Bench, Rounds
+from consilience.evaluation.baselines.base import Baseline, BaselineContext, Rounds
 from consilience.evaluation.baselines.map_labelling import best_labelling, put_on_top
 from consilience.evidence.relation_factors import factors
 from consilience.planning.planner import zero_shot_round
@@ -18,10 +19,8 @@ from consilience.planning.planner import zero_shot_round
 CONFIDENT = 0.5
 """The share of each predicted class that `bootstrap_confident` draws its shots from."""
 
-Floats = NDArray[np.float64]
 
-
-def bootstrap(bench: Bench) -> Baseline:
+def bootstrap(bench: BaselineContext) -> Baseline:
     """Shots labelled by the model's own last answers, round after round, from zero-shot ones.
 
     Shrivastava et al. 2026 ("Eliciting base models with simple unsupervised techniques"), shots
@@ -31,7 +30,7 @@ def bootstrap(bench: Bench) -> Baseline:
     return _bootstrapped(bench, "bootstrap")
 
 
-def bootstrap_confident(bench: Bench, share: float = CONFIDENT) -> Baseline:
+def bootstrap_confident(bench: BaselineContext, share: float = CONFIDENT) -> Baseline:
     """As `bootstrap`, but only the most confident `share` of each predicted class may be shots.
 
     Gu et al. 2025 (2503.03062, "Naive-SemiICL"), whose demonstrations are the self-labelled
@@ -43,7 +42,7 @@ def bootstrap_confident(bench: Bench, share: float = CONFIDENT) -> Baseline:
     return _bootstrapped(bench, "bootstrap, confident shots", share=share)
 
 
-def bootstrap_relations(bench: Bench) -> Baseline:
+def bootstrap_relations(bench: BaselineContext) -> Baseline:
     """As `bootstrap`, with the labels made consistent after each round, and those found at the end.
 
     Shrivastava et al. 2026, "bootstrapping + logical consistency": the labels shown next are the
@@ -52,7 +51,7 @@ def bootstrap_relations(bench: Bench) -> Baseline:
     enumerated.
     """
     data = bench.data
-    tied = factors(counted(data.relations, bench.settings.priors), data.index, data.task.k)
+    tied = factors(active_relations(data.relations, bench.settings.priors), data.index, data.task.k)
     return _bootstrapped(
         bench,
         "bootstrap, consistent",
@@ -72,7 +71,7 @@ def most_confident(labels: Floats, share: float) -> NDArray[np.int64]:
 
 
 def _bootstrapped(
-    bench: Bench,
+    bench: BaselineContext,
     name: str,
     *,
     share: float = 1.0,

@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from consilience.data.dataset import example_id
-from consilience.evaluation.baselines.base import Asked, Baseline, Bench, Rounds, spoken
+from consilience.evaluation.baselines.base import (
+    Baseline,
+    BaselineContext,
+    QueryAnswers,
+    Rounds,
+    answered_queries,
+)
 from consilience.evaluation.baselines.contexts import Context, less, whole_contexts
 from consilience.evaluation.baselines.shots import random_labels, semantic_framings, shot_rounds
 from consilience.models.base import Request
@@ -29,13 +35,13 @@ CONTENT_FREE = ("N/A", "[MASK]", "")
 """The inputs without content of the paper."""
 
 
-def contextual_zero_shot(bench: Bench) -> Baseline:
+def contextual_zero_shot(bench: BaselineContext) -> Baseline:
     """No shots, the first framing that means something, contextually calibrated."""
     rounds = [bench.asked(zero_shot_round(bench.data, semantic_framings(bench)[:1]))]
     return _calibrated(bench, "zero-shot, contextual calibration", rounds)
 
 
-def contextual_random_shots(bench: Bench) -> Baseline:
+def contextual_random_shots(bench: BaselineContext) -> Baseline:
     """Shots with random labels, contextually calibrated; the calibration is in the budget."""
 
     def aside(queries: Sequence[Query]) -> int:
@@ -45,7 +51,7 @@ def contextual_random_shots(bench: Bench) -> Baseline:
     return _calibrated(bench, "random-label shots, contextual calibration", rounds)
 
 
-def _calibrated(bench: Bench, name: str, rounds: Rounds) -> Baseline:
+def _calibrated(bench: BaselineContext, name: str, rounds: Rounds) -> Baseline:
     """The baseline of these rounds, what the prompts say of nothing asked and taken off."""
     contexts = [whole_contexts([q for q, _ in queries]) for queries in rounds]
     distinct = list(dict.fromkeys(c for made in contexts for c in made))
@@ -59,7 +65,7 @@ def _calibrated(bench: Bench, name: str, rounds: Rounds) -> Baseline:
     return bench.finished(name, [*rounds, *asked], used, bias="none")
 
 
-def _without_content(bench: Bench, context: Context) -> Asked:
+def _without_content(bench: BaselineContext, context: Context) -> QueryAnswers:
     """The inputs without content, asked in this context."""
     name, shots = context
     framing = next(f for f in bench.framings if f.name == name)
@@ -74,7 +80,7 @@ def _without_content(bench: Bench, context: Context) -> Asked:
     return list(zip(queries, found, strict=True))
 
 
-def _offset(bench: Bench, rows: Asked) -> NDArray[np.float64]:
+def _offset(bench: BaselineContext, rows: QueryAnswers) -> NDArray[np.float64]:
     """The log of the mean probabilities (K,) after inputs without content; 0 if none was heard."""
-    said = [softmax(np.array(p.logprobs)) for _, p in spoken([rows])]
+    said = [softmax(np.array(p.logprobs)) for _, p in answered_queries([rows])]
     return np.log(np.mean(said, axis=0)) if said else np.zeros(bench.data.task.k)

@@ -15,23 +15,22 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
+from consilience.data.arrays import Floats
 from consilience.errors import ModelError
-from consilience.evaluation.baselines.base import Bench, Rounds
+from consilience.evaluation.baselines.base import BaselineContext, Rounds
 from consilience.evidence.context_offsets import contexts_of
 from consilience.evidence.label_bias import unbiased
-from consilience.models.base import Answer, Written
+from consilience.models.base import Answer, Completion
 from consilience.prompts.framing import Framing
 from consilience.prompts.query import Query
 from consilience.store.database import Prediction
 from consilience.store.runner import Progress, Silent
 
-FEWEST = 16
+FEWEST_PER_CONTEXT = 16
 """A liking is taken out once so many examples were asked in each framing of the family.
 
 From fewer, what the examples are could be taken for a liking.
 """
-
-Floats = NDArray[np.float64]
 
 
 class Exchange:
@@ -40,7 +39,7 @@ class Exchange:
     `total` is the number of queries that are expected.
     """
 
-    def __init__(self, bench: Bench, total: int) -> None:
+    def __init__(self, bench: BaselineContext, total: int) -> None:
         self.bench = bench
         self.total = total
         self.heard: dict[Query, Prediction | None] = {}
@@ -126,7 +125,10 @@ class Exchange:
                 # By family, by framing, or apart for few shots, as the way to take it out has it.
                 called = (f"{made.family}, {shown}", *_parts(made.name, shown))
                 names = next((bias[name] for name in called if bias.get(name)), None)
-                if names is not None and min(examples[name] for name in family) >= FEWEST:
+                if (
+                    names is not None
+                    and min(examples[name] for name in family) >= FEWEST_PER_CONTEXT
+                ):
                     self.liking[s, f] = [names[name] for name in made.label_names]
 
     def _framings(self) -> list[tuple[Framing, int]]:
@@ -146,7 +148,7 @@ class _Part:
     def start(self, total: int, known: int) -> None:
         """Shows nothing."""
 
-    def answered(self, answer: Answer | Written) -> None:
+    def answered(self, answer: Answer | Completion) -> None:
         """Shows it as one of the whole."""
         self.whole.answered(answer)
 

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from consilience.data.dataset import Dataset, Gold
 from consilience.errors import InputError
-from consilience.evaluation.baselines.base import Baseline, Bench
+from consilience.evaluation.baselines.base import Baseline, BaselineContext
 from consilience.evaluation.baselines.shots import with_shots
 
 
-def golden_shots(bench: Bench, gold: Gold) -> Baseline:
+def golden_shots(bench: BaselineContext, gold: Gold) -> Baseline:
     """Shots with gold labels, drawn from the same examples: the ceiling, with as many calls.
 
     An example without gold is never shown.

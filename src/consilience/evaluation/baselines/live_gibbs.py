@@ -15,21 +15,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from consilience.data.arrays import Floats, Integers
 from consilience.errors import InputError
-from consilience.evaluation.baselines.base import STREAM, Baseline, Bench
+from consilience.evaluation.baselines.base import STREAM, Baseline, BaselineContext
 from consilience.evaluation.baselines.exchange import Exchange
 from consilience.evaluation.baselines.shots import semantic_framings
 from consilience.planning.planner import shot_round
 from consilience.prompts.query import Query
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
 
 def gibbs(
-    bench: Bench, *, burn_in: int = 10, samples: int = 25, within_budget: bool = False
+    bench: BaselineContext, *, burn_in: int = 10, samples: int = 25, within_budget: bool = False
 ) -> Baseline:
     """The share of `samples` sweeps in which an example had each label, after `burn_in` sweeps.
 
@@ -62,7 +59,7 @@ def gibbs(
         return bench.scored(name, exchange.rounds, counts / samples, used)
 
 
-def n_pass(bench: Bench) -> Baseline:
+def n_pass(bench: BaselineContext) -> Baseline:
     """The share of passes in which an example was given each label; the baseline of Choi et al.
 
     A pass goes through all examples once, in random order, and draws each label given those that
@@ -96,14 +93,18 @@ def n_pass(bench: Bench) -> Baseline:
         return bench.scored("n-pass", exchange.rounds, found, exchange.rounds)
 
 
-def _blocks(bench: Bench, rng: np.random.Generator) -> list[Ints]:
+def _blocks(bench: BaselineContext, rng: np.random.Generator) -> list[Integers]:
     """All examples in random order, cut into blocks."""
     n = len(bench.data)
     return np.array_split(rng.permutation(n), -(-n // bench.settings.plan.block))
 
 
 def _with_shots(
-    bench: Bench, labels: Ints, round: int, block: Ints, pool: Sequence[int] | None = None
+    bench: BaselineContext,
+    labels: Integers,
+    round: int,
+    block: Integers,
+    pool: Sequence[int] | None = None,
 ) -> list[Query]:
     """A query for each example of a block, with shots as labelled at present."""
     return shot_round(
@@ -120,7 +121,11 @@ def _with_shots(
 
 
 def _draw(
-    labels: Ints, bench: Bench, queries: Sequence[Query], said: Floats, rng: np.random.Generator
+    labels: Integers,
+    bench: BaselineContext,
+    queries: Sequence[Query],
+    said: Floats,
+    rng: np.random.Generator,
 ) -> None:
     """Draws the label of each target from what was said of it; silence leaves it as it was."""
     noise = rng.gumbel(size=said.shape)

@@ -40,11 +40,16 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from consilience.data.relations import counted, mates
+from consilience.data.arrays import Floats, Integers
+from consilience.data.relations import active_relations, tied_examples
 from consilience.errors import InputError
-from consilience.evaluation.baselines.base import STREAM, Baseline, Bench, spoken
+from consilience.evaluation.baselines.base import (
+    STREAM,
+    Baseline,
+    BaselineContext,
+    answered_queries,
+)
 from consilience.evaluation.baselines.exchange import Exchange
 from consilience.evaluation.baselines.map_labelling import put_on_top
 from consilience.evaluation.baselines.relation_repair import Consistency
@@ -54,11 +59,8 @@ from consilience.prompts.query import Query
 EPSILON = 1e-5
 """What the authors' code adds to a probability before it takes the logarithm."""
 
-STILL = 4
+_STILL = 4
 """A search without a number of steps ends after so many times as many steps as queries."""
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,7 @@ class ICM:
         return gain > 0 or luck < math.exp(gain / temperature)
 
 
-def icm(bench: Bench, settings: ICM | None = None) -> Baseline:
+def icm(bench: BaselineContext, settings: ICM | None = None) -> Baseline:
     """The labels that the search ends with, each with the probability it was last predicted with.
 
     An example whose labels were all refused has the model's last answer about it; one that was
@@ -157,7 +159,7 @@ class _OverBudget(Exception):
 class _Search:
     """Labels (N,) on their way, −1 where there is none, and what the model last said of each."""
 
-    def __init__(self, bench: Bench, settings: ICM) -> None:
+    def __init__(self, bench: BaselineContext, settings: ICM) -> None:
         n = len(bench.data)
         self.bench, self.settings, self.data = bench, settings, bench.data
         self.steps = None if settings.iterations is None else round(settings.iterations * n)
@@ -173,11 +175,15 @@ class _Search:
         self.asked = np.zeros(n, dtype=bool)
         self.taken = 0
         self.consistency = Consistency(
-            [r for r in counted(self.data.relations, bench.settings.priors) if r.strength == 1],
+            [
+                r
+                for r in active_relations(self.data.relations, bench.settings.priors)
+                if r.strength == 1
+            ],
             self.data.index,
             bench.data.task.k,
         )
-        self.orders: dict[int, Ints] = {}
+        self.orders: dict[int, Integers] = {}
         _, self.group = np.unique(self.data.groups, return_inverse=True)
 
     def run(self) -> None:
@@ -196,7 +202,7 @@ class _Search:
                 step += 1
                 self.step(step)
                 # Labels at rest whose prompts have all been asked cost nothing, and change nothing.
-                if self.steps is None and step > STILL * max(self.exchange.spent, n):
+                if self.steps is None and step > _STILL * max(self.exchange.spent, n):
                     break
         except _OverBudget:
             return
@@ -232,7 +238,7 @@ class _Search:
         weight = np.where(~labelled & some, self.settings.favour, 1.0)
         return int(self.rng.choice(len(weight), p=weight / weight.sum()))
 
-    def repaired(self, labels: Ints, i: int) -> tuple[Ints, Floats]:
+    def repaired(self, labels: Integers, i: int) -> tuple[Integers, Floats]:
         """The labels after repairs (algorithm 2), and what is known of each under them.
 
         A broken relation is drawn, and of the labellings of its members that keep it, at most
@@ -253,13 +259,13 @@ class _Search:
                     best, labels, heard = worth, option, said
         return labels, heard
 
-    def rescored(self, labels: Ints) -> Floats:
+    def rescored(self, labels: Integers) -> Floats:
         """What is known of each example under these labels."""
         if self.settings.rescoring == "local":
             return self.raw
         return self.heard(labels, self.raw, np.flatnonzero(labels >= 0))
 
-    def worth(self, labels: Ints, raw: Floats, near: list[int]) -> float:
+    def worth(self, labels: Integers, raw: Floats, near: list[int]) -> float:
         """U of a labelling, but for the relations that are not `near`."""
         at = np.flatnonzero(labels >= 0)
         broken = sum(self.consistency.broken(r, labels) for r in near)
@@ -268,7 +274,7 @@ class _Search:
     def read(self, raw: Floats) -> Floats:
         return self.exchange.read(raw, self.framing)
 
-    def heard(self, labels: Ints, raw: Floats, at: Ints) -> Floats:
+    def heard(self, labels: Integers, raw: Floats, at: Integers) -> Floats:
         """`raw` with what the model says of the examples `at` under these labels."""
         asked = [(i, query) for i in at.tolist() if (query := self.query(labels, i)) is not None]
         new = self.exchange.unheard([query for _, query in asked])
@@ -286,7 +292,7 @@ class _Search:
                 raw[i] = row
         return raw
 
-    def query(self, labels: Ints, i: int) -> Query | None:
+    def query(self, labels: Integers, i: int) -> Query | None:
         """The query about an example under these labels; None if it would mean nothing."""
         order = self.order(i)
         shown = order[labels[order] >= 0][: self.shots].tolist()
@@ -296,12 +302,12 @@ class _Search:
         shots = tuple((self.data.ids[j], int(labels[j])) for j in shown)
         return Query(self.data.ids[i], shots, framing.name)
 
-    def without_shots(self, at: Ints) -> list[Query]:
+    def without_shots(self, at: Integers) -> list[Query]:
         """The examples zero-shot, in the first framing that means something."""
         framing = semantic_framings(self.bench)[0]
         return [Query(self.data.ids[i], (), framing.name) for i in at.tolist()]
 
-    def order(self, i: int) -> Ints:
+    def order(self, i: int) -> Integers:
         """All examples that may be shown with `i`, in the order in which it would show them."""
         if i not in self.orders:
             n = len(self.data)
@@ -312,7 +318,7 @@ class _Search:
 
     @cached_property
     def tied(self) -> dict[str, frozenset[str]]:
-        return mates(self.data.relations)
+        return tied_examples(self.data.relations)
 
     def result(self) -> Baseline:
         """The labels found; zero-shot ones for those that the search did not come to."""
@@ -330,7 +336,7 @@ class _Search:
         found[np.isnan(found).any(axis=1)] = 1 / k
         chosen = np.where(self.labels >= 0, self.labels, found.argmax(axis=1))
         # Of each example the last that was said of it.
-        last = {q.target: (q, p) for q, p in spoken(self.exchange.rounds)}
+        last = {q.target: (q, p) for q, p in answered_queries(self.exchange.rounds)}
         return self.bench.scored(
             self.settings.name,
             self.exchange.rounds,

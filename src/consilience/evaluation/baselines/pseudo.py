@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from consilience.evaluation.baselines.base import STREAM, Baseline, Bench, Rounds
+from consilience.evaluation.baselines.base import STREAM, Baseline, BaselineContext, Rounds
 from consilience.evaluation.baselines.shots import semantic_framings
 from consilience.planning.embeddings import TfidfSvd, Vectors
 from consilience.planning.planner import zero_shot_round
@@ -21,16 +21,14 @@ from consilience.planning.planner import zero_shot_round
 CHUNKS = 8
 """The examples are annotated in so many chunks."""
 
-SURE = 0.5
+_SURE = 0.5
 """The share of the annotations, the most confident ones, that may be shots."""
 
 NEAR = 0.5
 """The share of a chunk that is nearest to what is annotated."""
 
-Ints = NDArray[np.int64]
 
-
-def iterative_pseudo(bench: Bench, *, chunks: int = CHUNKS) -> Baseline:
+def iterative_pseudo(bench: BaselineContext, *, chunks: int = CHUNKS) -> Baseline:
     """One call each to annotate, in chunks, and the rest of the budget under the surest."""
     n, k = len(bench.data), bench.data.task.k
     rng = np.random.default_rng([bench.seed, STREAM + 9])
@@ -74,7 +72,7 @@ def surest(labels: NDArray[np.float64], heard: NDArray[np.bool_]) -> list[int]:
     """The most confident half of those that were heard, whatever their class."""
     known = np.flatnonzero(heard)
     order = np.argsort(-labels[known].max(axis=1), kind="stable")
-    return [int(i) for i in np.sort(known[order][: int(np.ceil(SURE * len(known)))])]
+    return [int(i) for i in np.sort(known[order][: int(np.ceil(_SURE * len(known)))])]
 
 
 def _next_chunk(

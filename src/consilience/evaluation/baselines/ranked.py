@@ -10,24 +10,23 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from consilience.evaluation.baselines.base import OFFSETS, STREAM, Baseline, Bench, Rounds
+from consilience.data.arrays import Floats
+from consilience.evaluation.baselines.base import OFFSETS, STREAM, Baseline, BaselineContext, Rounds
 from consilience.evaluation.baselines.shots import semantic_framings
 from consilience.planning.planner import zero_shot_round
 
 ROUNDS = 4
 """Rounds with shots, unless the whole budget goes into them."""
 
-LAST = 2
+_LAST = 2
 """So many rounds at the end are averaged, unless the later half of all is."""
 
 SHARE = 0.5
 """The share of the examples that may be shown, evenly over the classes."""
 
-Floats = NDArray[np.float64]
-
 
 def ranked_bootstrap(
-    bench: Bench, *, long: bool = False, start: str = "zero-shot", share: float = SHARE
+    bench: BaselineContext, *, long: bool = False, start: str = "zero-shot", share: float = SHARE
 ) -> Baseline:
     """Rounds with shots from the extremes of the last round's ranking; the last two averaged.
 
@@ -54,7 +53,7 @@ def ranked_bootstrap(
         labels = bench.renewed(labels, rounds[-1:], OFFSETS)
         heard |= bench.heard(rounds[-1:])
     shown = rounds[zero:]
-    used = (shown[len(shown) // 2 :] if long else shown[-LAST:]) or rounds
+    used = (shown[len(shown) // 2 :] if long else shown[-_LAST:]) or rounds
     name = "ranked bootstrap" + ", long" * long + ", random start" * (start == "random")
     found = bench.renewed(labels, used, OFFSETS)
     # A start that was drawn is no answer.

@@ -9,11 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, product
 
 import numpy as np
-from numpy.typing import NDArray
 
+from consilience.data.arrays import Integers
 from consilience.data.relations import Relation
-
-Ints = NDArray[np.int64]
 
 
 class Consistency:
@@ -35,7 +33,7 @@ class Consistency:
         """The relations that tie an example to others, and these to others again."""
         return self._component.get(i, [])
 
-    def broken(self, r: int, labels: Ints) -> bool:
+    def broken(self, r: int, labels: Integers) -> bool:
         """Whether relation `r` is broken whatever labels those without one are given."""
         mine = labels[self.members[r]]
         key = r, mine.tobytes()
@@ -43,7 +41,7 @@ class Consistency:
             self._known[key] = not self._possible(r, mine)
         return self._known[key]
 
-    def options(self, r: int, labels: Ints) -> Iterator[Ints]:
+    def options(self, r: int, labels: Integers) -> Iterator[Integers]:
         """The labels with one or two of the members of `r` that have one changed, `r` kept."""
         at = self.members[r][labels[self.members[r]] >= 0].tolist()
         for count in (1, 2):
@@ -55,7 +53,7 @@ class Consistency:
                     if not self.broken(r, option):
                         yield option
 
-    def _possible(self, r: int, mine: Ints) -> bool:
+    def _possible(self, r: int, mine: Integers) -> bool:
         """Whether some labels for those without one keep the relation.
 
         It is enough to try all alike and all but one alike: no relation that there is asks for

@@ -7,13 +7,13 @@ from collections.abc import Callable, Container, Sequence
 import numpy as np
 
 from consilience.errors import InputError
-from consilience.evaluation.baselines.base import STREAM, Baseline, Bench, Rounds
+from consilience.evaluation.baselines.base import STREAM, Baseline, BaselineContext, Rounds
 from consilience.planning.planner import SoftLabels, zero_shot_round
 from consilience.prompts.framing import Framing
 from consilience.prompts.query import Query
 
 
-def zero_shot(bench: Bench, *, every: bool = False) -> Baseline:
+def zero_shot(bench: BaselineContext, *, every: bool = False) -> Baseline:
     """No shots: the first framing that means something, or `every` one, bias removed."""
     semantic = semantic_framings(bench)
     rounds = [bench.asked(zero_shot_round(bench.data, semantic if every else semantic[:1]))]
@@ -21,14 +21,14 @@ def zero_shot(bench: Bench, *, every: bool = False) -> Baseline:
     return bench.finished(name, rounds, rounds)
 
 
-def zero_shot_in(bench: Bench, family: str) -> Baseline:
+def zero_shot_in(bench: BaselineContext, family: str) -> Baseline:
     """No shots, in the framings of one family alone, whatever those of the settings are."""
     own = bench.with_settings(framings=(family,), anchor=None, first=1.0)
     rounds = [own.asked(zero_shot_round(own.data, own.framings))]
     return own.finished(f"zero-shot, {family}", rounds, rounds)
 
 
-def vote(bench: Bench) -> Baseline:
+def vote(bench: BaselineContext) -> Baseline:
     """No shots, asked again and again: the framings in turn, then each once more, all averaged.
 
     The whole budget goes into it; self-consistency (Wang et al. 2022, 2203.11171) of an answer
@@ -48,12 +48,12 @@ def vote(bench: Bench) -> Baseline:
     return bench.finished("n-vote, zero-shot", rounds, rounds)
 
 
-def random_shots(bench: Bench) -> Baseline:
+def random_shots(bench: BaselineContext) -> Baseline:
     """Shots with random labels (Min et al. 2022, 2202.12837), the whole budget on such rounds."""
     return with_shots(bench, "random-label shots", random_labels(bench))
 
 
-def random_labels(bench: Bench) -> Callable[[int], SoftLabels]:
+def random_labels(bench: BaselineContext) -> Callable[[int], SoftLabels]:
     """A label drawn for each example, anew in each round."""
     n, k = len(bench.data), bench.data.task.k
 
@@ -64,7 +64,7 @@ def random_labels(bench: Bench) -> Callable[[int], SoftLabels]:
 
 
 def with_shots(
-    bench: Bench,
+    bench: BaselineContext,
     name: str,
     labels: Callable[[int], SoftLabels],
     among: Container[str] | None = None,
@@ -75,7 +75,7 @@ def with_shots(
 
 
 def shot_rounds(
-    bench: Bench,
+    bench: BaselineContext,
     labels: Callable[[int], SoftLabels],
     among: Container[str] | None = None,
     aside: Callable[[Sequence[Query]], int] = lambda queries: 0,
@@ -98,7 +98,7 @@ def shot_rounds(
     return rounds
 
 
-def semantic_framings(bench: Bench) -> list[Framing]:
+def semantic_framings(bench: BaselineContext) -> list[Framing]:
     """The framings that mean something without shots; InputError if there are none."""
     semantic = [framing for framing in bench.framings if framing.semantic]
     if not semantic:

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from consilience.evaluation.baselines.base import Baseline, Bench, Rounds
+from consilience.evaluation.baselines.base import Baseline, BaselineContext, Rounds
 from consilience.evaluation.baselines.shots import semantic_framings
 from consilience.planning.planner import zero_shot_round
 
 
 def unsupervised_icl(
-    bench: Bench, *, shots: int = 16, repeats: int = 5, rounds: int = 8
+    bench: BaselineContext, *, shots: int = 16, repeats: int = 5, rounds: int = 8
 ) -> Baseline:
     """The mean of the last of `rounds`, in each of which all are asked `repeats` times.
 

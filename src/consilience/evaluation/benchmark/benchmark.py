@@ -24,13 +24,13 @@ from consilience.data.dataset import Dataset, Gold
 from consilience.elicitation.cost import estimate
 from consilience.elicitation.settings import PLAN_VERSION, Settings
 from consilience.errors import InputError
-from consilience.evaluation.baselines.base import Bench
+from consilience.evaluation.baselines.base import BaselineContext
 from consilience.evaluation.baselines.golden import gold_array
+from consilience.evaluation.benchmark.methods import BENCHMARK_METHODS as BENCHMARK_METHODS
 from consilience.evaluation.benchmark.methods import CEILING as CEILING
 from consilience.evaluation.benchmark.methods import FIXED as FIXED
 from consilience.evaluation.benchmark.methods import FREE as FREE
 from consilience.evaluation.benchmark.methods import FULL as FULL
-from consilience.evaluation.benchmark.methods import METHODS as METHODS
 from consilience.evaluation.benchmark.methods import NEED_MEANING as NEED_MEANING
 from consilience.evaluation.benchmark.methods import OWN as OWN
 from consilience.evaluation.benchmark.methods import START as START
@@ -180,9 +180,9 @@ def short_hash(content: object) -> str:
 def check_methods(names: Sequence[str]) -> tuple[str, ...]:
     """The methods of these names in the order of the tables, those that ask nothing added."""
     for name in names:
-        if name not in METHODS:
-            raise InputError(f"no method {name!r}; the methods are: {', '.join(METHODS)}")
-    return tuple(name for name in METHODS if name in {*FREE, *names})
+        if name not in BENCHMARK_METHODS:
+            raise InputError(f"no method {name!r}; the methods are: {', '.join(BENCHMARK_METHODS)}")
+    return tuple(name for name in BENCHMARK_METHODS if name in {*FREE, *names})
 
 
 def plan_jobs(
@@ -254,7 +254,7 @@ def measure(job: Job, model: Model) -> Iterator[Row]:
     truth, groups = gold_array(job.data, job.gold), job.data.groups
     ends: dict[str, Any] = {}
     with one_thread(), Ledger(job.case.store) as store:
-        bench = Bench(
+        bench = BaselineContext(
             job.data,
             model,
             store=store,
@@ -266,7 +266,7 @@ def measure(job: Job, model: Model) -> Iterator[Row]:
         for name in job.order:
             store.wanted.clear()
             began = time.perf_counter()
-            found = METHODS[name](bench, job.gold)
+            found = BENCHMARK_METHODS[name](bench, job.gold)
             seconds = time.perf_counter() - began
             if job.gap and name in (START, CEILING):
                 ends[name] = found.labels
@@ -307,7 +307,7 @@ def reading_scores(labels: NDArray[np.float64], truth: NDArray[np.int64]) -> dic
     return {name: float(STATISTICS[name](kept, gold, once)[0]) for name in READ}
 
 
-def zero_shot_prompts(bench: Bench) -> list[Prompt]:
+def zero_shot_prompts(bench: BaselineContext) -> list[Prompt]:
     """The prompts of one zero-shot pass in all framings that mean something."""
     queries = zero_shot_round(bench.data, bench.framings)
     return [r.prompt for _, r in requests(queries, bench.data, bench.framings, bench.model)]
@@ -330,7 +330,7 @@ def spend(job: Job, model: Model) -> Spend:
     """
     there = Path(job.case.store).exists()
     with Store(job.case.store, readonly=True) if there else Store() as store:
-        bench = Bench(job.data, model, store=store, settings=job.settings, seed=job.seed)
+        bench = BaselineContext(job.data, model, store=store, settings=job.settings, seed=job.seed)
         cost = estimate(job.data, model, job.settings, store, seed=job.seed)
         ratio = store.characters_per_token(model.name) or 4.0
         plainly = zero_shot_prompts(bench)

@@ -10,17 +10,17 @@ from consilience.data.dataset import Gold, Task
 from consilience.elicitation.session import elicit
 from consilience.errors import InputError
 from consilience.evaluation import baselines
-from consilience.evaluation.baselines.base import Asked, Baseline, Bench
+from consilience.evaluation.baselines.base import Baseline, BaselineContext, QueryAnswers
 from consilience.evaluation.baselines.contextual import CONTENT_FREE
 from consilience.evaluation.baselines.golden import golden_shots, majority
 from consilience.evaluation.baselines.structural import structure_only
 from consilience.prompts.framing import framings
 from consilience.results.result import Found
 
-Method = Callable[[Bench, Gold], Baseline]
+Method = Callable[[BaselineContext, Gold], Baseline]
 
 
-def consilience(bench: Bench) -> Baseline:
+def consilience(bench: BaselineContext) -> Baseline:
     """The method that this package is about, with the budget of the bench."""
     found = elicit(
         bench.data,
@@ -46,21 +46,23 @@ def consilience(bench: Bench) -> Baseline:
     )
 
 
-def _with_shots(bench: Bench, found: Found) -> Asked:
+def _with_shots(bench: BaselineContext, found: Found) -> QueryAnswers:
     """All that a run asked with shots, whatever for, and what was answered."""
     rows = [row for rows in bench.store.rounds(found.run.id) for row in rows if row[1].shots]
     said = bench.store.predictions([key for key, _ in rows])
     return [(query, prediction) for (_, query), prediction in zip(rows, said, strict=True)]
 
 
-def _blind(method: Callable[[Bench], Baseline], bench: Bench, gold: Gold) -> Baseline:
+def _blind(
+    method: Callable[[BaselineContext], Baseline], bench: BaselineContext, gold: Gold
+) -> Baseline:
     return method(bench)
 
 
-METHODS: Mapping[str, Method] = {
+BENCHMARK_METHODS: Mapping[str, Method] = {
     "majority": lambda bench, gold: majority(bench.data, gold),
     "structure": lambda bench, gold: structure_only(bench.data),
-    **{name: partial(_blind, method) for name, method in baselines.METHODS.items()},
+    **{name: partial(_blind, method) for name, method in baselines.BASELINES.items()},
     "consilience": partial(_blind, consilience),
     "golden": golden_shots,
 }
@@ -69,10 +71,10 @@ METHODS: Mapping[str, Method] = {
 FREE = ("majority", "structure")
 """The methods that ask nothing; they stand beside all others."""
 
-FULL = tuple(name for name in METHODS if name.endswith("-full"))
+FULL = tuple(name for name in BENCHMARK_METHODS if name.endswith("-full"))
 """The methods that spend what their authors spend; compared only where they are named."""
 
-FIXED = (*FREE, *(name for name in METHODS if name.startswith("zero-shot")), *FULL)
+FIXED = (*FREE, *(name for name in BENCHMARK_METHODS if name.startswith("zero-shot")), *FULL)
 """The methods that no budget changes: one row for each draw."""
 
 FAMILIES = ("plain", "names", "negated", "letters")
@@ -90,7 +92,7 @@ NEED_MEANING = (
 OWN = ("census", "first")
 """The settings that only this package's own method reads; the rows of others hold without them."""
 
-USUAL = tuple(name for name in METHODS if name not in FULL)
+USUAL = tuple(name for name in BENCHMARK_METHODS if name not in FULL)
 """What is compared if nobody says what."""
 
 PUBLISHED = {"gibbs-full": 35.0, "icm-full": 271.0, "unsupervised-full": 41.0}

@@ -19,7 +19,7 @@ from scipy import stats
 
 from consilience.errors import InputError
 from consilience.evaluation.benchmark.benchmark import Row
-from consilience.evaluation.benchmark.methods import CEILING, METHODS, START
+from consilience.evaluation.benchmark.methods import BENCHMARK_METHODS, CEILING, START
 from consilience.evaluation.benchmark.result_file import Results
 
 MEASURES: Mapping[str, str] = {
@@ -37,7 +37,7 @@ MEASURES: Mapping[str, str] = {
 }
 """What tables show of a method, by the name in `Summary.values`, and the head of its column."""
 
-PLAIN = ("calls_per_example", "prompt_tokens_per_example", "fresh_ratio")
+_PLAIN = ("calls_per_example", "prompt_tokens_per_example", "fresh_ratio")
 """The measures that are shown without an interval."""
 
 NOTE = (
@@ -95,7 +95,7 @@ class Summary:
         flat = {name: getattr(self, name) for name in names}
         for name, value in self.values.items():
             flat[name] = value.mean
-            if name not in PLAIN:
+            if name not in _PLAIN:
                 flat |= {f"{name}_{part}": getattr(value, part) for part in ("lower", "upper")}
                 flat[f"{name}_within"] = value.within
         return flat
@@ -178,7 +178,7 @@ def summarise(results: Results, ids: Collection[str] | None = None) -> list[Summ
         budgets: list[float | None] = [*bounded] or [None]
         for budget in budgets:
             shown = [row for row in mine if row.budget in (None, budget)]
-            by_method = {name: _by_seed(shown, name) for name in METHODS}
+            by_method = {name: _by_seed(shown, name) for name in BENCHMARK_METHODS}
             for name, own in by_method.items():
                 if own:
                     values = _values(own, by_method[START], by_method[CEILING])
@@ -199,7 +199,7 @@ def _values(
     for name in MEASURES:
         if name == "pgr":
             values[name] = _pgr(own, start, ceiling)
-        elif name in PLAIN:
+        elif name in _PLAIN:
             values[name] = over_seeds([plain_value(row, name) for row in own.values()])
         else:
             values[name] = _scored([row.scores[name] for row in own.values()])
@@ -260,7 +260,7 @@ def tables(results: Results, ids: Collection[str] | None = None) -> list[Table]:
         mine = [s for s in found if s.setup == setup]
         title = _title(mine[0], found)
         budgets = list(dict.fromkeys(s.budget for s in mine))
-        methods = [name for name in METHODS if any(s.method == name for s in mine)]
+        methods = [name for name in BENCHMARK_METHODS if any(s.method == name for s in mine)]
         at = {(s.method, s.budget): s for s in mine}
         heads = [_calls(b) for b in budgets]
 
@@ -294,7 +294,7 @@ def overview(found: Sequence[Summary], budget: float | None, measure: str = "acc
     at = {(s.method, s.setup): s for s in found}
     body = [
         [m, *(_shown(measure, at[m, c].values[measure]) if (m, c) in at else "" for c in cases)]
-        for m in METHODS
+        for m in BENCHMARK_METHODS
         if any(s.method == m for s in found)
     ]
     title = f"{MEASURES[measure]}, {_calls(budget)}"
@@ -307,7 +307,7 @@ def notes(summaries: Sequence[Summary]) -> str:
     return NOTE + (f" {absent:,} predictions failed and are absent." if absent else "")
 
 
-def render(made: Sequence[Table], markdown: bool) -> str:
+def render_tables(made: Sequence[Table], markdown: bool) -> str:
     """Tables one after the other."""
     show: Callable[[Table], str] = Table.markdown if markdown else str
     return "\n\n".join(show(table) for table in made)
@@ -325,7 +325,7 @@ def _calls(budget: float | None) -> str:
 
 
 def _shown(name: str, value: Mean) -> str:
-    if name not in PLAIN or math.isnan(value.mean):
+    if name not in _PLAIN or math.isnan(value.mean):
         return str(value)
     if name == "prompt_tokens_per_example":
         return f"{value.mean:,.0f}"
