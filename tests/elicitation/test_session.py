@@ -12,10 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from consilience.concepts import comparison, ranking
 from consilience.data.dataset import Dataset, Example
 from consilience.data.relations import Equal, ExactlyOne
-from consilience.elicitation import session, settings
 from consilience.elicitation.session import Session, elicit, gather, next_round, solve_run
 from consilience.elicitation.settings import Settings, record, settings_from
 from consilience.errors import InputError, NoLogprobs, ServerError, StoreError
@@ -276,8 +274,6 @@ def test_settings_are_read_back_as_they_were_written(store: Store) -> None:
     assert settings_from(store.run(session.run).settings) == settings
     written = record(Settings(), default_terms(), ONCE)
     assert settings_from(written) == Settings()
-    # What a store has of a setting that is no more is passed over.
-    assert settings_from({**written, "plan": {**written["plan"], "bridges": 12}}) == Settings()
 
 
 # --- from the store alone --------------------------------------------------------------------
@@ -543,32 +539,6 @@ def test_of_a_rare_class_are_only_those_that_the_model_is_sure_of(name: str) -> 
         reached.append(right)
     mine, even = np.mean(reached, axis=0)
     assert mine > even + 0.01
-
-
-def test_a_run_from_before_there_were_second_duels_stays_what_it_was(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Whatever a first duel says, two concepts are close.
-    monkeypatch.setattr(ranking, "SURE", 1e9)
-    monkeypatch.setattr(comparison, "SURE", 1e9)
-    data, _ = world_dataset("noisy", 200)
-    model, wanted = SimulatedModel("noisy"), Settings(calls_per_example=8.0)
-
-    def most_shots(run: str) -> list[int]:
-        rounds = store.rounds(run)
-        return [max(len(query.shots) for _, query in rows) for rows in rounds]
-
-    with monkeypatch.context() as before:
-        before.setattr(settings, "PLAN_VERSION", 4)
-        before.setattr(session, "rank_concepts", partial(ranking.rank_concepts, second=False))
-        old = elicit(data, model, settings=wanted, store=store, concurrency=1)
-    again = solve_run(store, old.run.id, data, wanted)
-    assert np.array_equal(again.solution.labels, old.solution.labels)
-    assert again.evidence.t == old.evidence.t
-    new = elicit(data, model, settings=wanted, store=store, concurrency=1)
-    assert new.run.id != old.run.id
-    assert comparison.AGAIN in most_shots(new.run.id)
-    assert comparison.AGAIN not in most_shots(old.run.id)
 
 
 @pytest.mark.parametrize("seed", [47, 54])

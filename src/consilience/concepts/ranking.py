@@ -68,13 +68,12 @@ def rank_concepts(
     landmark_classes: Mapping[int, int] | None = None,
     *,
     before: ConceptRanking | None = None,
-    second: bool = True,
 ) -> ConceptRanking:
     """What a census has come to after so many `rounds`, all of its concepts among them.
 
     What was planned `before`, a round ago, stays as it was planned, whatever the evidence of
     another round makes of it. Landmarks (position → class) choose by themselves, without runoff
-    and duels. Runs planned before there were second duels are read without `second`.
+    and duels.
     """
     labels = [census.labels(evidence, c) for c in range(census.concepts)]
     if before is None:
@@ -90,7 +89,7 @@ def rank_concepts(
     for number, round in before.runoff.items():
         labels[number] = _extended(census, evidence, labels[number], round)
     held = before.contest or begun(_rank(labels, evidence, census, before.runoff), evidence)
-    shown = (SHOWN, AGAIN)[: 1 + second]
+    shown = (SHOWN, AGAIN)
     held = advanced(held, labels, evidence, begin=begin, rounds=rounds, shown=shown)
     return ConceptRanking(placed(held, labels), begin + len(held.duels), before.runoff, held)
 

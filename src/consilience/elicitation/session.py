@@ -362,19 +362,13 @@ def _after_census(
     if not census.concepts or run.rounds < census.end:
         return evidence, ()
     landmark_classes = _classes(landmarks)
-    # Before that version of the plan no two concepts met twice.
-    second = run.settings.get("plan_version", 0) >= 5
     standing: ConceptRanking | None = None
     for rounds in range(census.end, run.rounds):
         if standing is not None and rounds > standing.end:
             break
         early = _collected(answered[:rounds], dataset, settings)
-        standing = rank_concepts(
-            census, early, rounds, landmark_classes, before=standing, second=second
-        )
-    end = rank_concepts(
-        census, evidence, run.rounds, landmark_classes, before=standing, second=second
-    )
+        standing = rank_concepts(census, early, rounds, landmark_classes, before=standing)
+    end = rank_concepts(census, evidence, run.rounds, landmark_classes, before=standing)
     return without_rejected_concepts(census, end, evidence), distinct(end.concepts)
 
 

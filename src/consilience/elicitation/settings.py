@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from consilience.data.dataset import Dataset
@@ -114,13 +114,11 @@ def settings_from(record: Mapping[str, Any]) -> Settings:
         calls_per_example=record["calls_per_example"],
         framings=tuple(names) if names is not None else None,
         anchor=record["anchor"],
-        # A setting that is no more decided what was asked, and that is in the store.
-        plan=PlanSettings(**{f.name: record["plan"][f.name] for f in fields(PlanSettings)}),
+        plan=PlanSettings(**record["plan"]),
         priors=record["priors"],
         settled=record["settled"],
-        # A run from before there was a census had none.
-        census=record.get("census", 0.0),
-        # And asked every example zero-shot in all framings.
-        first=record.get("first", 1.0),
-        **{name: record[name] for name in ("floor", "bias") if name in record},
+        census=record["census"],
+        first=record["first"],
+        floor=record["floor"],
+        bias=record["bias"],
     )
