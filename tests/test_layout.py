@@ -23,11 +23,6 @@ LAYERS = (
 )
 """The packages in the order in which data flows: each imports only from those to its left."""
 
-LAZY = {
-    ("evidence.evidence", "objective.evidence_tables"): "tables are made on request",
-}
-"""Imports to the right, inside functions: the exceptions, and why each is one."""
-
 
 def module_of(file: Path) -> str:
     parts = file.relative_to(HERE).with_suffix("").parts
@@ -80,14 +75,8 @@ def test_the_folder_holds_the_layers_and_nothing_else() -> None:
 @pytest.mark.parametrize("name", INNER)
 def test_imports_run_one_way_between_packages(name: str) -> None:
     place = LAYERS.index(package_of(name))
-    for other, lazy in imports(MODULES[name]):
-        if LAYERS.index(package_of(other)) > place:
-            assert lazy and (name, other) in LAZY, f"{name} imports {other}, to its right"
-
-
-def test_the_exceptions_are_needed() -> None:
-    found = {(name, other) for name in INNER for other, lazy in imports(MODULES[name]) if lazy}
-    assert found >= set(LAZY)
+    for other, _ in imports(MODULES[name]):
+        assert LAYERS.index(package_of(other)) <= place, f"{name} imports {other}, to its right"
 
 
 def test_no_circle_of_modules() -> None:

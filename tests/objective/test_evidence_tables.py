@@ -17,7 +17,12 @@ from consilience.errors import InputError
 from consilience.evidence.evidence import collect
 from consilience.evidence.relation_factors import EXACT
 from consilience.objective.conditioning import ConditionedEvidence, State, condition
-from consilience.objective.evidence_tables import EVIDENCE_KINDS, mean_labels
+from consilience.objective.evidence_tables import (
+    EVIDENCE_KINDS,
+    evidence_summary,
+    evidence_table,
+    mean_labels,
+)
 from consilience.objective.pair_terms import downstream_consistency
 from zoo import (
     ONE,
@@ -136,7 +141,7 @@ def test_direct_confidence_by_hand():
     data = dataset(3)
     rows = pairs(data, [(2, [0.2, 0.8], ()), (0, [0.55, 0.45], [(1, 1), (2, 0)])])
     ev = collect(data, [ONE], [rows, [bounded(pairs(data, [(1, [0.7, 0.3], ())])[0])]], bias="none")
-    table = ev.table()
+    table = evidence_table(ev)
     assert table["id"].tolist() == [data.ids[2], data.ids[0], data.ids[1]]
     assert tuple(table["prediction"]) == ev.keys
     assert table["framing"].tolist() == ["one"] * 3
@@ -147,15 +152,15 @@ def test_direct_confidence_by_hand():
     assert table["log_odds"].tolist() == pytest.approx(odds)
     assert table["bounded"].tolist() == [False, False, True]
     assert table["trusted"].tolist() == [True, False, True]
-    stricter = replace(ev, floor=0.75).table()
+    stricter = evidence_table(replace(ev, floor=0.75))
     assert stricter["trusted"].tolist() == [True, False, False]
 
 
 def test_direct_log_odds_are_against_all_other_labels_together():
-    table = evidence(1, [(0, [0.2, 0.5, 0.3], ())], 3).table("direct confidence")
+    table = evidence_table(evidence(1, [(0, [0.2, 0.5, 0.3], ())], 3), "direct confidence")
     assert table["label"].tolist() == [1]
     assert table["log_odds"].tolist() == pytest.approx([0.0])
-    sure = evidence(1, [(0, [1e-200, 1.0], ())]).table()
+    sure = evidence_table(evidence(1, [(0, [1e-200, 1.0], ())]))
     assert sure["log_odds"].tolist() == pytest.approx([200 * math.log(10)])
 
 
@@ -174,7 +179,7 @@ def test_flip_sensitivity_by_hand():
     # Each is sure, but of different labels, so that both together are sure of none.
     unsure = flipped(data, 3, shots, 0, 0, [0.2, 0.8], [0.7, 0.3])
     ev = collect(data, [ONE], [flips + mirrored(data, 4, flips) + unsure], bias="none")
-    table = ev.table("flip sensitivity", certain([1, 1, 0, 1, 1]))
+    table = evidence_table(ev, "flip sensitivity", certain([1, 1, 0, 1, 1]))
     assert table["id"].tolist() == [data.ids[i] for i in (0, 0, 4, 4)] and ev.unsure == 1
     table = table[table["id"] == data.ids[0]]
     first, second = row(table, shot=data.ids[1]), row(table, shot=data.ids[2])
@@ -192,10 +197,10 @@ def test_an_effect_is_above_zero_where_both_labels_speak_for_each_other():
     flips = flipped(data, 0, [(1, 1)], 0, 0, [0.2, 0.8], [0.5, 0.5])
     ev = collect(data, [ONE], [flips + mirrored(data, 2, flips)], bias="none")
     for target, shot, sign in [(1, 1, 1), (1, 0, -1), (0, 1, -1), (0, 0, 1)]:
-        table = ev.table("flip sensitivity", certain([target, shot, target]))
+        table = evidence_table(ev, "flip sensitivity", certain([target, shot, target]))
         assert table["id"].tolist() == [data.ids[0], data.ids[2]]
         assert table["effect"].tolist() == pytest.approx([sign * math.log(4), -sign * math.log(4)])
-    undecided = ev.table("flip sensitivity", np.array([[0, 1], [0.5, 0.5], [0, 1]]))
+    undecided = evidence_table(ev, "flip sensitivity", np.array([[0, 1], [0.5, 0.5], [0, 1]]))
     assert undecided["effect"].tolist() == pytest.approx([math.log(4), -math.log(4)])
 
 
@@ -206,7 +211,7 @@ def test_contrasts_in_opposite_directions_do_not_cancel():
         *flipped(data, 0, [(1, 0)], 0, 1, [0.4, 0.6], [0.1, 0.9], repeat=1),
     ]
     ev = collect(data, [ONE], [flips + mirrored(data, 2, flips)], bias="none")
-    found = row(ev.table("flip sensitivity", certain([1, 1, 1])), id=data.ids[0])
+    found = row(evidence_table(ev, "flip sensitivity", certain([1, 1, 1])), id=data.ids[0])
     assert found["contrasts"] == 2
     assert found["effect"] == pytest.approx((math.log(4) + math.log(9)) / 2 - math.log(1.5))
 
@@ -224,7 +229,7 @@ def test_flips_of_three_classes(label):
         others = [math.log(x) for c, x in enumerate(p) if c != label]
         return math.log(p[label]) - sum(others) / 2
 
-    found = row(ev.table("flip sensitivity", labels), id=data.ids[0])
+    found = row(evidence_table(ev, "flip sensitivity", labels), id=data.ids[0])
     assert found["effect"] == pytest.approx(odds(said) - odds(turned))
 
 
@@ -235,15 +240,15 @@ def test_what_all_contrasts_do_alike_is_no_effect():
         *flipped(data, 0, [(1, 1)], 0, 0, [0.1, 0.9], [0.4, 0.6]),
         *flipped(data, 2, [(3, 0)], 0, 1, [0.8, 0.2], [2 / 3, 1 / 3]),
     ]
-    table = collect(data, [ONE], [flips], bias="none").table(
-        "flip sensitivity", certain([1, 1, 0, 0])
+    table = evidence_table(
+        collect(data, [ONE], [flips], bias="none"), "flip sensitivity", certain([1, 1, 0, 0])
     )
     assert table["id"].tolist() == [data.ids[0], data.ids[2]]
     assert table["effect"].tolist() == pytest.approx([math.log(3) / 2, -math.log(3) / 2])
     assert table["shrunk"].tolist() == pytest.approx([math.log(3) / 4, -math.log(3) / 4])
     for lone in (flips[:2], flips[2:]):
-        table = collect(data, [ONE], [lone], bias="none").table(
-            "flip sensitivity", certain([1, 1, 0, 0])
+        table = evidence_table(
+            collect(data, [ONE], [lone], bias="none"), "flip sensitivity", certain([1, 1, 0, 0])
         )
         assert table["effect"].tolist() == pytest.approx([0], abs=1e-12)
 
@@ -262,7 +267,7 @@ def test_what_all_contrasts_of_three_classes_do_alike_is_no_effect():
     gain = math.log(8 / 3)
     # From the label 2, shown in neither, nothing is taken.
     for label, effect in enumerate([-gain / 2 + alike, gain - alike, -gain / 2]):
-        table = ev.table("flip sensitivity", certain([label, 1, 2, 2], 3))
+        table = evidence_table(ev, "flip sensitivity", certain([label, 1, 2, 2], 3))
         assert table["effect"].tolist() == pytest.approx([effect, other])
 
 
@@ -282,7 +287,7 @@ def test_ensemble_variance_by_hand():
     rows += pairs(data, [(1, [0.4, 0.6], ()), (1, [0.2, 0.8], ()), (3, [0.5, 0.5], ())])
     rows += pairs(data, [(2, [0.5, 0.5], ())]) + pairs(data, [(2, [0.3, 0.7], ())], "two")
     rows[-1] = bounded(rows[-1])
-    table = gathered(data, [rows]).table("ensemble variance")
+    table = evidence_table(gathered(data, [rows]), "ensemble variance")
     assert table["id"].tolist() == list(data.ids[:3])
     assert table["predictions"].tolist() == [3, 2, 2]
     assert table["bounded"].tolist() == [False, False, True]
@@ -305,13 +310,13 @@ def test_the_spread_of_three_classes_is_that_of_their_pairs():
     ev = evidence(1, [(0, p, ()) for p in said], 3)
     logs = np.log(said)
     variances = [np.var(logs[:, a] - logs[:, b], ddof=1) for a, b in combinations(range(3), 2)]
-    found = ev.table("ensemble variance")["score_spread"]
+    found = evidence_table(ev, "ensemble variance")["score_spread"]
     assert found.tolist() == pytest.approx([math.sqrt(np.mean(variances))])
 
 
 @pytest.mark.parametrize("k", [2, 3])
 def test_the_parts_of_the_spread_sum_to_it(k):
-    table = gathered(*everything(3, k)).table("ensemble variance")
+    table = evidence_table(gathered(*everything(3, k)), "ensemble variance")
     assert table[["within_framings", "between_framings"]].notna().all(axis=1).any()
     parts = table["within_framings"].fillna(0) ** 2 + table["between_framings"].fillna(0) ** 2
     np.testing.assert_allclose(parts, table["score_spread"] ** 2, rtol=1e-12)
@@ -330,7 +335,7 @@ def test_mutual_predictability_by_hand():
     ]
     ev = evidence(6, said)
     labels = np.array([[0.2, 0.8], [0.1, 0.9], [0.3, 0.7], [0, 1], [0.5, 0.5], [0, 1]])
-    table = ev.table("mutual predictability", labels)
+    table = evidence_table(ev, "mutual predictability", labels)
     assert table["id"].tolist() == list(ev.ids[:5])
     assert table["forward_count"].tolist() == [2, 0, 0, 1, 1]
     fits = [0.2 * math.log(p) + 0.8 * math.log(r) for p, r in ([0.1, 0.9], [0.4, 0.6])]
@@ -353,7 +358,7 @@ def test_an_example_shown_with_another_label_or_to_an_unsure_target_is_not_known
     ev = evidence(4, [(0, [0.1, 0.9], [(1, 1)]), (0, [0.4, 0.6], [(2, 1)])])
 
     def known(labels):
-        return set(ev.table("mutual predictability", labels)["id"])
+        return set(evidence_table(ev, "mutual predictability", labels)["id"])
 
     assert known(certain([1, 1, 0, 1])) == {ev.ids[0], ev.ids[1]}
     assert known(np.array([[0.45, 0.55], [0, 1], [0, 1], [0, 1]])) == {ev.ids[0]}
@@ -370,7 +375,7 @@ def test_the_reverse_direction_agrees_with_the_term(k):
         *(getattr(read_under, f.name)[0] for f in fields(ConditionedEvidence))
     )
     term = float(downstream_consistency(State(ev, reading, soft.log())))
-    table = ev.table("mutual predictability", labels)
+    table = evidence_table(ev, "mutual predictability", labels)
     n = table["reverse_count"]
     assert n.max() > 1
     assert float((table["reverse"] * n / (n + 1)).sum() / 9) == pytest.approx(term)
@@ -380,10 +385,12 @@ def test_bounds_reach_both_directions():
     data = dataset(4)
     rows = pairs(data, [(0, [0.1, 0.9], [(1, 1)]), (0, [0.4, 0.6], [(2, 1)]), (3, [0.5, 0.5], ())])
     ev = collect(data, [ONE], [[rows[0], bounded(rows[1]), bounded(rows[2])]], bias="none")
-    table = ev.table("mutual predictability", certain([1, 1, 0, 1]))
+    table = evidence_table(ev, "mutual predictability", certain([1, 1, 0, 1]))
     # What showed 1 is exact, but is compared with what is not.
     assert table["id"].tolist() == list(data.ids[:2]) and table["bounded"].all()
-    assert not evidence(3, [(0, [0.1, 0.9], [(1, 1)])]).table(EVIDENCE_KINDS[3])["bounded"].any()
+    assert not evidence_table(evidence(3, [(0, [0.1, 0.9], [(1, 1)])]), EVIDENCE_KINDS[3])[
+        "bounded"
+    ].any()
 
 
 # --- logical consistency ---------------------------------------------------------------------
@@ -393,7 +400,7 @@ def test_logical_consistency_by_hand():
     ties = [(Opposite, (0, 1)), (ExactlyOne, (4, 2, 3)), (Opposite, (5, 6))]
     ev = evidence(8, [(0, [0.5, 0.5], ())], ties=ties)
     q = [0.7, 0.6, 0.9, 0.2, 0.1, 0.5, 0.5, 0.5]
-    table = ev.table("logical consistency", np.array([[1 - p, p] for p in q]))
+    table = evidence_table(ev, "logical consistency", np.array([[1 - p, p] for p in q]))
     pair = row(table, ids=(ev.ids[0], ev.ids[1]))
     assert pair["size"] == 2 and not pair["holds"]
     assert pair["graded"] == pytest.approx(-math.log(0.7 * 0.4 + 0.3 * 0.6))
@@ -417,7 +424,7 @@ def test_hard_labels_hold_or_cost_without_bound(kind, n):
     seen = set()
     for hard in tried:
         wanted = bool(relation.holds(hard[None])[0])
-        table = ev.table("logical consistency", certain(hard))
+        table = evidence_table(ev, "logical consistency", certain(hard))
         assert table["holds"].tolist() == [wanted]
         assert table["graded"].tolist() == pytest.approx([0.0 if wanted else math.inf])
         seen.add(wanted)
@@ -429,7 +436,7 @@ def test_certain_labels_beside_soft_ones_in_a_large_relation():
     ev = evidence(n, [(0, [0.5, 0.5], ())], ties=[(AtMostOne, tuple(range(n)))])
     labels = certain([1] + [0] * (n - 1))
     labels[1] = [0.75, 0.25]
-    table = ev.table("logical consistency", labels)
+    table = evidence_table(ev, "logical consistency", labels)
     assert table["graded"].tolist() == pytest.approx([-math.log(0.75)])
     assert table["holds"].tolist() == [True]
 
@@ -443,15 +450,20 @@ def test_labels_where_none_are_given():
     np.testing.assert_allclose(mean_labels(ev), expected, rtol=1e-12)
     ev = gathered(*everything(0, 3))
     for kind in EVIDENCE_KINDS:
-        pd.testing.assert_frame_equal(ev.table(kind), ev.table(kind, mean_labels(ev)))
-    pd.testing.assert_frame_equal(ev.summary(), ev.summary(mean_labels(ev)))
+        pd.testing.assert_frame_equal(
+            evidence_table(ev, kind), evidence_table(ev, kind, mean_labels(ev))
+        )
+    pd.testing.assert_frame_equal(evidence_summary(ev), evidence_summary(ev, mean_labels(ev)))
 
 
 @pytest.mark.parametrize("k", [2, 3])
 def test_labels_change_what_is_read_under_them_and_nothing_else(k):
     ev = gathered(*everything(1, k))
     one, other = drawn(0, 8, k), drawn(1, 8, k)
-    same = {kind: ev.table(kind, one).equals(ev.table(kind, other)) for kind in EVIDENCE_KINDS}
+    same = {
+        kind: evidence_table(ev, kind, one).equals(evidence_table(ev, kind, other))
+        for kind in EVIDENCE_KINDS
+    }
     assert same == dict(zip(EVIDENCE_KINDS, (True, False, True, False, False), strict=True))
 
 
@@ -476,7 +488,7 @@ def test_the_order_of_examples_and_of_predictions_does_not_matter(k):
     mixed = labels[[data.index[back[id]] for id in other_data.ids]]
     assert not np.array_equal(mixed, labels)
     for kind in EVIDENCE_KINDS:
-        found, again = one.table(kind, labels), other.table(kind, mixed)
+        found, again = evidence_table(one, kind, labels), evidence_table(other, kind, mixed)
         if "ids" in found:
             # Members come in the order of the relations, which are sorted by their ids.
             found["ids"] = found["ids"].map(sorted).map(tuple)
@@ -485,7 +497,9 @@ def test_the_order_of_examples_and_of_predictions_does_not_matter(k):
             again = again.replace(back)
         assert len(found) > 1
         pd.testing.assert_frame_equal(comparable(found), comparable(again), rtol=1e-9)
-    pd.testing.assert_frame_equal(one.summary(labels), other.summary(mixed), rtol=1e-9)
+    pd.testing.assert_frame_equal(
+        evidence_summary(one, labels), evidence_summary(other, mixed), rtol=1e-9
+    )
 
 
 @pytest.mark.parametrize("turn", [(1, 0), (2, 0, 1)])
@@ -499,11 +513,13 @@ def test_what_the_classes_are_called_does_not_matter(turn):
     labels = drawn(3, 8, k)
     swapped = labels[:, [turn.index(c) for c in range(k)]]
     for kind in EVIDENCE_KINDS:
-        found, again = one.table(kind, labels), other.table(kind, swapped)
+        found, again = evidence_table(one, kind, labels), evidence_table(other, kind, swapped)
         if "label" in found:
             found["label"] = found["label"].map(dict(enumerate(turn)))
         pd.testing.assert_frame_equal(comparable(found), comparable(again), rtol=1e-12)
-    pd.testing.assert_frame_equal(one.summary(labels), other.summary(swapped), rtol=1e-12)
+    pd.testing.assert_frame_equal(
+        evidence_summary(one, labels), evidence_summary(other, swapped), rtol=1e-12
+    )
 
 
 # --- nothing there ---------------------------------------------------------------------------
@@ -511,8 +527,8 @@ def test_what_the_classes_are_called_does_not_matter(turn):
 
 @pytest.mark.parametrize("kind", EVIDENCE_KINDS)
 def test_the_columns_are_the_same_with_pieces_and_without(kind):
-    full = gathered(*everything(5, 2)).table(kind)
-    empty = evidence(2, [(0, [0.2, 0.8], ())]).table(kind)
+    full = evidence_table(gathered(*everything(5, 2)), kind)
+    empty = evidence_table(evidence(2, [(0, [0.2, 0.8], ())]), kind)
     assert len(full) > 1 and len(empty) == (kind == "direct confidence")
     for table in (full, empty):
         assert {name: str(dtype) for name, dtype in table.dtypes.items()} == COLUMNS[kind]
@@ -522,7 +538,7 @@ def test_the_columns_are_the_same_with_pieces_and_without(kind):
 def test_an_unknown_kind_is_told_which_there_are():
     ev = evidence(1, [(0, [0.2, 0.8], ())])
     with pytest.raises(InputError) as caught:
-        ev.table("hearsay")
+        evidence_table(ev, "hearsay")
     assert "\n" not in str(caught.value) and "'hearsay'" in str(caught.value)
     assert all(kind in str(caught.value) for kind in EVIDENCE_KINDS)
 
@@ -539,7 +555,10 @@ def test_an_unknown_kind_is_told_which_there_are():
 )
 def test_labels_that_are_none_are_refused(labels, match):
     ev = evidence(2, [(0, [0.2, 0.8], ())])
-    for call in (lambda: ev.table(labels=np.array(labels)), lambda: ev.summary(np.array(labels))):
+    for call in (
+        lambda: evidence_table(ev, labels=np.array(labels)),
+        lambda: evidence_summary(ev, np.array(labels)),
+    ):
         with pytest.raises(InputError, match=match):
             call()
 
@@ -567,7 +586,7 @@ def test_the_summary_by_hand():
     rows[1] = bounded(rows[1])
     ev = collect(data, [ONE], [rows], bias="none")
     labels = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7], [0.4, 0.6], [0.5, 0.5]])
-    found = ev.summary(labels).set_index("kind")
+    found = evidence_summary(ev, labels).set_index("kind")
     assert tuple(found.index) == EVIDENCE_KINDS
     # The twin of both contrasts is one prediction.
     assert found["pieces"].tolist() == [9, 3, 4, 4, 2]
@@ -578,10 +597,10 @@ def test_the_summary_by_hand():
     bound = [1 / 9, 1 / 3, 1 / 4, 3 / 4, math.nan]
     assert found["bounded"].tolist() == pytest.approx(bound, nan_ok=True)
     for kind, strength in {
-        "direct confidence": ev.table(EVIDENCE_KINDS[0])["log_odds"],
+        "direct confidence": evidence_table(ev, EVIDENCE_KINDS[0])["log_odds"],
         "flip sensitivity": [math.log(4 / 1.5) / 2, math.log(9 / 4) / 2, math.log(6) / 2],
-        "ensemble variance": ev.table(EVIDENCE_KINDS[2])["score_spread"],
-        "mutual predictability": ev.table(EVIDENCE_KINDS[3], labels)["forward"].dropna()
+        "ensemble variance": evidence_table(ev, EVIDENCE_KINDS[2])["score_spread"],
+        "mutual predictability": evidence_table(ev, EVIDENCE_KINDS[3], labels)["forward"].dropna()
         + math.log(2),
         "logical consistency": [-math.log(0.1 * 0.2 + 0.9 * 0.8), -math.log(0.12 + 0.42)],
     }.items():
@@ -592,7 +611,7 @@ def test_a_broken_relation_is_a_conflict_of_its_members():
     ev = evidence(5, [(0, [0.5, 0.5], ())], ties=[(Opposite, (0, 1)), (Equal, (2, 3))])
     for hard, conflict in [((1, 0, 1, 1, 0), 0.0), ((1, 1, 1, 1, 0), 0.5), ((0, 0, 0, 1, 0), 1.0)]:
         soft = 0.8 * certain(hard) + 0.1
-        assert row(ev.summary(soft), kind=EVIDENCE_KINDS[4])["conflict"] == conflict
+        assert row(evidence_summary(ev, soft), kind=EVIDENCE_KINDS[4])["conflict"] == conflict
 
 
 @pytest.mark.parametrize("k", [2, 3])
@@ -601,8 +620,8 @@ def test_ignorance_is_no_conflict(k):
     ev = evidence(n, [(i, np.full(k, 1 / k), [((i + 1) % n, k - 1)]) for i in range(n)], k)
     # Soft labels of all sorts, so that some sums fall short of log(1/K) by rounding.
     labels = 0.5 * drawn(0, n, k) + 0.5 * certain([k - 1] * n, k)
-    assert (ev.table(EVIDENCE_KINDS[3], labels)["forward"] < -math.log(k)).any()
-    known = row(ev.summary(labels), kind="mutual predictability")
+    assert (evidence_table(ev, EVIDENCE_KINDS[3], labels)["forward"] < -math.log(k)).any()
+    known = row(evidence_summary(ev, labels), kind="mutual predictability")
     assert known["conflict"] == 0 and known["mean_strength"] == pytest.approx(0, abs=1e-12)
 
 
@@ -610,7 +629,7 @@ def test_ignorance_is_no_conflict(k):
 def test_worse_than_ignorance_is_a_conflict(k, said, conflict):
     p = np.append(np.full(k - 1, (1 - said) / (k - 1)), said)
     ev = evidence(2, [(0, p, [(1, k - 1)])], k)
-    known = row(ev.summary(certain([k - 1] * 2, k)), kind="mutual predictability")
+    known = row(evidence_summary(ev, certain([k - 1] * 2, k)), kind="mutual predictability")
     assert known["conflict"] == conflict
 
 
@@ -622,12 +641,12 @@ def test_flips_disagree_where_their_signs_do(one, other, conflict):
         *flipped(data, 0, [(2, 1)], 0, 0, [0.2, 0.8], [0.4, 0.6]),
     ]
     ev = collect(data, [ONE], [flips + mirrored(data, 3, flips)], bias="none")
-    known = row(ev.summary(certain([1, one, other, 1])), kind="flip sensitivity")
+    known = row(evidence_summary(ev, certain([1, one, other, 1])), kind="flip sensitivity")
     assert known["coverage"] == 0.5 and known["conflict"] == conflict
 
 
 def test_where_there_is_nothing_a_share_is_not_a_number():
-    found = evidence(2, [(0, [0.2, 0.8], ())]).summary().set_index("kind")
+    found = evidence_summary(evidence(2, [(0, [0.2, 0.8], ())])).set_index("kind")
     assert found["pieces"].tolist() == [1, 0, 0, 0, 0]
     assert found["coverage"].tolist() == [0.5, 0, 0, 0, 0]
     none = found.loc[list(EVIDENCE_KINDS[1:]), ["conflict", "bounded", "mean_strength"]]

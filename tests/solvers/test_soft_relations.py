@@ -17,6 +17,7 @@ from consilience.evaluation.baselines import agreement_only, structure_only
 from consilience.evidence.evidence import Evidence, collect
 from consilience.evidence.relation_factors import Large, factors
 from consilience.objective.coherence import Terms, default_terms, entropy, logical_consistency
+from consilience.objective.evidence_tables import evidence_table
 from consilience.planning.planner import PlanSettings, shot_round
 from consilience.prompts.framing import framings
 from consilience.results.explanation import explain
@@ -147,9 +148,9 @@ def test_a_start_weighs_what_it_breaks():
 def test_the_table_of_evidence_says_what_holds():
     ev = leaning_so([2.0, -1.0, 0.5], [(Equal, (0, 1), 0.8)])
     sure = np.array([[0.0, 1.0], [1.0, 0.0], [0.5, 0.5]])
-    (row,) = ev.table("logical consistency", sure).to_dict("records")
+    (row,) = evidence_table(ev, "logical consistency", sure).to_dict("records")
     assert row["graded"] == pytest.approx(-math.log(0.2)) and not row["holds"]
-    (row,) = ev.table("logical consistency", sure[[0, 0, 2]]).to_dict("records")
+    (row,) = evidence_table(ev, "logical consistency", sure[[0, 0, 2]]).to_dict("records")
     assert row["graded"] == pytest.approx(0, abs=1e-12) and row["holds"]
 
 

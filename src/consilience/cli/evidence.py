@@ -60,6 +60,12 @@ def evidence(
         networkx.write_graphml(made, graph)
         talk(f"{len(made)} nodes and {made.number_of_edges()} edges written to {graph}")
         return
+    from consilience.objective.evidence_tables import evidence_summary, evidence_table
+
     labels = found.solution.labels
-    table = found.evidence.table(KINDS[kind], labels) if kind else found.evidence.summary(labels)
+    table = (
+        evidence_table(found.evidence, KINDS[kind], labels)
+        if kind
+        else evidence_summary(found.evidence, labels)
+    )
     rows([dict(zip(table.columns, row, strict=True)) for row in table.to_numpy()], as_json)

@@ -37,7 +37,7 @@ from consilience.prompts.query import Query
 from consilience.store.database import Prediction
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 FLOOR = 0.6
 """Below this probability of its best label a prediction is not trusted with anything further."""
@@ -165,20 +165,6 @@ class Evidence:
             if isinstance(value := getattr(self, name), Tensor)
         }
         return replace(self, **moved, factors=tuple(f.to(device) for f in self.factors))
-
-    def table(
-        self, kind: str = "direct confidence", labels: NDArray[np.float64] | None = None
-    ) -> pd.DataFrame:
-        """The pieces of one kind of evidence, read under soft `labels` (N, K): see `kinds`."""
-        from consilience.objective.evidence_tables import evidence_table
-
-        return evidence_table(self, kind, labels)
-
-    def summary(self, labels: NDArray[np.float64] | None = None) -> pd.DataFrame:
-        """How much evidence of each kind there is, how far it agrees, how strong: see `kinds`."""
-        from consilience.objective.evidence_tables import evidence_summary
-
-        return evidence_summary(self, labels)
 
 
 def collect(

@@ -33,7 +33,9 @@ _ROUNDING = 1e-9
 """A difference of so few nats is none."""
 
 
-def evidence_table(evidence: Evidence, kind: str, labels: Floats | None = None) -> pd.DataFrame:
+def evidence_table(
+    evidence: Evidence, kind: str = "direct confidence", labels: Floats | None = None
+) -> pd.DataFrame:
     """The pieces of one kind of evidence (`EVIDENCE_KINDS`), read under soft `labels` (N, K)."""
     if kind not in _KINDS:
         raise InputError(f"no kind of evidence {kind!r}; there are: {', '.join(EVIDENCE_KINDS)}")
