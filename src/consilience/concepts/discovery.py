@@ -109,7 +109,7 @@ class Census:
         )
 
     def predictable(self, evidence: Evidence, concept: int) -> NDArray[np.float64]:
-        """What the last round of a concept tells about its labels before it, (N,), see `concepts`.
+        """What the last round of a concept tells about its labels before it, (N,), see `concept`.
 
         NaN where it had one round alone.
         """

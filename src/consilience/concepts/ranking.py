@@ -3,8 +3,8 @@
 Concepts are ranked by what no found label has touched: the zero-shot answers, and the relations.
 Where that is too close on the sample, all examples are asked about the first, if the budget is not
 small, and others than the sample about each that is close (a *runoff*). Then the first meets each
-of the others in a *duel* (see `duels`). A gut answer may be another than the one that a model gives
-once it sees labels; the sum of both, in nats, decides.
+of the others in a *duel* (see `comparison`). A gut answer may be another than the one that a model
+gives once it sees labels; the sum of both, in nats, decides.
 """
 
 from __future__ import annotations

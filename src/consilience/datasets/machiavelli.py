@@ -224,7 +224,7 @@ def _from_parquet(
     path: Path, fields: Sequence[str], column: str
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """The rows of a file, some at a time, with one label of each choice: all would fill memory."""
-    # Imported here, as in `records`: it takes long to load.
+    # Imported here, as in `readers`: it takes long to load.
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -28,7 +28,7 @@ class Settings:
 
     The budget is `calls_per_example` times the number of examples, zero-shot round included.
     At most the share `first` of it is asked zero-shot, but each example once; at most the share
-    `census` of the rest goes into a census (see `census`), none if it is 0.
+    `census` of the rest goes into a census (see `discovery`), none if it is 0.
     A run stops early when less than the share `settled` of all probability moved from one class to
     another in each of two rounds running; 0 turns that off. `priors` lets design priors count
     beside logical facts; `floor` and `bias` are those of `evidence.collect`.

@@ -5,7 +5,7 @@ What is done to a prediction before it counts, in this order:
 1. Its log-probabilities are normalised over the labels. A bounded label keeps its bound, the
    most that it can be, so that the evidence for the others is understated, never overstated.
    A prediction in which every label is bounded says nothing and is left out, and counted.
-2. The liking for label names is taken out (see `bias`).
+2. The liking for label names is taken out (see `label_bias`).
 
 A contrast is a query asked a second time with the label of one shot flipped. Its difference from
 its twin says what the label of that shot does to the target: the only evidence about a shot's

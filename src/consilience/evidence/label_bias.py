@@ -3,8 +3,8 @@
 Four ways, by name in `BIAS_METHODS`:
 
 - ``contexts`` (the default): each context (a list of shots under one framing) has an offset of its
-  own, see `offsets`. It holds the liking for label names, for the label shown last, and all else
-  that does not depend on the target.
+  own, see `context_offsets`. It holds the liking for label names, for the label shown last, and all
+  else that does not depend on the target.
 - ``paired``: over a family of framings each name stands for each class equally
   often, so what a name gets on average, whatever it stands for, is liking. Nothing is assumed
   about how frequent the classes are. Where a family was not asked in all its framings nothing

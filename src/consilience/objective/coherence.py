@@ -7,7 +7,7 @@ change the dictionary::
     terms = default_terms() | {"mine": (0.3, my_term)}
 
 `TERMS` has every term of the package by name; terms about pairs are in `pairwise`. What stays
-fixed while the labels move, and the notation, are in `reading`.
+fixed while the labels move, and the notation, are in `conditioning`.
 """
 
 from __future__ import annotations

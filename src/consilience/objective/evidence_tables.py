@@ -1,7 +1,7 @@
 """The five kinds of evidence as tables, one row per piece, and a summary with one row per kind.
 
-Notation as in `reading`: q_i(k) is the soft label of example i, ℓ_t(k) the log-probabilities of
-prediction t. Everything is in nats, and a number that the evidence cannot give is NaN. Where no
+Notation as in `conditioning`: q_i(k) is the soft label of example i, ℓ_t(k) the log-probabilities
+of prediction t. Everything is in nats, and a number that the evidence cannot give is NaN. Where no
 labels are given, they are those of the predictions alone, see `mean_labels`. A label that has to
 be hard is the most probable one, of equally probable ones the first.
 """

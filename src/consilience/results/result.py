@@ -68,7 +68,7 @@ class Found:
         otherwise; `p_…` those of all classes; uncertainties are in nats, and those of the optimum,
         before any scaling. `structural` is the share of the label's log-odds that comes from other
         examples, NaN where nothing pulls it; `predictions` counts those that spoke of the example,
-        and `open` says that the label is better left open (see `verdict`). Where there are
+        and `open` says that the label is better left open (see `diagnosis`). Where there are
         landmarks, `landmark` marks them, and their label is the one vouched for.
         """
         q = self.solution.labels

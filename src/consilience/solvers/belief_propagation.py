@@ -1,9 +1,9 @@
 """Belief propagation: examples and factors tell each other what they take the labels to be.
 
-Sum-product in the log domain (Kschischang, Frey and Loeliger 2001) on the graph of `graph`, at its
-temperature; all factors of a shape and all starts at once. On a graph without loops the beliefs
-are the exact marginals. With loops they are those of the Bethe approximation, where the messages
-come to rest at all; damping helps them to (Murphy, Weiss and Jordan 1999, 1301.6725).
+Sum-product in the log domain (Kschischang, Frey and Loeliger 2001) on the graph of `factor_graph`,
+at its temperature; all factors of a shape and all starts at once. On a graph without loops the
+beliefs are the exact marginals. With loops they are those of the Bethe approximation, where the
+messages come to rest at all; damping helps them to (Murphy, Weiss and Jordan 1999, 1301.6725).
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     solution = solve(evidence, terms, solver=LBFGS(starts=16), seed=0)
 
 The labels are q = softmax(θ), so no constraint is needed. What an optimum is, and the loop around
-every solver, are in `settling`; a solver is one of `lbfgs`, `adam`, `propagation`, `annealing` and
-`exhaustive`, or anything with their shape.
+every solver, are in `fixed_point`; a solver is one of `lbfgs`, `adam`, `belief_propagation`,
+`annealing` and `exhaustive`, or anything with their shape.
 """
 
 from __future__ import annotations

@@ -24,9 +24,9 @@ def best_labelling(
 
     Examples are independent but for the relations, so the best world of each component is found
     by looking at all of them, and that of a single relation too large for that in closed form.
-    Where the relations of a component too large to be enumerated share members (see `logic`),
-    they are settled one after the other, and a label once settled is given up only where the
-    next relation leaves no choice: the earlier one may then end up broken.
+    Where the relations of a component too large to be enumerated share members (see
+    `relation_factors`), they are settled one after the other, and a label once settled is given up
+    only where the next relation leaves no choice: the earlier one may then end up broken.
     """
     logp = np.log(np.clip(labels, 1e-300, None))
     chosen = logp.argmax(axis=1)

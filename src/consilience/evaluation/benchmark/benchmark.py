@@ -108,7 +108,7 @@ class Row:
     """What a method came to in a job.
 
     `budget` is None where none bounds the method; `calls_per_example` is what it really asked.
-    `fresh` is the characters per prediction that no prefix cache can serve (see `sharing`),
+    `fresh` is the characters per prediction that no prefix cache can serve (see `shared_prefixes`),
     `fresh_zero_shot` the same for one zero-shot pass in all framings of the case. `absent` counts
     the predictions that failed. `confidence` is the mean probability of the likeliest class,
     `verdict` what the method says of its labels; `readings` has the scores in `READ` of the
