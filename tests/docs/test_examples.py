@@ -34,6 +34,7 @@ def test_it_prints_ten_labels_and_how_it_ended(printed):
     assert any(re.search(r"hunch False +label True", line) for line in table)
 
 
+@pytest.mark.slow
 def test_its_seed_is_no_lucky_one():
     text = PROGRAM.read_text()
     said = r"default_rng\((\d+)\)  # over the seeds 0 to 29, (.*) hunches and (.*) labels are right"

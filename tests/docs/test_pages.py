@@ -80,7 +80,7 @@ def test_the_index_of_data_sets_names_every_page() -> None:
     [
         ("README.md", "worlds"),
         ("docs/benchmarks.md", "ends"),
-        ("README.md", "reached"),
+        pytest.param("README.md", "reached", marks=pytest.mark.slow),
         ("docs/benchmarks.md", "floors"),
         ("docs/benchmarks.md", "leads"),
         ("docs/benchmarks.md", "rare"),

@@ -368,6 +368,7 @@ def accuracy(data: Dataset, model: Judge) -> float:
     return float(np.mean(right))
 
 
+@pytest.mark.slow
 def test_right_proposals_do_not_cost_accuracy() -> None:
     data, model = statements(40), Judge()
     assert accuracy(proposed(data, model).data, model) >= accuracy(data, model) + 0.02

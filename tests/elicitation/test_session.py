@@ -166,8 +166,11 @@ def uninterrupted() -> tuple[pd.DataFrame, list[str]]:
     return found.labels, [str(r.prompt) for r in model.asked]
 
 
-@pytest.mark.parametrize("concurrency", [1, 3])
-@pytest.mark.parametrize("after", [1, 33, 50])
+@pytest.mark.parametrize("concurrency", [pytest.param(1, marks=pytest.mark.slow), 3])
+@pytest.mark.parametrize(
+    "after",
+    [pytest.param(1, marks=pytest.mark.slow), 33, pytest.param(50, marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize(
     "error", [KeyboardInterrupt, lambda: NoLogprobs("none")], ids=["interrupt", "fatal"]
 )
@@ -522,6 +525,7 @@ def test_relations_that_no_labels_satisfy_are_found_before_anything_is_asked() -
     assert model.asked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["imbalanced", "imbalanced-90"])
 def test_of_a_rare_class_are_only_those_that_the_model_is_sure_of(name: str) -> None:
     """More labels are right than if all classes were taken to be as frequent."""
@@ -541,6 +545,7 @@ def test_of_a_rare_class_are_only_those_that_the_model_is_sure_of(name: str) -> 
     assert mine > even + 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [47, 54])
 def test_answers_about_one_concept_are_never_read_as_of_another(seed: int, store: Store) -> None:
     """Two concepts are level here, and change places once more is known of the bias."""

@@ -87,6 +87,7 @@ def smollm2(tmp_path_factory: pytest.TempPathFactory) -> LocalModel:
     return open_local(str(folder))
 
 
+@pytest.mark.slow
 def test_a_real_model_labels_sentences_as_people_would(smollm2: LocalModel) -> None:
     liked, loathed = LIKED.splitlines(), LOATHED.splitlines()
     data = Dataset("reviews", [Example(text) for text in liked + loathed], task=TASK)

@@ -57,6 +57,7 @@ BODIES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", BODIES)
 def test_it_answers_and_drops_the_log_probabilities(server, path):
     url, _ = server
@@ -65,6 +66,7 @@ def test_it_answers_and_drops_the_log_probabilities(server, path):
     assert answer["choices"][0].get("logprobs") is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("api", ["auto", "completions", "chat"])
 def test_the_probe_says_so_in_one_line(server, api):
     url, log = server
@@ -78,6 +80,7 @@ def test_the_probe_says_so_in_one_line(server, api):
     assert asked(log) - before == (2 if api == "auto" else 1)
 
 
+@pytest.mark.slow
 def test_a_run_ends_before_it_asks_anything(server, tmp_path):
     url, log = server
     claims = tmp_path / "claims.csv"
