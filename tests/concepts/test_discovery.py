@@ -65,6 +65,7 @@ def run(world: str, seed: int, examples: int = EXAMPLES) -> tuple[Dataset, Found
 # --- what is found -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("world", ["noisy", "imbalanced", "distractor"])
 def test_the_truth_is_among_the_concepts_found(world: str, seed: int) -> None:
@@ -95,6 +96,7 @@ def test_what_a_model_holds_most_salient_is_chosen() -> None:
     assert (hard == carried[1]).mean() > 0.75 > (hard == carried[0]).mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_three_landmarks_choose_the_truth_where_another_concept_is_more_salient(seed: int) -> None:
     data, found, store = run("distractor", seed, 400)
@@ -112,6 +114,7 @@ def test_three_landmarks_choose_the_truth_where_another_concept_is_more_salient(
     assert again.run.id != found.run.id
 
 
+@pytest.mark.slow
 def test_a_census_lifts_a_world_in_which_few_are_true() -> None:
     """By itself: that few are true also shows in the answers, which is not the matter here."""
     terms = {name: term for name, term in default_terms().items() if name != "class frequency"}
@@ -334,6 +337,7 @@ def stopped(session: Session, rounds: int) -> Iterator[Any]:
         yield session.round
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounds", [1, 3, 7, 8, 10])
 def test_a_run_that_stopped_in_its_census_ends_as_if_it_had_not(rounds: int) -> None:
     data, whole, other = run("noisy", 0)

@@ -402,6 +402,7 @@ def test_the_labels_rest_on_no_duel_and_on_no_other_concept() -> None:
     assert [x.tolist() for x in others(standing, 0)] == [TWO.tolist()]
 
 
+@pytest.mark.slow
 def test_a_model_whose_gut_answer_is_the_popular_one() -> None:
     """A real network says the popular belief without shots, and the truth once it sees some."""
     pytest.importorskip("transformers", reason="local models are an extra")
