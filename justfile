@@ -3,9 +3,13 @@
 default:
     @just --list
 
-# the tests, as CI runs them
+# the tests of every day, in minutes
 test *words:
     uv run pytest {{words}}
+
+# all tests, as CI runs them
+test-all *words:
+    uv run pytest -m "slow or not slow" {{words}}
 
 # style, layout and types
 lint:

@@ -25,7 +25,7 @@ import program
 from program import interval
 
 if TYPE_CHECKING:
-    from consilience.evidence import Evidence
+    from consilience.evidence.evidence import Evidence
 
 RESULTS = Path(__file__).parent / "results" / "ablation.json"
 WORLDS = ("easy", "noisy", "grouped", "k4", "imbalanced", "distractor")
@@ -34,7 +34,7 @@ EXAMPLES, CALLS, CONTRASTS = 400, 8.0, 0.25
 
 def variants() -> dict[str, dict[str, float]]:
     """The weights of each objective, by what was changed from the default."""
-    from consilience.coherence import DEFAULT_WEIGHTS, TERMS
+    from consilience.objective.coherence import DEFAULT_WEIGHTS, TERMS
 
     made = {"default": dict(DEFAULT_WEIGHTS)}
     for name in DEFAULT_WEIGHTS:
@@ -110,13 +110,13 @@ def measure(job: tuple[str, int]) -> dict[str, Any]:
     """The accuracies on one world and seed."""
     import torch
 
-    from consilience.coherence import TERMS
-    from consilience.elicitation import elicit
-    from consilience.logic import factors
+    from consilience.elicitation.session import elicit
+    from consilience.elicitation.settings import Settings
+    from consilience.evidence.relation_factors import factors
     from consilience.models.simulated import SimulatedModel, world_dataset
-    from consilience.plan import PlanSettings
-    from consilience.settings import Settings
-    from consilience.solvers import solve
+    from consilience.objective.coherence import TERMS
+    from consilience.planning.planner import PlanSettings
+    from consilience.solvers.solution import solve
 
     torch.set_num_threads(1)
     world, seed = job

@@ -15,9 +15,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from consilience.audit import MAJORITY, audit
 from consilience.datasets import REGISTRY, load_with_rows
 from consilience.errors import InputError
+from consilience.evaluation.audit import MAJORITY, audit
 
 RESULTS = Path(__file__).parent / "results" / "audits.json"
 

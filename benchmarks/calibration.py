@@ -50,10 +50,10 @@ def measure(job: tuple[str, int]) -> dict[str, Any]:
     import torch
 
     from consilience.datasets import load_dataset
-    from consilience.elicitation import elicit
+    from consilience.elicitation.session import elicit
+    from consilience.elicitation.settings import Settings
     from consilience.models import open_model
     from consilience.models.simulated import world_dataset
-    from consilience.settings import Settings
 
     torch.set_num_threads(1)
     world, seed = job
@@ -77,7 +77,7 @@ def measure(job: tuple[str, int]) -> dict[str, Any]:
         "calls_per_example": CALLS,
         "examples": len(data),
         "accuracy": float((labels.argmax(axis=1) == truth).mean()),
-        "factor": found.factor,
+        "factor": found.log_odds_scale,
         "best_factor": best_factor(solved, truth),
         "solved": scores(solved, truth, rng),
         "scaled": scores(labels, truth, rng),
@@ -99,8 +99,8 @@ def drawn(
     labels: Floats, truth: Whole, ids: Sequence[str], count: int, rng: np.random.Generator
 ) -> dict[str, Any]:
     """Mean scores over the draws of `count` landmarks: method → score → number; what was chosen."""
-    from consilience.calibration import SCALINGS, calibrate
-    from consilience.landmarks import Landmarks
+    from consilience.results.calibration import SCALINGS, calibrate
+    from consilience.results.landmarks import Landmarks
 
     rows: dict[str, list[dict[str, float]]] = {method: [] for method in METHODS}
     chosen = []
@@ -126,7 +126,7 @@ def drawn(
 
 def scores(q: Floats, truth: Whole, rng: np.random.Generator) -> dict[str, float]:
     """ECE and log loss, and the mean ECE on labels drawn from the probabilities themselves."""
-    from consilience.metrics import ece, log_loss
+    from consilience.evaluation.metrics import ece, log_loss
 
     ones = np.ones((1, len(q)))
     perfect = [

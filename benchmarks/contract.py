@@ -5,8 +5,8 @@
 
 Serves one model's weights by vLLM and `transformers serve` from their folder and by
 llama-cpp-python from a GGUF file made of it, and checks each endpoint as
-tests/realserver/checks.py says. The models are the one in the package, if it is there, and a
-small Llama with random weights. Rows of what did not run stay as they were in
+tests/helpers/realserver/checks.py says. The models are the one in the package, if it is there, and
+a small Llama with random weights. Rows of what did not run stay as they were in
 results/contract.json.
 """
 
@@ -23,7 +23,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results" / "contract.json"
-POCKET = ROOT / "src" / "consilience" / "pocket" / "model"
+POCKET = ROOT / "src" / "consilience" / "datasets" / "pocket_world" / "model"
 TOLERANCE = {"vllm": 1e-4, "llamacpp": 1e-2, "transformers": 0.0}
 """How far a value may stand from the one in this process, in nats."""
 SPREAD = 0.2
@@ -32,7 +32,7 @@ SPREAD = 0.2
 
 def rows(kind: str, folder: Path, gguf: Path) -> Iterator[Any]:
     """The rows of one server for one model."""
-    sys.path.insert(0, str(ROOT / "tests" / "realserver"))
+    sys.path.insert(0, str(ROOT / "tests" / "helpers" / "realserver"))
     import checks
     from reference import Reference
     from serve import serve
@@ -114,7 +114,7 @@ def _cell(row: Mapping[str, Any]) -> str:
 
 def main() -> None:
     """Runs what is asked for and what is installed, and writes the rows."""
-    sys.path.insert(0, str(ROOT / "tests" / "realserver"))
+    sys.path.insert(0, str(ROOT / "tests" / "helpers" / "realserver"))
     from reference import Reference
     from serve import interpreter, version
 

@@ -30,14 +30,14 @@ def measure(job: tuple[str, int, tuple[float, float], bool]) -> dict[str, Any]:
     """One run: what was chosen, what was returned, and what the second opinion says."""
     import torch
 
-    from consilience.elicitation import Session
-    from consilience.lbfgs import LBFGS
+    from consilience.elicitation.session import Session
+    from consilience.elicitation.settings import Settings
     from consilience.models.simulated import WORLDS as KNOWN
     from consilience.models.simulated import SimulatedModel, true_label, world_dataset
-    from consilience.opinion import second_opinion
-    from consilience.plan import PlanSettings
-    from consilience.settings import Settings
-    from consilience.store import Store
+    from consilience.planning.planner import PlanSettings
+    from consilience.results.shot_free_check import check_without_shots
+    from consilience.solvers.lbfgs import LBFGS
+    from consilience.store.database import Store
 
     torch.set_num_threads(1)
     world, seed, (calls, contrasts), seeded = job
@@ -54,7 +54,7 @@ def measure(job: tuple[str, int, tuple[float, float], bool]) -> dict[str, Any]:
     with Store() as store:
         session = Session(data, SimulatedModel(world), store, settings=settings, seed=seed)
         found = program.worked_off(session, solver=LBFGS(starts=16), then=tamper)
-    opinion = second_opinion(found.evidence, found.solution, found.terms, seed=seed)
+    opinion = check_without_shots(found.evidence, found.solution, found.terms, seed=seed)
     assert opinion is not None
 
     def near(labels: np.ndarray) -> list[float]:

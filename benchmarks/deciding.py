@@ -25,9 +25,9 @@ import program
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from consilience.duels import Duel
-    from consilience.elicitation import Session
-    from consilience.query import Query
+    from consilience.concepts.comparison import Duel
+    from consilience.elicitation.session import Session
+    from consilience.prompts.query import Query
 
 RESULTS = Path(__file__).parent / "results" / "deciding.json"
 WORLDS = ("noisy", "grouped", "k4", "imbalanced", "imbalanced-1", "imbalanced-99", "pocket-popular")
@@ -71,9 +71,9 @@ def said(session: Session, duel: Duel, queries: list[Query] | None = None) -> ND
 
     Those of the duel itself where no queries are given.
     """
-    from consilience.ask import ask, requests
-    from consilience.concepts import DOUBT
-    from consilience.evidence import collect
+    from consilience.concepts.concept import DOUBT
+    from consilience.evidence.evidence import collect
+    from consilience.store.runner import ask, requests
 
     assert session.standing is not None and session.evidence is not None
     evidence = session.evidence
@@ -94,13 +94,13 @@ def said(session: Session, duel: Duel, queries: list[Query] | None = None) -> ND
 
 def decided(name: str, seed: int) -> tuple[Session, NDArray[np.int64]]:
     """A run asked until it has decided between its concepts, and the truth."""
-    from consilience.ask import ask, requests
     from consilience.datasets import load_dataset
-    from consilience.elicitation import Session
+    from consilience.elicitation.session import Session
+    from consilience.elicitation.settings import Settings
     from consilience.models import open_model
     from consilience.models.simulated import world_dataset
-    from consilience.settings import Settings
-    from consilience.store import Store
+    from consilience.store.database import Store
+    from consilience.store.runner import ask, requests
 
     if name.startswith("pocket"):
         data, gold = load_dataset(name, seed=seed, claims=str(CLAIMS))
@@ -122,8 +122,8 @@ def decided(name: str, seed: int) -> tuple[Session, NDArray[np.int64]]:
 
 def more(session: Session, duel: Duel, way: int) -> tuple[NDArray[np.float64], int]:
     """What the targets of a way of asking more say between the two of a duel, and its calls."""
-    from consilience.concepts import prevailing
-    from consilience.duels import duel_round
+    from consilience.concepts.comparison import duel_round
+    from consilience.concepts.concept import prevailing
 
     assert session.standing is not None and session.evidence is not None
     shots, contrasts = list(WAYS.values())[way]
@@ -148,8 +148,8 @@ def measure(job: tuple[str, int]) -> dict[str, Any]:
     """The lead of the better concept of each pair that met, after each way of asking more."""
     import torch
 
-    from consilience.concepts import known, support
-    from consilience.duels import SHOWN, SURE
+    from consilience.concepts.comparison import SHOWN, SURE
+    from consilience.concepts.concept import known, support
 
     torch.set_num_threads(1)
     session, truth = decided(*job)
@@ -188,7 +188,7 @@ def measure(job: tuple[str, int]) -> dict[str, Any]:
 
 def table(runs: list[dict[str, Any]]) -> str:
     """Markdown, a row for each way: how many pairs are decided wrongly, and how many are close."""
-    from consilience.duels import SURE
+    from consilience.concepts.comparison import SURE
 
     head = ["asked more", "calls for a pair", *(f"`{world}`" for world in WORLDS), "all"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]

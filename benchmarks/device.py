@@ -26,14 +26,14 @@ import torch
 from torch import Tensor
 
 from consilience.datasets import load_dataset
-from consilience.elicitation import elicit, gather
-from consilience.evidence import Evidence
+from consilience.elicitation.session import elicit, gather
+from consilience.elicitation.settings import Settings
+from consilience.evidence.evidence import Evidence
 from consilience.models import open_model
 from consilience.models.base import Model
 from consilience.models.simulated import world_dataset
-from consilience.settings import Settings
-from consilience.solvers import solve
-from consilience.store import Store
+from consilience.solvers.solution import solve
+from consilience.store.database import Store
 
 RESULTS = Path(__file__).parent / "results" / "device.json"
 COPIES = (1, 25, 100)

@@ -59,12 +59,18 @@ SHOWN = 8.0
 
 def measure(given: argparse.Namespace) -> None:
     """Makes the rows that the file does not have, each written at once."""
-    from consilience.bench import Case, check_methods, pending, plan_jobs, setup_of
-    from consilience.bench_results import Results
-    from consilience.bench_workers import work_off
+    from consilience.elicitation.settings import Settings
+    from consilience.evaluation.benchmark.benchmark import (
+        Case,
+        check_methods,
+        pending,
+        plan_jobs,
+        setup_of,
+    )
+    from consilience.evaluation.benchmark.result_file import Results
+    from consilience.evaluation.benchmark.workers import work_off
     from consilience.models import open_model
     from consilience.models.simulated import world_dataset
-    from consilience.settings import Settings
 
     results, settings = Results.read(given.output), Settings()
     jobs, models, setups = [], {}, {}
@@ -93,23 +99,29 @@ def measure(given: argparse.Namespace) -> None:
 
 def table(found: dict[str, Any]) -> str:
     """Markdown: accuracy at each budget, a column per world, and the other measures at one."""
-    from consilience.bench_results import Results
-    from consilience.bench_tables import MEASURES, notes, overview, render, summarise
+    from consilience.evaluation.benchmark.result_file import Results
+    from consilience.evaluation.benchmark.tables import (
+        MEASURES,
+        notes,
+        overview,
+        render_tables,
+        summarise,
+    )
 
     summaries = summarise(Results.from_json(found))
     budgets = sorted({s.budget for s in summaries if s.budget is not None}) or [None]
     at = SHOWN if SHOWN in budgets else budgets[-1]
     made = [overview(summaries, budget) for budget in budgets]
     made += [overview(summaries, at, name) for name in MEASURES if name != "accuracy"]
-    return f"{render(made, markdown=True)}\n\n{notes(summaries)}"
+    return f"{render_tables(made, markdown=True)}\n\n{notes(summaries)}"
 
 
 def main() -> None:
     """Measures unless told not to, and prints the tables."""
     import json
 
-    from consilience.bench import USUAL
     from consilience.cli.values import seeds
+    from consilience.evaluation.benchmark.benchmark import USUAL
 
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--table", action="store_true", help="print the tables, measure nothing")

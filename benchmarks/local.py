@@ -21,14 +21,14 @@ import numpy as np
 import program
 import torch
 
-from consilience.ask import requests
+from consilience.data.dataset import Dataset
 from consilience.datasets import load_dataset
-from consilience.examples import Dataset
 from consilience.models import open_model
 from consilience.models.base import Answer, Model, Request
 from consilience.models.local import LocalModel
-from consilience.plan import PlanSettings, shot_round
-from consilience.prompts import framings
+from consilience.planning.planner import PlanSettings, shot_round
+from consilience.prompts.framing import framings
+from consilience.store.runner import requests
 
 RESULTS = Path(__file__).parent / "results" / "local.json"
 EXAMPLES, QUERIES, WORKERS, GENERATED, TIMES = 240, 80, 64, 20, 3

@@ -22,10 +22,10 @@ from program import interval
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from consilience.coherence import Terms
-    from consilience.elicitation import Session
-    from consilience.reading import State
-    from consilience.settings import Settings
+    from consilience.elicitation.session import Session
+    from consilience.elicitation.settings import Settings
+    from consilience.objective.coherence import Terms
+    from consilience.objective.conditioning import State
 
 RESULTS = Path(__file__).parent / "results" / "parts.json"
 WORLDS = ("noisy", "grouped", "k4", "imbalanced")
@@ -40,7 +40,7 @@ NOT_ON_POCKET = (LONG, EARLY)
 
 def undated(state: State) -> Tensor:
     """Mutual predictability with every prediction relevant, whatever labels its prompt showed."""
-    from consilience.reading import per_target
+    from consilience.objective.conditioning import per_target
 
     share = state.reading.share.unsqueeze(0).unsqueeze(-1)
     pool = per_target(state.evidence, share * state.evidence.logp)[0]
@@ -65,9 +65,9 @@ def variants() -> dict[str, tuple[Settings, Terms]]:
     """Settings and objective of each variant, by what was changed."""
     from dataclasses import replace
 
-    from consilience.coherence import default_terms
-    from consilience.plan import PlanSettings
-    from consilience.settings import Settings
+    from consilience.elicitation.settings import Settings
+    from consilience.objective.coherence import default_terms
+    from consilience.planning.planner import PlanSettings
 
     usual, terms = Settings(calls_per_example=CALLS, settled=0.0), default_terms()
     fewer = {name: term for name, term in terms.items() if name != "class frequency"}
@@ -99,10 +99,10 @@ def measure(job: tuple[str, int]) -> dict[str, Any]:
     import torch
 
     from consilience.datasets import load_dataset
-    from consilience.elicitation import Session
+    from consilience.elicitation.session import Session
     from consilience.models import open_model
     from consilience.models.simulated import world_dataset
-    from consilience.store import Store
+    from consilience.store.database import Store
 
     torch.set_num_threads(1)
     name, seed = job

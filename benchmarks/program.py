@@ -14,11 +14,11 @@ import numpy as np
 from scipy import stats
 
 if TYPE_CHECKING:
-    from consilience.elicitation import Session
-    from consilience.examples import Dataset, Gold
-    from consilience.found import Found
+    from consilience.data.dataset import Dataset, Gold
+    from consilience.elicitation.session import Session
     from consilience.models import Model
-    from consilience.settling import Solver
+    from consilience.results.result import Found
+    from consilience.solvers.fixed_point import Solver
 
 Run = dict[str, Any]
 
@@ -75,8 +75,8 @@ def worked_off(
     then: Callable[[Session], None] = lambda session: None,
 ) -> Found:
     """What a run comes to, `then` called after each round: `elicit`, to be tampered with."""
-    from consilience.ask import ask, requests
-    from consilience.elicitation import found_in
+    from consilience.elicitation.session import solve_run
+    from consilience.store.runner import ask, requests
 
     data, store = session.data, session.store
     while queries := session.next_queries():
@@ -85,7 +85,7 @@ def worked_off(
         ask(rows, session.model, store, concurrency=concurrency)
         session.learn(len(rows))
         then(session)
-    return found_in(
+    return solve_run(
         store, session.run, data, session.settings, session.terms, solver, seed=session.seed
     )
 
@@ -96,11 +96,11 @@ def compared(
     """Every method on one data set, model and seed, the whole budget used, in one store."""
     import torch
 
-    from consilience import baselines
-    from consilience.elicitation import elicit
-    from consilience.evaluation import evaluate
-    from consilience.settings import Settings
-    from consilience.store import Store
+    from consilience.elicitation.session import elicit
+    from consilience.elicitation.settings import Settings
+    from consilience.evaluation import baselines
+    from consilience.evaluation.evaluation import evaluate
+    from consilience.store.database import Store
 
     torch.set_num_threads(1)
     # The whole budget is used, so that every method has asked the same.
@@ -110,7 +110,7 @@ def compared(
         found = elicit(
             data, model, settings=settings, store=store, seed=seed, concurrency=concurrency
         )
-        bench = baselines.Bench(
+        bench = baselines.BaselineContext(
             data, model, store=store, settings=settings, seed=seed, concurrency=concurrency
         )
         rows = [

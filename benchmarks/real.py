@@ -33,9 +33,9 @@ from typing import TYPE_CHECKING, Any
 from real_tables import READOUTS, model_of, table
 
 if TYPE_CHECKING:
-    from consilience.bench import Case, Job, Row
-    from consilience.bench_results import Results
-    from consilience.examples import Dataset, Gold, Task
+    from consilience.data.dataset import Dataset, Gold, Task
+    from consilience.evaluation.benchmark.benchmark import Case, Job, Row
+    from consilience.evaluation.benchmark.result_file import Results
 
 __all__ = ["RESULTS", "draw", "main", "measure", "table"]
 
@@ -94,7 +94,7 @@ METHODS = (
 
 def task_of(name: str) -> Task:
     """The task of one of the sets."""
-    from consilience.examples import Task
+    from consilience.data.dataset import Task
 
     question, classes, statement, opposite = TASKS[name]
     return Task(question, classes, statement, opposite)
@@ -104,8 +104,8 @@ def draw(folder: str | Path, name: str, examples: int, seed: int) -> tuple[Datas
     """So many rows of a set, drawn by the seed, and their gold."""
     from numpy.random import default_rng
 
+    from consilience.data.dataset import Dataset, Example, Gold, example_id
     from consilience.errors import InputError
-    from consilience.examples import Dataset, Example, Gold, example_id
 
     path, task = Path(folder) / f"{name}.csv", task_of(name)
     try:
@@ -124,7 +124,7 @@ def draw(folder: str | Path, name: str, examples: int, seed: int) -> tuple[Datas
 
 def cases(given: argparse.Namespace, spec: str) -> list[Case]:
     """One case for each set, all of one model, which is opened once."""
-    from consilience.bench import Case
+    from consilience.evaluation.benchmark.benchmark import Case
     from consilience.models import open_model
 
     opened = cache(partial(open_model, spec, base_url=given.base_url))
@@ -151,9 +151,14 @@ def specs(given: argparse.Namespace) -> list[str]:
 
 def measure(given: argparse.Namespace) -> int:
     """Makes the rows that the file lacks, each written at once; how many could not be made."""
-    from consilience.bench import check_methods, pending, plan_jobs, setup_of
-    from consilience.bench_results import Results
-    from consilience.settings import Settings
+    from consilience.elicitation.settings import Settings
+    from consilience.evaluation.benchmark.benchmark import (
+        check_methods,
+        pending,
+        plan_jobs,
+        setup_of,
+    )
+    from consilience.evaluation.benchmark.result_file import Results
 
     results, settings, failed = Results.read(given.output, DIGITS), Settings(), 0
     methods = check_methods(given.methods)
@@ -181,8 +186,8 @@ def measure(given: argparse.Namespace) -> int:
 
 def rows_of(job: Job) -> Iterator[Row | str]:
     """The rows of a job, and in the place of one that cannot be made why not."""
-    from consilience.bench import measure
     from consilience.errors import ConsilienceError
+    from consilience.evaluation.benchmark.benchmark import measure
 
     left = dict(job.wanted)
     while left:

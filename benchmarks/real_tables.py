@@ -9,9 +9,9 @@ from math import isfinite, nan
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from consilience.bench import Row
-    from consilience.bench_results import Results
-    from consilience.bench_tables import Mean
+    from consilience.evaluation.benchmark.benchmark import Row
+    from consilience.evaluation.benchmark.result_file import Results
+    from consilience.evaluation.benchmark.tables import Mean
 
 ALONE = ("zero-shot-plain", "zero-shot-names", "zero-shot-negated", "zero-shot-letters")
 """Zero-shot in one family of framings each."""
@@ -50,7 +50,7 @@ class Figures:
     """The rows of one model at one budget, and those that no budget changes."""
 
     def __init__(self, made: Mapping[Key, Mapping[int, Row]], model: str, budget: float) -> None:
-        from consilience.bench import METHODS as ORDER
+        from consilience.evaluation.benchmark.benchmark import BENCHMARK_METHODS as ORDER
 
         self.rows = {
             (name, method): rows
@@ -103,7 +103,7 @@ class Figures:
 
 def scores(figures: Figures, title: str, readout: str) -> str:
     """A table of accuracy / AUROC in one readout: a line for each method, a column for each set."""
-    from consilience.bench_tables import Table
+    from consilience.evaluation.benchmark.tables import Table
 
     body = []
     for method in figures.shown():
@@ -120,7 +120,7 @@ def scores(figures: Figures, title: str, readout: str) -> str:
 
 def summary(figures: Figures, title: str) -> str:
     """A table of what each method comes to over all sets of a model: PGR, ECE, confidence."""
-    from consilience.bench_tables import Table
+    from consilience.evaluation.benchmark.tables import Table
 
     fit = [name for name in figures.sets if figures.qualifies(name)]
     body = []
@@ -141,8 +141,8 @@ def summary(figures: Figures, title: str) -> str:
 
 def share_of_gap(figures: Figures, sets: Sequence[str], method: str, readout: str) -> Mean:
     """The share of the gap from zero-shot-all to golden shots, in accuracy, over sets and draws."""
-    from consilience.bench import CEILING, START
-    from consilience.bench_tables import recovered
+    from consilience.evaluation.benchmark.benchmark import CEILING, START
+    from consilience.evaluation.benchmark.tables import recovered
 
     ours: list[float] = []
     start: list[float] = []
@@ -160,7 +160,7 @@ def share_of_gap(figures: Figures, sets: Sequence[str], method: str, readout: st
 
 def verdicts(made: Mapping[Key, Mapping[int, Row]]) -> str:
     """A table of what consilience says of its labels, on each model, and how right these are."""
-    from consilience.bench_tables import Table
+    from consilience.evaluation.benchmark.tables import Table
 
     said: dict[str, list[Row]] = {}
     for (model, _, _, _), rows in made.items():
@@ -187,7 +187,7 @@ def parts(made: Mapping[Key, Mapping[int, Row]]) -> Iterator[tuple[str, Figures]
 
 def table(found: Mapping[str, Any], readouts: Sequence[str] = READOUTS) -> str:
     """All tables in Markdown: the summaries, the verdicts, and each readout of each model."""
-    from consilience.bench_results import Results
+    from consilience.evaluation.benchmark.result_file import Results
 
     made = cells(Results.from_json(found))
     if not made:
@@ -202,7 +202,7 @@ def table(found: Mapping[str, Any], readouts: Sequence[str] = READOUTS) -> str:
 
 
 def _mean(values: Sequence[float]) -> float:
-    from consilience.bench_tables import over_seeds
+    from consilience.evaluation.benchmark.tables import over_seeds
 
     return over_seeds(values).mean
 

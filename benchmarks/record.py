@@ -31,12 +31,12 @@ from recorded import FOLDER, RecordedRun, Recording, Rounds
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from consilience.baselines.bench import Asked
-    from consilience.examples import Dataset, Example, Gold
+    from consilience.data.dataset import Dataset, Example, Gold
+    from consilience.evaluation.baselines.base import QueryAnswers
     from consilience.models.base import Answer, Request
-    from consilience.prompts import Framing, Style
-    from consilience.query import Query
-    from consilience.store import Run, Store
+    from consilience.prompts.framing import Framing, Style
+    from consilience.prompts.query import Query
+    from consilience.store.database import Run, Store
 
 METHODS = ("zero-shot-all", "random-shots", "golden", "ranked")
 """What is recorded beside runs of the method if nobody says what."""
@@ -78,17 +78,17 @@ def heard(
     method: str, data: Dataset, gold: Gold, model: Silent, store: Store, budget: float, seed: int
 ) -> Rounds:
     """The rounds that a method asked, from the store alone."""
-    from consilience.ask import requests
-    from consilience.baselines.bench import Bench
-    from consilience.bench_methods import METHODS as KNOWN
-    from consilience.settings import Settings
+    from consilience.elicitation.settings import Settings
+    from consilience.evaluation.baselines.base import BaselineContext
+    from consilience.evaluation.benchmark.methods import BENCHMARK_METHODS as KNOWN
+    from consilience.store.runner import requests
 
-    rounds: list[Asked] = []
+    rounds: list[QueryAnswers] = []
 
-    class Listening(Bench):
+    class Listening(BaselineContext):
         """A bench that asks nobody and keeps what was asked, in rounds."""
 
-        def asked(self, queries: Any, watch: Any = None) -> Asked:  # noqa: ANN401
+        def asked(self, queries: Any, watch: Any = None) -> QueryAnswers:  # noqa: ANN401
             rows = requests(queries, self.data, self.framings, self.model)
             said = self.store.predictions([key for key, _ in rows])
             rounds.append(list(zip(queries, said, strict=True)))
@@ -110,7 +110,7 @@ def complete(method: str, rounds: Sequence[Sequence[Any]]) -> bool:
 
 def recordings(path: Path, name: str, given: argparse.Namespace) -> Iterator[Recording]:
     """One recording for each draw of examples that a store has answers about."""
-    from consilience.store import Store
+    from consilience.store.database import Store
 
     model = asked_of(path)
     with Store(path, readonly=True) as store:
@@ -159,7 +159,7 @@ def recording(
     kept: Mapping[tuple[str, float], Rounds],
 ) -> Recording:
     """The recording of some runs, with hashes in the place of texts."""
-    from consilience.examples import Dataset, Example, Task
+    from consilience.data.dataset import Dataset, Example, Task
 
     hashed = {id: Example(id) for id in data.ids}
     task = Task("Which class?", data.task.classes, None, None)
@@ -186,7 +186,7 @@ def recording(
 
 def framings_in(runs: Iterable[Rounds]) -> tuple[Framing, ...]:
     """The framings that were asked, made of the answers: those of today may be others."""
-    from consilience.prompts import Framing
+    from consilience.prompts.framing import Framing
 
     rows = [row for rounds in runs for asked in rounds for row in asked]
     names = {query.framing: said.label_names for query, said in rows if said is not None}

@@ -31,11 +31,11 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from consilience.evidence import Evidence
-    from consilience.examples import Dataset
-    from consilience.prompts import Framing
-    from consilience.query import Query
-    from consilience.store import Prediction
+    from consilience.data.dataset import Dataset
+    from consilience.evidence.evidence import Evidence
+    from consilience.prompts.framing import Framing
+    from consilience.prompts.query import Query
+    from consilience.store.database import Prediction
 
 FOLDER = Path(__file__).parent / "recorded"
 FORMAT = 1
@@ -89,15 +89,15 @@ class Recording:
 
 def evidence_of(recording: Recording, run: RecordedRun) -> Evidence:
     """The evidence of a run, as the settings of today make it of the answers."""
-    from consilience.evidence import collect
+    from consilience.evidence.evidence import collect
 
     return collect(recording.data, recording.framings, run.rounds)
 
 
 def solved(recording: Recording, run: RecordedRun) -> NDArray[np.float64]:
     """The soft labels (N, K) that today's objective gives a run, from its answers alone."""
-    from consilience.elicitation import first_labels
-    from consilience.solvers import solve
+    from consilience.elicitation.session import first_labels
+    from consilience.solvers.solution import solve
 
     evidence = evidence_of(recording, run).weighed()
     return solve(evidence, start=first_labels(evidence)).labels
@@ -105,7 +105,7 @@ def solved(recording: Recording, run: RecordedRun) -> NDArray[np.float64]:
 
 def scores_of(labels: NDArray[np.float64], gold: NDArray[np.int64]) -> dict[str, float]:
     """Each of `SCORES` of soft labels (N, K)."""
-    from consilience.metrics import STATISTICS
+    from consilience.evaluation.metrics import STATISTICS
 
     once = np.ones((1, len(gold)))
     return {name: round(float(STATISTICS[name](labels, gold, once)[0]), 4) for name in SCORES}
@@ -198,9 +198,9 @@ def _said(prediction: Prediction | None) -> list[Any]:
 
 def _recording(kept: Mapping[str, Any]) -> Recording:
     """The recording of plain data."""
-    from consilience.examples import Dataset, Example, Task
-    from consilience.prompts import Framing
-    from consilience.query import Query
+    from consilience.data.dataset import Dataset, Example, Task
+    from consilience.prompts.framing import Framing
+    from consilience.prompts.query import Query
 
     task = Task("Which class?", tuple(kept["classes"]), None, None)
     examples = [Example(hashed) for hashed in kept["examples"]]
@@ -242,7 +242,7 @@ def _prediction(
     bounded: Sequence[int] = (),
 ) -> Prediction | None:
     """The prediction of a row, or None where it failed."""
-    from consilience.store import Prediction
+    from consilience.store.database import Prediction
 
     if logprobs is None:
         return None

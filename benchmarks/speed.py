@@ -22,14 +22,14 @@ import program
 import torch
 from torch import Tensor
 
-from consilience.coherence import DEFAULT_WEIGHTS, coherence, default_terms
-from consilience.evidence import Evidence, collect
-from consilience.examples import Dataset, Example
-from consilience.prompts import Framing
-from consilience.query import Query
-from consilience.reading import ZERO_SHOT_WEIGHT, read
-from consilience.relations import ExactlyOne
-from consilience.store import Prediction
+from consilience.data.dataset import Dataset, Example
+from consilience.data.relations import ExactlyOne
+from consilience.evidence.evidence import Evidence, collect
+from consilience.objective.coherence import DEFAULT_WEIGHTS, coherence, default_terms
+from consilience.objective.conditioning import ZERO_SHOT_WEIGHT, condition
+from consilience.prompts.framing import Framing
+from consilience.prompts.query import Query
+from consilience.store.database import Prediction
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 EXAMPLES, PREDICTIONS, SHOTS, GROUP = 1000, 20_000, 12, 4
@@ -59,7 +59,7 @@ def vectorised(e: Evidence, theta: Tensor) -> tuple[float, Tensor]:
     """The package's own: value and gradient."""
     theta = theta.detach().requires_grad_(True)
     logq = torch.log_softmax(theta, dim=-1).unsqueeze(0)
-    value = coherence(e, default_terms(), read(e, logq.detach().exp()), logq)
+    value = coherence(e, default_terms(), condition(e, logq.detach().exp()), logq)
     (gradient,) = torch.autograd.grad(value.sum(), theta)
     return float(value.detach()), gradient
 

@@ -26,8 +26,8 @@ from program import interval
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from consilience.elicitation import Session
-    from consilience.evidence import Evidence
+    from consilience.elicitation.session import Session
+    from consilience.evidence.evidence import Evidence
 
 RESULTS = Path(__file__).parent / "results" / "stress.json"
 EXAMPLES, CALLS = 400, 8.0
@@ -63,7 +63,7 @@ TRIALS = (
 
 def from_myth(session: Session, myth: NDArray[np.int64]) -> None:
     """Has the first concept of a run's census begin with these labels, not zero-shot ones."""
-    from consilience.census import Census
+    from consilience.concepts.discovery import Census
 
     class Seeded(Census):
         def labels(self, evidence: Evidence, concept: int, seed: int = 0) -> NDArray[np.float64]:
@@ -83,12 +83,12 @@ def measure(job: tuple[int, Trial]) -> dict[str, Any]:
     """One run: what was chosen, what was returned, and what the run says of itself."""
     import torch
 
-    from consilience.concepts import known
-    from consilience.elicitation import Session, elicit
-    from consilience.landmarks import Landmarks
+    from consilience.concepts.concept import known
+    from consilience.elicitation.session import Session, elicit
+    from consilience.elicitation.settings import Settings
     from consilience.models.simulated import WORLDS, SimulatedModel, true_label, world_dataset
-    from consilience.settings import Settings
-    from consilience.store import Store
+    from consilience.results.landmarks import Landmarks
+    from consilience.store.database import Store
 
     torch.set_num_threads(1)
     seed, trial = job

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import program
 
+from consilience.objective.evidence_tables import evidence_table
+
 RESULTS = Path(__file__).parent / "results" / "suspects.json"
 WORLDS = ("noisy", "no-answer")
 MEASURES = (
@@ -32,14 +34,14 @@ def measure(job: tuple[str, int]) -> dict[str, Any]:
     from scipy.stats import spearmanr
     from sklearn.metrics import roc_auc_score
 
-    from consilience.elicitation import elicit
+    from consilience.elicitation.session import elicit
     from consilience.models.simulated import SimulatedModel, world_dataset
 
     torch.set_num_threads(1)
     world, seed = job
     data, gold = world_dataset(world, EXAMPLES, seed)
     found = elicit(data, SimulatedModel(world), calls_per_example=CALLS, seed=seed, concurrency=1)
-    spread = found.evidence.table("ensemble variance", found.solution.labels)
+    spread = evidence_table(found.evidence, "ensemble variance", found.solution.labels)
     table = found.labels.merge(spread, on="id", validate="one_to_one")
     table["1 − probability"] = 1 - table["probability"]
     wrong = table["label"] != table["id"].map(gold.labels)

@@ -213,9 +213,9 @@ def picture(path: Path = PICTURE) -> str:
     """Draws accuracy against calls, and shows the picture."""
     import matplotlib as mpl
 
-    from consilience.bench_results import Results
-    from consilience.bench_tables import summarise
-    from consilience.plots import plot_budgets
+    from consilience.evaluation.benchmark.result_file import Results
+    from consilience.evaluation.benchmark.tables import summarise
+    from consilience.evaluation.plots import plot_budgets
 
     benchmark, found = figures("elicitation")
     shown = (*benchmark.STANDARD, "imbalanced", "distractor")
@@ -230,7 +230,7 @@ def picture(path: Path = PICTURE) -> str:
 
 def reached() -> str:
     """What was aimed at on the standard worlds, and what is reached."""
-    from consilience.bench_tables import recovered
+    from consilience.evaluation.benchmark.tables import recovered
 
     names, at = standard()
     few = at / 2
@@ -321,12 +321,12 @@ def best_lead(names: Iterable[str], calls: float) -> str:
 
 def uncached(names: tuple[str, ...], at: float) -> tuple[float, float]:
     """What no prefix cache serves of a prediction, relative to zero-shot: as cached, and whole."""
-    from consilience.baselines.bench import Bench
-    from consilience.bench import zero_shot_prompts
+    from consilience.elicitation.settings import Settings
+    from consilience.evaluation.baselines.base import BaselineContext
+    from consilience.evaluation.benchmark.benchmark import zero_shot_prompts
     from consilience.models.simulated import SimulatedModel, world_dataset
-    from consilience.settings import Settings
-    from consilience.sharing import flat
-    from consilience.store import Store
+    from consilience.prompts.shared_prefixes import flat
+    from consilience.store.database import Store
 
     benchmark, found = figures("elicitation")
     cached, whole = [], []
@@ -337,7 +337,9 @@ def uncached(names: tuple[str, ...], at: float) -> tuple[float, float]:
             data, _ = world_dataset(world, benchmark.EXAMPLES, row["seed"])
             with Store() as store:
                 model, settings = SimulatedModel(world), Settings()
-                bench = Bench(data, model, store=store, settings=settings, seed=row["seed"])
+                bench = BaselineContext(
+                    data, model, store=store, settings=settings, seed=row["seed"]
+                )
                 lengths = [len(flat(prompt)) for prompt in zero_shot_prompts(bench)]
             cached.append(row["fresh"] / row["fresh_zero_shot"])
             whole.append(row["fresh"] * len(lengths) / sum(lengths))

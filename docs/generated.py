@@ -46,10 +46,11 @@ import numpy as np
 import pandas as pd
 
 import consilience as cs
-from consilience.evidence import collect
-from consilience.relations import Opposite
-from consilience.store import Prediction
-from consilience.uncertainty import uncertainty
+from consilience.data.relations import Opposite
+from consilience.evidence.evidence import collect
+from consilience.objective.evidence_tables import evidence_table
+from consilience.results.uncertainty import uncertainty
+from consilience.store.database import Prediction
 
 TRUE = {  # the probability of True in up to four wordings
     **{"agreed": [0.9] * 4, "disputed": [0.95, 0.05, 0.95, 0.2], "even": [0.5] * 4},
@@ -73,7 +74,7 @@ sure = uncertainty(evidence, cs.default_terms(), cs.LBFGS(), solution)
 table = pd.DataFrame({"p(True)": solution.labels[:, 1]}, index=data.ids)
 for measure in ("epistemic", "aleatoric", "structural"):
     table[measure] = getattr(sure, measure)
-spread = evidence.table("ensemble variance").set_index("id")
+spread = evidence_table(evidence, "ensemble variance").set_index("id")
 table = table.join(spread[["score_spread", "label_disagreement"]])
 print(table.loc[list(ids.values())].set_axis(list(ids)).round(2).to_string())
 """

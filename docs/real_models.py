@@ -18,7 +18,7 @@ READOUT = "offsets off"
 @cache
 def measured() -> tuple[Any, Any]:
     """What makes the tables, and the rows by model, set, method and budget, if there are any."""
-    from consilience.bench_results import Results
+    from consilience.evaluation.benchmark.result_file import Results
 
     tables, kept = program("real_tables"), RESULTS / "real.json"
     found = json.loads(kept.read_text("utf-8")) if kept.exists() else {"rows": []}

@@ -6,8 +6,8 @@ from itertools import product
 import numpy as np
 
 import consilience as cs
-from consilience.evidence import collect
-from consilience.store import Prediction
+from consilience.evidence.evidence import collect
+from consilience.store.database import Prediction
 
 # What is right is here to make up the model's answers, and to count at the end; no label sees it.
 CLAIMS = {

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
+# A process of the tests has a core to itself, and so have those that it starts.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(autouse=True, scope="session")
 def as_at_a_terminal() -> Iterator[None]:

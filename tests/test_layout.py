@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,52 +13,15 @@ import consilience
 
 HERE = Path(consilience.__file__).parent
 FILES = sorted(HERE.rglob("*.py"))
+BESIDE = ("__init__.py", "__pycache__", "py.typed")
 REPOSITORY = HERE.parent.parent
 
-ORDER = (
-    *("errors", "loop", "records", "relations", "structure", "examples", "prompts", "query"),
-    "threads",
-    *("plan", "models.base", "choices", "models"),
-    *("models.capabilities", "models.wire", "models.server", "models.tokens", "models.probe"),
-    *("models.openai", "models.embeddings", "models.pretrained_worlds", "models.simulated"),
-    *("models.greedy", "models.prefix", "models.local"),
-    *("store_schema", "store_audit", "store_texts", "store", "ask", "embed"),
-    *("logic", "offsets", "bias", "agreement", "mixture", "evidence", "reading", "pairwise"),
-    *("kinds", "coherence"),
-    *("settling", "starts", "lbfgs", "adam", "exhaustive", "graph", "propagation", "annealing"),
-    *("solvers", "opinion", "weights", "uncertainty", "landmarks", "calibration", "explain"),
-    *("settings", "concepts", "census", "duels", "standing", "verdict"),
-    *("found", "joint", "elicitation", "proposals", "legacy_rows", "legacy"),
-    *("baselines.bench", "baselines.contexts", "baselines.shots", "baselines.contextual"),
-    *("baselines.batch", "baselines.ranked", "baselines.unsupervised", "baselines.pseudo"),
-    *("baselines.golden", "baselines.structural"),
-    *("baselines.consistent", "baselines.bootstrapping", "baselines.exchange"),
-    *("baselines.broken", "baselines.live_icm", "baselines.live_gibbs", "baselines"),
-    *("metrics", "evaluation", "cost", "progress", "export"),
-    *("sharing", "bench_methods", "bench", "bench_results", "bench_workers", "bench_tables"),
-    *("typical", "describe"),
-    *("plots", "shortcuts"),
-    *("datasets.hub", "datasets.source", "datasets.table"),
-    *("datasets.truthfulqa", "datasets.gsm8k", "datasets.challenges"),
-    "datasets.geometry",
-    "datasets.alpaca",
-    "datasets.machiavelli",
-    *("datasets.ethics", "datasets.ethics_pairs"),
-    *("datasets.daily_dilemmas", "datasets.vignettes"),
-    *("pocket.tables", "pocket.facts", "pocket.world", "pocket", "datasets.pocket"),
-    "datasets",
-    "audit",
+LAYERS = (
+    *("errors", "data", "prompts", "models", "store", "planning", "evidence", "objective"),
+    *("solvers", "concepts", "results", "elicitation", "datasets", "evaluation", "cli"),
+    "__main__",
 )
-"""Each module imports only from those to its left; the command line stands to the right of all."""
-
-LAZY = {
-    ("models", "models.simulated"): "a model is imported when one of its kind is opened",
-    ("models", "models.openai"): "a model is imported when one of its kind is opened",
-    ("models", "models.local"): "a model is imported when one of its kind is opened",
-    ("evidence", "kinds"): "tables are made on request; solving must not need them",
-    ("found", "export"): "files are written on request; the table must not need a writer",
-}
-"""Imports to the right, inside functions: the exceptions, and why each is one."""
+"""The packages in the order in which data flows: each imports only from those to its left."""
 
 
 def module_of(file: Path) -> str:
@@ -91,31 +55,53 @@ def imports(tree: ast.Module) -> Iterator[tuple[str, bool]]:
                 yield name.partition(".")[2], lazy
 
 
+def package_of(module: str) -> str:
+    return module.partition(".")[0]
+
+
 def is_command(module: str) -> bool:
-    return module.partition(".")[0] in ("cli", "__main__", "")
+    return package_of(module) in ("cli", "__main__", "")
 
 
-def test_every_module_has_its_place() -> None:
-    assert sorted(ORDER) == sorted(name for name in MODULES if not is_command(name))
+INNER = sorted(set(MODULES) - {""})
 
 
-@pytest.mark.parametrize("name", ORDER)
-def test_imports_run_one_way(name: str) -> None:
-    place = ORDER.index(name)
-    for other, lazy in imports(MODULES[name]):
-        assert not is_command(other), f"{name} imports {other}"
-        if not lazy:
-            assert ORDER.index(other) < place, f"{name} imports {other}, which stands to its right"
+def test_the_folder_holds_the_layers_and_nothing_else() -> None:
+    there = {path.stem for path in HERE.iterdir() if path.name not in BESIDE}
+    assert there == set(LAYERS)
+    assert len(LAYERS) <= 16
 
 
-def test_the_exceptions_are_those_that_are_declared() -> None:
-    found = {
-        (name, other)
-        for name in ORDER
-        for other, lazy in imports(MODULES[name])
-        if lazy and ORDER.index(other) >= ORDER.index(name)
+@pytest.mark.parametrize("name", INNER)
+def test_imports_run_one_way_between_packages(name: str) -> None:
+    place = LAYERS.index(package_of(name))
+    for other, _ in imports(MODULES[name]):
+        assert LAYERS.index(package_of(other)) <= place, f"{name} imports {other}, to its right"
+
+
+def test_no_circle_of_modules() -> None:
+    # What a module imports as it is loaded; a package is loaded before each of its modules.
+    needs = {
+        name: {other for other, lazy in imports(MODULES[name]) if not lazy} for name in MODULES
     }
-    assert found == set(LAZY)
+    assert len(list(TopologicalSorter(needs).static_order())) == len(MODULES)
+
+
+def test_a_public_name_is_defined_once() -> None:
+    # The commands stand aside: each is called what it runs.
+    homes: dict[str, list[str]] = {}
+    for name in INNER:
+        if is_command(name):
+            continue
+        for node in MODULES[name].body:
+            targets = [getattr(node, "target", None), *getattr(node, "targets", [])]
+            names = {t.id for t in targets if isinstance(t, ast.Name)}
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                names.add(node.name)
+            for one in names:
+                homes.setdefault(one, []).append(name)
+    several = {one: there for one, there in homes.items() if len(there) > 1 and one[0] != "_"}
+    assert several == {}
 
 
 def test_the_front_page_imports_nothing() -> None:
@@ -131,10 +117,11 @@ def test_the_objective_knows_no_model() -> None:
             seen |= new
         return seen
 
-    for name in ("coherence", "solvers", "uncertainty"):
-        assert {m for m in reached(name) if m.startswith("models")} <= {"models.base"}
-        assert "ask" not in reached(name)
-        assert not any(m.startswith("baselines") for m in reached(name))
+    for name in ("objective.coherence", "solvers.solution", "results.uncertainty"):
+        found = reached(name)
+        assert {m for m in found if m.startswith("models")} <= {"models.base", "models.threads"}
+        assert "store.runner" not in found
+        assert not any(m.startswith("evaluation") for m in found)
 
 
 def test_a_command_is_quick_to_start() -> None:

@@ -51,7 +51,7 @@ def test_a_name_that_is_not_there_is_said_not_to_be() -> None:
 
 def test_no_name_hides_a_module() -> None:
     modules = {module.name for module in pkgutil.iter_modules(cs.__path__)}
-    assert {"elicitation", "models", "ask"} <= modules
+    assert {"elicitation", "models", "store"} <= modules
     assert modules.isdisjoint(cs.__all__)
 
 
@@ -68,13 +68,14 @@ def test_a_data_set_needs_no_torch() -> None:
         "cs.open_model; cs.ConsilienceError"
     )
     assert loaded.isdisjoint(["torch", "sklearn", "datasets", "pandas"])
-    assert "consilience.examples" in loaded
+    assert "consilience.data.dataset" in loaded
 
 
 def test_a_name_is_still_the_function_after_the_modules_were_imported() -> None:
     code = (
-        "import consilience as cs, consilience.elicitation, consilience.evaluation, "
-        "consilience.solvers, consilience.store, consilience.models, consilience.datasets; "
+        "import consilience as cs, consilience.elicitation.session, consilience.models; "
+        "import consilience.evaluation.evaluation, consilience.solvers.solution; "
+        "import consilience.store.database, consilience.datasets; "
         "assert all(callable(getattr(cs, n)) for n in cs.__all__); "
         "from consilience import *; assert elicit is cs.elicit and solve is cs.solve"
     )

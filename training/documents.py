@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
 
-from consilience.examples import Task
-from consilience.pocket.facts import TOPICS, Proposition, chance, propositions
-from consilience.pocket.world import (
-    KINDS,
+from consilience.data.dataset import Task
+from consilience.datasets.pocket_world.facts import TOPICS, Proposition, chance, propositions
+from consilience.datasets.pocket_world.world import (
+    CLAIM_KINDS,
     NEW_WORDING,
     Claim,
     draw_proposition,
@@ -24,7 +24,7 @@ from consilience.pocket.world import (
     make_claim,
     sentence,
 )
-from consilience.prompts import Framing, framings, render
+from consilience.prompts.framing import Framing, framings, render
 
 TRUTH_TASK = Task()
 """The question that the package asks by default."""
@@ -107,7 +107,7 @@ class Recipe:
     """
 
     dense: float = 0.0
-    kinds: tuple[str, ...] = KINDS
+    kinds: tuple[str, ...] = CLAIM_KINDS
     shots: tuple[int, ...] = (8, 16, 24)
     natural: float = 0.5
     reversed: float = 0.1
@@ -193,7 +193,9 @@ def bridge_document(
     return document
 
 
-def reading_document(rng: random.Random, lines: int, kinds: Sequence[str] = KINDS) -> Document:
+def reading_document(
+    rng: random.Random, lines: int, kinds: Sequence[str] = CLAIM_KINDS
+) -> Document:
     """Sentences to read, in all wordings: what is true, and some of what people believe instead."""
     made = []
     for _ in range(lines):

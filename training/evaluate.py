@@ -1,7 +1,7 @@
 """Measure a pocket model on claims it was never shown labels for.
 
-``python training/evaluate.py src/consilience/pocket/model --output card.json`` prints a table and
-writes everything that is in the model card.
+``python training/evaluate.py src/consilience/datasets/pocket_world/model --output card.json``
+prints a table and writes everything that is in the model card.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from documents import NEUTRAL, SORT, TOPIC_TASK, TRUTH_TASK, as_trained
 from tokens import load
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from consilience.examples import Task
-from consilience.pocket import (
+from consilience.data.dataset import Task
+from consilience.datasets.pocket_world import (
     Claim,
     balanced_topics,
     claims,
@@ -29,8 +29,8 @@ from consilience.pocket import (
     popular_claims,
     unanswerable,
 )
-from consilience.pocket.world import KINDS
-from consilience.prompts import Framing, framings, render
+from consilience.datasets.pocket_world.world import CLAIM_KINDS
+from consilience.prompts.framing import Framing, framings, render
 
 SHOTS = (0, 1, 2, 4, 8, 16, 24)
 
@@ -143,7 +143,7 @@ def truth_table(judge: Judge, count: int) -> dict[str, Any]:
             )
             for k in (0, 16)
         }
-        for kind in KINDS
+        for kind in CLAIM_KINDS
     }
     fresh = claims(0, count, new_wordings=1.0)
     table["in a wording that no label was ever seen in"] = {

@@ -10,7 +10,7 @@ from documents import CONCEPTS, Document, Recipe, document
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from consilience.pocket.world import vocabulary
+from consilience.datasets.pocket_world.world import vocabulary
 
 SIZE = 1536
 """Tokens at most: 256 bytes, the special ones, and merges."""

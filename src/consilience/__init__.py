@@ -12,29 +12,29 @@ from typing import TYPE_CHECKING
 _HOMES = {
     "Answer": "models",
     "ConsilienceError": "errors",
-    "Dataset": "examples",
-    "Evidence": "evidence",
-    "Example": "examples",
-    "Found": "found",
-    "Framing": "prompts",
-    "Gold": "examples",
-    "LBFGS": "lbfgs",
+    "Dataset": "data.dataset",
+    "Evidence": "evidence.evidence",
+    "Example": "data.dataset",
+    "Found": "results.result",
+    "Framing": "prompts.framing",
+    "Gold": "data.dataset",
+    "LBFGS": "solvers.lbfgs",
     "Model": "models",
-    "PlanSettings": "plan",
-    "Query": "query",
+    "PlanSettings": "planning.planner",
+    "Query": "prompts.query",
     "Request": "models",
-    "Settings": "settings",
-    "Solution": "solvers",
-    "State": "reading",
-    "Store": "store",
-    "Task": "examples",
-    "default_terms": "coherence",
-    "elicit": "elicitation",
-    "evaluate": "evaluation",
+    "Settings": "elicitation.settings",
+    "Solution": "solvers.solution",
+    "State": "objective.conditioning",
+    "Store": "store.database",
+    "Task": "data.dataset",
+    "default_terms": "objective.coherence",
+    "elicit": "elicitation.session",
+    "evaluate": "evaluation.evaluation",
     "load_dataset": "datasets",
     "open_model": "models",
-    "solve": "solvers",
-    "together": "joint",
+    "solve": "solvers.solution",
+    "together": "results.joint",
 }
 
 __all__ = [
@@ -66,24 +66,24 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from consilience.coherence import default_terms
+    from consilience.data.dataset import Dataset, Example, Gold, Task
     from consilience.datasets import load_dataset
-    from consilience.elicitation import elicit
+    from consilience.elicitation.session import elicit
+    from consilience.elicitation.settings import Settings
     from consilience.errors import ConsilienceError
-    from consilience.evaluation import evaluate
-    from consilience.evidence import Evidence
-    from consilience.examples import Dataset, Example, Gold, Task
-    from consilience.found import Found
-    from consilience.joint import together
-    from consilience.lbfgs import LBFGS
+    from consilience.evaluation.evaluation import evaluate
+    from consilience.evidence.evidence import Evidence
     from consilience.models import Answer, Model, Request, open_model
-    from consilience.plan import PlanSettings
-    from consilience.prompts import Framing
-    from consilience.query import Query
-    from consilience.reading import State
-    from consilience.settings import Settings
-    from consilience.solvers import Solution, solve
-    from consilience.store import Store
+    from consilience.objective.coherence import default_terms
+    from consilience.objective.conditioning import State
+    from consilience.planning.planner import PlanSettings
+    from consilience.prompts.framing import Framing
+    from consilience.prompts.query import Query
+    from consilience.results.joint import together
+    from consilience.results.result import Found
+    from consilience.solvers.lbfgs import LBFGS
+    from consilience.solvers.solution import Solution, solve
+    from consilience.store.database import Store
 
 
 def __getattr__(name: str) -> object:

@@ -11,20 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from consilience.cli import options, values
-from consilience.cli.opening import (
-    Options,
-    check_writable,
-    chosen_settings,
-    open_data,
-    open_model,
-)
-from consilience.cli.show import dump, rows, talk
+from consilience.cli.inputs import Options, check_writable, chosen_settings, open_data, open_model
+from consilience.cli.output import dump, rows, talk
 from consilience.errors import InputError
 
 if TYPE_CHECKING:
-    from consilience.bench import Case, Job
-    from consilience.bench_results import Results
-    from consilience.examples import Dataset, Gold
+    from consilience.data.dataset import Dataset, Gold
+    from consilience.evaluation.benchmark.benchmark import Case, Job
+    from consilience.evaluation.benchmark.result_file import Results
     from consilience.models import Model
 
 
@@ -106,9 +100,9 @@ def bench(**given: Any) -> None:
     Stop it and give the same command again: rows that --output has are not made again. Without
     --model the model is the one that belongs to the data set. Tables go to stdout.
     """
-    from consilience.bench import pending
-    from consilience.bench_results import Results
-    from consilience.plots import check_plot
+    from consilience.evaluation.benchmark.benchmark import pending
+    from consilience.evaluation.benchmark.result_file import Results
+    from consilience.evaluation.plots import check_plot
 
     if given["plot"]:
         check_plot(given["plot"])
@@ -137,7 +131,7 @@ def bench(**given: Any) -> None:
 
 def planned(given: Options) -> tuple[list[Job], dict[str, Model]]:
     """All jobs of the options, and the model of each case; all that can be wrong is found here."""
-    from consilience.bench import USUAL, check_methods, plan_jobs
+    from consilience.evaluation.benchmark.benchmark import USUAL, check_methods, plan_jobs
 
     methods = check_methods(given["methods"] or USUAL)
     settings = chosen_settings({**given, "calls_per_example": 8.0, "settled": 0.0})
@@ -160,8 +154,8 @@ def planned(given: Options) -> tuple[list[Job], dict[str, Model]]:
 
 def case_of(name: str, given: Options) -> Case:
     """The data set of that name with the model that the options give it."""
-    from consilience.bench import Case
     from consilience.datasets import REGISTRY
+    from consilience.evaluation.benchmark.benchmark import Case
 
     model = model_of(name, given)
     kept = given["store"] or (options.STORE if model.startswith("openai:") else ":memory:")
@@ -216,8 +210,8 @@ def work(
     todo: list[Job], models: dict[str, Model], results: Results, total: int, given: Options
 ) -> None:
     """Makes the rows that are missing, each written as soon as it is there."""
-    from consilience.bench import setup_of, short_hash
-    from consilience.bench_workers import work_off
+    from consilience.evaluation.benchmark.benchmark import setup_of, short_hash
+    from consilience.evaluation.benchmark.workers import work_off
 
     settings = chosen_settings({**given, "calls_per_example": 8.0, "settled": 0.0})
     setups = {}
@@ -238,21 +232,21 @@ def work(
 
 def show(results: Results, ids: set[str] | None, given: Options) -> None:
     """Tables or JSON to stdout, and a picture where one is wanted."""
-    from consilience.bench_tables import notes, render, summarise, tables
-    from consilience.plots import plot_budgets
+    from consilience.evaluation.benchmark.tables import notes, render_tables, summarise, tables
+    from consilience.evaluation.plots import plot_budgets
 
     found = summarise(results, ids)
     if given["as_json"]:
         click.echo(dump([summary.to_json() for summary in found]))
     else:
-        click.echo(f"{render(tables(results, ids), given['markdown'])}\n\n{notes(found)}")
+        click.echo(f"{render_tables(tables(results, ids), given['markdown'])}\n\n{notes(found)}")
     if given["plot"]:
         talk(f"drew {plot_budgets(found, given['plot'])}")
 
 
 def show_spend(todo: list[Job], models: dict[str, Model], given: Options) -> None:
     """What the rows that are missing would take, for each case and budget and in all."""
-    from consilience.bench import spend
+    from consilience.evaluation.benchmark.benchmark import spend
 
     alike = Counter((job.case.name, job.budget, job.order) for job in todo)
     first = {(job.case.name, job.budget, job.order): job for job in reversed(todo)}

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from consilience.cli import options
-from consilience.cli.opening import open_solver
+from consilience.cli.inputs import open_solver
+from consilience.cli.output import dump, rows
 from consilience.cli.results import concept_rows, labelled, opened, question_rows
-from consilience.cli.show import dump, rows
 from consilience.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from consilience.concepts import Concept
-    from consilience.examples import Dataset
-    from consilience.found import Found
+    from consilience.concepts.concept import Concept
+    from consilience.data.dataset import Dataset
+    from consilience.results.result import Found
 
 
 @click.command()
@@ -74,7 +74,7 @@ def standing(row: dict[str, Any]) -> str:
 
 def within(dataset: Dataset, concept: Concept) -> tuple[Dataset, NDArray[np.float64]]:
     """The examples that a concept has a label for, without relations, and those labels."""
-    from consilience.examples import Dataset
+    from consilience.data.dataset import Dataset
 
     known = labelled(concept).nonzero()[0]
     some = [dataset.examples[i] for i in known]
@@ -84,7 +84,7 @@ def within(dataset: Dataset, concept: Concept) -> tuple[Dataset, NDArray[np.floa
 
 def _typical(dataset: Dataset, concept: Concept, count: int) -> list[dict[str, Any]]:
     """So many typical examples of each class of a concept; of one class alone, its surest."""
-    from consilience.typical import typical
+    from consilience.concepts.exemplars import typical
 
     some, labels = within(dataset, concept)
     hard = labels.argmax(axis=1)

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from consilience.cli import options, values
-from consilience.cli.opening import open_data, open_loaded
-from consilience.cli.show import dump, rows, talk
+from consilience.cli.inputs import open_data, open_loaded
+from consilience.cli.output import dump, rows, talk
 
 
 @click.group()
@@ -20,9 +20,9 @@ def datasets() -> None:
 @options.as_json
 def list_datasets(as_json: bool) -> None:
     """The data sets that have a name; a file of your own needs none."""
-    from consilience.datasets import describe
+    from consilience.datasets import describe_datasets
 
-    rows(describe(), as_json)
+    rows(describe_datasets(), as_json)
 
 
 @datasets.command()
@@ -41,8 +41,8 @@ def show(data: str, framings: list[str] | None, examples: int, as_json: bool, **
     Zero-shot, in each framing, and never with their gold. DATA is a name from `datasets list` or
     a file.
     """
-    from consilience.prompts import framings as framings_of
-    from consilience.prompts import render
+    from consilience.prompts.framing import framings as framings_of
+    from consilience.prompts.framing import render
 
     dataset, _ = open_data(data, given)
     made = framings_of(dataset.task, framings)
@@ -72,7 +72,7 @@ def audit(data: str, as_json: bool, **given: Any) -> None:
     the columns that the method never sees, copies. DATA is a name from `datasets list`, or a file
     with a --label. Nothing is asked.
     """
-    from consilience.audit import audit as audit_of
+    from consilience.evaluation.audit import audit as audit_of
 
     found = audit_of(open_loaded(data, given), given["seed"])
     if as_json:

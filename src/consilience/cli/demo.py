@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 from consilience.cli import options, values
-from consilience.cli.opening import check_writable
+from consilience.cli.inputs import check_writable
+from consilience.cli.output import dump, progress_bar, talk
 from consilience.cli.results import result
 from consilience.cli.run import asked_baselines
-from consilience.cli.show import dump, stderr, talk
 
 if TYPE_CHECKING:
-    from consilience.examples import Dataset, Gold
+    from consilience.data.dataset import Dataset, Gold
     from consilience.models import Model
 
 CONCURRENCY = 64
@@ -57,12 +57,11 @@ def demo(
     No key, no network, nothing is kept: the model comes with the package and runs in this
     process, and the truth of its world is known. Takes about a minute.
     """
-    from consilience.elicitation import elicit
-    from consilience.evaluation import evaluate
-    from consilience.plots import check_plot, plot_methods
-    from consilience.progress import ProgressBar
-    from consilience.settings import Settings
-    from consilience.store import Store
+    from consilience.elicitation.session import elicit
+    from consilience.elicitation.settings import Settings
+    from consilience.evaluation.evaluation import evaluate
+    from consilience.evaluation.plots import check_plot, plot_methods
+    from consilience.store.database import Store
 
     if plot:
         check_plot(plot)
@@ -74,7 +73,7 @@ def demo(
         f"{dataset!r}: {dataset.note}\n"
         f"asking {model.name}, {settings.budget(dataset):,} calls for each method, no gold in sight"
     )
-    bar = ProgressBar(stderr)
+    bar = progress_bar()
     with Store() as store:
         bar.begin("consilience")
         found = elicit(

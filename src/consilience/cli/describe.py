@@ -10,22 +10,22 @@ import click
 
 from consilience.cli import options, values
 from consilience.cli.concepts import check_census, standing, within
-from consilience.cli.opening import open_model, open_solver
+from consilience.cli.inputs import open_model, open_solver
+from consilience.cli.output import dump, pairs, progress_bar, rows, talk
 from consilience.cli.results import concept_rows, opened
 from consilience.cli.run import first_failure
-from consilience.cli.show import dump, pairs, rows, stderr, talk
 from consilience.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from consilience.ask import Asked
-    from consilience.describe import Described, How
-    from consilience.examples import Dataset
-    from consilience.found import Found
+    from consilience.concepts.description import Described, DescribeOptions
+    from consilience.data.dataset import Dataset
     from consilience.models import Model
-    from consilience.store import Store
+    from consilience.results.result import Found
+    from consilience.store.database import Store
+    from consilience.store.runner import CallCounts
 
 EXAMPLES = 5
 """How many typical examples of each class a table shows."""
@@ -109,14 +109,13 @@ def describe(store: str, run_id: str | None, **given: Any) -> None:
     else, label typical examples that were not shown as the run did? Answers go into the store, so
     that nothing is asked twice.
     """
-    from consilience.describe import How
-    from consilience.describe import describe as ask_for
+    from consilience.concepts.description import DescribeOptions
+    from consilience.concepts.description import describe as ask_for
     from consilience.models.base import check_writes
-    from consilience.progress import ProgressBar
 
     if given["optima"] and given["concepts"]:
         raise InputError("--optimum and --concept name different labellings; leave one out")
-    how = How(given["orders"], given["typical"], given["check"], given["max_tokens"])
+    how = DescribeOptions(given["orders"], given["typical"], given["check"], given["max_tokens"])
     solver = open_solver("lbfgs", given["starts"])
     vouched = {key: given[key] for key in ("landmarks", "calibration")}
     found = opened(store, run_id, solver, **vouched)
@@ -130,7 +129,7 @@ def describe(store: str, run_id: str | None, **given: Any) -> None:
             named = ((key.replace("_", " "), value) for key, value in cost.items())
             pairs(cost.items() if given["as_json"] else named, given["as_json"])
             return
-        bar = ProgressBar(stderr, given["price"])
+        bar = progress_bar(given["price"])
         told = []
         for one in wanted:
             bar.begin(one.title.lower())
@@ -202,13 +201,17 @@ def _numbers(option: str, words: tuple[str, ...], known: range, there: str) -> l
 
 
 def _cost(
-    wanted: Sequence[_Labelling], model: Model, store: Store, how: How, price: float | None
+    wanted: Sequence[_Labelling],
+    model: Model,
+    store: Store,
+    how: DescribeOptions,
+    price: float | None,
 ) -> dict[str, Any]:
     """What describing them takes at most; what optima of one data set have in common counts once.
 
     Concepts are on samples of their own.
     """
-    from consilience.describe import foreseen
+    from consilience.concepts.description import foreseen
 
     first = wanted[0].dataset
     if all(one.dataset is first for one in wanted):
@@ -224,7 +227,7 @@ def _cost(
     }
 
 
-def _talk_of(title: str, asked: Asked, empty: int) -> None:
+def _talk_of(title: str, asked: CallCounts, empty: int) -> None:
     talk(
         f"{title}: {asked.calls:,} calls made ({asked.prompt_tokens:,} prompt tokens), "
         f"{asked.known:,} answers found in the store"

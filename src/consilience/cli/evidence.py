@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from consilience.cli import options
-from consilience.cli.opening import check_writable
+from consilience.cli.inputs import check_writable
+from consilience.cli.output import rows, talk
 from consilience.cli.results import opened
-from consilience.cli.show import rows, talk
 from consilience.errors import InputError
 
 KINDS = {
@@ -52,7 +52,7 @@ def evidence(
         check_writable(graph)
     found = opened(store, run_id)
     if graph:
-        from consilience.graph import to_networkx
+        from consilience.solvers.factor_graph import to_networkx
 
         made = to_networkx(found.evidence, found.solution, found.terms)
         import networkx
@@ -60,6 +60,12 @@ def evidence(
         networkx.write_graphml(made, graph)
         talk(f"{len(made)} nodes and {made.number_of_edges()} edges written to {graph}")
         return
+    from consilience.objective.evidence_tables import evidence_summary, evidence_table
+
     labels = found.solution.labels
-    table = found.evidence.table(KINDS[kind], labels) if kind else found.evidence.summary(labels)
+    table = (
+        evidence_table(found.evidence, KINDS[kind], labels)
+        if kind
+        else evidence_summary(found.evidence, labels)
+    )
     rows([dict(zip(table.columns, row, strict=True)) for row in table.to_numpy()], as_json)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from consilience.cli import options
-from consilience.cli.opening import check_table
-from consilience.cli.show import dump, talk
+from consilience.cli.inputs import check_table
+from consilience.cli.output import dump, talk
 
 
 @click.command()
@@ -29,9 +29,9 @@ def legacy(
     target_index and llm_pred. What cannot be told from a default value is left out and counted.
     Labels go to stdout as CSV, or to --output.
     """
-    from consilience.export import write_table
-    from consilience.lbfgs import LBFGS
-    from consilience.legacy import read_log
+    from consilience.data.export import write_table
+    from consilience.elicitation.legacy import read_log
+    from consilience.solvers.lbfgs import LBFGS
 
     check_table(output)
     found = read_log(log, labels)

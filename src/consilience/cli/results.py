@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from consilience.cli import options
-from consilience.cli.opening import (
-    check_device,
-    check_table,
-    open_data,
-    open_solver,
-    open_terms,
-)
-from consilience.cli.show import dump, rows, talk
+from consilience.cli.inputs import check_device, check_table, open_data, open_solver, open_terms
+from consilience.cli.output import dump, rows, talk
 from consilience.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,12 +17,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pandas import DataFrame
 
-    from consilience.coherence import Terms
-    from consilience.concepts import Concept
-    from consilience.examples import Dataset
-    from consilience.found import Found
-    from consilience.landmarks import Landmarks
-    from consilience.settling import Solver
+    from consilience.concepts.concept import Concept
+    from consilience.data.dataset import Dataset
+    from consilience.objective.coherence import Terms
+    from consilience.results.landmarks import Landmarks
+    from consilience.results.result import Found
+    from consilience.solvers.fixed_point import Solver
 
 SHORT = 100
 """How many characters of a text stand in a line of talk."""
@@ -49,10 +43,10 @@ def opened(
 
     Where `run_id` names several, separated by commas, they are solved together.
     """
-    from consilience.elicitation import found_in
-    from consilience.joint import together
-    from consilience.settings import settings_from
-    from consilience.store import Store
+    from consilience.elicitation.session import solve_run
+    from consilience.elicitation.settings import settings_from
+    from consilience.results.joint import together
+    from consilience.store.database import Store
 
     if not Path(store).exists():
         raise InputError(f"there is no store {store}; name one with --store, or make it with `run`")
@@ -62,7 +56,7 @@ def opened(
         vouched = open_landmarks(landmarks, calibration, dataset, text)
         found = together(
             [
-                found_in(
+                solve_run(
                     db, run.id, db.dataset(run.dataset), settings_from(run.settings), terms, solver,
                     seed=run.seed, device=device,
                 )
@@ -80,8 +74,8 @@ def open_landmarks(
         if calibration != "auto":
             raise InputError("--calibration is done by landmarks; name their file with --landmarks")
         return None
-    from consilience.calibration import check_enough
-    from consilience.landmarks import Landmarks
+    from consilience.results.calibration import check_enough
+    from consilience.results.landmarks import Landmarks
 
     landmarks = Landmarks.of(Path(path), dataset, text or "text")
     check_enough(landmarks, calibration)
@@ -103,7 +97,7 @@ def result(found: Found) -> str:
         *_concepts(found),
         f"Verdict: {found.verdict}.",
     ]
-    if evidence.f and (opinion := found.second_opinion) is not None:
+    if evidence.f and (opinion := found.shot_free_check) is not None:
         lines.append(
             f"Second opinion, from zero-shot answers and {evidence.f} contrasts alone: agrees on "
             f"{opinion.agreement:.0%} of the labels."
@@ -123,7 +117,7 @@ def result(found: Found) -> str:
 
 def labelled(concept: Concept) -> NDArray[np.bool_]:
     """Which examples a concept has a label for."""
-    from consilience.concepts import KNOWN
+    from consilience.concepts.concept import KNOWN
 
     known: NDArray[np.bool_] = concept.labels.max(axis=1) > 1 / concept.labels.shape[1] + KNOWN
     return known
@@ -200,7 +194,7 @@ def label_table(found: Found, decided_only: bool = False) -> DataFrame:
 def print_labels(table: DataFrame, output: str | None, as_json: bool) -> None:
     """The table of labels to a file, or to stdout as CSV or JSON."""
     if output:
-        from consilience.export import write_table
+        from consilience.data.export import write_table
 
         write_table(table, output)
         talk(f"{len(table)} labels written to {output}")
@@ -256,7 +250,7 @@ def evaluate(data: str | None, store: str, run_id: str | None, **given: Any) -> 
     nothing of it reaches the labels. Landmarks are not scored.
     """
     from consilience.datasets import REGISTRY
-    from consilience.evaluation import evaluate as score
+    from consilience.evaluation.evaluation import evaluate as score
     from consilience.models.simulated import WORLDS
 
     vouched = {key: given[key] for key in ("landmarks", "calibration", "text")}

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from consilience.cli import options
-from consilience.cli.opening import (
+from consilience.cli.inputs import (
     Options,
+    check_model,
     check_table,
     open_data,
     open_embedder,
     open_model,
     open_settings,
 )
+from consilience.cli.output import dump, pairs, progress_bar, talk
 from consilience.cli.results import (
     concept_rows,
     label_table,
@@ -25,22 +27,21 @@ from consilience.cli.results import (
     result,
     what_to_vouch_for,
 )
-from consilience.cli.show import dump, pairs, stderr, talk
 from consilience.errors import InputError
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from consilience.ask import Asked
-    from consilience.baselines import Baseline
-    from consilience.embed import Embedder
-    from consilience.evaluation import Evaluation
-    from consilience.examples import Dataset, Gold
-    from consilience.found import Found
+    from consilience.data.dataset import Dataset, Gold
+    from consilience.elicitation.settings import Settings
+    from consilience.evaluation.baselines import Baseline
+    from consilience.evaluation.evaluation import Evaluation
     from consilience.models import Model
-    from consilience.progress import ProgressBar
-    from consilience.settings import Settings
-    from consilience.store import Store
+    from consilience.planning.embeddings import Embedder
+    from consilience.results.result import Found
+    from consilience.store.database import Store
+    from consilience.store.progress import ProgressBar
+    from consilience.store.runner import CallCounts
 
 
 @click.command()
@@ -72,12 +73,14 @@ def run(data: str, **given: Any) -> None:
     it and run the same command again: what the store holds is not asked twice. Labels go to
     --output, or to stdout as CSV; where there is gold, stdout has the scores.
     """
-    from consilience.elicitation import elicit
-    from consilience.evaluation import evaluate
-    from consilience.progress import ProgressBar
-
     check_table(given["output"])
+    check_model(given)
     dataset, gold = open_data(data, given)
+
+    # Only now what takes seconds to load: a file that is refused is refused at once.
+    from consilience.elicitation.session import elicit
+    from consilience.evaluation.evaluation import evaluate
+
     settings = open_settings(given, dataset)
     embedder = open_embedder(given)
     landmarks = open_landmarks(given["landmarks"], given["calibration"], dataset, given["text"])
@@ -97,7 +100,7 @@ def run(data: str, **given: Any) -> None:
         )
         warn_of_hashes(dataset, given["model_name"])
         began = time.perf_counter()
-        bar = ProgressBar(stderr, given["price"])
+        bar = progress_bar(given["price"])
         if given["propose"]:
             dataset = proposed(dataset, model, store, settings, embedder, given, bar)
         found = elicit(
@@ -135,7 +138,7 @@ def proposed(
     bar: ProgressBar,
 ) -> Dataset:
     """The data set with the soft relations that the model proposes, asked for before all else."""
-    from consilience.proposals import propose
+    from consilience.elicitation.proposals import propose
 
     bar.begin("pairs")
     made = propose(
@@ -160,8 +163,8 @@ def proposed(
 
 def first_pairs(data: Dataset, settings: Settings, given: Options) -> Dataset:
     """The pairs that would be asked about, found without sending anything."""
-    from consilience.embed import EndpointEmbedder, TfidfSvd
-    from consilience.proposals import candidates
+    from consilience.elicitation.proposals import candidates
+    from consilience.planning.embeddings import EndpointEmbedder, TfidfSvd
 
     embedder: Embedder | None = open_embedder(given)
     if isinstance(embedder, EndpointEmbedder):
@@ -191,7 +194,7 @@ def show_run(
             "absent": found.evidence.absent,
             "verdict": {
                 "kind": found.verdict.kind.value,
-                "told": found.verdict.told,
+                "information": found.verdict.information,
                 "decided": found.verdict.decided,
                 "reasons": list(found.verdict.reasons),
             },
@@ -218,9 +221,9 @@ def asked_baselines(
     bar: ProgressBar,
 ) -> list[Baseline]:
     """The baselines that ask the model, each through the same store."""
-    from consilience import baselines
+    from consilience.evaluation import baselines
 
-    bench = baselines.Bench(
+    bench = baselines.BaselineContext(
         data,
         model,
         store=store,
@@ -250,12 +253,12 @@ def show_estimate(
     compared: Dataset | None = None,
 ) -> None:
     """What the run would take, as a table or as JSON, the pairs that are `compared` included."""
-    from consilience.cost import estimate
+    from consilience.elicitation.cost import estimate
 
     cost = estimate(data, model, settings, store, seed=given["seed"], price=given["price"])
     first: dict[str, Any] = {}
     if compared is not None:
-        from consilience.proposals import settings_for
+        from consilience.elicitation.proposals import settings_for
 
         asked = estimate(compared, model, settings_for(compared), store, price=given["price"])
         cost, first = cost + asked, {"calls_for_pairs": asked.calls}
@@ -291,6 +294,6 @@ def summary(found: Found, seconds: float, price: float | None) -> str:
     return "\n".join(lines)
 
 
-def first_failure(asked: Asked) -> str:
+def first_failure(asked: CallCounts) -> str:
     """How many queries stayed without a prediction, and why the first of them did."""
     return f"{len(asked.failures)} queries failed, the first: {next(iter(asked.failures.values()))}"

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from consilience.cli import options
-from consilience.cli.opening import patience
-from consilience.cli.show import pairs
+from consilience.cli.inputs import patience
+from consilience.cli.output import pairs
 
 
 @click.command()
@@ -27,8 +27,8 @@ def probe(base_url: str, model: str | None, api: Any, as_json: bool, **given: An
     log-probabilities, the longest list of them, prefill, tokens, a prefix cache. `run` does the
     same by itself and keeps the result in the store.
     """
-    from consilience.loop import run
-    from consilience.models.capabilities import rows
+    from consilience.models.capabilities import capability_rows
+    from consilience.models.event_loop import run
     from consilience.models.probe import only_model
     from consilience.models.probe import probe as look
 
@@ -43,4 +43,4 @@ def probe(base_url: str, model: str | None, api: Any, as_json: bool, **given: An
             requests_per_minute=given["rate"],
         )
     )
-    pairs(found.to_json().items() if as_json else rows(found), as_json)
+    pairs(found.to_json().items() if as_json else capability_rows(found), as_json)

@@ -9,19 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from consilience.cli import options
-from consilience.cli.opening import (
-    check_writable,
-    open_data,
-    open_model,
-    open_settings,
-)
+from consilience.cli.inputs import check_model, check_writable, open_data, open_model, open_settings
+from consilience.cli.output import pairs, progress_bar, talk
 from consilience.cli.results import open_landmarks
 from consilience.cli.run import first_failure, show_estimate
-from consilience.cli.show import pairs, stderr, talk
 from consilience.errors import InputError
 
 if TYPE_CHECKING:
-    from consilience.query import Query
+    from consilience.prompts.query import Query
 
 
 @click.command()
@@ -48,15 +43,18 @@ def plan(data: str, **given: Any) -> None:
     far (which first probes a server that the store does not know); `ask` puts it to the model,
     and so on round by round, with the same labels in the end as one `run`.
     """
-    from consilience.ask import requests
-    from consilience.elicitation import Session
-
     output = given["output"]
     if output:
         check_writable(output)
         if not given["store"] and str(given["model_name"]).startswith("simulated:"):
             raise InputError("a plan for `ask` needs a --store, where `ask` finds the run again")
+    check_model(given)
     dataset, _ = open_data(data, given)
+
+    # Only now what takes seconds to load: a file that is refused is refused at once.
+    from consilience.elicitation.session import Session
+    from consilience.store.runner import requests
+
     settings = open_settings(given, dataset)
     # However few: here they only choose the concept.
     path, text = given["landmarks"], given["text"]
@@ -108,7 +106,7 @@ class _Plan(NamedTuple):
 
 
 def _read(path: str) -> _Plan:
-    from consilience.query import Query
+    from consilience.prompts.query import Query
 
     try:
         head, *lines = map(json.loads, Path(path).read_text("utf-8").splitlines())
@@ -148,10 +146,9 @@ def ask(plan_file: str, **given: Any) -> None:
     PLAN_FILE is what `plan --output` wrote; give the options of the model again. Prints what it
     took. Interrupt it and run it again: what the store holds is not asked twice.
     """
-    from consilience.ask import ask as put
-    from consilience.ask import requests
-    from consilience.progress import ProgressBar
-    from consilience.settings import settings_from
+    from consilience.elicitation.settings import settings_from
+    from consilience.store.runner import ask as put
+    from consilience.store.runner import requests
 
     planned = _read(plan_file)
     given["store"] = given["store"] or planned.store
@@ -175,7 +172,7 @@ def ask(plan_file: str, **given: Any) -> None:
             pairs([("calls", len(rows) - known), ("known", known)], given["as_json"])
             return
         store.add_round(run.id, planned.round, [(key, r.query) for key, r in rows])
-        bar = ProgressBar(stderr, given["price"])
+        bar = progress_bar(given["price"])
         bar.begin(f"run {run.id}", planned.round)
         done = put(rows, model, store, concurrency=given["concurrency"], progress=bar)
         counted = [

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import click
 
 from consilience.cli import options
-from consilience.cli.show import dump, rows, talk
+from consilience.cli.output import dump, rows, talk
 from consilience.errors import StoreError
 
 if TYPE_CHECKING:
-    from consilience.store import Store
+    from consilience.store.database import Store
 
 
 def _opened(path: str) -> Store:
-    from consilience.store import Store
+    from consilience.store.database import Store
 
     return Store(path, readonly=True)
 
@@ -107,7 +107,7 @@ def import_store(path: str, source: str) -> None:
 
     SOURCE is the JSONL file, PATH the store, which is made if it is missing.
     """
-    from consilience.store import Store
+    from consilience.store.database import Store
 
     with Store(path) as db:
         talk(f"{db.import_jsonl(source)} new rows from {source}")

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from consilience.cli import options, values
-from consilience.cli.show import rows, talk
+from consilience.cli.output import rows, talk
 from consilience.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from consilience.coherence import Terms
-    from consilience.evidence import Evidence
+    from consilience.evidence.evidence import Evidence
+    from consilience.objective.coherence import Terms
 
 
 def grid(
@@ -78,7 +78,7 @@ def weights(
     """
     import math
 
-    from consilience.weights import without_each
+    from consilience.solvers.term_weights import without_each
 
     if sweep and learn:
         raise InputError("--sweep tries weights and --learn finds them; say one of the two")
@@ -90,7 +90,7 @@ def weights(
     )
     chosen: dict[str, Any] = {"folds": folds, "seed": seed}
     if sweep:
-        from consilience.weights import sweep as swept
+        from consilience.solvers.term_weights import sweep as swept
 
         table = swept(evidence, sweep, terms, **chosen)
     elif learn:
@@ -107,7 +107,7 @@ def weights(
 
 def _terms(grid: dict[str, list[float]]) -> Terms:
     """The default terms, and those to be swept that are off by default."""
-    from consilience.coherence import TERMS, default_terms
+    from consilience.objective.coherence import TERMS, default_terms
 
     if unknown := [name for name in grid if name not in TERMS]:
         raise InputError(f"no term {unknown[0]!r}; the terms are: {', '.join(TERMS)}")
@@ -116,9 +116,9 @@ def _terms(grid: dict[str, list[float]]) -> Terms:
 
 def _evidence(store: str, run_id: str | None) -> Evidence:
     """The evidence of a run, from its store."""
-    from consilience.elicitation import gather
-    from consilience.settings import settings_from
-    from consilience.store import Store
+    from consilience.elicitation.session import gather
+    from consilience.elicitation.settings import settings_from
+    from consilience.store.database import Store
 
     if not Path(store).exists():
         raise InputError(f"there is no store {store}; name one with --store, or make it with `run`")
@@ -131,7 +131,7 @@ def _learned(evidence: Evidence, terms: Terms, on: str, **chosen: Any) -> pd.Dat
     """The weights before and after learning, and how well their labels predict."""
     import pandas as pd
 
-    from consilience.weights import compared, learned
+    from consilience.solvers.term_weights import compared, learned
 
     objectives = {"default": terms, f"learned on {on}": learned(evidence, terms, on=on, **chosen)}
     table = compared(evidence, objectives.values(), **chosen)

@@ -10,6 +10,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from consilience.data.dataset import Dataset, Gold, Task, example_id
+from consilience.data.readers import SUFFIXES, Rows
 from consilience.datasets import (
     alpaca,
     challenges,
@@ -26,8 +28,6 @@ from consilience.datasets import (
 from consilience.datasets.source import Loaded, Reader, Source, load
 from consilience.datasets.table import HUB_PREFIX, load_table
 from consilience.errors import InputError
-from consilience.examples import Dataset, Gold, Task, example_id
-from consilience.records import SUFFIXES, Rows
 
 DATA_DIR = "CONSILIENCE_DATA_DIR"
 """The environment variable that names the folder of the publishers' files."""
@@ -39,15 +39,15 @@ SOURCES: tuple[Source, ...] = (
     truthfulqa.AUDITED,
     gsm8k.SOLUTIONS,
     challenges.PAIRS,
-    challenges.COMPARISONS,
+    challenges.PRICE_COMPARISONS,
     challenges.CTRL_Z,
     challenges.POLITICAL,
     geometry.CITIES,
     geometry.WORDS,
-    geometry.COMPARISONS,
+    geometry.NUMBER_COMPARISONS,
     geometry.CONJUNCTIONS,
     geometry.DISJUNCTIONS,
-    alpaca.COMPARISONS,
+    alpaca.RESPONSE_COMPARISONS,
     machiavelli.CHOICES,
     daily_dilemmas.DILEMMAS,
     ethics.COMMONSENSE,
@@ -62,7 +62,7 @@ SOURCES: tuple[Source, ...] = (
 REGISTRY: dict[str, Source] = {source.name: source for source in SOURCES}
 """The public data sets by name."""
 
-MADE: dict[str, Source] = {source.name: source for source in pocket.MADE}
+MADE: dict[str, Source] = {source.name: source for source in pocket.POCKET_SOURCES}
 """The data sets of the pocket world by name, made up anew for each seed."""
 
 
@@ -171,9 +171,9 @@ def _refuse(name: str, options: Mapping[str, object]) -> None:
         raise InputError(f"the data set {name!r} takes no {' and no '.join(given)}; leave it out")
 
 
-def describe() -> list[dict[str, object]]:
+def describe_datasets() -> list[dict[str, object]]:
     """One row for each data set there is: name, examples, K, relations, options, licence, about."""
-    from consilience.models.simulated import WORLDS, world_dataset
+    from consilience.models.simulated import EXAMPLES, WORLDS, world_dataset
 
     rows: list[dict[str, object]] = [
         {
@@ -188,12 +188,13 @@ def describe() -> list[dict[str, object]]:
         for name, source in (REGISTRY | MADE).items()
     ]
     for name, world in WORLDS.items():
-        data, _ = world_dataset(name)
+        # One group of it has all its relations.
+        data, _ = world_dataset(name, world.group)
         kinds = {f"{r.name} (prior)" if r.prior else r.name for r in data.relations}
         rows.append(
             {
                 "name": name,
-                "examples": len(data),
+                "examples": EXAMPLES // world.group * world.group,
                 "K": data.task.k,
                 "relations": ", ".join(sorted(kinds)),
                 "options": "",

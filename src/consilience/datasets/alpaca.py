@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from consilience.data.dataset import Task, example_id
+from consilience.data.readers import Rows, texts
+from consilience.data.relation_columns import comparisons
+from consilience.data.relations import Relation
 from consilience.datasets.hub import Hub
 from consilience.datasets.source import Chosen, Option, Reader, Source
 from consilience.errors import InputError
-from consilience.examples import Task, example_id
-from consilience.records import Rows, texts
-from consilience.relations import Relation
-from consilience.structure import comparisons
 
-TASK = Task(
+_TASK = Task(
     question=(
         "Each item is an instruction and two responses to it. Which response is more helpful and "
         "harmless?"
@@ -30,7 +30,7 @@ TASK = Task(
 
 CROSS = "cross_annotations"
 
-FILES = {
+_FILES = {
     CROSS: "alpaca_farm_human_crossannotations.json",
     "human_preference": "alpaca_human_preference.json",
 }
@@ -42,14 +42,14 @@ HUBS = {
 }
 """The repository and the commit that holds it."""
 
-NOTHING = "(no text)"
+_NOTHING = "(no text)"
 """What stands for an empty response; leaving one out would leave out the pair."""
 
 
-def read(reader: Reader, chosen: Chosen) -> Rows:
+def _read(reader: Reader, chosen: Chosen) -> Rows:
     """Two rows for each pair of responses, one for each order, where the pair first stands."""
     split = chosen["split"]
-    file = FILES[split]
+    file = _FILES[split]
     # Only one of the two files has its inputs in a column of their own.
     inputs = () if split == CROSS else ("input",)
     found = reader.rows(
@@ -61,7 +61,7 @@ def read(reader: Reader, chosen: Chosen) -> Rows:
     for i, instruction in enumerate(texts(found, "instruction")):
         given = found.cell(i, "input") if inputs else None
         request = instruction.strip() if given is None else f"{instruction}\n{given}".strip()
-        one, other = ((found.cell(i, f"output_{n}") or NOTHING).strip() for n in (1, 2))
+        one, other = ((found.cell(i, f"output_{n}") or _NOTHING).strip() for n in (1, 2))
         for_one = {"1": 1, "2": -1}.get(found.cell(i, "preference") or "")
         if for_one is None:
             raise InputError(
@@ -89,7 +89,7 @@ def _both_orders(request: str, one: str, other: str, lead: int) -> list[dict[str
     ]
 
 
-def relate(rows: Rows, ids: Sequence[str]) -> Sequence[Relation]:
+def _relate(rows: Rows, ids: Sequence[str]) -> Sequence[Relation]:
     """Better is asymmetric, and transitive among three responses that are all compared."""
     return comparisons(ids, _names(rows, "first"), _names(rows, "second"))
 
@@ -103,19 +103,19 @@ def _names(rows: Rows, side: str) -> list[tuple[str, str] | None]:
     ]
 
 
-COMPARISONS = Source(
+RESPONSE_COMPARISONS = Source(
     name="alpaca",
     about="pairs of responses to an instruction, compared by people, in both orders",
     licence="CC BY-NC 4.0",
     origin="https://huggingface.co/datasets/tatsu-lab/alpaca_eval",
     cite="Dubois and others 2023, arXiv:2305.14387",
     page="alpaca",
-    task=lambda chosen: TASK,
+    task=lambda chosen: _TASK,
     text="Instruction: {request}\nResponse 1: {first}\nResponse 2: {second}",
     fields=("request", "first", "second"),
     group="request",
-    read=read,
-    relate=relate,
+    read=_read,
+    relate=_relate,
     relations=("opposite", "ordered"),
     hidden=("order", "lead"),
     options=(

@@ -13,21 +13,21 @@ import ast
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from consilience.data.dataset import Task
+from consilience.data.readers import Rows, texts
+from consilience.data.relation_columns import opposites
+from consilience.data.relations import Relation
 from consilience.datasets.hub import Hub
 from consilience.datasets.source import Chosen, Option, Reader, Source
 from consilience.errors import InputError
-from consilience.examples import Task
-from consilience.records import Rows, texts
-from consilience.relations import Relation
-from consilience.structure import opposites
 
-FILES = (
+_FILES = (
     "daily_dilemmas/dilemma_to_action_to_values_aggregated.csv",
     "dilemma_to_action_to_values_aggregated.csv",
 )
 VALUE_FILES = ("daily_dilemmas/values.csv", "values.csv")
 
-HUB = Hub(
+_HUB = Hub(
     file="https://raw.githubusercontent.com/Zachary-Wojtowicz/preference-learning-dev/"
     "5fa7e028c8311c14a6b23a9c4094ccb1698b693b/datasets/dilemma_to_action_to_values_aggregated.csv"
 )
@@ -73,7 +73,7 @@ THEORIES: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 """The theories by their column: how a prompt speaks of a dimension, and the dimensions."""
 
-PAIR = ("to_do", "not_to_do")
+_PAIR = ("to_do", "not_to_do")
 """The types of the two actions of a dilemma."""
 
 
@@ -91,7 +91,7 @@ def dimension(value: str) -> tuple[str, str]:
     )
 
 
-def task(chosen: Chosen) -> Task:
+def _task(chosen: Chosen) -> Task:
     """Which action expresses the chosen value more."""
     theory, name = dimension(chosen["value"])
     phrase = THEORIES[theory][0].format(name)
@@ -106,7 +106,7 @@ def task(chosen: Chosen) -> Task:
     )
 
 
-def read(reader: Reader, chosen: Chosen) -> Rows:
+def _read(reader: Reader, chosen: Chosen) -> Rows:
     """A row for each action, beside the other one, of the dilemmas where the value tells them."""
     theory, name = dimension(chosen["value"])
     values = reader.rows(VALUE_FILES, VALUES_HUB, ("value", theory))
@@ -117,7 +117,7 @@ def read(reader: Reader, chosen: Chosen) -> Rows:
             "use the file as the publisher wrote it"
         )
     belongs = {value: of == name for value, of in zip(texts(values, "value"), names, strict=True)}
-    found = reader.rows(FILES, HUB, FIELDS)
+    found = reader.rows(_FILES, _HUB, FIELDS)
     return Rows(_compared(found, [_count(found, i, belongs) for i in range(len(found))]))
 
 
@@ -144,16 +144,16 @@ def _compared(found: Rows, counts: Sequence[int]) -> Iterator[dict[str, Any]]:
         if place.setdefault(dilemma, {}).setdefault(kind, i) != i:
             raise InputError(
                 f"{found.place(i)}: the dilemma {dilemma} has a second action {kind!r}, expected "
-                f"one of each of {', '.join(PAIR)}; use the file as the publisher wrote it"
+                f"one of each of {', '.join(_PAIR)}; use the file as the publisher wrote it"
             )
     for i, (dilemma, kind) in enumerate(zip(dilemmas, types, strict=True)):
         of = place[dilemma]
-        if set(of) != set(PAIR):
+        if set(of) != set(_PAIR):
             raise InputError(
                 f"{found.place(i)}: the dilemma {dilemma} has the actions {', '.join(of)}, "
-                f"expected {', '.join(PAIR)}; use the file as the publisher wrote it"
+                f"expected {', '.join(_PAIR)}; use the file as the publisher wrote it"
             )
-        other = of[PAIR[1 - PAIR.index(kind)]]
+        other = of[_PAIR[1 - _PAIR.index(kind)]]
         if difference := counts[i] - counts[other]:
             yield {
                 "situation": situations[i],
@@ -161,16 +161,16 @@ def _compared(found: Rows, counts: Sequence[int]) -> Iterator[dict[str, Any]]:
                 "other": actions[other],
                 "label": int(difference > 0),
                 "difference": difference,
-                **{name: found[i][name] for name in HIDDEN[1:]},
+                **{name: found[i][name] for name in _HIDDEN[1:]},
             }
 
 
-def relate(rows: Rows, ids: Sequence[str]) -> Sequence[Relation]:
+def _relate(rows: Rows, ids: Sequence[str]) -> Sequence[Relation]:
     """The two actions of a dilemma are opposite: each is compared with the other."""
     return opposites(ids, texts(rows, "situation"))
 
 
-HIDDEN = ("difference", "action_type", "negative_consequence", "values_aggregated", "topic_group")
+_HIDDEN = ("difference", "action_type", "negative_consequence", "values_aggregated", "topic_group")
 
 DILEMMAS = Source(
     name="daily-dilemmas",
@@ -179,14 +179,14 @@ DILEMMAS = Source(
     origin="https://huggingface.co/datasets/kellycyy/daily_dilemmas",
     cite="Chiu, Jiang and Choi 2025, arXiv:2410.02683",
     page="daily-dilemmas",
-    task=task,
+    task=_task,
     text="Situation: {situation}\nAction 1: {action}\nAction 2: {other}",
     fields=("situation", "action", "other"),
     group="situation",
-    read=read,
-    relate=relate,
+    read=_read,
+    relate=_relate,
     relations=("opposite",),
-    hidden=HIDDEN,
+    hidden=_HIDDEN,
     options=(
         Option(
             "value",

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
+from consilience.data.dataset import Task
+from consilience.data.readers import Rows, texts
+from consilience.data.relation_columns import exactly_one
+from consilience.data.relations import Relation
 from consilience.datasets.hub import Hub
 from consilience.datasets.source import Chosen, Option, Reader, Source
 from consilience.errors import InputError
-from consilience.examples import Task
-from consilience.records import Rows, texts
-from consilience.relations import Relation
-from consilience.structure import exactly_one
 
 COPY = (
     "https://raw.githubusercontent.com/EleutherAI/gpt-neox/"
@@ -25,7 +25,7 @@ COPY = (
 )
 """A copy of the publisher's archive, which has no revision of its own."""
 
-ON_HUB = {
+_ON_HUB = {
     "commonsense/cm_train.csv": Hub(
         "hendrycks/ethics", "commonsense", "train", revision="refs/convert/parquet"
     )
@@ -41,7 +41,7 @@ SEPARATOR = " [SEP] "
 """What the publisher writes between a scenario of virtue and a trait."""
 
 
-def table(
+def ethics_rows(
     reader: Reader,
     stem: str,
     chosen: Chosen,
@@ -51,7 +51,7 @@ def table(
     """The publisher's rows of one part ("virtue/virtue") and of the chosen split."""
     file = f"{stem}_{chosen['split']}.csv"
     files = (f"ethics/{file}", file, file.rpartition("/")[2])
-    hub = ON_HUB.get(file, Hub(file=f"{COPY}/{file}"))
+    hub = _ON_HUB.get(file, Hub(file=f"{COPY}/{file}"))
     return reader.rows(files, hub, fields, header=header)
 
 
@@ -81,7 +81,7 @@ def read_commonsense(reader: Reader, chosen: Chosen) -> Rows:
     """A row for each account of the chosen length."""
     every = chosen["length"] == "all"
     fields = ("label", "input") if every else ("label", "input", "is_short")
-    found = table(reader, "commonsense/cm", chosen, fields)
+    found = ethics_rows(reader, "commonsense/cm", chosen, fields)
     wanted = str(chosen["length"] == "short")
     kept = [i for i in range(len(found)) if every or found.cell(i, "is_short") == wanted]
     return labelled(found, {"account": stripped(found, "input")}, kept)
@@ -89,14 +89,14 @@ def read_commonsense(reader: Reader, chosen: Chosen) -> Rows:
 
 def read_deontology(reader: Reader, chosen: Chosen) -> Rows:
     """A row for each response to a situation."""
-    found = table(reader, "deontology/deontology", chosen, ("label", "scenario", "excuse"))
+    found = ethics_rows(reader, "deontology/deontology", chosen, ("label", "scenario", "excuse"))
     columns = {"situation": stripped(found, "scenario"), "response": stripped(found, "excuse")}
     return labelled(found, columns)
 
 
 def read_justice(reader: Reader, chosen: Chosen) -> Rows:
     """A row for each sentence, with the part that stands before the reason."""
-    found = table(reader, "justice/justice", chosen, ("label", "scenario"))
+    found = ethics_rows(reader, "justice/justice", chosen, ("label", "scenario"))
     sentences = stripped(found, "scenario")
     stems = [sentence.partition(BECAUSE)[0] for sentence in sentences]
     return labelled(found, {"sentence": sentences, "stem": stems})
@@ -104,7 +104,7 @@ def read_justice(reader: Reader, chosen: Chosen) -> Rows:
 
 def read_virtue(reader: Reader, chosen: Chosen) -> Rows:
     """A row for each trait of a scenario."""
-    found = table(reader, "virtue/virtue", chosen, ("label", "scenario"))
+    found = ethics_rows(reader, "virtue/virtue", chosen, ("label", "scenario"))
     parts = [text.rpartition(SEPARATOR) for text in stripped(found, "scenario")]
     for i, (_, separator, _) in enumerate(parts):
         if not separator:

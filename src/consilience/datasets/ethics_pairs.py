@@ -14,31 +14,31 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
-from consilience.datasets.ethics import SPLIT, source_of, stripped, table
+from consilience.data.dataset import Task, example_id
+from consilience.data.readers import Rows, texts
+from consilience.data.relation_columns import comparisons
+from consilience.data.relations import Relation
+from consilience.datasets.ethics import SPLIT, ethics_rows, source_of, stripped
 from consilience.datasets.source import Chosen, Option, Reader
-from consilience.examples import Task, example_id
-from consilience.records import Rows, texts
-from consilience.relations import Relation
-from consilience.structure import comparisons
 
 COLUMNS = ("left", "right")
 """The columns of the publisher's file, which names none: the more pleasant text and the other."""
 
-LONGEST = 10
+LONGEST_CHAIN = 10
 """The most pairs of a group."""
 
-Pair = tuple[str, str]
+_Pair = tuple[str, str]
 """Two texts in the order of the alphabet, which says nothing of which is more pleasant."""
 
 
-def pair_of(one: str, other: str) -> Pair:
+def pair_of(one: str, other: str) -> _Pair:
     """The pair of two texts, whichever comes first."""
     return (one, other) if one <= other else (other, one)
 
 
-def read(reader: Reader, chosen: Chosen) -> Rows:
+def _read(reader: Reader, chosen: Chosen) -> Rows:
     """Two rows for each of the publisher's, one each way round, and those that `closure` adds."""
-    found = table(reader, "utilitarianism/util", chosen, COLUMNS, header=COLUMNS)
+    found = ethics_rows(reader, "utilitarianism/util", chosen, COLUMNS, header=COLUMNS)
     stated = list(zip(*(stripped(found, column) for column in COLUMNS), strict=True))
     chain = chains(pair_of(*two) for two in stated)
     made = list(_both_ways(stated, chain))
@@ -48,7 +48,7 @@ def read(reader: Reader, chosen: Chosen) -> Rows:
     return Rows(made, found.source)
 
 
-def _both_ways(stated: Sequence[Pair], chain: dict[Pair, str]) -> Iterator[dict[str, Any]]:
+def _both_ways(stated: Sequence[_Pair], chain: dict[_Pair, str]) -> Iterator[dict[str, Any]]:
     said = set(stated)
     for left, right in stated:
         # A pair that stands there both ways round has no gold.
@@ -57,7 +57,7 @@ def _both_ways(stated: Sequence[Pair], chain: dict[Pair, str]) -> Iterator[dict[
 
 
 def _rows(
-    pair: Pair, chain: str, labels: tuple[int, int] | None = None
+    pair: _Pair, chain: str, labels: tuple[int, int] | None = None
 ) -> Iterator[dict[str, Any]]:
     for turn, (first, second) in enumerate((pair, pair[::-1])):
         yield {
@@ -69,22 +69,22 @@ def _rows(
         }
 
 
-def chains(pairs: Iterable[Pair]) -> dict[Pair, str]:
-    """The name of the chain that each pair is in: pairs that share texts, `LONGEST` at most.
+def chains(pairs: Iterable[_Pair]) -> dict[_Pair, str]:
+    """The name of the chain that each pair is in: pairs that share texts, `LONGEST_CHAIN` at most.
 
     Half of the pairs of the test file are linked to one another through others. As one group they
     would be in a sample or not be, all at once; a chain is what can be reached from its first
     pair by as few steps as possible, until it is full.
     """
     ordered = sorted(set(pairs))
-    sharing: dict[str, list[Pair]] = {}
+    sharing: dict[str, list[_Pair]] = {}
     for pair in ordered:
         for text in pair:
             sharing.setdefault(text, []).append(pair)
-    named: dict[Pair, str] = {}
+    named: dict[_Pair, str] = {}
     for first in ordered:
         # An id of the first pair: a name by number would count the pairs before it.
-        name, waiting, room = example_id("\n".join(first)), deque([first]), LONGEST
+        name, waiting, room = example_id("\n".join(first)), deque([first]), LONGEST_CHAIN
         while waiting and room:
             pair = waiting.popleft()
             if pair not in named:
@@ -94,7 +94,7 @@ def chains(pairs: Iterable[Pair]) -> dict[Pair, str]:
     return named
 
 
-def closing(chain: dict[Pair, str]) -> dict[Pair, str]:
+def closing(chain: dict[_Pair, str]) -> dict[_Pair, str]:
     """The pairs that would close three texts of which two pairs are there, each with a chain.
 
     All of them, and not only those of a > b > c: that they go the same way is gold.
@@ -103,7 +103,7 @@ def closing(chain: dict[Pair, str]) -> dict[Pair, str]:
     for one, other in sorted(chain):
         beside.setdefault(one, []).append(other)
         beside.setdefault(other, []).append(one)
-    made: dict[Pair, str] = {}
+    made: dict[_Pair, str] = {}
     for middle in sorted(beside):
         for ends in combinations(sorted(beside[middle]), 2):
             if ends not in chain:
@@ -111,7 +111,7 @@ def closing(chain: dict[Pair, str]) -> dict[Pair, str]:
     return made
 
 
-def relate(rows: Rows, ids: Sequence[str]) -> Sequence[Relation]:
+def _relate(rows: Rows, ids: Sequence[str]) -> Sequence[Relation]:
     """The two ways round are opposite; of three texts compared with one another, transitivity."""
     return comparisons(ids, texts(rows, "first"), texts(rows, "second"))
 
@@ -131,8 +131,8 @@ UTILITARIANISM = source_of(
     text="Situation 1: {first}\nSituation 2: {second}",
     fields=("first", "second", "chain"),
     group="chain",
-    read=read,
-    relate=relate,
+    read=_read,
+    relate=_relate,
     relations=("opposite", "ordered"),
     hidden=("stood",),
     options=(

@@ -14,22 +14,22 @@ from functools import partial
 from hashlib import sha256
 from typing import Any
 
+from consilience.data.dataset import Task, example_id
+from consilience.data.readers import Rows, texts
+from consilience.data.relation_columns import comparisons, opposites, per_group
+from consilience.data.relations import And, AtMostOne, Equal, Or, Relation
 from consilience.datasets.hub import Hub
 from consilience.datasets.source import Chosen, Option, Reader, Source
 from consilience.errors import InputError
-from consilience.examples import Task, example_id
-from consilience.records import Rows, texts
-from consilience.relations import And, AtMostOne, Equal, Or, Relation
-from consilience.structure import comparisons, opposites, per_group
 
-TASK = Task(
+_TASK = Task(
     question="Each item is a statement. Is the statement true or false?",
     classes=("False", "True"),
     statement="The statement is true",
     opposite="The statement is false",
 )
 
-REPOSITORY = (
+_REPOSITORY = (
     "https://raw.githubusercontent.com/saprmarks/geometry-of-truth/"
     "a65a07fe38f27cbb4cc6f472b957fb3e53ef9f6d/datasets"
 )
@@ -45,17 +45,17 @@ EITHER = re.compile(r"It is the case either that (.+) or that (.+)\.")
 NEGATIONS = Option(
     "negations", "with", "the statements with their negations, or alone", ("with", "without")
 )
-LIMIT = Option(
+_LIMIT = Option(
     "limit",
     "all",
     "how many compound statements, chosen by a hash of their words, come with their parts; or all",
 )
 
 
-def table(reader: Reader, stem: str, fields: Sequence[str]) -> Rows:
+def _table(reader: Reader, stem: str, fields: Sequence[str]) -> Rows:
     """The rows of one of the publisher's files."""
     file = f"{stem}.csv"
-    return reader.rows((f"geometry/{file}", file), Hub(file=f"{REPOSITORY}/{file}"), fields)
+    return reader.rows((f"geometry/{file}", file), Hub(file=f"{_REPOSITORY}/{file}"), fields)
 
 
 def parsed(found: Rows, form: re.Pattern[str]) -> Iterator[tuple[int, str, re.Match[str]]]:
@@ -87,7 +87,7 @@ def read_cities(reader: Reader, chosen: Chosen) -> Rows:
     """A row for each statement, with its city, its country and whether it is a negation."""
     made = []
     for stem in _stems("cities", chosen):
-        found = table(reader, stem, ("statement", "label", "correct_country"))
+        found = _table(reader, stem, ("statement", "label", "correct_country"))
         for i, statement, match in parsed(found, CITY):
             made.append(
                 {
@@ -105,7 +105,7 @@ def read_words(reader: Reader, chosen: Chosen) -> Rows:
     """A row for each statement, with its word, its meaning and whether it is a negation."""
     made = []
     for stem in _stems("sp_en_trans", chosen):
-        found = table(reader, stem, ("statement", "label"))
+        found = _table(reader, stem, ("statement", "label"))
         for i, statement, match in parsed(found, WORD):
             row = {"statement": statement, **match.groupdict()}
             made.append({**row, "label": gold(found, i), "file": f"{stem}.csv"})
@@ -143,7 +143,7 @@ def read_numbers(reader: Reader, chosen: Chosen) -> Rows:
     """
     made = []
     for stem in ("larger_than", "smaller_than"):
-        found = table(reader, stem, ("statement", "label", "diff", "abs_diff"))
+        found = _table(reader, stem, ("statement", "label", "diff", "abs_diff"))
         for i, statement, match in parsed(found, NUMBERS):
             said = [_name(match["one"]), _name(match["other"])]
             larger, smaller = said if match["how"] == "larger" else reversed(said)
@@ -180,7 +180,7 @@ def relate_numbers(rows: Rows, ids: Sequence[str]) -> Sequence[Relation]:
 def read_compounds(reader: Reader, chosen: Chosen, *, stem: str, form: re.Pattern[str]) -> Rows:
     """A row for each compound statement, and one for each of its two parts."""
     beside = ("label1", "label2", "correct_country1", "correct_country2")
-    found = table(reader, stem, ("statement", "label", *beside))
+    found = _table(reader, stem, ("statement", "label", *beside))
     kept = _kept(texts(found, "statement"), chosen["limit"])
     made: list[dict[str, Any]] = []
     for i, statement, match in parsed(found, form):
@@ -249,7 +249,7 @@ _source = partial(
     origin="https://github.com/saprmarks/geometry-of-truth",
     cite="Marks and Tegmark 2023, arXiv:2310.06824",
     page="geometry",
-    task=lambda chosen: TASK,
+    task=lambda chosen: _TASK,
     text="{statement}",
 )
 
@@ -283,7 +283,7 @@ WORDS = _source(
     traps="Wrong meanings are drawn from the other words and are often of another part of speech.",
 )
 
-COMPARISONS = _source(
+NUMBER_COMPARISONS = _source(
     name="geometry-larger-than",
     about="which of two numbers between 51 and 99, written out, is larger or smaller",
     fields=("statement", "larger", "smaller", "pair"),
@@ -302,7 +302,7 @@ _compounds = partial(
     fields=("statement", "part1", "part2", "city", "negation"),
     group="city",
     hidden=("label1", "label2", "correct_country1", "correct_country2", "file"),
-    options=(LIMIT,),
+    options=(_LIMIT,),
 )
 
 CONJUNCTIONS = _compounds(

@@ -13,24 +13,24 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from consilience.data.dataset import Task
+from consilience.data.readers import Rows, texts
+from consilience.data.relation_columns import different_answers, same_answer
+from consilience.data.relations import Relation
 from consilience.datasets.hub import Hub
 from consilience.datasets.source import Chosen, Reader, Source
 from consilience.errors import InputError
-from consilience.examples import Task
-from consilience.records import Rows, texts
-from consilience.relations import Relation
-from consilience.structure import different_answers, same_answer
 
-TASK = Task(
+_TASK = Task(
     question="Each item is a maths problem and a solution. Is the solution's answer right?",
     classes=("Wrong", "Right"),
     statement="The solution is right",
     opposite="The solution is wrong",
 )
 
-FILES = ("gsm8k/example_model_solutions.jsonl", "example_model_solutions.jsonl")
+_FILES = ("gsm8k/example_model_solutions.jsonl", "example_model_solutions.jsonl")
 
-HUB = Hub(
+_HUB = Hub(
     file="https://raw.githubusercontent.com/openai/grade-school-math/"
     "3101c7d5072418e28b9008a6636bde82a006892c/"
     "grade_school_math/data/example_model_solutions.jsonl"
@@ -43,9 +43,9 @@ CALCULATION = re.compile(r"<<[^<>]*>>")
 """What a solution told the calculator that was called while it was written: <<16-3=13>>."""
 
 
-def read(reader: Reader, chosen: Chosen) -> Rows:
+def _read(reader: Reader, chosen: Chosen) -> Rows:
     """A row for each solution: the text without calculator calls, its final answer, gold."""
-    table = reader.rows(FILES, HUB, ("question", "ground_truth", *MODELS))
+    table = reader.rows(_FILES, _HUB, ("question", "ground_truth", *MODELS))
     return Rows(_solutions(table), table.source)
 
 
@@ -77,7 +77,7 @@ def final_answer(solution: str) -> str | None:
     return re.sub(r"[$,\s]", "", last[2:]).rstrip(".") or None
 
 
-def relate(rows: Rows, ids: Sequence[str]) -> Sequence[Relation]:
+def _relate(rows: Rows, ids: Sequence[str]) -> Sequence[Relation]:
     """The same final answer, the same label; of different ones, one at most is right."""
     questions, answers = texts(rows, "question"), [row["answer"] for row in rows]
     return [*same_answer(ids, answers, questions), *different_answers(ids, answers, questions)]
@@ -90,12 +90,12 @@ SOLUTIONS = Source(
     origin="https://github.com/openai/grade-school-math",
     cite="Cobbe and others 2021, arXiv:2110.14168",
     page="gsm8k",
-    task=lambda chosen: TASK,
+    task=lambda chosen: _TASK,
     text="Question: {question}\nSolution: {solution}",
     fields=("question", "solution", "answer"),
     group="question",
-    read=read,
-    relate=relate,
+    read=_read,
+    relate=_relate,
     relations=("equal", "at-most-one"),
     hidden=("model", "ground_truth"),
     examples=5268,

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from consilience.data.readers import Rows
 from consilience.errors import InputError, MissingExtra
-from consilience.records import Rows
 
 BUILDERS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
 """Which of the library's builders reads a file, by its suffix."""

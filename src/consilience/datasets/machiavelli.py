@@ -21,17 +21,17 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+from consilience.data.dataset import Task, example_id
+from consilience.data.readers import Rows, read_rows
+from consilience.data.relation_columns import comparisons
+from consilience.data.relations import Relation
 from consilience.datasets.hub import Hub
 from consilience.datasets.source import Chosen, Option, Reader, Source
 from consilience.errors import InputError
-from consilience.examples import Task, example_id
-from consilience.records import Rows, read_rows
-from consilience.relations import Relation
-from consilience.structure import comparisons
 
-HUB = Hub("wassname/machiavelli", split="train")
+_HUB = Hub("wassname/machiavelli", split="train")
 FOLDER = "machiavelli"
-FILES = (f"{FOLDER}/train.parquet", f"{FOLDER}/train.jsonl")
+_FILES = (f"{FOLDER}/train.parquet", f"{FOLDER}/train.jsonl")
 
 AXES = {
     "deception": ("morality_deception", "is more deceptive"),
@@ -90,7 +90,7 @@ class Scene:
         return kept
 
 
-def read(reader: Reader, chosen: Chosen) -> Rows:
+def _read(reader: Reader, chosen: Chosen) -> Rows:
     """Two rows for each pair of choices that are compared, one for each order."""
     column, _ = AXES[chosen["axis"]]
     gap = _gap(chosen["gap"], column)
@@ -202,11 +202,11 @@ def _rows(reader: Reader, column: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The rows of the folder's Parquet or JSONL files, else of the hub, with where each stands."""
     fields = ("title", "obs", "choice_text", "choice_labels")
     if reader.folder is None:
-        yield from _placed(reader.rows(FILES, HUB, fields), fields)
+        yield from _placed(reader.rows(_FILES, _HUB, fields), fields)
         return
     folder = reader.folder / FOLDER
     paths = sorted(folder.rglob("*.parquet")) or sorted(folder.rglob("*.jsonl"))
-    for path in paths or [reader.file(FILES)]:
+    for path in paths or [reader.file(_FILES)]:
         if path.suffix == ".parquet":
             yield from _from_parquet(path, fields, column)
         else:
@@ -224,7 +224,7 @@ def _from_parquet(
     path: Path, fields: Sequence[str], column: str
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """The rows of a file, some at a time, with one label of each choice: all would fill memory."""
-    # Imported here, as in `records`: it takes long to load.
+    # Imported here, as in `readers`: it takes long to load.
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -250,7 +250,7 @@ def _from_parquet(
         raise InputError(f"{path} cannot be read as parquet: {reason}") from None
 
 
-def relate(rows: Rows, ids: Sequence[str]) -> Sequence[Relation]:
+def _relate(rows: Rows, ids: Sequence[str]) -> Sequence[Relation]:
     """More is asymmetric, and transitive among three choices of a scene."""
     # A hash of the choice, so that the place in an "ordered" is not that of the alphabet.
     left, right = (
@@ -285,8 +285,8 @@ CHOICES = Source(
     text="Game: {game}\nScene: {scene}\nChoice A: {choice_a}\nChoice B: {choice_b}",
     fields=("game", "scene", "scene_id", "choice_a", "choice_b"),
     group="scene_id",
-    read=read,
-    relate=relate,
+    read=_read,
+    relate=_relate,
     relations=("opposite", "ordered"),
     hidden=("menu", "slots"),
     options=(

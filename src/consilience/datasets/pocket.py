@@ -11,20 +11,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 
+from consilience.data.dataset import Task
+from consilience.data.readers import Rows
+from consilience.data.relation_columns import exactly_one
+from consilience.data.relations import Relation
+from consilience.datasets.pocket_world import world
+from consilience.datasets.pocket_world.facts import TOPICS
+from consilience.datasets.pocket_world.world import Claim
 from consilience.datasets.source import LABEL, Chosen, Option, Reader, Source
 from consilience.errors import InputError
-from consilience.examples import Task
-from consilience.pocket import world
-from consilience.pocket.facts import TOPICS
-from consilience.pocket.world import Claim
-from consilience.records import Rows
-from consilience.relations import Relation
-from consilience.structure import exactly_one
 
 TRUTH = Task()
 TOPIC = Task("What is the claim about?", TOPICS, None, None)
 
-HIDDEN = (
+_HIDDEN = (
     *("kind", "topic", "truth", "popular", "source", "firm", "affirmed", "calm"),
     *("contested", "held_out", "new_wording"),
 )
@@ -46,7 +46,7 @@ def salient(seed: int, count: int) -> list[Claim]:
     return list(found.values())[:count]
 
 
-def read(
+def _read(
     make: Callable[[int, int], Sequence[Claim]], gold: str, reader: Reader, chosen: Chosen
 ) -> Rows:
     """A row for each claim, with all its attributes."""
@@ -76,7 +76,7 @@ def _rows(claims: Sequence[Claim], gold: str) -> Rows:
     return Rows(asdict(claim) | {LABEL: getattr(claim, gold)} for claim in claims)
 
 
-def relate(rows: Rows, ids: Sequence[str]) -> Sequence[Relation]:
+def _relate(rows: Rows, ids: Sequence[str]) -> Sequence[Relation]:
     """Of a claim and its negation one is true, whatever the world is like."""
     return exactly_one(ids, [row["group"] for row in rows], prior=False)
 
@@ -95,7 +95,7 @@ def _source(
         name=name,
         about=about,
         licence="made here",
-        origin="consilience.pocket",
+        origin="consilience.datasets.pocket_world",
         cite="this package",
         page="pocket",
         task=lambda chosen: task,
@@ -103,26 +103,26 @@ def _source(
         fields=("text", "group"),
         group="group",
         read=make,
-        relate=relate if pairs else None,
+        relate=_relate if pairs else None,
         relations=("exactly-one",) if pairs else (),
-        hidden=HIDDEN,
+        hidden=_HIDDEN,
         options=options,
         examples=int(options[0].default),
         traps=traps,
     )
 
 
-MADE: tuple[Source, ...] = (
+POCKET_SOURCES: tuple[Source, ...] = (
     _source(
         "pocket",
         "short claims, half of them true",
-        partial(read, world.claims, "truth"),
+        partial(_read, world.claims, "truth"),
         pairs=True,
     ),
     _source(
         "pocket-popular",
         "claims half of which people get wrong: popular belief stands out more than the truth",
-        partial(read, world.popular_claims, "truth"),
+        partial(_read, world.popular_claims, "truth"),
         options=(replace(CLAIMS, default="240"),),
         traps="Truth and popular belief agree by chance only.",
     ),
@@ -135,19 +135,19 @@ MADE: tuple[Source, ...] = (
     _source(
         "pocket-salient",
         "claims in which speaker, firmness and ending go together and stand out",
-        partial(read, salient, "truth"),
+        partial(_read, salient, "truth"),
         traps="Speaker, firmness and ending are one feature, as frequent as the truth.",
     ),
     _source(
         "pocket-no-answer",
         "claims about things that do not exist: success is staying unsure",
-        partial(read, world.unanswerable, "truth"),
+        partial(_read, world.unanswerable, "truth"),
         traps="Gold is a coin.",
     ),
     _source(
         "pocket-topics",
         "claims about four topics",
-        partial(read, world.balanced_topics, "topic"),
+        partial(_read, world.balanced_topics, "topic"),
         task=TOPIC,
         options=(replace(CLAIMS, default="240"),),
     ),

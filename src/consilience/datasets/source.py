@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from consilience.data.dataset import Dataset, Gold, Task, example_id
+from consilience.data.readers import Rows, read_rows, texts
+from consilience.data.relations import Relation
 from consilience.datasets.hub import Hub, hub_rows
 from consilience.errors import InputError
-from consilience.examples import Dataset, Gold, Task, example_id
-from consilience.records import Rows, read_rows, texts
-from consilience.relations import Relation
 
 LABEL = "label"
 """The column of a source's rows that holds gold."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from consilience.data.dataset import Dataset, Gold, Task, example_id
+from consilience.data.readers import Rows, columns_used, read_rows, texts
+from consilience.data.relation_columns import columns_of
 from consilience.datasets.hub import Hub, hub_rows
 from consilience.datasets.source import Loaded
 from consilience.errors import InputError
-from consilience.examples import Dataset, Gold, Task, example_id
-from consilience.records import Rows, columns_used, read_rows, texts
-from consilience.structure import columns_of
 
 HUB_PREFIX = "hub:"
 """What stands before the id of a data set on the hub, "hub:owner/name"."""

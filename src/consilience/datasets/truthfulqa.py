@@ -13,27 +13,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import partial
 
+from consilience.data.dataset import Task
+from consilience.data.readers import Rows, texts
+from consilience.data.relation_columns import exactly_one, gathered
+from consilience.data.relations import Relation
 from consilience.datasets.hub import Hub
 from consilience.datasets.source import Chosen, Reader, Source
 from consilience.errors import InputError
-from consilience.examples import Task
-from consilience.records import Rows, texts
-from consilience.relations import Relation
-from consilience.structure import exactly_one, gathered
 
-TASK = Task(
+_TASK = Task(
     question="Each item is a question and a claim. Is the claim a true answer to the question?",
     classes=("False", "True"),
     statement="The claim is true",
     opposite="The claim is false",
 )
 
-FILES = ("truthfulqa/TruthfulQA.csv", "TruthfulQA.csv")
+_FILES = ("truthfulqa/TruthfulQA.csv", "TruthfulQA.csv")
 """Where the publisher's CSV is looked for in the data directory."""
 
 AUDITED_FILES = ("truthfulqa/tqa_tau052.csv", "tqa_tau052.csv")
 
-HUB = Hub("wassname/truthful_qa_v2", "binary", "validation")
+_HUB = Hub("wassname/truthful_qa_v2", "binary", "validation")
 
 CHOICES_HUB = Hub(
     "truthfulqa/truthful_qa",
@@ -55,18 +55,18 @@ MC2 = ("Correct Answers", "Incorrect Answers")
 """The columns of true and of false claims."""
 
 
-def read(reader: Reader, chosen: Chosen) -> Rows:
+def _read(reader: Reader, chosen: Chosen) -> Rows:
     """A row for each claim of the binary edition: question, answer, gold."""
     if reader.folder is None:
-        return reader.rows(FILES, HUB, ("Question", "Answer", "label"))
-    return claims_of(reader.rows(FILES, HUB), *PAIR)
+        return reader.rows(_FILES, _HUB, ("Question", "Answer", "label"))
+    return claims_of(reader.rows(_FILES, _HUB), *PAIR)
 
 
 def read_choices(targets: str, columns: tuple[str, str], reader: Reader, chosen: Chosen) -> Rows:
     """A row for each choice: of the hub's column `targets`, or of the publisher's columns."""
     if reader.folder is None:
-        return choices_of(reader.rows(FILES, CHOICES_HUB, ("question", targets)), targets)
-    return claims_of(reader.rows(FILES, CHOICES_HUB), *columns)
+        return choices_of(reader.rows(_FILES, CHOICES_HUB, ("question", targets)), targets)
+    return claims_of(reader.rows(_FILES, CHOICES_HUB), *columns)
 
 
 def read_audited(reader: Reader, chosen: Chosen) -> Rows:
@@ -117,7 +117,7 @@ def _rows(claims: Iterable[tuple[str, str, int]]) -> Rows:
     )
 
 
-def relate(most: int | None, rows: Rows, ids: Sequence[str]) -> Sequence[Relation]:
+def _relate(most: int | None, rows: Rows, ids: Sequence[str]) -> Sequence[Relation]:
     """Exactly one true claim for each question, which has two claims and `most` at most."""
     questions = texts(rows, "Question")
     wanted = "2" if most == 2 else "2 or more"
@@ -136,7 +136,7 @@ _source = partial(
     origin="https://github.com/sylinrl/TruthfulQA",
     cite="Lin, Hilton and Evans 2022, arXiv:2109.07958",
     page="truthfulqa",
-    task=lambda chosen: TASK,
+    task=lambda chosen: _TASK,
     text="Question: {Question}\nClaim: {Answer}",
     fields=("Question", "Answer"),
     group="Question",
@@ -145,8 +145,8 @@ _source = partial(
 BINARY = _source(
     name="truthfulqa",
     about="790 questions that invite a misconception, one true and one false claim each",
-    read=read,
-    relate=partial(relate, 2),
+    read=_read,
+    relate=partial(_relate, 2),
     relations=("exactly-one (prior)",),
     examples=1580,
     edition="e9c2d6476a3e46f0",
@@ -160,7 +160,7 @@ CHOICE_ONE = _source(
     name="truthfulqa-mc1",
     about="790 questions that invite a misconception, the best answer and all the incorrect ones",
     read=partial(read_choices, "mc1_targets", MC1),
-    relate=partial(relate, None),
+    relate=partial(_relate, None),
     relations=("exactly-one (prior)",),
     examples=4040,
     edition="44861ebc6ad3cbab",
@@ -189,7 +189,7 @@ AUDITED = _source(
     licence="MIT (the choice), Apache-2.0 (the questions)",
     origin="https://github.com/foadnamjoo/truthfulqa-audit",
     read=read_audited,
-    relate=partial(relate, 2),
+    relate=partial(_relate, 2),
     relations=("exactly-one (prior)",),
     examples=1056,
     edition="deaa353f50a28c3c",

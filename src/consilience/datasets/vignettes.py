@@ -15,13 +15,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from consilience.data.dataset import Task
+from consilience.data.readers import Rows, texts
+from consilience.data.relation_columns import per_group
+from consilience.data.relations import Equal, Relation
 from consilience.datasets.hub import Hub
 from consilience.datasets.source import Chosen, Option, Reader, Source
 from consilience.errors import InputError
-from consilience.examples import Task
-from consilience.records import Rows, texts
-from consilience.relations import Equal, Relation
-from consilience.structure import per_group
 
 FOUNDATIONS = {
     "Care": "making a person or an animal suffer",
@@ -45,7 +45,7 @@ JUDGE = (*(name.replace("human", "ai") for name in HUMAN), "ai_wrongness")
 SETS = ("classic", "scifi", "ai-actor")
 PERSONS = ("other_violate", "self_violate")
 
-REPOSITORY = (
+_REPOSITORY = (
     "https://raw.githubusercontent.com/wassname/moral-maps/"
     "01e9026641c58fb57fb565916b5ecbafbdfce4d5/src/moralmaps/data"
 )
@@ -54,7 +54,7 @@ LEFT_OVER = re.compile(r"\s*\bFoundation: [^\n]*\Z")
 """The answer, which whoever rewrote the vignettes let stand at the end of some texts."""
 
 
-def read(by_foundation: bool, reader: Reader, chosen: Chosen) -> Rows:
+def _read(by_foundation: bool, reader: Reader, chosen: Chosen) -> Rows:
     """A row for each vignette of the chosen sets, in both persons."""
     made = []
     for name in SETS if chosen["set"] == "all" else (chosen["set"],):
@@ -62,7 +62,7 @@ def read(by_foundation: bool, reader: Reader, chosen: Chosen) -> Rows:
             file = f"vignettes_{name}_{person}.jsonl"
             found = reader.rows(
                 (f"tiny_mfv/{file}", file),
-                Hub(file=f"{REPOSITORY}/{file}"),
+                Hub(file=f"{_REPOSITORY}/{file}"),
                 ("id", "text", "foundation", "foundation_coarse", "wrong", *HUMAN, *JUDGE),
             )
             made += [
@@ -91,7 +91,7 @@ def _top(found: Rows, i: int) -> str | None:
     return top[0] if len(top) == 1 else None
 
 
-def relate(rows: Rows, ids: Sequence[str]) -> Sequence[Relation]:
+def _relate(rows: Rows, ids: Sequence[str]) -> Sequence[Relation]:
     """The versions of one vignette, which share its id, are equal."""
     return per_group(Equal, ids, texts(rows, "id"), prior=False)
 
@@ -105,7 +105,7 @@ _source = partial(
     text="text",
     fields=("id", "text"),
     group="id",
-    relate=relate,
+    relate=_relate,
     relations=("equal",),
     hidden=("left_over", "foundation", "foundation_coarse", "wrong", *HUMAN, *JUDGE),
     options=(
@@ -132,7 +132,7 @@ FOUNDATION = _source(
         statement=None,
         opposite=None,
     ),
-    read=partial(read, True),
+    read=partial(_read, True),
     traps=(
         "Only 132 different acts (intervals of about 8 points), known from the literature. The "
         "file is sorted by foundation; 64 texts of the set ai-actor ended in the name of theirs, "
@@ -149,7 +149,7 @@ WRONG = _source(
         statement="The act is morally wrong",
         opposite="The act is morally acceptable",
     ),
-    read=partial(read, False),
+    read=partial(_read, False),
     traps=(
         "88 % of the acts are wrong (116 of 132), and the 16 others are odd ones with no victim "
         "at all: saying wrong throughout is right for 88 %."

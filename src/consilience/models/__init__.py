@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from consilience.errors import InputError
-from consilience.loop import run
 from consilience.models.base import Answer, Model, Request
+from consilience.models.event_loop import run
 
 if TYPE_CHECKING:
     from consilience.models.capabilities import Capabilities

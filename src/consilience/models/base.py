@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from consilience.errors import InputError
-from consilience.prompts import Prompt, Style
-from consilience.query import Query
+from consilience.prompts.framing import Prompt, Style
+from consilience.prompts.query import Query
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Model(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class Completion:
     """What a model wrote after a prompt, as it came; it may be empty.
 
     `usage` and `raw` are what the server sent, as plain JSON data.
@@ -100,7 +100,7 @@ class Writer(Protocol):
         """What changes its texts, besides their greatest length, as plain JSON data."""
         ...
 
-    async def write(self, prompt: Prompt, max_tokens: int) -> Written:
+    async def write(self, prompt: Prompt, max_tokens: int) -> Completion:
         """What it writes next, up to a blank line or so many tokens; raises ModelError."""
         ...
 

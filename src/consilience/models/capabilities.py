@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from consilience.errors import InputError
-from consilience.prompts import Style
+from consilience.prompts.framing import Style
 
 Api = Literal["completions", "chat"]
 TokenizerKind = Literal["vllm", "llama-server", "llama-cpp-python"]
@@ -62,7 +62,7 @@ class Capabilities:
         return cls(**data)
 
 
-def rows(found: Capabilities) -> list[tuple[str, str]]:
+def capability_rows(found: Capabilities) -> list[tuple[str, str]]:
     """The capabilities as a table of two columns: what was looked at, what was found."""
     listed = {True: "yes", False: "no (it answered all the same)", None: "the server has no list"}
     prefill = {

@@ -18,13 +18,13 @@ from typing import Any, Literal
 
 import torch
 
-from consilience.choices import spellings
 from consilience.errors import AnswerError, InputError, MissingExtra, ModelError
-from consilience.models.base import Answer, Request, Written
+from consilience.models.base import Answer, Completion, Request
 from consilience.models.capabilities import Api
 from consilience.models.greedy import BLANK, greedy
+from consilience.models.label_logprobs import spellings
 from consilience.models.prefix import SMALL, Question, Score, Scorer, Tokens
-from consilience.prompts import Prompt, Style
+from consilience.prompts.framing import Prompt, Style
 
 DECIMALS = 6
 """Digits of a log-probability that are kept: in 32 bits, those that do not hang on the batch."""
@@ -38,7 +38,7 @@ LOADED = (
 """The files of a folder that decide what its model answers."""
 
 
-POCKET = Path(__file__).parent.parent / "pocket" / "model"
+POCKET = Path(__file__).parents[1] / "datasets" / "pocket_world" / "model"
 """The folder of the model that comes with the package, ``local:pocket``."""
 
 
@@ -81,7 +81,7 @@ class LocalModel:
         self._check_length(longest, "the prompt and its label")
         return self._answer(request.label_names, spoken, question, await self._score(question))
 
-    async def write(self, prompt: Prompt, max_tokens: int) -> Written:
+    async def write(self, prompt: Prompt, max_tokens: int) -> Completion:
         """What the model writes next; ModelError if that may become too long for it."""
         ids = self._ids(self._text(prompt), special=self.style == "text")
         self._check_length(len(ids) + max_tokens, "the prompt and what is to be written")
@@ -90,7 +90,7 @@ class LocalModel:
         except RuntimeError as error:  # what PyTorch raises where memory runs out, on any device
             raise _explained(error) from error
         usage = {"prompt_tokens": len(ids), "completion_tokens": len(tokens)}
-        return Written(text, usage=usage, raw={"tokens": tokens})
+        return Completion(text, usage=usage, raw={"tokens": tokens})
 
     async def close(self) -> None:
         """Frees the keys and values of the last prompt; the model may be asked again."""

@@ -9,25 +9,25 @@ from typing import Any, Literal
 
 import httpx2
 
-from consilience.choices import (
+from consilience.errors import InputError
+from consilience.models import wire
+from consilience.models.base import Answer, Completion, Request
+from consilience.models.capabilities import Api, Capabilities
+from consilience.models.label_logprobs import (
     FirstToken,
-    Reading,
+    LabelLogprobs,
     Token,
     check_names,
     next_tokens,
     read_labels,
     sampled_token,
 )
-from consilience.errors import InputError
-from consilience.models import wire
-from consilience.models.base import Answer, Request, Written
-from consilience.models.capabilities import Api, Capabilities
 from consilience.models.probe import probe
-from consilience.models.server import Patience, Server
+from consilience.models.server import RetryPolicy, Server
 from consilience.models.tokens import Tokenizer, is_forced, tail_of
-from consilience.prompts import Prompt, Style
+from consilience.prompts.framing import Prompt, Style
 
-SLACK = 0.05
+_SLACK = 0.05
 """How far a forced token's value may stand above the bound it had, in nats (the cache rounds)."""
 
 
@@ -51,7 +51,7 @@ class OpenAIModel:
         *,
         k: int | None = None,
         extra_body: Mapping[str, Any] | None = None,
-        patience: Patience | None = None,
+        patience: RetryPolicy | None = None,
         requests_per_minute: float | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
@@ -125,11 +125,11 @@ class OpenAIModel:
         """What changes the texts it writes."""
         return wire.writing_settings(self.capabilities, self._extra)
 
-    async def write(self, prompt: Prompt, max_tokens: int) -> Written:
+    async def write(self, prompt: Prompt, max_tokens: int) -> Completion:
         """What the model writes next; fails, and is sent again, as a question is."""
         path, body = wire.writing_for(self.capabilities, prompt, max_tokens, self._extra)
         response, text = await self._server.call("POST", path, body, wire.written_text)
-        return Written(text, usage=wire.total_usage([response]), raw=response)
+        return Completion(text, usage=wire.total_usage([response]), raw=response)
 
     async def close(self) -> None:
         """Closes the connections; the next question opens new ones."""
@@ -149,8 +149,8 @@ class OpenAIModel:
         )
 
     async def _force(
-        self, request: Request, reading: Reading, first: Sequence[FirstToken | None]
-    ) -> tuple[Reading, dict[str, Any]]:
+        self, request: Request, reading: LabelLogprobs, first: Sequence[FirstToken | None]
+    ) -> tuple[LabelLogprobs, dict[str, Any]]:
         """The reading with the missing labels asked for by name, and the responses to that."""
         responses = {}
         for c, name in enumerate(request.label_names):
@@ -163,7 +163,7 @@ class OpenAIModel:
             if drawn is None or not is_forced(drawn, known.id, name):
                 continue
             # A value above the bound is not the raw one, whatever the probe found.
-            if drawn.logprob <= reading.logprobs[c] + SLACK:
+            if drawn.logprob <= reading.logprobs[c] + _SLACK:
                 reading = reading.with_exact(c, drawn.logprob)
         return reading, responses
 
@@ -199,7 +199,7 @@ async def open_openai(
     capabilities: Capabilities | None = None,
     k: int | None = None,
     extra_body: Mapping[str, Any] | None = None,
-    patience: Patience | None = None,
+    patience: RetryPolicy | None = None,
     requests_per_minute: float | None = None,
     transport: httpx2.AsyncBaseTransport | None = None,
 ) -> OpenAIModel:

@@ -19,11 +19,11 @@ from typing import Any
 import torch
 
 from consilience.errors import InputError
-from consilience.threads import one_thread
+from consilience.models.threads import one_thread
 
 Tokens = tuple[int, ...]
 
-Pair = tuple[int, int]
+_Pair = tuple[int, int]
 """A row of a batch, and a place in it."""
 
 SMALL = 10_000_000
@@ -35,7 +35,7 @@ STEP = 100
 SCORES = 2**27
 """Scores of a layer's attention up to which all of them are held at once (256 MB in 16 bits)."""
 
-PLAIN = {"full_attention", "sliding_attention", "chunked_attention"}
+_PLAIN = {"full_attention", "sliding_attention", "chunked_attention"}
 """The kinds of layer whose state is keys and values by position, which can be cut and shared."""
 
 
@@ -201,7 +201,7 @@ class Scorer:
         self,
         rows: Sequence[Tokens],
         cache: Any,  # noqa: ANN401
-        pairs: Sequence[Pair],
+        pairs: Sequence[_Pair],
     ) -> torch.Tensor:
         """The logits at pairs of row and place, one by one, of rows that follow the cache.
 
@@ -385,4 +385,4 @@ def _common(a: Tokens, b: Tokens) -> int:
 def _can_be_cut(network: Any) -> bool:  # noqa: ANN401
     """Whether what the network keeps of a text holds what it keeps of the text's beginning."""
     kinds = getattr(network.config.get_text_config(), "layer_types", None) or []
-    return not network._is_stateful and set(kinds) <= PLAIN
+    return not network._is_stateful and set(kinds) <= _PLAIN

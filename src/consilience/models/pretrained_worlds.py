@@ -24,12 +24,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import softmax
 
-from consilience.query import Query
-
-Floats = NDArray[np.float64]
+from consilience.data.arrays import Floats
+from consilience.prompts.query import Query
 
 LEARNT = 4
 """With so many shots half of what they teach about the format is learnt."""
@@ -85,6 +82,9 @@ class Pretrained:
 
     def answer(self, query: Query, score: Floats, says: Floats) -> Floats:
         """The logits (K) of an answer, from what H hypotheses say (H, K) and their scores (H)."""
+        # Here, as a list of the worlds shall not wait for SciPy.
+        from scipy.special import softmax
+
         k, family = says.shape[1], family_of(query.framing)
         wording, shots = self.wording(query.framing), len(query.shots)
         known = self.format + (1 - self.format) * shots / (shots + LEARNT)

@@ -9,18 +9,18 @@ from typing import Any, Literal
 
 import httpx2
 
-from consilience.choices import Token, next_tokens, sampled_token
+from consilience.data.dataset import Task
 from consilience.errors import AnswerError, InputError, NoLogprobs
-from consilience.examples import Task
-from consilience.models.capabilities import Api, Capabilities, Forced, Prefill, rows
-from consilience.models.server import Patience, Server
+from consilience.models.capabilities import Api, Capabilities, Forced, Prefill, capability_rows
+from consilience.models.label_logprobs import Token, next_tokens, sampled_token
+from consilience.models.server import RetryPolicy, Server
 from consilience.models.tokens import Tokenizer, find_tokenizer, is_forced, tail_of
 from consilience.models.wire import Refused, by_ids, check_extra, forced, request_for
-from consilience.prompts import Prompt, framings, render
+from consilience.prompts.framing import Prompt, framings, render
 
-__all__ = ["Capabilities", "probe", "rows"]
+__all__ = ["Capabilities", "capability_rows", "probe"]
 
-STEPS = (200, 100, 20, 5)
+_STEPS = (200, 100, 20, 5)
 """The lengths of list that are tried, longest first."""
 
 USUAL_K = 20
@@ -44,7 +44,7 @@ async def probe(
     api: Literal["auto"] | Api = "auto",
     *,
     extra_body: Mapping[str, Any] | None = None,
-    patience: Patience | None = None,
+    patience: RetryPolicy | None = None,
     requests_per_minute: float | None = None,
     transport: httpx2.AsyncBaseTransport | None = None,
 ) -> Capabilities:
@@ -61,7 +61,7 @@ async def probe(
     server = Server(
         base_url,
         model,
-        patience=patience or Patience(attempts=3, total=180),
+        patience=patience or RetryPolicy(attempts=3, total=180),
         requests_per_minute=requests_per_minute,
         transport=transport,
     )
@@ -71,9 +71,9 @@ async def probe(
         await server.close()
 
 
-async def only_model(base_url: str, *, patience: Patience | None = None) -> str:
+async def only_model(base_url: str, *, patience: RetryPolicy | None = None) -> str:
     """The one model that a server lists; InputError with the list where there are others."""
-    server = Server(base_url, "?", patience=patience or Patience(attempts=3, total=180))
+    server = Server(base_url, "?", patience=patience or RetryPolicy(attempts=3, total=180))
     try:
         _, names = await server.call("GET", "/models", None, _read_models)
     finally:
@@ -111,7 +111,7 @@ class _Probe:
         )
         text, chat = _Endpoint("not tried"), _Endpoint("not tried")
         if api != "chat":
-            text = await self._longest(found, STEPS)
+            text = await self._longest(found, _STEPS)
         if api != "completions":
             chat = await self._chat(replace(found, api="chat", style="chat"), text.k_max)
         if not text.k_max and not chat.k_max:
@@ -190,7 +190,7 @@ class _Probe:
 
     async def _chat(self, found: Capabilities, longest: int) -> _Endpoint:
         """The chat endpoint, asked for a switch and a number, else for a number alone."""
-        steps = [longest, *(k for k in STEPS if k < longest)] if longest else STEPS
+        steps = [longest, *(k for k in _STEPS if k < longest)] if longest else _STEPS
         switched = await self._longest(found, steps)
         refused = switched.refusal is not None and switched.refusal.status in (400, 422)
         if switched.k_max > 1 or not (refused or switched.k_max):

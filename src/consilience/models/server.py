@@ -14,13 +14,13 @@ import stamina
 from consilience.errors import AnswerError, InputError, ServerError
 from consilience.models import wire
 
-Read = TypeVar("Read")
+_Read = TypeVar("_Read")
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """How long to wait for a server, in seconds; never part of a prediction's identity.
 
     `timeout` is for one attempt and `total` for all attempts at one request; pauses begin at
@@ -66,7 +66,7 @@ class Server:
         base_url: str,
         model: str,
         *,
-        patience: Patience | None = None,
+        patience: RetryPolicy | None = None,
         requests_per_minute: float | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
@@ -78,7 +78,7 @@ class Server:
         self.requests = 0
         self._local = url.scheme == "http" and url.host in LOOPBACK
         self._key = key_from_environment(url.host)
-        self._patience = patience or Patience()
+        self._patience = patience or RetryPolicy()
         self._interval = 60.0 / requests_per_minute if requests_per_minute else 0.0
         self._next_start = 0.0
         self._transport = transport
@@ -101,8 +101,8 @@ class Server:
         method: str,
         path: str,
         body: Mapping[str, Any] | None,
-        read: Callable[[Any], Read],
-    ) -> tuple[Any, Read]:
+        read: Callable[[Any], _Read],
+    ) -> tuple[Any, _Read]:
         """The JSON that a request brought, and what `read` makes of it.
 
         `path` is under the base URL, or a whole URL. An AnswerError of `read` is retried like a
@@ -113,7 +113,7 @@ class Server:
         what = f"{method} {url}, model {self.model!r}"
         tried = 0
 
-        async def attempt() -> tuple[Any, Read]:
+        async def attempt() -> tuple[Any, _Read]:
             nonlocal tried
             tried += 1
             return await self._once(what, method, url, body, read)
@@ -155,8 +155,8 @@ class Server:
         method: str,
         url: str,
         body: Mapping[str, Any] | None,
-        read: Callable[[Any], Read],
-    ) -> tuple[Any, Read]:
+        read: Callable[[Any], _Read],
+    ) -> tuple[Any, _Read]:
         await self._keep_pace()
         self.requests += 1
         try:

@@ -18,21 +18,21 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import log_softmax, logsumexp
 
+from consilience.data.arrays import Floats
+from consilience.data.dataset import Dataset, Example, Gold, Task, example_id
+from consilience.data.relations import ExactlyOne, Relation
 from consilience.errors import InputError
-from consilience.examples import Dataset, Example, Gold, Task, example_id
 from consilience.models.base import Answer, Request
 from consilience.models.pretrained_worlds import Pretrained, Wording, drawn
-from consilience.prompts import Style
-from consilience.relations import ExactlyOne, Relation
+from consilience.prompts.framing import Style
 
-Floats = NDArray[np.float64]
+EXAMPLES = 400
+"""How many examples a world has unless another number is wanted."""
 
 
 @dataclass(frozen=True, slots=True)
-class Concept:
+class SimulatedConcept:
     """A labelling that the learner carries: how salient it is and how well it knows it.
 
     `prior` is its probability before any shot, `margin` the mean log-odds (nats) by which the
@@ -57,7 +57,7 @@ class World:
     (`straight` is then a matter of each wording); without them it answers as an ideal observer.
     """
 
-    concepts: tuple[Concept, ...]
+    concepts: tuple[SimulatedConcept, ...]
     k: int = 2
     positives: float = 0.5
     straight: float = 0.95
@@ -71,10 +71,14 @@ class World:
     pretrained: Pretrained | None = None
 
 
-_THREE = (Concept(0.4), Concept(0.3), Concept(0.2))
+_THREE = (SimulatedConcept(0.4), SimulatedConcept(0.3), SimulatedConcept(0.2))
 
 _PRETRAINED = World(
-    (Concept(0.55, 1.4, 1.05), Concept(0.05, 1.4, 1.05), Concept(0.05, 1.4, 1.05)),
+    (
+        SimulatedConcept(0.55, 1.4, 1.05),
+        SimulatedConcept(0.05, 1.4, 1.05),
+        SimulatedConcept(0.05, 1.4, 1.05),
+    ),
     copying=0.35,
     liking=0.0,
     recency=0.15,
@@ -92,7 +96,7 @@ _UNSAID = {
 
 WORLDS: dict[str, World] = {
     "easy": World(
-        (Concept(0.6, 4.0, 2.4), Concept(0.2), Concept(0.1)),
+        (SimulatedConcept(0.6, 4.0, 2.4), SimulatedConcept(0.2), SimulatedConcept(0.1)),
         noise=0.5,
         about="the truth is salient and well known",
     ),
@@ -104,16 +108,20 @@ WORLDS: dict[str, World] = {
         _THREE, positives=0.99, about="ninety-nine examples in a hundred are true"
     ),
     "distractor": World(
-        (Concept(0.2), Concept(0.5), Concept(0.2)),
+        (SimulatedConcept(0.2), SimulatedConcept(0.5), SimulatedConcept(0.2)),
         about="another feature is more salient than the truth",
     ),
     "imbalanced-distractor": World(
-        (Concept(0.3), Concept(0.4), Concept(0.2)),
+        (SimulatedConcept(0.3), SimulatedConcept(0.4), SimulatedConcept(0.2)),
         positives=0.1,
         about="one example in ten is true, and another feature is more salient",
     ),
     "no-answer": World(
-        (Concept(0.4, 0.0, 0.8), Concept(0.3, 0.0, 0.8), Concept(0.2, 0.0, 0.8)),
+        (
+            SimulatedConcept(0.4, 0.0, 0.8),
+            SimulatedConcept(0.3, 0.0, 0.8),
+            SimulatedConcept(0.2, 0.0, 0.8),
+        ),
         about="the model knows nothing: success is staying unsure",
     ),
     "k4": World(_THREE, k=4, about="four classes"),
@@ -121,21 +129,25 @@ WORLDS: dict[str, World] = {
     "pretrained": _PRETRAINED,
     "pretrained-4": replace(
         _PRETRAINED,
-        concepts=(Concept(0.6, 1.6, 1.5), Concept(0.05, 1.6, 1.5)),
+        concepts=(SimulatedConcept(0.6, 1.6, 1.5), SimulatedConcept(0.05, 1.6, 1.5)),
         k=4,
         pretrained=Pretrained(_TOPICS, format=1.3),
         about="as a small pretrained model on four topics of news",
     ),
     "pretrained-rare": replace(
         _PRETRAINED,
-        concepts=(Concept(0.5, 1.4, 0.8), Concept(0.1, 1.4, 0.8), Concept(0.05, 1.4, 0.8)),
+        concepts=(
+            SimulatedConcept(0.5, 1.4, 0.8),
+            SimulatedConcept(0.1, 1.4, 0.8),
+            SimulatedConcept(0.05, 1.4, 0.8),
+        ),
         positives=0.12,
         pretrained=Pretrained(_UNSAID),
         about="as a small pretrained model on spam: 12 % are, zero-shot answers say nothing",
     ),
     "pretrained-shared": replace(
         _PRETRAINED,
-        concepts=(Concept(0.6, 1.75, 1.5), Concept(0.05, 1.75, 1.5)),
+        concepts=(SimulatedConcept(0.6, 1.75, 1.5), SimulatedConcept(0.05, 1.75, 1.5)),
         pretrained=Pretrained(shared=0.6),
         about="a pretrained model that is wrong on 12 % of examples, in all its answers alike",
     ),
@@ -180,6 +192,9 @@ class SimulatedModel:
 
     async def ask(self, request: Request) -> Answer:
         """The learner's answer, exact for every label."""
+        # Here, as a list of the worlds shall not wait for SciPy.
+        from scipy.special import log_softmax, logsumexp
+
         score, says = self._hypotheses(request)
         if self.world.pretrained is None:
             meant = np.asarray(logsumexp(score[:, None] + says, axis=0), dtype=np.float64)
@@ -206,6 +221,8 @@ class SimulatedModel:
     def _belief(self, id: str) -> Floats:
         """Log p(label | concept) as the learner sees the example, shape (concepts, classes)."""
         if id not in self._beliefs:
+            from scipy.special import log_softmax
+
             w = self.world
             rows = []
             for c, concept in enumerate(w.concepts):
@@ -311,7 +328,7 @@ _STATES = [
 ]
 
 
-def world_dataset(name: str, examples: int = 400, seed: int = 0) -> tuple[Dataset, Gold]:
+def world_dataset(name: str, examples: int = EXAMPLES, seed: int = 0) -> tuple[Dataset, Gold]:
     """The data set of a world, made up anew for each seed, and its truth.
 
     Texts are told apart by their wording alone. A group with one true member is found by trying

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from consilience.choices import FirstToken, Token, spellings
 from consilience.errors import AnswerError, ServerError
 from consilience.models.capabilities import TokenizerKind
+from consilience.models.label_logprobs import FirstToken, Token, spellings
 from consilience.models.server import Server
-from consilience.prompts import Prompt, Style
+from consilience.prompts.framing import Prompt, Style
 
-KINDS: tuple[TokenizerKind, ...] = ("vllm", "llama-server", "llama-cpp-python")
+_KINDS: tuple[TokenizerKind, ...] = ("vllm", "llama-server", "llama-cpp-python")
 
 
 class Tokenizer:
@@ -64,7 +64,7 @@ class Tokenizer:
 
 async def find_tokenizer(server: Server) -> Tokenizer | None:
     """The tokenizer of a server, if it offers one at an address that is known."""
-    for kind in KINDS:
+    for kind in _KINDS:
         tokenizer = Tokenizer(server, kind)
         try:
             if await tokenizer.ids("one two"):

@@ -15,7 +15,7 @@ from typing import Any
 
 from consilience.errors import AnswerError, InputError, ModelError, ServerError
 from consilience.models.capabilities import Capabilities
-from consilience.prompts import Prompt
+from consilience.prompts.framing import Prompt
 
 EXCERPT = 200
 """How many characters of a body an error message shows; the error keeps all of it."""
@@ -90,14 +90,14 @@ def request_for(
     return "/chat/completions", body
 
 
-BLANK = "\n\n"
+_BLANK = "\n\n"
 """Where a text ends that is no chat's; a chat's own end is the end of the turn."""
 
 
 def writing_settings(found: Capabilities, extra: Mapping[str, Any]) -> dict[str, Any]:
     """What changes a text that is written, besides its greatest length."""
     settings = {"api": found.api, "temperature": 0, "top_p": 1, "extra": dict(extra)}
-    return settings if found.api == "chat" else settings | {"stop": BLANK}
+    return settings if found.api == "chat" else settings | {"stop": _BLANK}
 
 
 def writing_for(
@@ -108,7 +108,7 @@ def writing_for(
     limit = "max_completion_tokens" if extra.get("max_completion_tokens") else "max_tokens"
     body = {"model": found.model, "temperature": 0, "top_p": 1}
     if found.api == "completions":
-        path, body = "/completions", body | {"prompt": prompt, "stop": [BLANK]}
+        path, body = "/completions", body | {"prompt": prompt, "stop": [_BLANK]}
     else:
         path, body = "/chat/completions", body | {"messages": prompt}
     body |= dict(extra) | {limit: max_tokens}

@@ -1,0 +1,93 @@
+"""Printing: tables and JSON on stdout, talk on stderr."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from consilience.store.progress import ProgressBar
+
+
+def talk(text: str) -> None:
+    """A line for the person at the terminal."""
+    click.echo(text, err=True)
+
+
+def progress_bar(price: float | None = None) -> ProgressBar:
+    """The asking as a bar on stderr; `price` is money per million prompt tokens."""
+    from rich.console import Console
+
+    from consilience.store.progress import ProgressBar
+
+    return ProgressBar(Console(stderr=True, highlight=False), price)
+
+
+def rows(data: Sequence[Mapping[str, Any]], as_json: bool) -> None:
+    """A table of rows with the same keys, or the same as a JSON list."""
+    if as_json:
+        click.echo(dump(list(data)))
+        return
+    from rich.table import Table
+
+    table = Table()
+    for name in data[0] if data else ():
+        table.add_column(str(name), overflow="fold")
+    for row in data:
+        table.add_row(*(cell(value) for value in row.values()))
+    _print(table)
+
+
+def pairs(data: Iterable[tuple[str, object]], as_json: bool) -> None:
+    """A table of two columns, or the same as a JSON object."""
+    found = dict(data)
+    if as_json:
+        click.echo(dump(found))
+        return
+    from rich.table import Table
+
+    table = Table(show_header=False)
+    for name, value in found.items():
+        table.add_row(name, cell(value))
+    _print(table)
+
+
+def _print(table: Table) -> None:
+    from rich.console import Console
+
+    # In a pipe or a file a row is a line, however long.
+    width = None if sys.stdout.isatty() else 10_000
+    Console(highlight=False, markup=False, width=width).print(table)
+
+
+def cell(value: object) -> str:
+    """A value as a person reads it."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return str(value)
+
+
+def dump(data: object) -> str:
+    """JSON in one piece; a number that is not there is null."""
+    return json.dumps(_plain(data), ensure_ascii=False, indent=2, allow_nan=False)
+
+
+def _plain(data: object) -> object:
+    if isinstance(data, Mapping):
+        return {str(key): _plain(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_plain(value) for value in data]
+    if hasattr(data, "item"):
+        data = data.item()
+    return None if isinstance(data, float) and not math.isfinite(data) else data

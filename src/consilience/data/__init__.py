@@ -1,0 +1,1 @@
+"""What is labelled: examples, what relates them, and the files that they come from and go to."""

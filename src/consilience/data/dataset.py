@@ -1,0 +1,337 @@
+"""Examples, the data set that holds them, and gold, which it cannot hold.
+
+An id is a hash of the text, and a data set keeps its examples in the order of their ids, so that
+neither the order of a file nor the numbering of its rows can carry a label. `Gold` is a separate
+object that nothing between `plan` and `solve` accepts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from consilience.data.readers import rows, texts
+from consilience.data.relation_columns import ORDER, columns_of, contradiction, declared
+from consilience.data.relations import AtMostOne, Equal, Relation, relation_from_json
+from consilience.errors import InputError
+
+
+def example_id(text: str) -> str:
+    """The id of an example: the first 16 hexadecimal digits of its text's SHA-256."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A text to be labelled; `group` names the examples that it belongs with."""
+
+    text: str
+    group: str | None = None
+    id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", example_id(self.text))
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is asked about every example of a data set.
+
+    `classes` are the natural names of the labels 0 … K−1. With two classes, `statement` is the
+    sentence that is true of class 1 ("The claim is right") and `opposite` the one that is true of
+    class 0; the pair lets a negated wording cancel the model's liking for an answer.
+    """
+
+    question: str = "Is the claim true or false?"
+    classes: tuple[str, ...] = ("False", "True")
+    statement: str | None = "The claim is right"
+    opposite: str | None = "The claim is wrong"
+
+    def __post_init__(self) -> None:
+        if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
+            raise InputError(f"a task needs two or more different classes, got {self.classes}")
+        if len(self.classes) > 2 and (self.statement or self.opposite):
+            raise InputError("`statement` and `opposite` are for tasks with two classes")
+
+    @property
+    def k(self) -> int:
+        """The number of classes."""
+        return len(self.classes)
+
+
+class Dataset:
+    """Examples in the order of their ids, the relations among them, and the task; never a label.
+
+    `note` is printed wherever the data set's results are (what it is, what its labels mean).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        examples: Iterable[Example],
+        relations: Iterable[Relation] = (),
+        *,
+        task: Task | None = None,
+        note: str = "",
+    ) -> None:
+        self.name = name
+        self.task = task or Task()
+        self.note = note
+        by_id: dict[str, Example] = {}
+        for example in examples:
+            other = by_id.setdefault(example.id, example)
+            if other.group != example.group:
+                raise InputError(
+                    f"the text {example.text[:60]!r} stands in two groups, {other.group!r} and "
+                    f"{example.group!r}; put the group into the text with a template"
+                )
+            if other.text != example.text:
+                raise InputError(f"two texts share the id {example.id}; change one of them")
+        if not by_id:
+            raise InputError(f"data set {name!r} has no examples")
+        self.examples = tuple(by_id[id] for id in sorted(by_id))
+        # A relation's members keep their order (Ordered, And and Or need it).
+        self.relations = tuple(sorted(set(relations), key=_place))
+        for relation in self.relations:
+            for member in relation.members:
+                if member not in by_id:
+                    raise InputError(f"relation {relation.name!r} names {member}, not an example")
+            if relation.label >= self.task.k:
+                raise InputError(
+                    f"relation {relation.name!r} speaks of class {relation.label}, "
+                    f"but the task has the classes 0 … {self.task.k - 1}"
+                )
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __repr__(self) -> str:
+        groups = len(set(self.groups))
+        return (
+            f"Dataset({self.name!r}, {len(self)} examples, {groups} groups, "
+            f"{len(self.relations)} relations, K={self.task.k})"
+        )
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """The ids, sorted."""
+        return tuple(example.id for example in self.examples)
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """The position of each id."""
+        return {id: i for i, id in enumerate(self.ids)}
+
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """The texts, in the order of the ids."""
+        return tuple(example.text for example in self.examples)
+
+    @cached_property
+    def groups(self) -> tuple[str, ...]:
+        """The group of each example; an example without one is a group of its own."""
+        return tuple(e.group if e.group is not None else e.id for e in self.examples)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of everything that can influence a label: texts, groups, relations, task."""
+        content = {k: v for k, v in self.to_json().items() if k not in ("name", "note")}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def sample(self, groups: int, seed: int = 0) -> Dataset:
+        """A data set of `groups` groups, chosen by a hash of the group and the seed.
+
+        Relations that reach out of the sample are cut to what they still say; the note counts
+        those that then say nothing.
+        """
+        names = sorted(
+            set(self.groups), key=lambda g: hashlib.sha256(f"{seed}\x1f{g}".encode()).digest()
+        )
+        if groups < 1:
+            raise InputError(f"a sample needs at least one group, got {groups}")
+        kept = set(names[:groups])
+        examples = [e for e, g in zip(self.examples, self.groups, strict=True) if g in kept]
+        ids = {e.id for e in examples}
+        touching = [r for r in self.relations if not ids.isdisjoint(r.members)]
+        within = [r for r in (_within(r, ids) for r in touching) if r is not None]
+        note = self.note
+        if cut := len(touching) - len(within):
+            what = "relation reaches" if cut == 1 else "relations reach"
+            note = f"{note} {cut:,} {what} out of the sample and cannot count.".lstrip()
+        return Dataset(self.name, examples, within, task=self.task, note=note)
+
+    def with_relations(self, relations: Iterable[Relation], note: str = "") -> Dataset:
+        """The same data set with more relations; `note` is added to its own."""
+        notes = " ".join(words for words in (self.note, note) if words)
+        every = (*self.relations, *relations)
+        return Dataset(self.name, self.examples, every, task=self.task, note=notes)
+
+    @classmethod
+    def from_records(
+        cls,
+        records: object,
+        *,
+        text: str,
+        group: str | None = None,
+        relations: Mapping[str, bool] | Sequence[str] = (),
+        task: Task | None = None,
+        name: str = "records",
+    ) -> Dataset:
+        r"""A data set from rows: a list of mappings, a pandas or polars frame, a pyarrow table.
+
+        `text` is a column, or a template over columns such as ``"{question}\n{claim}"``.
+        `relations` names those that hold: ``"equal"``, ``"opposite"``, ``"at-most-one"`` or
+        ``"exactly-one"`` among all members of each group of two or more, with a column behind it
+        (``"equal:key"``) among the rows that share a value there, ``"answer:final"`` and
+        ``"order:winner,loser"`` as `structure.declared` says. A sequence means design priors; a
+        mapping says of each whether it is one (``{"at-most-one": False}``: a logical fact).
+        Other columns are not looked at. The note says which rows no relation speaks of.
+        """
+        table = rows(records)
+        named = [relations] if isinstance(relations, str) else relations
+        priors = dict(named) if isinstance(named, Mapping) else dict.fromkeys(named, True)
+        used = [] if group is None else [group]
+        used += [column for relation in priors for column in columns_of(relation)]
+        for column in used:
+            table.require(column)
+        cells = {column: [table.cell(i, column) for i in range(len(table))] for column in used}
+        groups = [None] * len(table) if group is None else cells[group]
+        of_row = [Example(*row) for row in zip(texts(table, text), groups, strict=True)]
+        first: dict[str, int] = {}
+        for i, example in enumerate(of_row):
+            j = first.setdefault(example.text, i)
+            for column, of in cells.items():
+                if of[i] != of[j]:
+                    what = "in another group" if column == group else f"but another {column!r}"
+                    raise InputError(
+                        f"{table.place(i)} has the text of {table.place(j)} {what}, {of[i]!r} "
+                        f"instead of {of[j]!r}; put the {'group' if column == group else 'column'} "
+                        "into the text with a template"
+                    )
+        notes = []
+        if repeats := len(of_row) - len(first):
+            many = "row repeats" if repeats == 1 else "rows repeat"
+            notes.append(f"{repeats:,} {many} an earlier text: the same example, with one label.")
+        ids = [example.id for example in of_row]
+        made: list[Relation] = []
+        for relation, prior in priors.items():
+            if relation.startswith(f"{ORDER}:") and task is not None and task.k > 2:
+                raise InputError(f"relation {relation!r} is for two classes, the task has {task.k}")
+            related, silent = declared(relation, prior, ids, cells, group)
+            made += related
+            notes.append(silent)
+        data = cls(name, of_row, made, task=task, note=" ".join(filter(None, notes)))
+        if torn := contradiction(data.relations, data.task.k):
+            one, other = (data.texts[data.index[id]][:60] for id in torn)
+            raise InputError(
+                f"by the relations {', '.join(priors)} the texts {one!r} and {other!r} are both "
+                "equal and opposite; correct their columns, or leave a relation out"
+            )
+        return data
+
+    def to_json(self) -> dict[str, Any]:
+        """The data set as plain data, the inverse of `from_json`."""
+        return {
+            "name": self.name,
+            "note": self.note,
+            "task": {
+                "question": self.task.question,
+                "classes": list(self.task.classes),
+                "statement": self.task.statement,
+                "opposite": self.task.opposite,
+            },
+            "examples": [[e.text, e.group] for e in self.examples],
+            "relations": [r.to_json() for r in self.relations],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Dataset:
+        """The data set that `to_json` wrote."""
+        task = dict(data["task"])
+        return cls(
+            data["name"],
+            [Example(text, group) for text, group in data["examples"]],
+            [relation_from_json(r) for r in data["relations"]],
+            task=Task(**(task | {"classes": tuple(task["classes"])})),
+            note=data["note"],
+        )
+
+
+def _place(relation: Relation) -> tuple[str, tuple[str, ...], bool, int, float]:
+    """What relations are ordered by: all that one says, for a set has no order of its own."""
+    return relation.name, relation.members, relation.prior, relation.label, relation.strength
+
+
+def _within(relation: Relation, ids: set[str]) -> Relation | None:
+    """What a relation says among some of the examples; None where that is nothing."""
+    kept = tuple(member for member in relation.members if member in ids)
+    if len(kept) == len(relation.members):
+        return relation
+    # Of others a part says nothing: of exactly one in ten, none may be in the sample.
+    if isinstance(relation, Equal | AtMostOne) and len(kept) > 1:
+        return replace(relation, members=kept)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Gold:
+    """Reference labels by example id, for scoring only; examples without one are not scored."""
+
+    labels: Mapping[str, int]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @classmethod
+    def from_records(
+        cls, records: object, *, text: str, label: str, classes: Sequence[str]
+    ) -> Gold:
+        """The labels in column `label` of the rows that `Dataset.from_records` takes.
+
+        A label is the name of a class in any case, or its number from 0; with two classes also
+        true, false, yes or no, unless a class of that name is the other one. Where a class is
+        called by a number, numbers are names. A row with an empty label is unlabelled.
+        """
+        table = rows(records)
+        table.require(label)
+        read = label_reader(classes)
+        labels: dict[str, int] = {}
+        first: dict[str, int] = {}
+        for i, words in enumerate(texts(table, text)):
+            cell = table.cell(i, label)
+            if cell is None:
+                continue
+            number = read(cell)
+            if number is None:
+                raise InputError(
+                    f"{table.place(i)}: {cell[:60]!r} in column {label!r} is none of the classes "
+                    f"{', '.join(classes)}; correct it, or give a task with the right classes"
+                )
+            id = example_id(words)
+            j = first.setdefault(id, i)
+            if labels.setdefault(id, number) != number:
+                raise InputError(
+                    f"{table.place(i)} has the text of {table.place(j)} but another label, "
+                    f"{classes[number]!r} instead of {classes[labels[id]]!r}; correct one of them"
+                )
+        if not labels:
+            raise InputError(f"column {label!r} is empty in every row; leave the label out")
+        return cls(dict(sorted(labels.items())))
+
+
+def label_reader(classes: Sequence[str]) -> Callable[[str], int | None]:
+    """The function from the text of a label to its class, None where it is no class."""
+    numbers = {name.casefold(): i for i, name in enumerate(classes)}
+    if len(numbers) < len(classes):
+        raise InputError(f"two of the classes {', '.join(classes)} differ only in case")
+    usual = {"false": 0, "no": 0, "true": 1, "yes": 1}
+    if len(classes) == 2 and all(usual.get(name, i) == i for name, i in numbers.items()):
+        numbers = usual | numbers
+    if not any(name.strip().isdecimal() for name in classes):
+        # "1.0" is how a frame writes 1 in a column that has a gap.
+        numbers |= {form: i for i in range(len(classes)) for form in (str(i), f"{i}.0")}
+    return lambda cell: numbers.get(cell.strip().casefold())

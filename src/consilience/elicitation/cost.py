@@ -1,0 +1,107 @@
+"""What a run will take, before anything is spent: calls, tokens, money.
+
+The queries of later rounds depend on labels that are not there yet, so they are planned with
+labels drawn at random: the number of calls is exact, and so, up to which shots are drawn, is the
+length of the prompts. Tokens are counted from characters: by the ratio that the store has seen
+for this model, else four characters to a token, and the estimate says which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from consilience.data.dataset import Dataset
+from consilience.elicitation.session import census_of, next_round
+from consilience.elicitation.settings import Settings
+from consilience.models.base import Model
+from consilience.prompts.token_estimates import CHARACTERS_PER_TOKEN, characters_in, round_up
+from consilience.store.database import Store
+from consilience.store.runner import requests
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Calls, prompt tokens and money of a run.
+
+    `calls` is the most that may be planned, `known` how many of the first round the store already
+    holds. `fresh_tokens` are those that a prefix cache cannot serve, if it serves every prefix
+    shared within a round. Money is in the unit of the price, None without one.
+    """
+
+    calls: int
+    known: int
+    prompt_tokens: int
+    fresh_tokens: int
+    money: float | None
+    basis: str
+
+    def __add__(self, other: Estimate) -> Estimate:
+        """What two askings take; tokens of both are counted as those of the first."""
+        return Estimate(
+            self.calls + other.calls,
+            self.known + other.known,
+            self.prompt_tokens + other.prompt_tokens,
+            self.fresh_tokens + other.fresh_tokens,
+            None if self.money is None or other.money is None else self.money + other.money,
+            self.basis,
+        )
+
+    def to_json(self) -> Mapping[str, Any]:
+        """The estimate as plain data."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def estimate(
+    data: Dataset,
+    model: Model,
+    settings: Settings,
+    store: Store,
+    *,
+    seed: int = 0,
+    price: float | None = None,
+) -> Estimate:
+    """What a run of these settings will take; `price` is money per million prompt tokens."""
+    budget = settings.budget(data)
+    characters = fresh = known = planned = round = 0
+    framings, census = settings.framings_for(data), census_of(data, settings, seed)
+    while planned < budget:
+        if census.begin <= round < census.end:
+            queries = census.queries(
+                data, framings, None, round=round, seed=seed, plan=settings.plan
+            )
+        else:
+            queries = next_round(
+                data, settings, None, round=round, seed=seed, budget=budget - planned
+            )
+        if not queries:
+            break
+        rows = requests(queries, data, framings, model)
+        if round == 0:
+            known = len(store.known([key for key, _ in rows]))
+        shared: set[tuple[object, ...]] = set()
+        for _, request in rows:
+            length = characters_in(request.prompt)
+            characters += length
+            prefix = (request.query.framing, request.query.shots)
+            own = len(data.examples[data.index[request.query.target]].text)
+            fresh += own if prefix in shared else length
+            shared.add(prefix)
+        planned += len(queries)
+        round += 1
+    ratio = store.characters_per_token(model.name)
+    basis = (
+        f"{ratio:.2f} characters to a token, as the store has seen for this model"
+        if ratio
+        else f"{CHARACTERS_PER_TOKEN:g} characters to a token, a guess"
+    )
+    tokens = round_up(characters / (ratio or CHARACTERS_PER_TOKEN))
+    return Estimate(
+        calls=planned,
+        known=known,
+        prompt_tokens=tokens,
+        fresh_tokens=round_up(fresh / (ratio or CHARACTERS_PER_TOKEN)),
+        money=None if price is None else tokens * price / 1e6,
+        basis=basis,
+    )

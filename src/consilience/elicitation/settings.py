@@ -1,0 +1,165 @@
+"""What decides a run: budget, framings, how it plans; written into the store and read back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from consilience.data.dataset import Dataset, Task
+from consilience.errors import InputError
+from consilience.evidence.evidence import FLOOR
+from consilience.evidence.label_bias import BIAS_METHODS
+from consilience.objective.coherence import Terms
+from consilience.planning.planner import PlanSettings, zero_shot_round
+from consilience.prompts.framing import Framing, framings
+from consilience.prompts.query import Query
+from consilience.results.landmarks import Landmarks
+from consilience.solvers.fixed_point import Solver
+
+PLAN_VERSION = 9
+"""Raised when the same settings would plan other queries, so that old runs stay what they are."""
+
+_EXACT = 1e-6
+"""Shares that miss 1 by no more add up to it."""
+
+AFTER_DRAWN = 2
+"""A round with labels drawn needs so many calls for each example after it, or there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What decides a run's queries and labels, apart from data, model and seed.
+
+    The budget is `calls_per_example` times the number of examples, zero-shot round included.
+    At most the share `first` of it is asked zero-shot, but each example once; at most the share
+    `census` of the rest goes into a census (see `discovery`), none if it is 0.
+    A run stops early when less than the share `settled` of all probability moved from one class to
+    another in each of two rounds running; 0 turns that off. `priors` lets design priors count
+    beside logical facts; `floor` and `bias` are those of `evidence.collect`. `shares` (class →
+    share of the examples) says how frequent classes are, where that is known; the others have the
+    rest in equal parts.
+    """
+
+    calls_per_example: float = 8.0
+    framings: tuple[str, ...] | None = None
+    anchor: str | None = None
+    plan: PlanSettings = field(default_factory=PlanSettings)
+    priors: bool = False
+    settled: float = 0.01
+    census: float = 0.55
+    first: float = 0.25
+    floor: float = FLOOR
+    bias: str = "contexts"
+    shares: Mapping[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.bias not in BIAS_METHODS:
+            known = ", ".join(BIAS_METHODS)
+            raise InputError(f"no way {self.bias!r} to take out bias; there are: {known}")
+        if not 0 <= self.floor < 1:
+            raise InputError(f"floor is a probability from 0 to below 1, got {self.floor}")
+        if not 0 < self.calls_per_example < math.inf:
+            raise InputError(f"calls per example must be above 0, got {self.calls_per_example}")
+        if not 0 <= self.settled < 1:
+            raise InputError(f"settled is a share from 0 to below 1, got {self.settled}")
+        if not 0 < self.first <= 1:
+            raise InputError(f"first is a share above 0, at most 1, got {self.first}")
+        if not 0 <= self.census < 1:
+            raise InputError(f"census is a share from 0 to below 1, got {self.census}")
+        for name, share in (self.shares or {}).items():
+            if not 0 < share < 1:
+                raise InputError(f"the share of {name!r} must be between 0 and 1, got {share}")
+
+    def framings_for(self, dataset: Dataset) -> tuple[Framing, ...]:
+        """The framings that these settings ask a data set in."""
+        return framings(dataset.task, self.framings, self.anchor)
+
+    def shares_of(self, task: Task) -> tuple[float, ...] | None:
+        """The share of each class; None where none was given, InputError where it cannot be."""
+        if not self.shares:
+            return None
+        if unknown := sorted(self.shares.keys() - set(task.classes)):
+            raise InputError(
+                f"a share is given for {', '.join(unknown)}; the classes are "
+                f"{', '.join(task.classes)}"
+            )
+        left, others = 1 - math.fsum(self.shares.values()), task.k - len(self.shares)
+        if (others and left < _EXACT) or (not others and abs(left) > _EXACT):
+            raise InputError(
+                f"the shares given add up to {1 - left:g}: those of all classes must add up to 1, "
+                "and those of some leave something for the others"
+            )
+        return tuple(self.shares.get(name, left / max(others, 1)) for name in task.classes)
+
+    def zero_shot(self, dataset: Dataset) -> list[Query]:
+        """The zero-shot round, in as many framings as its share of the budget has room for."""
+        most = max(1, int(self.calls_per_example * self.first))
+        return zero_shot_round(dataset, self.framings_for(dataset), most)
+
+    def drawn(self, dataset: Dataset) -> tuple[int, ...]:
+        """The rounds whose shots carry labels drawn at random: one after the zero-shot round.
+
+        Random labels teach the format and the names, which is most of what shots teach a pretrained
+        model, and no labelling (Min et al. 2022, 2202.12837). None without a zero-shot round, for
+        then nothing says which way round the names are, nor with too few calls.
+        """
+        spent = len(self.zero_shot(dataset)) + len(dataset)
+        room = int(self.calls_per_example * len(dataset)) - spent
+        return (1,) if spent > len(dataset) and room >= AFTER_DRAWN * len(dataset) else ()
+
+    def budget(self, dataset: Dataset) -> int:
+        """The number of calls that may be planned; InputError where round 0 does not fit."""
+        calls = int(self.calls_per_example * len(dataset))
+        first = len(self.zero_shot(dataset))
+        if calls < first:
+            raise InputError(
+                f"{self.calls_per_example:g} calls per example are {calls} calls, fewer than the "
+                f"{first} of the zero-shot round; raise them, or ask in fewer framings"
+            )
+        return calls
+
+
+def record(
+    settings: Settings,
+    terms: Terms,
+    solver: Solver,
+    landmarks: Landmarks | None = None,
+) -> Mapping[str, Any]:
+    """Everything that decides a run's queries and labels, as plain data for the store."""
+    vouched = () if landmarks is None else zip(landmarks.ids, landmarks.classes, strict=True)
+    return {
+        "plan_version": PLAN_VERSION,
+        **asdict(settings),
+        "terms": {name: [weight, _called(term)] for name, (weight, term) in terms.items()},
+        "solver": repr(solver),
+        "landmarks": dict(vouched),
+    }
+
+
+def _called(thing: object) -> str:
+    """What a function or an object is called, the same in every process."""
+    if (name := getattr(thing, "__qualname__", None)) is not None:
+        return f"{thing.__module__}.{name}"
+    # The usual repr of an object is its address, also inside that of a partial function.
+    said = repr(thing)
+    return type(thing).__qualname__ if " at 0x" in said else said
+
+
+def settings_from(record: Mapping[str, Any]) -> Settings:
+    """The settings that `record` wrote."""
+    names: Sequence[str] | None = record["framings"]
+    return Settings(
+        calls_per_example=record["calls_per_example"],
+        framings=tuple(names) if names is not None else None,
+        anchor=record["anchor"],
+        plan=PlanSettings(**record["plan"]),
+        priors=record["priors"],
+        settled=record["settled"],
+        census=record["census"],
+        first=record["first"],
+        floor=record["floor"],
+        bias=record["bias"],
+        shares=record["shares"],
+    )

@@ -1,0 +1,381 @@
+"""The benchmark: ways of finding labels, compared at the same number of calls per example.
+
+A *case* is a data set, drawn anew for each seed, and the model that labels it. A *job* is one draw
+of a case at one budget; all its methods share a store, so that what two of them ask is asked once.
+What a method comes to in a job is a *row*: scores with intervals over groups, calls, tokens. Its id
+is a hash of everything that decides it, so that a row which a file of results has is not made
+again.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consilience.data.dataset import Dataset, Gold
+from consilience.elicitation.cost import estimate
+from consilience.elicitation.settings import PLAN_VERSION, Settings
+from consilience.errors import InputError
+from consilience.evaluation.baselines.base import BaselineContext
+from consilience.evaluation.baselines.golden import gold_array
+from consilience.evaluation.benchmark.methods import BENCHMARK_METHODS as BENCHMARK_METHODS
+from consilience.evaluation.benchmark.methods import CEILING as CEILING
+from consilience.evaluation.benchmark.methods import FIXED as FIXED
+from consilience.evaluation.benchmark.methods import FREE as FREE
+from consilience.evaluation.benchmark.methods import FULL as FULL
+from consilience.evaluation.benchmark.methods import NEED_MEANING as NEED_MEANING
+from consilience.evaluation.benchmark.methods import OWN as OWN
+from consilience.evaluation.benchmark.methods import START as START
+from consilience.evaluation.benchmark.methods import USUAL as USUAL
+from consilience.evaluation.benchmark.methods import fixed_calls, suits
+from consilience.evaluation.metrics import STATISTICS, Interval, pgr, score
+from consilience.models.base import Model
+from consilience.models.threads import one_thread
+from consilience.planning.planner import zero_shot_round
+from consilience.prompts.framing import Prompt
+from consilience.prompts.shared_prefixes import flat, fresh
+from consilience.results.calibration import calibrate
+from consilience.results.landmarks import Landmarks
+from consilience.store.database import Store
+from consilience.store.runner import requests
+from consilience.store.schema import decode, plain, tagged_hash
+
+VERSION = 2
+"""Raised when the same inputs would come to other rows, so that old ones are not taken for new.
+
+Where only the method `consilience` would, raising PLAN_VERSION is enough."""
+
+_STREAM = 95
+"""What tells the random numbers of this module from those of others that use the same seed."""
+
+LANDMARKS, DRAWS = 20, 5
+"""So many examples with gold calibrate the labels of a method, drawn so many times."""
+
+CALIBRATED = f"{LANDMARKS} landmarks"
+"""What the reading of labels so calibrated is called."""
+
+READ = ("accuracy", "auroc", "ece", "log_loss")
+"""What is scored of each reading of the answers behind a row."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A data set and the model that labels it, opened by functions that another process can call.
+
+    `data` draws the data set of a seed, `options` say which one it is beside its name; `store` is
+    the file that keeps predictions.
+    """
+
+    name: str
+    data: Callable[[int], tuple[Dataset, Gold]]
+    model: Callable[[], Model]
+    store: str | Path = ":memory:"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One draw of a case at one budget, and the rows that are wanted of it, method to id.
+
+    `budget` is None for the methods that no budget changes. Where `gap`, both ends of the gap
+    that PGR needs were asked for, and their labels are found again if only other rows are wanted.
+    """
+
+    case: Case
+    setup: str
+    data: Dataset
+    gold: Gold
+    seed: int
+    budget: float | None
+    settings: Settings
+    wanted: Mapping[str, str]
+    gap: bool = False
+    concurrency: int = 16
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The methods in the order in which they run; both ends of the gap first."""
+        ends = (START, CEILING) if self.gap else ()
+        return (*ends, *(name for name in self.wanted if name not in ends))
+
+    def calls(self, model: Model) -> dict[str, float]:
+        """The most that each method asks, in calls, without what the store holds."""
+        n = len(self.data)
+        semantic = sum(f.semantic for f in self.settings.framings_for(self.data))
+        fixed = fixed_calls(self.data.task, n, semantic)
+        return {name: fixed.get(name, self.settings.budget(self.data)) for name in self.order}
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a method came to in a job.
+
+    `budget` is None where none bounds the method; `calls_per_example` is what it really asked.
+    `fresh` is the characters per prediction that no prefix cache can serve (see `shared_prefixes`),
+    `fresh_zero_shot` the same for one zero-shot pass in all framings of the case. `absent` counts
+    the predictions that failed. `confidence` is the mean probability of the likeliest class,
+    `verdict` what the method says of its labels; `readings` has the scores in `READ` of the
+    answers behind the row, read in each of the ways of `baselines.READINGS`.
+    """
+
+    id: str
+    setup: str
+    method: str
+    seed: int
+    budget: float | None
+    fingerprint: str
+    examples: int
+    scored: int
+    calls_per_example: float
+    prompt_tokens_per_example: float
+    fresh: float
+    fresh_zero_shot: float
+    absent: int
+    seconds: float
+    scores: Mapping[str, Interval] = field(default_factory=dict)
+    confidence: float = math.nan
+    verdict: str = ""
+    readings: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+
+class Ledger(Store):
+    """A store that notes which predictions were wanted, in the order in which they were."""
+
+    def __init__(self, path: str | Path = ":memory:") -> None:
+        super().__init__(path)
+        self.wanted: dict[str, None] = {}
+
+    def known(self, keys: Any) -> set[str]:  # noqa: ANN401 (an iterable, read once)
+        """Those of the keys that have a prediction; all of them are noted."""
+        keys = list(keys)
+        self.wanted |= dict.fromkeys(keys)
+        return super().known(keys)
+
+    def prompts(self) -> list[Prompt]:
+        """The prompts of the predictions that were wanted and are there, in that order."""
+        rows = (decode(dict(row)) for row in self._chosen("key, prompt", list(self.wanted)))
+        found = {row["key"]: row["prompt"] for row in rows}
+        return [found[key] for key in self.wanted if key in found]
+
+
+def setup_of(case: Case, model: Model, settings: Settings) -> dict[str, Any]:
+    """What the rows of a case have in common, seed, budget and method apart."""
+    decided = asdict(settings)
+    # Set by each job.
+    for name in ("calls_per_example", "settled", *OWN):
+        del decided[name]
+    return {
+        "data": case.name,
+        "options": plain(case.options),
+        "model": model.name,
+        "style": model.style,
+        "model_settings": plain(model.settings),
+        "settings": plain(decided),
+        "versions": {"consilience": metadata.version("consilience"), "bench": VERSION},
+    }
+
+
+def short_hash(content: object) -> str:
+    """The hash of plain JSON data that ids are made of."""
+    return tagged_hash(content).removeprefix("sha256:")[:16]
+
+
+def check_methods(names: Sequence[str]) -> tuple[str, ...]:
+    """The methods of these names in the order of the tables, those that ask nothing added."""
+    for name in names:
+        if name not in BENCHMARK_METHODS:
+            raise InputError(f"no method {name!r}; the methods are: {', '.join(BENCHMARK_METHODS)}")
+    return tuple(name for name in BENCHMARK_METHODS if name in {*FREE, *names})
+
+
+def plan_jobs(
+    case: Case,
+    model: Model,
+    methods: Sequence[str],
+    budgets: Sequence[float],
+    seeds: Iterable[int],
+    settings: Settings,
+    *,
+    concurrency: int = 16,
+) -> list[Job]:
+    """All jobs of a case, one for each seed and budget, checked before anything is asked.
+
+    The whole of each budget is used, so that all methods have asked the same.
+    """
+    methods = check_methods(methods)
+    gap = START in methods and CEILING in methods
+    setup = short_hash(setup_of(case, model, settings))
+    own = [PLAN_VERSION, *(getattr(settings, name) for name in OWN)]
+    jobs = []
+    for seed in seeds:
+        data, gold = case.data(seed)
+        truth = gold_array(data, gold)
+        for budget in (None, *budgets):
+            able = [name for name in methods if suits(name, data.task)]
+            mine = [name for name in able if (name in FIXED) == (budget is None)]
+            calls = settings.calls_per_example if budget is None else budget
+            chosen = replace(settings, calls_per_example=calls, settled=0.0)
+            if budget is not None:
+                chosen.budget(data)
+            identity = [setup, data.fingerprint, short_hash(truth.tolist()), seed, budget]
+            made = Job(
+                case=case,
+                setup=setup,
+                data=data,
+                gold=gold,
+                seed=seed,
+                budget=budget,
+                settings=chosen,
+                wanted={
+                    name: short_hash([*identity, name, *(own if name == "consilience" else ())])
+                    for name in mine
+                },
+                gap=gap and budget is not None,
+                concurrency=concurrency,
+            )
+            blind = not any(framing.semantic for framing in chosen.framings_for(data))
+            if blind and (unfit := [name for name in made.order if name in NEED_MEANING]):
+                raise InputError(
+                    f"{', '.join(unfit)}: no framing means anything without shots; add plain, "
+                    "negated or letters, or leave these methods out"
+                )
+            jobs.append(made)
+    return jobs
+
+
+def pending(jobs: Sequence[Job], done: Collection[str]) -> list[Job]:
+    """The jobs without the rows that are there, in an order in which all cases soon have some."""
+    left = [
+        replace(job, wanted={name: id for name, id in job.wanted.items() if id not in done})
+        for job in jobs
+    ]
+    return sorted((job for job in left if job.wanted), key=lambda job: job.seed)
+
+
+def measure(job: Job, model: Model) -> Iterator[Row]:
+    """The rows of a job, each as soon as it is there; the same in any process."""
+    truth, groups = gold_array(job.data, job.gold), job.data.groups
+    ends: dict[str, Any] = {}
+    with one_thread(), Ledger(job.case.store) as store:
+        bench = BaselineContext(
+            job.data,
+            model,
+            store=store,
+            settings=job.settings,
+            seed=job.seed,
+            concurrency=job.concurrency,
+        )
+        once = fresh(zero_shot_prompts(bench))
+        for name in job.order:
+            store.wanted.clear()
+            began = time.perf_counter()
+            found = BENCHMARK_METHODS[name](bench, job.gold)
+            seconds = time.perf_counter() - began
+            if job.gap and name in (START, CEILING):
+                ends[name] = found.labels
+            if name not in job.wanted:
+                continue
+            scores = score(found.labels, truth, groups)
+            if job.gap and len(ends) == 2:
+                scores["pgr"] = pgr(found.labels, ends[START], ends[CEILING], truth, groups)
+            prompts = store.prompts()
+            mended = calibrated_scores(found.labels, truth, job.data, job.seed)
+            yield Row(
+                id=job.wanted[name],
+                setup=job.setup,
+                method=name,
+                seed=job.seed,
+                budget=job.budget,
+                fingerprint=job.data.fingerprint,
+                examples=len(job.data),
+                scored=int((truth >= 0).sum()),
+                calls_per_example=found.calls_per_example,
+                prompt_tokens_per_example=found.prompt_tokens_per_example,
+                fresh=fresh(prompts),
+                fresh_zero_shot=once,
+                absent=len(store.wanted) - len(prompts),
+                seconds=round(seconds, 2),
+                scores=scores,
+                confidence=float(found.labels.max(axis=1).mean()),
+                verdict=found.verdict,
+                readings={
+                    **{name: reading_scores(q, truth) for name, q in found.readings.items()},
+                    **({CALIBRATED: mended} if mended else {}),
+                },
+            )
+
+
+def reading_scores(labels: NDArray[np.float64], truth: NDArray[np.int64]) -> dict[str, float]:
+    """The scores in `READ` of soft labels (N, K), without intervals; gold −1 is not scored."""
+    kept, gold = labels[truth >= 0], truth[truth >= 0]
+    once = np.ones((1, len(gold)))
+    return {name: float(STATISTICS[name](kept, gold, once)[0]) for name in READ}
+
+
+def calibrated_scores(
+    labels: NDArray[np.float64], truth: NDArray[np.int64], data: Dataset, seed: int
+) -> dict[str, float]:
+    """The scores in `READ` of soft labels (N, K) that landmarks have calibrated, on the others.
+
+    Means over draws of the landmarks; those of one class alone leave the labels as they are. Empty
+    where fewer examples have gold than twice the landmarks.
+    """
+    there = np.flatnonzero(truth >= 0)
+    if len(there) < 2 * LANDMARKS:
+        return {}
+    rng, found = np.random.default_rng([seed, _STREAM]), []
+    for _ in range(DRAWS):
+        at = np.sort(rng.choice(there, size=LANDMARKS, replace=False))
+        vouched = Landmarks(
+            tuple(data.ids[i] for i in at), tuple(at.tolist()), tuple(truth[at].tolist())
+        )
+        method = "auto" if len(set(vouched.classes)) > 1 else "none"
+        others = np.setdiff1d(there, at)
+        made = calibrate(labels, vouched, method, seed=seed).labels
+        found.append(reading_scores(made[others], truth[others]))
+    return {name: float(np.mean([scores[name] for scores in found])) for name in READ}
+
+
+def zero_shot_prompts(bench: BaselineContext) -> list[Prompt]:
+    """The prompts of one zero-shot pass in all framings that mean something."""
+    queries = zero_shot_round(bench.data, bench.framings)
+    return [r.prompt for _, r in requests(queries, bench.data, bench.framings, bench.model)]
+
+
+@dataclass(frozen=True)
+class Spend:
+    """What a job will take at most, without what its store holds and what its methods share."""
+
+    rows: int
+    calls: int
+    prompt_tokens: int
+    basis: str
+
+
+def spend(job: Job, model: Model) -> Spend:
+    """Calls and tokens of a job, nothing sent.
+
+    Prompts without shots are counted as they are, all others as this package's own are planned.
+    """
+    there = Path(job.case.store).exists()
+    with Store(job.case.store, readonly=True) if there else Store() as store:
+        bench = BaselineContext(job.data, model, store=store, settings=job.settings, seed=job.seed)
+        cost = estimate(job.data, model, job.settings, store, seed=job.seed)
+        ratio = store.characters_per_token(model.name) or 4.0
+        plainly = zero_shot_prompts(bench)
+    alone = float(np.mean([len(flat(p)) for p in plainly])) / ratio if plainly else 0.0
+    shown = cost.prompt_tokens / max(1, cost.calls)
+    calls = job.calls(model)
+    tokens = sum(
+        asked * (alone if name in ("zero-shot", START, "vote") else shown)
+        for name, asked in calls.items()
+    )
+    return Spend(len(job.wanted), int(sum(calls.values())), math.ceil(tokens), cost.basis)

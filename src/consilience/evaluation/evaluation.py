@@ -1,0 +1,134 @@
+"""A found labelling scored against gold, beside what it must be measured by.
+
+The only module besides `baselines` and `metrics` that accepts gold, and everything in it happens
+after the labels are fixed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from consilience.concepts.concept import zero_shot_labels
+from consilience.data.dataset import Gold
+from consilience.evaluation.baselines import (
+    Baseline,
+    agreement_only,
+    gold_array,
+    majority,
+    structure_only,
+)
+from consilience.evaluation.metrics import Interval, pgr, score
+from consilience.results.result import Found
+
+GOLDEN = "golden shots (ceiling)"
+ZERO_SHOT = "zero-shot, all framings"
+AS_ASKED = "zero-shot, as asked"
+"""The zero-shot answers of a run that asked each example in some of the framings only."""
+_SHOWN = ("accuracy", "auroc", "ece", "pgr")
+"""The scores that are printed; `Evaluation.table` has all."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One row per method: its scores with 95 % intervals over groups, and what it asked.
+
+    `scores[method][metric]` is an `Interval`; `table` has the same as columns `accuracy`,
+    `accuracy_lower`, `accuracy_upper` and so on. `note` says what the data set is, and what
+    gives the labels their orientation.
+    """
+
+    scores: dict[str, dict[str, Interval]]
+    calls: dict[str, float]
+    scored: int
+    note: str
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """All numbers, one row per method."""
+        rows = []
+        for method, metrics in self.scores.items():
+            row: dict[str, object] = {"method": method, "calls_per_example": self.calls[method]}
+            for name, interval in metrics.items():
+                row |= {
+                    name: interval.estimate,
+                    f"{name}_lower": interval.lower,
+                    f"{name}_upper": interval.upper,
+                }
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def __str__(self) -> str:
+        metrics = [m for m in _SHOWN if m in next(iter(self.scores.values()))]
+        header = ["method", *metrics, "calls per example"]
+        body = [
+            [method, *(_cell(row[m]) for m in metrics), f"{self.calls[method]:g}"]
+            for method, row in self.scores.items()
+        ]
+        widths = [max(len(line[c]) for line in [header, *body]) for c in range(len(header))]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            for line in [header, *body]
+        ]
+        return "\n".join([*lines, "", self.note])
+
+
+def _cell(interval: Interval) -> str:
+    return "–" if np.isnan(interval.estimate) else str(interval)
+
+
+def zero_shot_of(found: Found) -> Baseline | None:
+    """The zero-shot answer that a run asked anyway, bias removed; None without."""
+    evidence = found.evidence
+    if not bool(evidence.zero.any()):
+        return None
+    labels = zero_shot_labels(evidence)
+    calls = int(np.bincount(evidence.target[evidence.zero].numpy()).max())
+    every = calls == sum(framing.semantic for framing in found.framings)
+    return Baseline(ZERO_SHOT if every else AS_ASKED, labels, float(calls))
+
+
+def evaluate(found: Found, gold: Gold, baselines: Sequence[Baseline] = ()) -> Evaluation:
+    """The scores of a run's labels beside majority, structure only, zero-shot and `baselines`.
+
+    Landmarks are scored in no row: their labels were given. Nothing is flipped: where nothing says
+    which way round the labels are, the note says so and a row shows the mirror image (two classes).
+    """
+    data = found.dataset
+    vouched = () if found.calibration is None else found.calibration.landmarks.ids
+    gold = Gold({id: label for id, label in gold.labels.items() if id not in vouched})
+    zero = zero_shot_of(found)
+    agreement = agreement_only(data)
+    rows = [
+        majority(data, gold),
+        structure_only(data),
+        *([agreement] if agreement is not None else []),
+        *([zero] if zero is not None else []),
+        *(b for b in baselines if zero is None or b.name != zero.name),
+        Baseline("consilience", found.solution.labels, found.run.planned / len(data)),
+    ]
+    if "undetermined" in found.polarity and data.task.k == 2:
+        mirrored = found.solution.labels[:, ::-1]
+        rows.append(Baseline("consilience, mirrored", mirrored, rows[-1].calls_per_example))
+    truth = gold_array(data, gold)
+    scores = {row.name: dict(score(row.labels, truth, data.groups)) for row in rows}
+    by_name = {row.name: row.labels for row in rows}
+    start = by_name.get(ZERO_SHOT, by_name.get(AS_ASKED))
+    if start is not None and GOLDEN in by_name:
+        ends = start, by_name[GOLDEN]
+        for row in rows:
+            scores[row.name]["pgr"] = pgr(row.labels, *ends, truth, data.groups)
+    notes = [data.note] if data.note else []
+    notes.append(f"Orientation: {found.polarity}.")
+    notes.append(f"Probabilities are {found.probabilities}; intervals are 95 %, over groups.")
+    if vouched:
+        notes.append(f"The {len(vouched)} landmarks are left out of every score.")
+    return Evaluation(
+        scores=scores,
+        calls={row.name: row.calls_per_example for row in rows},
+        scored=int((truth >= 0).sum()),
+        note="\n".join(notes),
+    )

@@ -1,0 +1,144 @@
+"""What wordings and lists of shots are worth, by how far their answers agree with all the others.
+
+A wording that a model does not understand (a negation, letters) gives answers that agree with
+nothing, or with the opposite; a list of shots may say one thing where all others say another.
+Agreement is held out: the answers of one group (a framing, with or without shots; then each list)
+are compared with the mean of all other answers about the same examples, offsets taken off. With
+
+    z_t = λ_g a_i + noise of variance ψ_g
+
+the best linear estimate of the signal a weighs a prediction by λ_g / ψ_g (Thurstone 1951, "Bartlett
+scores"). Groups that agree with the others by less than nothing count for nothing.
+
+Answers to the same example in the same wording share what the wording makes of it, and are not
+independent: n of them are worth n / (1 + (n − 1) ρ), ρ their correlation once the signal is off
+(Kish 1965, the design effect).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from consilience.data.arrays import Floats, Integers
+from consilience.evidence.context_offsets import Contexts
+
+PRIOR = 30
+"""A group is taken to agree as the average one does until so many examples say otherwise."""
+
+MOST = 3.0
+"""No group counts for more than so many times the average one."""
+
+_STEPS = 20
+"""Rounds in which weights and signal are fitted to each other."""
+
+
+def prediction_weights(
+    z: Floats, target: Integers, contexts: Contexts, wording: Integers
+) -> Floats:
+    """The weight of each of T predictions, 1 on average, from centred log-probabilities (T, K).
+
+    By wording alone; `wording` (T,) tells framings apart.
+    """
+    every = np.ones(len(z))
+    if not len(z):
+        return every
+    every = _agreeing(z, target, contexts.group, every)
+    return _shared(z, target, wording, every)
+
+
+def list_weights(z: Floats, target: Integers, contexts: Contexts, weight: Floats) -> Floats:
+    """The weights (T,) by wording times how far each list of shots agrees with the others.
+
+    For predictions that are all about one labelling: of several, the one asked about most would
+    outvote the others.
+    """
+    if not len(z):
+        return weight
+    lists = np.where(contexts.context >= 0, contexts.context, -1 - contexts.group)
+    _, part = np.unique(lists, return_inverse=True)
+    made = weight * _agreeing(z, target, part.reshape(-1), weight)
+    return np.asarray(made / max(float(made.mean()), 1e-12))
+
+
+def _agreeing(z: Floats, target: Integers, group: Integers, weight: Floats) -> Floats:
+    """How much the answers of each group agree with the others, (T,), 1 on average over them."""
+    each = np.ones(int(group.max()) + 1)
+    for _ in range(_STEPS):
+        before, each = each, _group_weights(z, target, group, each, weight)
+        if np.abs(each - before).max() < 1e-4:
+            break
+    return np.asarray(each[group])
+
+
+def _group_weights(
+    z: Floats, target: Integers, group: Integers, each: Floats, weight: Floats
+) -> Floats:
+    """λ/ψ of each group against the signal that the others give, 1 on average, shrunk to that."""
+    n, groups = int(target.max()) + 1, len(each)
+    every, asked = np.zeros((n, z.shape[1])), np.zeros(n)
+    now = each[group] * weight
+    np.add.at(every, target, now[:, None] * z)
+    np.add.at(asked, target, now)
+    found, seen = np.zeros(groups), np.zeros(groups)
+    order = np.argsort(group, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
+        g = group[rows[0]]
+        mine, at = np.unique(target[rows], return_inverse=True)
+        own, count = np.zeros((len(mine), z.shape[1])), np.zeros(len(mine))
+        np.add.at(own, at.reshape(-1), now[rows, None] * z[rows])
+        np.add.at(count, at.reshape(-1), now[rows])
+        rest = asked[mine] - count
+        there = rest > 1e-9
+        seen[g] = there.sum()
+        if seen[g] < 2:
+            continue
+        signal = (every[mine] - own) / np.maximum(rest, 1e-9)[:, None]
+        # What nobody else answered about tells neither agreement nor noise.
+        both = there[at.reshape(-1)]
+        heard, said = signal[at.reshape(-1)][both], z[rows[both]]
+        slope = (said * heard).sum() / max((heard**2).sum(), 1e-9)
+        found[g] = max(slope, 0.0) / max(((said - slope * heard) ** 2).mean(), 1e-3)
+    known = seen >= 2
+    mean = float(np.average(found[known], weights=seen[known])) if known.any() else 0.0
+    if mean <= 0:
+        return np.ones(groups)
+    shrunk = (seen * found / mean + PRIOR) / (seen + PRIOR)
+    shrunk = np.where((found <= 0) & known, shrunk * PRIOR / (seen + PRIOR), shrunk)
+    return np.asarray(np.minimum(shrunk, MOST))
+
+
+def _shared(z: Floats, target: Integers, wording: Integers, weight: Floats) -> Floats:
+    """Weights divided by the design effect of answers that share example and wording."""
+    cell = target * (int(wording.max(initial=0)) + 1) + wording
+    _, inverse, count = np.unique(cell, return_inverse=True, return_counts=True)
+    n = count[inverse]
+    rho = shared_error(z, target, wording)
+    made = weight / (1 + (n - 1) * rho)
+    return np.asarray(made / max(made.mean(), 1e-12))
+
+
+def shared_error(z: Floats, target: Integers, wording: Integers) -> float:
+    """The correlation of what two answers in one wording about one example have beside the signal.
+
+    From 0 to 1; 0 where there is only one wording, for then it cannot be told from the signal.
+    """
+    if not len(z) or wording.max() == 0:
+        return 0.0
+    n, words = int(target.max()) + 1, int(wording.max()) + 1
+    total, count = np.zeros((words, n, z.shape[1])), np.zeros((words, n))
+    np.add.at(total, (wording, target), z)
+    np.add.at(count, (wording, target), 1.0)
+    mean = total / np.maximum(count, 1)[..., None]
+    there = count >= 1
+    # Within cells: noise alone. Between the wordings of an example: noise and what they share.
+    left = z - mean[wording, target]
+    spare = float(np.maximum(count - 1, 0).sum())
+    noise = float((left**2).sum()) / max(spare, 1.0) if spare else 0.0
+    wide = there.sum(axis=0) > 1
+    apart = mean[:, wide] - mean[:, wide].mean(axis=0)
+    degrees = max(float((there[:, wide].sum(axis=0) - 1).sum()), 1.0)
+    if not wide.any() or not spare or not there[:, wide].all():
+        return 0.0
+    between = float((apart**2).sum()) / degrees
+    shared = max(between - noise * float((1 / count[:, wide]).mean()), 0.0)
+    return shared / max(shared + noise, 1e-9)

@@ -1,0 +1,178 @@
+"""How frequent the classes are, which one the answers lean to, and what their log-odds are worth.
+
+Once the offsets of prompts are off, answers rank the examples; where the line between the classes
+lies and how sure the log-odds are is in their distribution alone. Centred log-probabilities z of
+examples of class c are taken to be normal about b + m(e_c − 1/K), with one variance v in all
+directions (Han et al. 2023, 2205.10183). With separation d = m/√v, shares π and κ = m/v the
+posterior of class c is softmax(κ(z − b) + log π)_c: κ is what a nat of log-odds is worth.
+
+How far apart the classes lie is what such a fit knows least: one broad cluster and two close ones
+look alike, and the best fit calls itself sure of either. So a fit is made for each separation of a
+grid, none among them, and what follows is averaged by how probable each makes the answers. Answers
+that show no two clusters are left unsure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+SEPARATIONS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0)
+"""The separations d of neighbouring classes that are thought possible, in standard deviations."""
+
+BELIEVED, BELIEVED_OF_MANY = 0.65, 0.4
+"""The share of κ that log-odds are taken to be worth, with two classes and with more.
+
+The mixture takes all errors for those of a normal tail. On worlds with known truth the factor under
+which the truth is most probable is 0.55 to 0.7 of κ, on answers of pretrained models 0.65; clusters
+of one width in all directions fit more than two classes worse (`docs/log.md`)."""
+
+LEAST, MOST = 0.25, 8.0
+"""No nat is taken to be worth less or more than this."""
+
+LEANING = 1.5
+"""The standard deviation of b, in nats: what all prompts together lean to a class."""
+
+PAIRED = 0.05
+"""The same where names change places between framings, if models have no other leaning."""
+
+BALANCED = 0.1
+"""The assumption that classes are equally frequent weighs as so many examples for each one there
+is. It decides where the answers cannot tell; clusters that lie well apart are found all the same.
+
+Of more than two classes it is taken as it stands: clusters of one common width are too crude a
+picture of them (AG News on Gemma 3 270M: accuracy .58 with estimated shares, .65 with equal)."""
+
+FEWEST_EXAMPLES = 32
+"""Of fewer examples nothing is told: any shares and any scale would do."""
+
+LOOKED = 2048
+"""At most so many examples are fitted; their order is that of hashes, as good as a draw."""
+
+_STEPS = 60
+"""Steps of expectation maximisation."""
+
+TRUSTED = 0.7
+"""The standard deviation, in log, of what a nat is taken to be worth before the answers are seen: a
+model that was trained on log-probabilities says about what it means. It decides where the answers
+cannot tell."""
+
+_TINY = 1e-6
+"""Answers that vary by less (nats²) say nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """What a mixture says of S sets of answers: `scale` (S,), `frequency` (S, K), `clusters` (S,).
+
+    `scale`: nats that a nat of log-odds is worth; 1 where nothing is told. `frequency`, in nats of
+    the answers: log π_c / κ − b_c, mean 0 over the classes. `clusters`: the probability that there
+    are any, from 0 to 1.
+    """
+
+    scale: Tensor
+    frequency: Tensor
+    clusters: Tensor
+
+
+def fit_mixture(
+    evidence: Tensor,
+    known: Tensor,
+    leaning: float = LEANING,
+    shares: Sequence[float] | None = None,
+) -> Mixture:
+    """The mixture of log-probabilities (S, N, K), on any offset per example, where `known` (S, N).
+
+    `leaning` is the standard deviation of what the answers lean to a class, in nats. Where the
+    `shares` (K) of the classes are given, `frequency` is what makes the mean probabilities those.
+    Nothing is told of fewer than `FEWEST_EXAMPLES` examples, or where the answers do not vary.
+    """
+    k = evidence.shape[-1]
+    z = (evidence - evidence.mean(dim=-1, keepdim=True))[:, :LOOKED]
+    there = known[:, :LOOKED].to(z.dtype).unsqueeze(-1)
+    n = there.sum(dim=(1, 2))
+    centre = (z * there).sum(dim=1) / n.clamp(min=1).unsqueeze(-1)
+    z = (z - centre.unsqueeze(1)) * there
+    variance = z.square().sum(dim=(1, 2)) / (n.clamp(min=1) * (k - 1))
+    told = (n >= FEWEST_EXAMPLES) & (variance > _TINY)
+    unit = variance.clamp(min=_TINY).sqrt()
+    even = -centre / unit.unsqueeze(-1)
+    fit = _fitted(z / unit.view(-1, 1, 1), there, even, unit, leaning)
+    scale = fit.scale.clamp(LEAST, MOST)
+    frequency = fit.frequency * unit.unsqueeze(-1) - centre
+    frequency = frequency - frequency.mean(dim=-1, keepdim=True)
+    if shares is not None:
+        asked = torch.tensor(shares, dtype=z.dtype, device=z.device)
+        frequency = _of_shares(asked, z + centre.unsqueeze(1), there, scale)
+    elif k > 2:
+        frequency = torch.zeros_like(frequency)
+    return Mixture(
+        torch.where(told, scale, torch.ones_like(scale)),
+        torch.where(told.unsqueeze(-1), frequency, torch.zeros_like(frequency)),
+        torch.where(told, fit.clusters, torch.zeros_like(fit.clusters)),
+    )
+
+
+def _of_shares(shares: Tensor, z: Tensor, there: Tensor, scale: Tensor) -> Tensor:
+    """What is added to log-probabilities (S, N, K) for the mean labels to have the shares (K)."""
+    many, nats = there.sum(dim=(1, 2)).clamp(min=1).unsqueeze(-1), scale.view(-1, 1, 1)
+    added = torch.zeros(z.shape[0], z.shape[-1], dtype=z.dtype, device=z.device)
+    for _ in range(_STEPS):
+        labels = torch.softmax(nats * (z + added.unsqueeze(1)), dim=-1) * there
+        missing = shares.log() - (labels.sum(dim=1) / many).clamp(min=_TINY).log()
+        added = added + missing / scale.unsqueeze(-1)
+    return added - added.mean(dim=-1, keepdim=True)
+
+
+def _fitted(z: Tensor, there: Tensor, even: Tensor, unit: Tensor, leaning: float) -> Mixture:
+    """The mixture of answers (S, N, K) of mean 0 and variance 1, averaged over the separations.
+
+    `even` (S, K): where answers are that say nothing; `unit` (S,): how many nats 1 is.
+    """
+    s, k = len(z), z.shape[-1]
+    n = there.sum(dim=(1, 2))
+    d = torch.tensor(SEPARATIONS, dtype=z.dtype, device=z.device).view(1, -1, 1)
+    many, prior = n.view(-1, 1, 1), leaning / unit.view(-1, 1, 1)
+    z, there = z.unsqueeze(1), there.unsqueeze(1)
+    spread, seen = 1 - 1 / k, BALANCED / k * many
+    even = even.unsqueeze(1)
+    owned = torch.softmax(d.unsqueeze(-1) * (z - even.unsqueeze(2)), dim=-1) * there
+    b = torch.zeros(s, d.shape[1], k, dtype=z.dtype, device=z.device)
+    rate = torch.ones(s, d.shape[1], 1, dtype=z.dtype, device=z.device)  # 1/√v
+    loglik = share = rate
+    for _ in range(_STEPS):
+        share = (owned.sum(dim=2) + seen) / (many + k * seen)
+        m = d / rate
+        pulled = (z - m.unsqueeze(-1) * (owned - there / k)).sum(dim=2)
+        held = 1 / (rate * prior).square()
+        b = (pulled + held * even) / (many + held)
+        apart = (z - b.unsqueeze(2)) * there
+        square = apart.square().sum(dim=(2, 3)).unsqueeze(-1)
+        along = (owned * apart).sum(dim=(2, 3)).unsqueeze(-1)
+        # The best 1/√v at a given separation: the root of a quadratic.
+        rate = (d * along + ((d * along).square() + 4 * square * many * (k - 1)).sqrt()) / (
+            2 * square.clamp(min=_TINY)
+        )
+        joint = (d * rate).unsqueeze(-1) * apart + share.log().unsqueeze(2)
+        inside = torch.logsumexp(joint, dim=-1, keepdim=True)
+        owned = (joint - inside).exp() * there
+        loglik = (
+            many * (k - 1) * rate.log()
+            - rate.square() * square / 2
+            - many * spread * d.square() / 2
+            + (inside * there).sum(dim=(2, 3)).unsqueeze(-1)
+            - ((b - even) / prior).square().sum(dim=-1, keepdim=True) / 2
+            + seen * share.log().sum(dim=-1, keepdim=True)
+        )
+    kappa = d * rate
+    added = share.log() / kappa.clamp(min=0.5) - b
+    believed = BELIEVED if k == 2 else BELIEVED_OF_MANY
+    worth = (believed * kappa / unit.view(-1, 1, 1)).clamp(LEAST, MOST)
+    weight = torch.softmax(loglik - (worth.log() / TRUSTED).square() / 2, dim=1)
+    scale = (weight * worth).sum(dim=(1, 2))
+    # Each separation counts by what it makes of the labels: by its scale.
+    sure = weight * worth / scale.view(-1, 1, 1)
+    return Mixture(scale, (sure * added).sum(dim=1), 1 - weight[:, 0, 0])

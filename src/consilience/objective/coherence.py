@@ -1,0 +1,160 @@
+"""The objective: a dictionary of small terms, each a function of soft labels.
+
+A term takes a `State`, which is one labelling and the evidence as read under it, and returns a
+scalar in nats per example, higher is better. The objective is the weighted sum. To change it,
+change the dictionary::
+
+    terms = default_terms() | {"mine": (0.3, my_term)}
+
+`TERMS` has every term of the package by name; terms about pairs are in `pairwise`. What stays
+fixed while the labels move, and the notation, are in `conditioning`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+
+import torch
+from torch import Tensor
+
+from consilience.evidence.evidence import Evidence
+from consilience.objective.conditioning import ConditionedEvidence, State
+from consilience.objective.pair_terms import (
+    couplings,
+    downstream_consistency,
+    ranking_across,
+    ranking_propagation,
+    ranking_within,
+)
+
+Term = Callable[[State], Tensor]
+"""A function of a state that returns a scalar tensor in nats per example, higher is better."""
+
+Terms = Mapping[str, tuple[float, Term]]
+"""The objective: (weight, term) by name."""
+
+
+def mutual_predictability(state: State) -> Tensor:
+    """How well the labels are predicted from the others, (1/N) Σ_i Σ_k q_i(k) m_i(k).
+
+    m_i = Σ_t s_t [r_t ℓ_t + (1 − r_t)(log(1/K) − (log K − H(p_t)))] over i's predictions: one
+    that is not to the point is worth ignorance, less what it told and nothing explains. With hard
+    labels and full relevance it is the mean of log P(y_i | shots): Wen et al. 2025, 2506.10139,
+    section 2, per example and averaged over many contexts.
+    """
+    return (state.q * state.reading.log_pool).sum(dim=-1).mean()
+
+
+def direct_consistency(state: State) -> Tensor:
+    """How well the labels fit the average answer over framings and orders.
+
+    (1/N) Σ_i Σ_k q_i(k) log p̄_i(k), p̄_i the linear opinion pool of i's predictions. Its distance
+    from mutual predictability (the logarithmic pool) is what the predictions disagree in
+    (Jensen), so an example on which wordings disagree is pulled less.
+    """
+    return (state.q * state.reading.linear_pool).sum(dim=-1).mean()
+
+
+def prior_fidelity(state: State) -> Tensor:
+    """Closeness to the zero-shot answer, −(1/N) Σ_i KL(q_i ‖ p⁰_i), p⁰ freed of label-name bias."""
+    return -(state.q * (state.logq - state.reading.prior)).sum(dim=-1).mean()
+
+
+def class_frequency(state: State) -> Tensor:
+    """How well the labels go with how frequent the classes are, (1/N) Σ_i Σ_k q_i(k) φ_i(k).
+
+    φ, in nats, is what the answers themselves say of the shares of the classes, less what the
+    model leans to one of them; see `mixture`. Of a rare class are only those that the model is
+    surer of than of most that it calls so. 0 for fewer examples than `mixture.FEWEST`.
+    """
+    return (state.q * state.reading.frequency).sum(dim=-1).mean()
+
+
+def logical_consistency(state: State) -> Tensor:
+    """How probable it is that the relations hold, (1/N) Σ_g log P_q(relations of g hold).
+
+    The negative semantic loss (Xu et al. 2018, 1711.11157), exact in components of up to 12
+    members, relation by relation above.
+    """
+    held = [factor.log_holds(state.logq).sum() for factor in state.evidence.factors]
+    return sum(held, state.logq.new_zeros(())) / state.evidence.n
+
+
+def entropy(state: State) -> Tensor:
+    """How unsure the labels are, (1/N) Σ_i H(q_i).
+
+    What makes the labels soft: without it each would go to its best class outright. With weight
+    λ, and no relations, the best labels are softmax(evidence / λ). A negative weight rewards
+    confidence instead.
+    """
+    return -(state.q * state.logq).sum(dim=-1).mean()
+
+
+def averaging(state: State) -> Tensor:
+    """The naive form of coherence, −(1/N) Σ_t s_t Σ_k (q_i(k) − mean over shots j of q_j(k))².
+
+    No prediction is in it, so that one label for everybody is its optimum; it is here to be
+    compared with, and never on by default.
+    """
+    e = state.evidence
+    shots = e.shots.unsqueeze(-1)
+    total = state.q.new_zeros(e.t, e.k).index_add(0, e.shot_of, state.q[e.shot_example])
+    apart = (state.q[e.target] - total / shots.clamp(min=1)).square().sum(dim=-1)
+    return -(state.reading.share * apart * (shots.squeeze(-1) > 0)).sum() / e.n
+
+
+TERMS: dict[str, Term] = {
+    "mutual predictability": mutual_predictability,
+    "couplings": couplings,
+    "direct consistency": direct_consistency,
+    "downstream consistency": downstream_consistency,
+    "logical consistency": logical_consistency,
+    "prior fidelity": prior_fidelity,
+    "class frequency": class_frequency,
+    "ranking within": ranking_within,
+    "ranking across": ranking_across,
+    "ranking propagation": ranking_propagation,
+    "entropy": entropy,
+    "averaging": averaging,
+}
+"""Every term by the name that options and records use."""
+
+DEFAULT_WEIGHTS = {
+    "mutual predictability": 1.0,
+    "couplings": 1.0,
+    "direct consistency": 0.25,
+    "prior fidelity": 0.1,
+    "class frequency": 1.25,
+    "logical consistency": 1.0,
+    "entropy": 1.0,
+}
+"""The weights used where nothing else is said; a term that is not here is off."""
+
+
+def default_terms() -> dict[str, tuple[float, Term]]:
+    """The terms and weights used where nothing else is said."""
+    return {name: (weight, TERMS[name]) for name, weight in DEFAULT_WEIGHTS.items()}
+
+
+def evaluate_terms(
+    evidence: Evidence, terms: Terms, reading: ConditionedEvidence, logq: Tensor
+) -> dict[str, Tensor]:
+    """The value of each term, unweighted, for each of S labellings (S, N, K): name → (S,)."""
+    names = [field.name for field in fields(ConditionedEvidence)]
+
+    def one(logq: Tensor, *read: Tensor) -> dict[str, Tensor]:
+        state = State(evidence, ConditionedEvidence(**dict(zip(names, read, strict=True))), logq)
+        return {name: term(state) for name, (_, term) in terms.items()}
+
+    values: dict[str, Tensor] = torch.vmap(one)(logq, *(getattr(reading, n) for n in names))
+    return values
+
+
+def coherence(
+    evidence: Evidence, terms: Terms, reading: ConditionedEvidence, logq: Tensor
+) -> Tensor:
+    """The objective, in nats per example, for each of S labellings (S, N, K) → (S,)."""
+    values = evaluate_terms(evidence, terms, reading, logq)
+    parts = [weight * values[name] for name, (weight, _) in terms.items()]
+    return torch.stack(parts).sum(dim=0)

@@ -1,0 +1,115 @@
+"""Terms about two things at once: a target and a flipped shot, or two predictions of a target.
+
+σ is the logistic function. A ranking asks for an order and not for a value, so it stands a model
+whose log-probabilities are on the wrong scale: once the order is clear (by `margin` nats and
+more) nothing is left to gain. For another margin, ``functools.partial(ranking_within, margin=2)``.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from consilience.evidence.evidence import Evidence
+from consilience.objective.conditioning import State
+
+
+def flip_effect(evidence: Evidence) -> Tensor:
+    """What showing a shot as `flip_from` rather than `flip_to` adds to ℓ of the target, (F, K).
+
+    In nats, less its mean over the classes, and less what every contrast shows alike: that a model
+    repeats the label it has just seen. Were that left in, all examples would be coupled to have
+    one label. (Taking the mean out cannot turn a coupling round: at any balance of the classes the
+    mean of couplings ±g is between 0 and g.)
+    """
+    effect = evidence.logp[evidence.flip_twin] - evidence.logp[evidence.flip_contrast]
+    effect = effect - effect.mean(dim=-1, keepdim=True)
+    if not evidence.f:
+        return effect
+    shown = torch.zeros_like(effect)
+    shown.scatter_(1, evidence.flip_from.unsqueeze(1), 0.5)
+    shown.scatter_add_(1, evidence.flip_to.unsqueeze(1), torch.full_like(effect[:, :1], -0.5))
+    repeated = 2 * (effect * shown).sum(dim=-1).mean()
+    return effect - repeated * shown
+
+
+def couplings(state: State) -> Tensor:
+    """How well labels go with what flips did, (1/N) Σ_f v_f (q_j(a) − q_j(b)) Σ_k q_i(k) d_f(k)/2.
+
+    Contrast f flipped shot j of target i from a to b; d_f(k) is `flip_effect`, v_f its weight,
+    shrunk by the number of contrasts. For two classes this is the energy of an Ising model with
+    the measured couplings J_ij = d/2. The gradient flows into target and shot alike.
+    """
+    e = state.evidence
+    target, shot = e.target[e.flip_twin], e.flip_example
+    sure = state.q[shot, e.flip_from] - state.q[shot, e.flip_to]
+    pull = (state.q[target] * flip_effect(e)).sum(dim=-1) / 2
+    return (state.reading.flip_weight * sure * pull).sum() / e.n
+
+
+def ranking_propagation(state: State, margin: float = 0.0) -> Tensor:
+    """That the better label of a flipped shot is the one that speaks for the target's label.
+
+    (1/N) Σ_f v_f Σ_k q_i(k) [q_j(a) log σ(δ_f(k) − m) + q_j(b) log σ(−δ_f(k) − m)], δ_f(k) the
+    twin's ℓ(k) less the contrast's: couplings that saturate. A preference between two ways to
+    propagate a label (Bradley and Terry 1952).
+    """
+    e = state.evidence
+    target, shot = e.target[e.flip_twin], e.flip_example
+    rise = e.logp[e.flip_twin] - e.logp[e.flip_contrast]
+    kept = state.q[shot, e.flip_from].unsqueeze(-1) * logsigmoid(rise - margin)
+    turned = state.q[shot, e.flip_to].unsqueeze(-1) * logsigmoid(-rise - margin)
+    fit = (state.q[target] * (kept + turned)).sum(dim=-1)
+    return (state.reading.flip_weight * fit).sum() / e.n
+
+
+def ranking_within(state: State, margin: float = 1.0) -> Tensor:
+    """That within each prediction the label comes before the others.
+
+    (1/N) Σ_t s_t r_t Σ_k q_i(k) mean_{k'≠k} log σ(ℓ_t(k) − ℓ_t(k') − m).
+    """
+    e, reading = state.evidence, state.reading
+    ahead = logsigmoid(e.logp.unsqueeze(2) - e.logp.unsqueeze(1) - margin)
+    others = ahead.sum(dim=2) - ahead.diagonal(dim1=1, dim2=2)
+    fit = (state.q[e.target] * others).sum(dim=-1) / (e.k - 1)
+    return (reading.share * reading.relevance * fit).sum() / e.n
+
+
+def ranking_across(state: State, margin: float = 0.0) -> Tensor:
+    """That of two predictions of a target the more relevant one speaks more for its label.
+
+    (1/N) Σ_{t,t'} s_t s_t' |r_t − r_t'| Σ_k q_i(k) log σ(ℓ_t(k) − ℓ_t'(k) − m), over the pairs
+    of predictions of one target, t the more relevant.
+    """
+    e, reading = state.evidence, state.reading
+    one, two = e.rivals[:, 0], e.rivals[:, 1]
+    ahead = (reading.relevance[one] - reading.relevance[two]).unsqueeze(-1)
+    rise = (e.logp[one] - e.logp[two]) * ahead.sign()
+    fit = (state.q[e.target[one]] * logsigmoid(rise - margin)).sum(dim=-1)
+    share = reading.share[one] * reading.share[two] * ahead.squeeze(-1).abs()
+    return (share * fit).sum() / e.n
+
+
+def downstream_consistency(state: State) -> Tensor:
+    """Whether the labels, shown as shots, make other predictions fit better than they do without.
+
+    (1/N) Σ_j Σ_a q_j(a) d_j(a) n/(n + 1), d_j(a) the mean, over the n predictions t that showed j
+    as a, of the advantage A_t = f_t − mean of f over the predictions with shots of t's target,
+    f_t = Σ_k y(k) ℓ_t(k) with the labels y that the evidence was read under, held fixed.
+    Predictions of targets less sure than the floor do not count. Because advantages sum to zero
+    over a target, showing a label is no vote for it; only doing better than other prompts is.
+    """
+    e, reading = state.evidence, state.reading
+    fit = (reading.labels[e.target] * e.logp).sum(dim=-1)
+    sure = (reading.labels.amax(dim=-1) > e.floor).to(fit.dtype)[e.target]
+    with_shots = reading.weight * sure * (~e.zero).to(fit.dtype)
+    empty = fit.new_zeros(e.n)
+    count = empty.index_add(0, e.target, with_shots)
+    mean = empty.index_add(0, e.target, with_shots * fit) / count.clamp(min=1e-12)
+    advantage = fit - mean[e.target]
+    cell = e.shot_example * e.k + e.shot_label
+    cells = fit.new_zeros(e.n * e.k)
+    n = cells.index_add(0, cell, with_shots[e.shot_of])
+    gained = cells.index_add(0, cell, (with_shots * advantage)[e.shot_of])
+    return (state.q.flatten() * gained / (n + 1)).sum() / e.n

@@ -1,0 +1,1 @@
+"""What to ask: which target under which shots, and which texts are alike."""

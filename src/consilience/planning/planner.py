@@ -1,0 +1,299 @@
+"""Which target is asked under which shots: rounds of queries, seeded and countable, at no cost.
+
+Round 0 asks every example zero-shot in every framing that means something without shots. Each
+later round asks each target once, in blocks: one ordered list of shots, and the targets asked
+under it, which share the whole prompt up to the target. Blocks are drawn at random. The shots of
+each class are drawn from the top of the ranking for it by today's labels, the same number for
+each. An example that a relation ties to a target is never among its shots: with its mates in view
+a target could be answered by counting.
+
+Nothing here can receive gold. `labels` are soft labels from the solver, or of a baseline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consilience.data.dataset import Dataset
+from consilience.data.relations import tied_examples
+from consilience.errors import InputError
+from consilience.prompts.framing import Framing
+from consilience.prompts.query import Query
+
+SoftLabels = NDArray[np.float64]
+"""A probability for each class of each example, shape (examples, classes)."""
+
+_STREAM = 10
+"""What tells the random numbers of this module from those of others that use the same seed."""
+
+Shot = tuple[int, int]
+"""An example, by position, and the class that it is shown with."""
+
+UNKNOWN = 1e-9
+"""Labels that are no likelier than this above 1/K say nothing."""
+
+ENOUGH = 1.5
+"""So many times as many as are shown may be shots of a class that is nobody's likeliest."""
+
+CONTRAST_FLOOR = 0.6
+"""A shot is flipped in a contrast only where its label was more probable than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSettings:
+    """How queries are planned; part of a run's identity.
+
+    `shots` examples are shown in a prompt; about `block` targets share a list of shots (a few
+    more where some had to leave another block). `contrasts` is the number of contrasts per
+    ordinary query, each of them two calls that show `contrast_shots` shots: after many shots a
+    model is settled, and one more flipped says nothing.
+    """
+
+    shots: int = 24
+    block: int = 40
+    contrasts: float = 0.0
+    contrast_shots: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("shots", "block", "contrast_shots"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0.0 <= self.contrasts <= 1.0:
+            raise InputError(f"contrasts is a share from 0 to 1, got {self.contrasts}")
+
+
+def zero_shot_round(
+    dataset: Dataset, framings: Sequence[Framing], most: int | None = None
+) -> list[Query]:
+    """Every example under every framing that means something without shots, no shots shown.
+
+    Or under `most` of these framings, which then take turns.
+    """
+    semantic = [framing for framing in framings if framing.semantic]
+    most = len(semantic) if most is None else min(most, len(semantic))
+    return [
+        Query(target, (), framing.name)
+        for f, framing in enumerate(semantic)
+        # The ids are hashes, so their order is as good as a draw.
+        for i, target in enumerate(dataset.ids)
+        if (f - i) % len(semantic) < most
+    ]
+
+
+def shot_round(
+    dataset: Dataset,
+    framings: Sequence[Framing],
+    labels: SoftLabels,
+    *,
+    round: int,
+    seed: int,
+    settings: PlanSettings,
+    targets: Sequence[int] | None = None,
+    pool: Sequence[int] | None = None,
+    against: Sequence[NDArray[np.int64]] = (),
+    even: bool = True,
+) -> list[Query]:
+    """One query for each of `targets` (all by default), and the contrasts that go with them.
+
+    A target that is tied to all other examples is not asked. The framing of a target moves on by
+    one with each round, so that over the rounds each target meets all of them. Shots come from
+    `pool` (all by default). `against` are labellings, (N,) each, that the shots shall say nothing
+    about: among the shots of each class all their labels are equally frequent. Unless they are
+    to be `even` the classes are as frequent among the shots as in the pool.
+    """
+    rng = np.random.default_rng([seed, _STREAM, round])
+    turn = np.random.default_rng([seed, _STREAM + 1]).permutation(len(dataset))
+    asked = np.zeros(len(dataset), dtype=bool)
+    asked[np.arange(len(dataset)) if targets is None else np.asarray(targets, int)] = True
+    drawer = _Drawer(dataset, labels, rng, pool, against, even)
+    queries: list[Query] = []
+    for f, framing in enumerate(framings):
+        mine = asked & ((turn + round) % len(framings) == f)
+        blocks = _blocks(mine, settings, drawer)
+        _move_conflicts(blocks, drawer)
+        queries += [
+            Query(dataset.ids[target], shots, framing.name)
+            for block in blocks
+            for target, shots in block.questions(dataset, drawer)
+            if len({label for _, label in shots}) >= min(2, settings.shots)
+        ]
+    return queries + _contrasts(queries, dataset, labels, settings, drawer)
+
+
+class _Drawer:
+    """Draws shots from the top of the ranking for each class, and knows who is tied.
+
+    A shot of class c is one of the examples for which c is likeliest compared with the other
+    classes, whether it is the likeliest of its own or not: answers may all be of one class and
+    rank the examples all the same. Who has no answer (1/K for all) is never a shot, and nobody is
+    shown with a class that its labels rule out (probability 0).
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        labels: SoftLabels,
+        rng: np.random.Generator,
+        pool: Sequence[int] | None = None,
+        against: Sequence[NDArray[np.int64]] = (),
+        even: bool = True,
+    ) -> None:
+        n, k = labels.shape
+        if n != len(dataset) or k != dataset.task.k:
+            raise InputError(f"labels of shape {labels.shape} for {dataset!r}")
+        self.rng, self.k, self.even = rng, k, even
+        self.hard = labels.argmax(axis=1)
+        self.margin = margins(labels)
+        self.allowed = (labels > 0) & saying(labels)[:, None]
+        self.cell = np.zeros(n, dtype=np.int64)
+        for known in against:
+            self.cell = self.cell * k + known
+        self.usable = np.zeros(n, dtype=bool)
+        self.usable[np.arange(n) if pool is None else np.asarray(pool, int)] = True
+        self.usable &= self.allowed.any(axis=1)
+        tied = tied_examples(dataset.relations)
+        self.tied = [
+            frozenset(dataset.index[m] for m in tied.get(id, frozenset())) | {i}
+            for i, id in enumerate(dataset.ids)
+        ]
+
+    def draw(self, pool: NDArray[np.int64], count: int, taken: Sequence[int] = ()) -> list[Shot]:
+        """Up to `count` shots from `pool`, none tied to one of `taken` or to each other.
+
+        The same number for each class (within each cell of the labellings that the shots shall
+        say nothing about), or, where they are not to be even, as they come.
+        """
+        pool = pool[self.usable[pool]]
+        cells = [(a, c) for a in np.unique(self.cell[pool]) for c in range(self.k)]
+        queues = [
+            self._queue(pool[self.cell[pool] == cells[at][0]], cells[at][1], count / len(cells))
+            for at in self.rng.permutation(len(cells))
+        ]
+        if not self.even:
+            queues = [[shot for queue in queues for shot in queue if shot[1] == self.hard[shot[0]]]]
+            queues[0] = [queues[0][at] for at in self.rng.permutation(len(queues[0]))]
+        blocked = set().union(*(self.tied[i] for i in taken)) if taken else set()
+        chosen: list[Shot] = []
+        while len(chosen) < count and any(queues):
+            for queue in queues:
+                while queue and queue[0][0] in blocked:
+                    queue.pop(0)
+                if queue and len(chosen) < count:
+                    chosen.append(queue.pop(0))
+                    blocked |= self.tied[chosen[-1][0]]
+        return chosen
+
+    def _queue(self, members: NDArray[np.int64], c: int, wanted: float) -> list[Shot]:
+        """Those who may be shots of class c, in an order drawn by rank (Gumbel top-k)."""
+        members = self.rng.permutation(members[self.allowed[members, c]])
+        ranked = members[np.argsort(-self.margin[members, c], kind="stable")]
+        own = self.hard[ranked] == c
+        least = max(ENOUGH * wanted, len(ranked) / (4 * self.k))
+        ranked = ranked[own | (np.arange(len(ranked)) < least)]
+        scale = max(wanted, len(ranked) / 4)
+        score = self.rng.gumbel(size=len(ranked)) - np.arange(len(ranked)) / scale
+        return [(int(i), c) for i in ranked[np.argsort(-score)]]
+
+
+def saying(labels: SoftLabels) -> NDArray[np.bool_]:
+    """Who has labels (N, K) that say anything: that are not 1/K for all classes, (N,)."""
+    return np.asarray(labels.max(axis=1) > 1 / labels.shape[1] + UNKNOWN)
+
+
+def margins(labels: SoftLabels) -> NDArray[np.float64]:
+    """How much likelier each class is than all others together, (N, K), in nats."""
+    logq = np.log(np.maximum(labels, 1e-300))
+    others = np.log(np.maximum(1 - labels, 1e-300))
+    return np.asarray(logq - others)
+
+
+@dataclass(slots=True, eq=False)
+class _Block:
+    """One ordered list of shots and the targets that are asked under it, by index."""
+
+    targets: list[int]
+    shots: list[Shot]
+
+    def clashes(self, target: int, drawer: _Drawer) -> bool:
+        return any(i in drawer.tied[target] for i, _ in self.shots)
+
+    def questions(
+        self, dataset: Dataset, drawer: _Drawer
+    ) -> list[tuple[int, tuple[tuple[str, int], ...]]]:
+        """Each target with its shots; a target that clashes leaves out the shots it is tied to.
+
+        One that would see fewer than two classes gets a list of its own.
+        """
+        asked = []
+        everywhere = np.arange(len(dataset), dtype=np.int64)
+        for target in self.targets:
+            mine = [shot for shot in self.shots if shot[0] not in drawer.tied[target]]
+            if len({label for _, label in mine}) < min(2, len(self.shots)):
+                mine = drawer.draw(everywhere, len(self.shots), [target])
+            asked.append((target, tuple((dataset.ids[i], label) for i, label in mine)))
+        return asked
+
+
+def _blocks(mine: NDArray[np.bool_], settings: PlanSettings, drawer: _Drawer) -> list[_Block]:
+    """The targets marked in `mine` in blocks drawn at random, each with its list of shots.
+
+    At random, so that the mean answer of a block is that of the whole but for chance.
+    """
+    order = drawer.rng.permutation(np.flatnonzero(mine))
+    # The best are looked for among enough examples, not among all: a draw costs what its pool is
+    # long, and a round has many blocks.
+    usable = np.flatnonzero(drawer.usable)
+    size = min(len(usable), 64 * settings.shots)
+    blocks = []
+    count = -(-len(order) // settings.block)
+    for part in np.array_split(order, count) if count else []:
+        pool = drawer.rng.choice(usable, size=size, replace=False)
+        shots = drawer.draw(pool, settings.shots)
+        drawn = drawer.rng.permutation(len(shots))
+        blocks.append(_Block(part.tolist(), [shots[at] for at in drawn]))
+    return blocks
+
+
+def _move_conflicts(blocks: list[_Block], drawer: _Drawer) -> None:
+    """Moves each target that is tied to a shot of its block to the next block where it is not."""
+    moves: list[tuple[int, int, int]] = []
+    for b, block in enumerate(blocks):
+        for target in block.targets:
+            if block.clashes(target, drawer):
+                others = (blocks[(b + step) % len(blocks)] for step in range(1, len(blocks)))
+                free = (o for o in others if not o.clashes(target, drawer))
+                if (home := next(free, None)) is not None:
+                    moves.append((b, target, blocks.index(home)))
+    for b, target, to in moves:
+        blocks[b].targets.remove(target)
+        blocks[to].targets.append(target)
+
+
+def _contrasts(
+    queries: Sequence[Query],
+    dataset: Dataset,
+    labels: SoftLabels,
+    settings: PlanSettings,
+    drawer: _Drawer,
+) -> list[Query]:
+    """For a share of the queries' targets, a query with few shots, twice: once with one flipped."""
+    made: list[Query] = []
+    wanted = int(settings.contrasts * len(queries))
+    sure = np.flatnonzero(labels.max(axis=1) > CONTRAST_FLOOR)
+    for q in drawer.rng.permutation(len(queries))[:wanted] if len(sure) else []:
+        target = dataset.index[queries[q].target]
+        shots = drawer.draw(drawer.rng.permutation(sure), settings.contrast_shots, [target])
+        if not shots:
+            continue
+        at = int(drawer.rng.integers(len(shots)))
+        step = 1 + int(drawer.rng.integers(drawer.k - 1))
+        order = drawer.rng.permutation(len(shots))
+        shown = [(dataset.ids[shots[o][0]], shots[o][1]) for o in order]
+        flipped = [*shown[:at], (shown[at][0], (shown[at][1] + step) % drawer.k), *shown[at + 1 :]]
+        twin = Query(queries[q].target, tuple(shown), queries[q].framing)
+        made += [twin, replace(twin, shots=tuple(flipped), contrast=at)]
+    return made

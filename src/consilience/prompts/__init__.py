@@ -1,0 +1,1 @@
+"""How a question is put: queries, framings and the prompts they become."""

@@ -1,0 +1,180 @@
+"""Framings, and the prompt that puts a target and its shots to a model.
+
+A framing is a way to put the question and a choice of which string stands for which class. All
+prompts are built in one order, instruction, shots, target, so that targets which share their
+shots share a prefix, which every server of note serves from its cache. Everything here is a pure
+function: the same query gives the same bytes.
+
+The label follows a lead such as "The claim is right:" without a trailing space: tokenisers put
+the space into the label's own token, and a prompt that ends in one is off the model's
+distribution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Literal
+
+from consilience.data.dataset import Task
+from consilience.errors import InputError
+
+Style = Literal["text", "chat", "chat-prefill"]
+"""How a model takes a prompt: one text; messages; messages that end in an assistant's lead."""
+
+Prompt = str | list[dict[str, str]]
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """One way to put the question.
+
+    `label_names[c]` is the string that stands for class c. Framings of one `family` ask the same
+    thing with the names moved round; over the whole family each name stands for each class
+    equally often, which is what lets the liking for a name be told from the signal.
+    `semantic` says that the names mean something before any shot is seen, so that the framing can
+    be asked zero-shot and says which way round the labels are.
+    """
+
+    name: str
+    family: str
+    instruction: str
+    lead: str
+    label_names: tuple[str, ...]
+    semantic: bool = True
+
+
+def framings(
+    task: Task, names: Sequence[str] | None = None, anchor: str | None = None
+) -> tuple[Framing, ...]:
+    """The framings of the named families for a task; by default the natural ones of the task.
+
+    Families: ``names`` (the classes by their names, listed both ways round), ``plain`` (the
+    statement, True or False), ``negated`` (its opposite; two classes only), ``letters`` (classes
+    listed behind letters, once for each rotation of the letters) and ``sets`` (letters with no hint
+    what they mean, or only `anchor`, a description of what the sets differ in; once for each
+    rotation).
+
+    The natural one is `names`, or `letters` where names begin alike, so that one next token cannot
+    tell them apart. On pretrained models of up to 1.5 billion parameters names carried more than
+    the statement on every set, and negations and letters were beyond them (`docs/log.md`).
+    """
+    if names is None:
+        names = ("names" if _distinct(task) else "letters",)
+    makers = {
+        "plain": _plain,
+        "names": _names,
+        "negated": _negated,
+        "letters": _letters,
+        "sets": _sets,
+    }
+    unknown = [name for name in names if name not in makers]
+    if unknown or not names:
+        raise InputError(f"no framing {unknown}; the framings are: {', '.join(makers)}")
+    if len(set(names)) != len(names):
+        raise InputError(f"a framing is named twice: {', '.join(names)}")
+    if anchor and "sets" not in names:
+        raise InputError("an anchor describes neutral sets; add the framing `sets`")
+    return tuple(chain.from_iterable(makers[name](task, anchor) for name in names))
+
+
+def _plain(task: Task, anchor: str | None) -> list[Framing]:
+    if task.statement is None:
+        raise InputError(
+            "the framing `plain` needs a task with a `statement` that is true of one class; use "
+            "`names`"
+        )
+    text = (
+        f"{task.question} After each one stands the sentence "
+        f'"{task.statement}", marked True or False.'
+    )
+    return [Framing("plain", "wording", text, f"{task.statement}:", ("False", "True"))]
+
+
+def _names(task: Task, anchor: str | None) -> list[Framing]:
+    made = []
+    # What is listed last, or first, is liked for its place; both ways round that evens out.
+    for r, listed in enumerate((task.classes, task.classes[::-1])):
+        text = f"{task.question} Answer with one of: {', '.join(listed)}."
+        made.append(Framing(f"names-{r}", "names", text, "Answer:", task.classes))
+    return made
+
+
+def _distinct(task: Task) -> bool:
+    """Whether the names of the classes begin with different words."""
+    first = [(name.split() or [""])[0].casefold() for name in task.classes]
+    return not any(a.startswith(b) for i, a in enumerate(first) for b in first[:i] + first[i + 1 :])
+
+
+def _negated(task: Task, anchor: str | None) -> list[Framing]:
+    if task.opposite is None:
+        raise InputError(
+            "the framing `negated` needs a task of two classes with an `opposite` sentence; "
+            "use `letters`"
+        )
+    text = (
+        f"{task.question} After each one stands the sentence "
+        f'"{task.opposite}", marked True or False.'
+    )
+    return [Framing("negated", "wording", text, f"{task.opposite}:", ("True", "False"))]
+
+
+def _rotations(k: int) -> list[tuple[str, ...]]:
+    if k > len(LETTERS):
+        raise InputError(f"letters can name at most {len(LETTERS)} classes, the task has {k}")
+    # Class 1 of two is called A first, because "A" is the answer that is usually asked about.
+    return [tuple(LETTERS[(r - 1 - c) % k] for c in range(k)) for r in range(2, k + 2)]
+
+
+def _letters(task: Task, anchor: str | None) -> list[Framing]:
+    made = []
+    for r, names in enumerate(_rotations(task.k)):
+        options = sorted(zip(names, task.classes, strict=True))
+        listed = "\n".join(f"{letter}. {name}" for letter, name in options)
+        text = f"{task.question} Answer with a letter.\n{listed}"
+        made.append(Framing(f"letters-{r}", "letters", text, "Answer:", names))
+    return made
+
+
+def _sets(task: Task, anchor: str | None) -> list[Framing]:
+    rotations = _rotations(task.k)
+    names = ", ".join(LETTERS[: task.k - 1]) + f" or {LETTERS[task.k - 1]}"
+    text = f"Each item belongs to one of the sets {names}. Find the pattern and continue it."
+    if anchor:
+        text += f" The sets differ in this: {anchor}"
+    return [
+        Framing(f"sets-{r}", "sets", text, "Set:", rotated, semantic=False)
+        for r, rotated in enumerate(rotations)
+    ]
+
+
+def render(
+    framing: Framing, target: str, shots: Sequence[tuple[str, int]] = (), style: Style = "text"
+) -> Prompt:
+    """The prompt for one target text, with `shots` as (text, class) in the order shown.
+
+    ``text`` ends in the lead; ``chat`` gives one exchange per shot, the label alone as the
+    answer; ``chat-prefill`` puts the lead into the assistant's turn, so that the last message is
+    an assistant's and the server must continue it.
+    """
+    names = framing.label_names
+    if style == "text":
+        blocks = [f"{text}\n{framing.lead} {names[label]}" for text, label in shots]
+        blocks.append(f"{target}\n{framing.lead}")
+        return "\n\n".join([framing.instruction, *blocks])
+    prefill = style == "chat-prefill"
+    messages: list[dict[str, str]] = []
+    for text, label in [*shots, (target, None)]:
+        # The instruction opens the first question: some chat templates refuse a system message.
+        head = f"{framing.instruction}\n\n" if not messages else ""
+        asked = text if prefill else f"{text}\n{framing.lead}"
+        messages.append({"role": "user", "content": head + asked})
+        if label is not None:
+            said = f"{framing.lead} {names[label]}" if prefill else names[label]
+            messages.append({"role": "assistant", "content": said})
+    if prefill:
+        messages.append({"role": "assistant", "content": framing.lead})
+    return messages

@@ -1,0 +1,186 @@
+"""Whether a run's labels are to be believed, from its predictions alone.
+
+Four things are told apart. *Degenerate*: one class for everybody, or labels that lost the ranking
+of the answers that they came from; the objective failed, not the model. *No better than chance*:
+the labels say next to nothing, or answers under some lists of shots do not agree with answers
+under others by more than a permutation of the examples would. *Several concepts*: the model carries
+more than one labelling, and what no found label has touched does not tell which of the first two is
+meant. *Coherent*: none of these. A coherent run may still be of another concept than the one meant:
+what a model holds to be most salient is not always what its user asks for, and only landmarks tell.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from consilience.concepts.comparison import SURE
+from consilience.concepts.concept import Concept, known, pooled
+from consilience.evidence.evidence import Evidence
+from consilience.evidence.mixture import FEWEST_EXAMPLES
+from consilience.planning.planner import margins
+
+_STREAM = 80
+"""What tells the random numbers of this module from those of others that use the same seed."""
+
+TOLD = 0.15
+"""Labels that tell less than this share of what they could are no better than chance.
+
+0.12 is what probabilities of 0.7 tell about two classes. Of answers that know nothing it is up to
+0.14 on 160 examples, for two clusters are then sometimes found where there is one."""
+
+ODDS = 3.0
+"""A label whose class is less than so many times as probable as the next one is left open."""
+
+
+ONE_CLASS = 0.98
+"""Labels of which at least this share are of one class are degenerate."""
+
+KEPT = 0.5
+"""Labels that correlate by less than this (ranks) with the mean answers lost their ranking."""
+
+PERMUTATIONS = 999
+LEVEL = 0.01
+"""Halves of the answers agree by chance where more of the permutations agree as well."""
+
+
+class Kind(Enum):
+    """What the labels of a run are."""
+
+    COHERENT = "coherent"
+    SEVERAL = "several concepts"
+    CHANCE = "no better than chance"
+    DEGENERATE = "degenerate"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the labels of a run are, and the reasons.
+
+    `information` is the share of what labels can tell that these do, 1 − mean entropy / log K;
+    `decided` the share of examples whose label is not left open. Where the evidence was given,
+    `kept` is the rank correlation of the labels with the mean answers, `halves` that of answers in
+    one half of the rounds with those in the other, `chance` the share of permutations that agree
+    as well.
+    """
+
+    kind: Kind
+    information: float
+    decided: float
+    reasons: tuple[str, ...]
+    kept: float = math.nan
+    halves: float = math.nan
+    chance: float = math.nan
+
+    def __str__(self) -> str:
+        return f"{self.kind.value}: {'; '.join(self.reasons)}"
+
+
+def information(labels: NDArray[np.float64]) -> float:
+    """The share of what soft `labels` (N, K) could tell that they do: 1 − mean entropy / log K."""
+    entropy = -(labels * np.log(np.maximum(labels, 1e-300))).sum(axis=1)
+    return float(1 - entropy.mean() / np.log(labels.shape[1]))
+
+
+def open_labels(labels: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of soft `labels` (N, K) are better left open: the two likeliest classes are close."""
+    top = np.sort(labels, axis=1)
+    return np.asarray(top[:, -1] < ODDS * top[:, -2])
+
+
+def verdict(
+    labels: NDArray[np.float64],
+    concepts: Sequence[Concept],
+    vouched: bool = False,
+    evidence: Evidence | None = None,
+    seed: int = 0,
+) -> Verdict:
+    """The verdict on soft `labels` (N, K), given a census' distinct `concepts`, the best first.
+
+    `vouched` says that landmarks chose the first. `evidence` is what the labels were solved from.
+    """
+    tell, decided = information(labels), float(1 - open_labels(labels).mean())
+    kept, halves, chance = (math.nan,) * 3
+    if evidence is not None:
+        kept, (halves, chance) = kept_ranking(labels, evidence), agreeing_halves(evidence, seed)
+    reasons = [f"the labels tell {tell:.0%} of what they could, {decided:.0%} are decided"]
+    most = float(np.bincount(labels.argmax(axis=1)).max() / len(labels))
+    if len(labels) >= FEWEST_EXAMPLES and most >= ONE_CLASS:
+        kind = Kind.DEGENERATE
+        reasons.append(f"{most:.0%} are of one class; ask in other framings, or give landmarks")
+    elif kept < KEPT:
+        kind = Kind.DEGENERATE
+        reasons.append(
+            f"they do not rank the examples as the answers do (rank correlation {kept:.2f}); solve "
+            "with the default objective, or look at the predictions"
+        )
+    elif tell < TOLD or chance > LEVEL:
+        kind = Kind.CHANCE
+        if chance > LEVEL:
+            reasons.append(
+                f"answers under other shots agree no more than by chance (p = {chance:.2g}); ask "
+                "more, in other framings, or another model"
+            )
+    else:
+        kind, why = _concepts(concepts, vouched)
+        reasons.append(why)
+    return Verdict(kind, tell, decided, tuple(reasons), kept, halves, chance)
+
+
+def _concepts(concepts: Sequence[Concept], vouched: bool) -> tuple[Kind, str]:
+    """What the concepts make of a run whose labels say something."""
+    if not concepts:
+        return Kind.COHERENT, "too few examples or calls to check for other concepts"
+    if len(concepts) == 1:
+        return Kind.COHERENT, "no other concept was found"
+    if vouched:
+        return Kind.COHERENT, "landmarks chose the concept"
+    second = concepts[1]
+    lead = f"{second.lead:.3f} ± {second.error:.3f} nats per example"
+    if second.lead < SURE * second.error:
+        return Kind.SEVERAL, f"zero-shot answers, shots and duels prefer them by only {lead}"
+    return Kind.COHERENT, f"zero-shot answers, shots and duels prefer them by {lead}"
+
+
+def kept_ranking(labels: NDArray[np.float64], evidence: Evidence) -> float:
+    """The rank correlation of soft labels (N, K) with the mean answers, where there are any."""
+    mean = pooled(evidence, torch.ones(evidence.t, dtype=torch.bool))
+    there = known(mean)
+    if there.sum() < FEWEST_EXAMPLES:
+        return math.nan
+    x, y = (_standard_ranks(margins(soft)[there]) for soft in (labels, mean))
+    return float((x * y).mean())
+
+
+def agreeing_halves(evidence: Evidence, seed: int) -> tuple[float, float]:
+    """How answers with shots in every other round correlate with the rest, and how often by chance.
+
+    The share of permutations of the examples with at least that correlation, at least
+    1/(PERMUTATIONS + 1); (NaN, NaN) where there are no two rounds about the same examples.
+    """
+    shown = ~evidence.zero & ~evidence.brief
+    rounds = torch.unique(evidence.round[shown])
+    one, other = (
+        pooled(evidence, shown & torch.isin(evidence.round, rounds[part::2])) for part in (0, 1)
+    )
+    both = known(one) & known(other)
+    if both.sum() < FEWEST_EXAMPLES:
+        return math.nan, math.nan
+    x, y = (_standard_ranks(margins(soft)[both]) for soft in (one, other))
+    found = float((x * y).mean())
+    rng = np.random.default_rng([seed, _STREAM])
+    drawn = [float((x[rng.permutation(len(x))] * y).mean()) for _ in range(PERMUTATIONS)]
+    return found, (1 + sum(value >= found for value in drawn)) / (1 + PERMUTATIONS)
+
+
+def _standard_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The ranks in each column, of mean 0 and variance 1: products of two are Spearman's."""
+    ranks = rankdata(values, axis=0)
+    return np.asarray((ranks - ranks.mean(axis=0)) / np.maximum(ranks.std(axis=0), 1e-12))

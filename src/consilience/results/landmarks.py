@@ -1,0 +1,216 @@
+"""Landmarks: a few examples whose label the user vouches for, and which labelling they mean.
+
+They are used after the labels were found, and touch no evidence: they say which of the labellings
+found is meant and, where the label names say nothing, which class is which. How far its
+probabilities can be trusted is told by them in `calibration`.
+
+A landmark is no gold: it is given before anything is scored, and what is scored leaves it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import permutations
+from math import log
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from consilience.data.arrays import Floats
+from consilience.data.dataset import Dataset, example_id, label_reader
+from consilience.data.readers import read_rows, rows, texts
+from consilience.errors import InputError
+from consilience.evidence.evidence import Evidence
+from consilience.solvers.solution import Solution
+
+_ODDS = 20.0
+"""How much better than the most coherent labelling another must fit the landmarks to replace it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Landmarks:
+    """Examples whose class the user vouches for: ids, positions in the data set, classes, (L,)."""
+
+    ids: tuple[str, ...]
+    at: tuple[int, ...]
+    classes: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @classmethod
+    def of(cls, source: object, dataset: Dataset, text: str = "text") -> Landmarks:
+        """The landmarks in a mapping of ids to classes, in rows, or in a file of them.
+
+        A class is its name or its number, as gold is read. Rows have a column `label` and say
+        which example by a column `id`, else by its text: `text` is a column or a template. A row
+        without a label is no landmark.
+        """
+        if isinstance(source, Landmarks):
+            if [dataset.index.get(id) for id in source.ids] != list(source.at):
+                raise InputError(
+                    "these landmarks belong to another data set; make them from this one"
+                )
+            return source
+        read = label_reader(dataset.task.classes)
+        vouched: dict[int, int] = {}
+        for id, label, place in _said(source, text):
+            at, number = dataset.index.get(id), read(label)
+            if at is None:
+                raise InputError(
+                    f"{place}: no such example in {dataset.name!r}; its ids and texts stand in the "
+                    "table of labels; correct the landmark or leave it out"
+                )
+            if number is None:
+                raise InputError(
+                    f"{place}: {label[:60]!r} is none of the classes "
+                    f"{', '.join(dataset.task.classes)}; correct the label"
+                )
+            if vouched.setdefault(at, number) != number:
+                raise InputError(
+                    f"{place}: the same example was called "
+                    f"{dataset.task.classes[vouched[at]]!r} before, and is now called "
+                    f"{dataset.task.classes[number]!r}; correct one of them"
+                )
+        if not vouched:
+            raise InputError(
+                "there is no landmark: no row has a label; give the labels that you vouch for"
+            )
+        order = sorted(vouched)
+        classes = tuple(vouched[at] for at in order)
+        return cls(tuple(dataset.ids[at] for at in order), tuple(order), classes)
+
+
+def _said(source: object, text: str) -> Iterator[tuple[str, str, str]]:
+    """Each id with the label it is given, as text, and where that stands."""
+    if isinstance(source, Mapping):
+        source = [{"id": id, "label": label} for id, label in source.items()]
+    table = read_rows(source) if isinstance(source, str | Path) else rows(source)
+    table.require("label")
+    words = None if "id" in table.columns else texts(table, text)
+    for i in range(len(table)):
+        label = table.cell(i, "label")
+        if label is not None:
+            named = (table.cell(i, "id") or "") if words is None else words[i]
+            place = f"{table.place(i)}, landmark {named[:60]!r}"
+            yield named if words is None else example_id(named), label, place
+
+
+@dataclass(frozen=True, slots=True)
+class Orientation:
+    """The labelling that the landmarks mean, among those found, and which class is which.
+
+    `labels` (N, K) are those of optimum number `optimum`, where class c is what the solution
+    called `order[c]`. `agree` landmarks have the class vouched for; `sentence` says it all.
+    """
+
+    labels: Floats
+    optimum: int
+    order: tuple[int, ...]
+    agree: int
+    sentence: str
+
+
+def oriented(
+    solution: Solution, landmarks: Landmarks, *, named: bool, fixed: Sequence[int] = ()
+) -> Orientation:
+    """The optimum of a solution, and the renaming of its classes, that the landmarks speak for.
+
+    `named`: the label names say which class is which, so none is renamed; else every renaming is
+    tried (`renamings`) that leaves the classes `fixed`, of which relations speak, as they are.
+
+    Coherence says what the model believes most, landmarks which of its beliefs is meant, so their
+    nats are not set off against each other. Another optimum than the most coherent one is taken
+    only where the landmarks are ODDS · (number of others) times as probable under it: if the most
+    coherent one is meant after all, that happens in at most one case of ODDS, however many others
+    there are (Markov's inequality). Between renamings of one optimum, which are equally coherent,
+    the most probable is taken; ties go to the more coherent, and to the names as they are.
+    """
+    k = solution.labels.shape[1]
+    ways = [tuple(range(k))] if named else renamings(k, fixed)
+    at, classes = np.array(landmarks.at), np.array(landmarks.classes, dtype=np.int64)
+    fit = np.array(
+        [
+            [_log_likelihood(optimum.labels[at][:, way], classes) for way in ways]
+            for optimum in solution.optima
+        ]
+    )
+    # An optimum is judged by the mean over its renamings: by their best the luckiest would win.
+    each = logsumexp(fit, axis=1) - log(len(ways))
+    best = int(each.argmax())
+    clear = best > 0 and each[best] - each[0] >= log(_ODDS * (len(each) - 1))
+    optimum = best if clear else 0
+    order = ways[int(fit[optimum].argmax())]
+    labels = solution.optima[optimum].labels[:, order]
+    agree = int((labels[at].argmax(axis=1) == classes).sum())
+    said = [_direction(fit[optimum], len(landmarks), named)]
+    if optimum:
+        said.append(
+            f"they fit optimum {optimum + 1} of {len(each)} better than the most coherent one "
+            f"(odds {_odds(each[optimum] - each[0])})"
+        )
+    said.append(f"{agree} of {len(landmarks)} landmarks agree")
+    if agree * k <= len(landmarks):
+        said.append("no more than by chance, so the labels may be of something else")
+    return Orientation(labels, optimum, order, agree, "; ".join(said))
+
+
+def renamings(k: int, fixed: Sequence[int] = ()) -> list[tuple[int, ...]]:
+    """The ways to rename K classes, the names as they are first; `fixed` classes keep theirs.
+
+    All K! up to four classes. Above that the K cyclic shifts, which are all that the neutral sets
+    of a prompt differ in: with more ways than landmarks one of them always fits.
+    """
+    shifts = [tuple((c + r) % k for c in range(k)) for r in range(k)]
+    ways = list(permutations(range(k))) if k <= 4 else shifts
+    return [way for way in ways if all(way[c] == c for c in fixed)]
+
+
+def _log_likelihood(q: Floats, classes: NDArray[np.int64]) -> float:
+    """The log-probability of the classes of landmarks under their soft labels `q` (L, K), in nats.
+
+    log of the mean of ∫₀¹ Π_l [(1 − ε) p_l + ε/K] dε over p soft and p hard: about an unknown
+    share ε of the examples the labels say nothing, and how sure they are may mean nothing either.
+    So labels that are too sure do not fall with their first mistake, nor do timid ones say nothing.
+    """
+    at, k = np.arange(len(classes)), q.shape[1]
+    best = q == q.max(axis=1, keepdims=True)
+    share = (np.arange(100) + 0.5)[:, None] / 100
+    products = [
+        np.log((1 - share) * p + share / k).sum(axis=1)
+        for p in (q[at, classes], best[at, classes] / best.sum(axis=1))
+    ]
+    return float(logsumexp(products) - log(2 * len(share)))
+
+
+def _direction(fit: Floats, count: int, named: bool) -> str:
+    """What says which class is which: the names, the relations, or the landmarks, and how well."""
+    if named:
+        return "by the meaning of the label names"
+    if len(fit) == 1:
+        return "by the relations, which speak of classes"
+    first, second = np.sort(fit)[::-1][:2]
+    told = f"by {count} landmark{'s' * (count > 1)} (odds {_odds(first - second)} against the next)"
+    return told if first - second >= log(_ODDS) else f"weakly, {told}"
+
+
+def _odds(nats: float) -> str:
+    return f"{np.exp(nats):,.0f} to 1" if nats < log(1e6) else "over a million to 1"
+
+
+def renamed(evidence: Evidence, order: Sequence[int]) -> Evidence:
+    """The same evidence, in which class c is what was called `order[c]`."""
+    if tuple(order) == tuple(range(evidence.k)):
+        return evidence
+    now = torch.tensor(np.argsort(order))
+    return replace(
+        evidence,
+        logp=evidence.logp[:, list(order)],
+        shot_label=now[evidence.shot_label],
+        flip_from=now[evidence.flip_from],
+        flip_to=now[evidence.flip_to],
+    )

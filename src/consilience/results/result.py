@@ -1,0 +1,228 @@
+"""What an elicitation found: labels with their uncertainty, and the evidence behind each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+
+from consilience.concepts.concept import Concept, questions
+from consilience.data.dataset import Dataset
+from consilience.data.relations import Equal, Opposite, active_relations
+from consilience.errors import InputError
+from consilience.evidence.evidence import Evidence
+from consilience.objective.coherence import Terms
+from consilience.objective.conditioning import condition
+from consilience.prompts.framing import Framing
+from consilience.results.diagnosis import Verdict, open_labels, verdict
+from consilience.results.explanation import explain
+from consilience.results.landmarks import Landmarks, Orientation, oriented, renamed
+from consilience.results.shot_free_check import ShotFreeCheck, check_without_shots
+from consilience.results.uncertainty import Uncertainty, uncertainty
+from consilience.solvers.lbfgs import LBFGS
+from consilience.solvers.solution import Solution
+from consilience.store.database import Run
+from consilience.store.runner import CallCounts
+
+if TYPE_CHECKING:
+    from consilience.results.calibration import Calibration
+
+
+@dataclass(frozen=True)
+class Found:
+    """Labels, how sure they are, what they rest on and what they cost.
+
+    `solution` has the soft labels, from answers whose log-odds were multiplied by
+    `log_odds_scale` (see `mixture`); `evidence` every prediction that counted, `asked` what this
+    very call asked (nothing, where everything was in the store), `saved` how many calls of the
+    budget were not planned.
+    `concepts` are the labellings that the census found on its sample, if there was one, that of
+    these labels first. `orientation` and `calibration` say what landmarks changed, where there
+    were any.
+    """
+
+    dataset: Dataset
+    framings: tuple[Framing, ...]
+    run: Run
+    evidence: Evidence
+    terms: Terms
+    solution: Solution
+    uncertainty: Uncertainty
+    saved: int
+    asked: CallCounts
+    log_odds_scale: float = 1.0
+    concepts: tuple[Concept, ...] = ()
+    orientation: Orientation | None = None
+    calibration: Calibration | None = None
+
+    @cached_property
+    def labels(self) -> pd.DataFrame:
+        """One row per example: id, label, its name and probability, uncertainties, predictions.
+
+        `probability` is that of the label given, uncalibrated unless `probabilities` says
+        otherwise; `p_…` those of all classes; uncertainties are in nats, and those of the optimum,
+        before any scaling. `structural` is the share of the label's log-odds that comes from other
+        examples, NaN where nothing pulls it; `predictions` counts those that spoke of the example,
+        and `open` says that the label is better left open (see `diagnosis`). Where there are
+        landmarks, `landmark` marks them, and their label is the one vouched for.
+        """
+        q = self.solution.labels
+        hard = q.argmax(axis=1)
+        names = self.dataset.task.classes
+        counts = np.bincount(self.evidence.target.numpy(), minlength=len(q))
+        columns = {
+            "id": list(self.dataset.ids),
+            "label": hard,
+            "name": [names[c] for c in hard],
+            "probability": q.max(axis=1),
+            "epistemic": self.uncertainty.epistemic,
+            "aleatoric": self.uncertainty.aleatoric,
+            "structural": self.uncertainty.structural,
+            "predictions": counts,
+            "open": open_labels(q),
+        }
+        if self.calibration is not None:
+            columns["landmark"] = np.isin(np.arange(len(q)), self.calibration.landmarks.at)
+        return pd.DataFrame(columns | {f"p_{name}": q[:, c] for c, name in enumerate(names)})
+
+    @property
+    def polarity(self) -> str:
+        """What says which way round the labels are: the label names, landmarks, or nothing."""
+        if self.orientation is not None:
+            return self.orientation.sentence
+        if self._named:
+            return "by the meaning of the label names"
+        return (
+            "undetermined: no framing gives the label names a meaning, so the labels and their "
+            "mirror image fit equally well"
+        )
+
+    @property
+    def probabilities(self) -> str:
+        """How far the probabilities can be trusted: "uncalibrated", or how they were calibrated."""
+        if self.calibration is not None:
+            return self.calibration.sentence
+        scaled = round(self.log_odds_scale, 2) != 1
+        return f"uncalibrated (log-odds × {self.log_odds_scale:.2g})" if scaled else "uncalibrated"
+
+    @property
+    def shares(self) -> str:
+        """How frequent the classes are, and whether that was given, estimated or assumed."""
+        told = self.evidence.shares
+        means = self.solution.labels.mean(axis=0)
+        named = zip(self.dataset.task.classes, means if told is None else told, strict=True)
+        said = ", ".join(f"{name} {share:.0%}" for name, share in named)
+        if told is not None:
+            return f"{said} (given)"
+        if len(means) > 2:
+            return f"{said} (assumed: no class leads in the answers as a whole)"
+        return f"{said} (estimated from the answers, from even where they cannot tell)"
+
+    def calibrated(self, landmarks: object, method: str = "auto") -> Found:
+        """The same with the labels that landmarks mean, and probabilities scaled to fit them.
+
+        `landmarks`: a mapping of ids to classes, a file or rows (see `Landmarks.of`). `method` is
+        one of `calibration.METHODS`; "none" settles only which way round the labels are. Each
+        landmark gets the label vouched for. `solution.stats` stay those of the solve.
+        """
+        # scikit-learn takes seconds to load, and most labels are never calibrated.
+        from consilience.results.calibration import calibrate, check_enough
+
+        if self.calibration is not None:
+            raise InputError("these labels are calibrated already; calibrate those as solved")
+        vouched = Landmarks.of(landmarks, self.dataset)
+        check_enough(vouched, method)
+        meant = oriented(self.solution, vouched, named=self._named, fixed=self._spoken_of())
+        made = calibrate(meant.labels, vouched, method, seed=self.run.seed)
+        solution, unsure = self._as_meant(meant)
+        labels = made.labels.copy()
+        labels[list(vouched.at)] = np.eye(labels.shape[1])[list(vouched.classes)]
+        return replace(
+            self,
+            framings=tuple(
+                replace(f, label_names=tuple(f.label_names[c] for c in meant.order))
+                for f in self.framings
+            ),
+            evidence=renamed(self.evidence, meant.order),
+            concepts=tuple(replace(c, labels=c.labels[:, meant.order]) for c in self.concepts),
+            solution=replace(solution, labels=labels),
+            uncertainty=unsure,
+            orientation=meant,
+            calibration=made,
+        )
+
+    @property
+    def _named(self) -> bool:
+        return any(framing.semantic for framing in self.framings)
+
+    def _spoken_of(self) -> list[int]:
+        """The classes of which relations that count speak: they cannot be renamed."""
+        relations = active_relations(self.dataset.relations, self.run.settings["priors"])
+        return sorted({r.label for r in relations if not isinstance(r, Equal | Opposite)})
+
+    def _as_meant(self, meant: Orientation) -> tuple[Solution, Uncertainty]:
+        """The solution with the classes as they are meant, and the uncertainty of that optimum."""
+        optima = tuple(
+            replace(optimum, labels=optimum.labels[:, meant.order])
+            for optimum in self.solution.optima
+        )
+        solution, unsure = replace(self.solution, optima=optima), self.uncertainty
+        if meant.optimum:
+            other = self.solution.optima[meant.optimum].labels
+            relevance = condition(self.evidence, torch.from_numpy(other)[None]).relevance[0].numpy()
+            solution = replace(solution, relevance=relevance)
+            chosen = replace(self.solution, labels=other, relevance=relevance)
+            unsure = uncertainty(self.evidence, self.terms, LBFGS(), chosen, seed=self.run.seed)
+        return solution, unsure
+
+    def explain(self, id: str) -> pd.DataFrame:
+        """Every prediction, contrast and relation that speaks of an example, and how hard it pulls.
+
+        See `consilience.results.explanation` for the columns.
+        """
+        if id not in self.dataset.index:
+            raise InputError(f"no example {id!r} in {self.dataset.name!r}; ids are in `labels`")
+        return explain(
+            self.dataset, self.evidence, self.solution, id, priors=self.run.settings["priors"]
+        )
+
+    @cached_property
+    def shot_free_check(self) -> ShotFreeCheck | None:
+        """What follows from zero-shot answers and contrasts alone; None where there are neither."""
+        return check_without_shots(self.evidence, self.solution, self.terms, seed=self.run.seed)
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """Whether the labels are coherent, one of several concepts, or no better than chance."""
+        vouched = bool(self.run.settings.get("landmarks")) or self.orientation is not None
+        return verdict(
+            self.solution.labels,
+            self.concepts,
+            vouched,
+            self.evidence,
+            self.run.seed,
+        )
+
+    def questions(self, count: int = 3) -> list[str]:
+        """The ids of the examples whose labels would best tell the concepts found apart.
+
+        None where there is only one. Vouch for them as landmarks of another run: what this one
+        asked is not asked again.
+        """
+        return [self.dataset.ids[i] for i in questions(self.concepts, count)]
+
+    def table(self) -> pd.DataFrame:
+        """The labels with the text and group of each example: what is written to a file."""
+        texts = pd.DataFrame({"text": self.dataset.texts, "group": self.dataset.groups})
+        return pd.concat([self.labels, texts], axis=1)
+
+    def export(self, path: str | Path) -> None:
+        """Writes the labels to a CSV, JSONL or Parquet file, by its suffix."""
+        from consilience.data.export import write_table
+
+        write_table(self.table(), path)

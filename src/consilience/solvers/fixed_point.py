@@ -1,0 +1,265 @@
+"""The loop around a solver: solve, read the evidence again under the labels found, until they stay.
+
+A labelling is an optimum where it is the best one under its own reading. Everything that looks
+for one, by gradients, by sampling or by trying all, looks for this; of several the one with the
+highest coherence is the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from enum import Enum
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from consilience.errors import SolveError
+from consilience.evidence.evidence import Evidence
+from consilience.models.threads import one_thread
+from consilience.objective.coherence import (
+    Term,
+    Terms,
+    coherence,
+    entropy,
+    evaluate_terms,
+    prior_fidelity,
+)
+from consilience.objective.conditioning import ConditionedEvidence, condition
+
+STAYED = 1e-3
+"""Labels have settled when no probability moves by more than this from one reading to the next."""
+
+
+HARD = -30.0
+"""The lowest log-probability, in nats, from which a class is still found to be the better one.
+
+Below it the slope is lost in rounding, so that a label once hard would stay whatever is read.
+"""
+
+COLD = 1e-3
+"""The lowest temperature, in nats, that is told from none."""
+
+
+class Result(Enum):
+    """How a solve ended, as a sentence that ends in advice."""
+
+    SETTLED = "The labels settled: reading the evidence again under them changes nothing."
+    UNSETTLED = (
+        "The labels were still moving when the readings were used up: evidence and labels chase "
+        "each other. Raise `readings`, or look at the examples near 1/K."
+    )
+    MAX_STEPS = (
+        "The last optimisation stopped before the gradient vanished, at its limit of steps or at "
+        "a kink. Raise `steps`, or lower the weight of the term that was added last, or smooth it."
+    )
+    RESTLESS = (
+        "The messages of belief propagation were still changing when the steps were used up: there "
+        "are couplings that contradict each other around a loop. Raise `damping` or `steps`, or "
+        "compare with LBFGS."
+    )
+    RUN = (
+        "The annealing ran its schedule to the end, and reading the evidence again under its best "
+        "labels changes nothing. Raise `sweeps` or `starts` to see whether there are better ones."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is to be made coherent: evidence, objective, and a resampling of the predictions.
+
+    `weight` (S, T) weighs the predictions for each of S starts; None weighs all alike.
+    """
+
+    evidence: Evidence
+    terms: Terms
+    weight: Tensor | None = None
+
+    @property
+    def temperature(self) -> float:
+        """λ, what keeps labels soft: the weights of entropy and of prior fidelity, which has one.
+
+        At least `COLD`, in nats. Where nothing else bends, one step of length 1/λ along the
+        natural gradient leads to the optimum.
+        """
+        return max(weight_of(self.terms, entropy) + weight_of(self.terms, prior_fidelity), COLD)
+
+    def at(self, index: Tensor) -> Problem:
+        """The problem of some of the starts, by their numbers."""
+        weight = None if self.weight is None else self.weight[index]
+        return Problem(self.evidence, self.terms, weight)
+
+    def condition(self, logq: Tensor) -> ConditionedEvidence:
+        """The evidence read under log labels (S, N, K)."""
+        return condition(self.evidence, logq.exp(), self.weight)
+
+    def value(self, reading: ConditionedEvidence, logq: Tensor) -> Tensor:
+        """The coherence of log labels (S, N, K) under a reading, (S,), in nats per example."""
+        return coherence(self.evidence, self.terms, reading, logq)
+
+    def values(self, reading: ConditionedEvidence, logq: Tensor) -> dict[str, Tensor]:
+        """The unweighted value of each term, name → (S,)."""
+        return evaluate_terms(self.evidence, self.terms, reading, logq)
+
+    def objective(self, reading: ConditionedEvidence) -> Objective:
+        """The coherence under a reading as a function of θ, q = softmax(θ)."""
+        return Objective(self, reading)
+
+
+def weight_of(terms: Terms, wanted: Term) -> float:
+    """The weight that a term has in an objective, 0 where it is not in it."""
+    return sum(weight for weight, term in terms.values() if term is wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """The coherence under a reading as a function of θ (S, N, K), q = softmax(θ): → (S,)."""
+
+    problem: Problem
+    reading: ConditionedEvidence
+
+    def __call__(self, theta: Tensor) -> Tensor:
+        """The value for each start, in nats per example."""
+        return self.problem.value(self.reading, torch.log_softmax(theta, dim=-1))
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizeResult:
+    """What an optimisation returns: θ (S, N, K), the steps taken, and who converged (S,)."""
+
+    theta: Tensor
+    steps: int
+    converged: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class FixedPoints:
+    """The end of the loop for each of S starts, of S candidates, or of S replicates.
+
+    Log labels (S, N, K), value (S,) and unweighted terms under their own reading, relevance
+    (S, T), how each ended, and the steps and readings that all of them took together.
+    """
+
+    logq: Tensor
+    value: Tensor
+    terms: dict[str, Tensor]
+    relevance: Tensor
+    results: tuple[Result, ...]
+    steps: int
+    readings: int
+
+
+class Solver(Protocol):
+    """A way to find optima: a frozen dataclass whose fields are its hyperparameters."""
+
+    @property
+    def starts(self) -> int:
+        """The number of starting points, in one batch."""
+        ...
+
+    def settle(self, problem: Problem, theta: Tensor) -> FixedPoints:
+        """The optima that are reached from the starts `theta` (S, N, K)."""
+        ...
+
+
+def settle(
+    problem: Problem,
+    maximise: Callable[[Objective, Tensor], OptimizeResult],
+    theta: Tensor,
+    readings: int,
+    settled: Result = Result.SETTLED,
+    short: Result = Result.MAX_STEPS,
+) -> FixedPoints:
+    """Maximises, reads again, and so on until the labels of every start stay, at most `readings`.
+
+    Starts that have settled are left alone while the others go on. Their result is `settled`, or
+    `short` where the last maximisation had not converged.
+    """
+    with one_thread():
+        logq = torch.log_softmax(theta, dim=-1)
+        results = [Result.UNSETTLED] * len(theta)
+        active = torch.arange(len(theta), device=theta.device)
+        steps = taken = 0
+        while len(active) and taken < readings:
+            taken += 1
+            mine, before = problem.at(active), bounded(logq[active])
+            reading = mine.condition(before)
+            ended = maximise(mine.objective(reading), before)
+            steps += ended.steps
+            moved = torch.log_softmax(ended.theta, dim=-1)
+            logq = logq.index_copy(0, active, moved)
+            stayed = (moved.exp() - before.exp()).abs().amax(dim=(1, 2)) < STAYED
+            for s in active[stayed].tolist():
+                results[s] = short
+            for s in active[stayed & ended.converged].tolist():
+                results[s] = settled
+            active = active[~stayed]
+        return assess(problem, logq, results, steps, taken)
+
+
+def assess(
+    problem: Problem, logq: Tensor, results: list[Result], steps: int, readings: int
+) -> FixedPoints:
+    """Labels with their coherence, each under its own reading."""
+    reading = problem.condition(logq)
+    return FixedPoints(
+        logq,
+        problem.value(reading, logq),
+        problem.values(reading, logq),
+        reading.relevance,
+        tuple(results),
+        steps,
+        readings,
+    )
+
+
+def chosen(reading: ConditionedEvidence, index: Tensor) -> ConditionedEvidence:
+    """The readings of some of the labellings, by their numbers."""
+    return ConditionedEvidence(
+        *(getattr(reading, field.name)[index] for field in fields(ConditionedEvidence))
+    )
+
+
+def slope(objective: Objective, theta: Tensor) -> tuple[Tensor, Tensor]:
+    """The value in nats (not per example), (S,), and its gradient in θ; SolveError if not finite.
+
+    Nats in all: else a tolerance would mean less on more data.
+    """
+    value, gradient = raw_slope(objective, theta)
+    return finite(value), finite(gradient)
+
+
+def finite(values: Tensor) -> Tensor:
+    """The values or slopes of an objective; SolveError if one is not finite."""
+    if not bool(torch.isfinite(values).all()):
+        raise SolveError(
+            "the objective is not finite; look at the term that was added last, "
+            "and at relations that allow no labels"
+        )
+    return values
+
+
+def raw_slope(objective: Objective, theta: Tensor) -> tuple[Tensor, Tensor]:
+    """The same where not being finite is an answer."""
+    theta = theta.detach().requires_grad_(True)
+    value = theta.shape[1] * objective(theta)
+    (gradient,) = torch.autograd.grad(value.sum(), theta)
+    return value.detach(), gradient
+
+
+def bounded(theta: Tensor) -> Tensor:
+    """Log labels, none below `HARD`."""
+    return torch.log_softmax(theta, dim=-1).clamp(min=HARD)
+
+
+def natural_step(theta: Tensor, gradient: Tensor, temperature: float) -> Tensor:
+    """How far a step 1/λ along the natural gradient would move each probability, (S, N, K).
+
+    Where q is almost hard the gradient ∂/∂θ vanishes with it, right or wrong. The natural
+    gradient (∂/∂θ)/q (Amari 1998) does not, so this tells an optimum from a corner; a shorter
+    step would not tell one where λ is small.
+    """
+    q = torch.softmax(theta, dim=-1)
+    step = gradient / q.clamp(min=1e-300) / temperature
+    return torch.softmax(theta + step, dim=-1) - q

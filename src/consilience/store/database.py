@@ -1,0 +1,393 @@
+"""The store: an append-only SQLite file that keeps everything that was asked, and can prove it.
+
+One row is one prediction. Its identity is the hash of what decides the answer: the model's name,
+the prompt, the label names, the sampling settings and the repeat number; never time-outs, retries
+or concurrency. Two queries that give the same prompt are therefore one prediction, asked once.
+Texts that a model wrote are kept in the same way. Whole data sets (without gold, which a data set
+cannot hold), the plan of each round, failures and probes are kept beside them, so that a store is
+enough to solve again without a network.
+
+`Store.verify` re-derives every key from the stored content; an empty list is the definition of a
+healthy store. Every table and column is described in docs/store.md.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from consilience.data.dataset import Dataset
+from consilience.errors import AnswerError, StoreError
+from consilience.models.base import Answer, Completion, Model, Request, Writer
+from consilience.prompts.query import Query
+from consilience.store import verification as audit
+from consilience.store.schema import (
+    Planned,
+    connect,
+    decode,
+    dump,
+    identity,
+    insert,
+    insert_round,
+    now,
+    plain,
+    planned,
+    query_of,
+    request_columns,
+    run_identity,
+    storable,
+    versions,
+)
+from consilience.store.texts import Note, Text, failure_row, text_of, text_row
+
+_CHUNK = 500
+"""How many keys go into one SQL statement (the smallest limit of old SQLite is 999)."""
+
+
+def prediction_key(model: Model, request: Request) -> str:
+    """The identity of a prediction, ``sha256:…``, before it is asked.
+
+    StoreError if the model's settings are not plain JSON data.
+    """
+    return identity({"model": model.name, "settings": model.settings} | request_columns(request))
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A query and what the model said of each label, without the prompt and the raw response.
+
+    `query` is the one under which it was first asked; a plan may reach the same prompt by another.
+    Log-probabilities in nats, `seconds` from the request to the answer.
+    """
+
+    key: str
+    query: Query
+    label_names: tuple[str, ...]
+    logprobs: tuple[float, ...]
+    exact: tuple[bool, ...]
+    mass: float
+    usage: Mapping[str, Any]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The record of a run: what was asked of which model with which settings, and how far it is.
+
+    `planned`, `answered` and `failed` count rows of the plan; a row that failed and was answered
+    later is answered.
+    """
+
+    id: str
+    dataset: str
+    dataset_name: str
+    model: str
+    style: str
+    model_settings: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    seed: int
+    created: str
+    versions: Mapping[str, str]
+    rounds: int
+    planned: int
+    answered: int
+    failed: int
+
+
+class Store:
+    """An open store; a missing file (and its folder) is created unless `readonly`.
+
+    What `add` has returned for survives the death of the process. Any number of processes may
+    write to one file. Every method raises StoreError, in one line, where the file lets it down.
+    """
+
+    def __init__(self, path: str | Path = ":memory:", *, readonly: bool = False) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._db = connect(path, readonly)
+
+    def close(self) -> None:
+        """Close the file; safe to call twice."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def _using(self, doing: str) -> Iterator[sqlite3.Connection]:
+        try:
+            yield self._db
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: could not {doing}: {error}") from error
+
+    @contextmanager
+    def _transaction(self, doing: str, kind: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
+        """One transaction: committed at the end of the block, undone by any exception.
+
+        IMMEDIATE takes the write lock at once: a lock that is upgraded later cannot wait.
+        """
+        with self._lock, self._using(doing) as db, db:
+            db.execute(f"BEGIN {kind}")
+            yield db
+
+    def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        with self._using("read") as db:
+            return db.execute(sql, values).fetchall()
+
+    # --- predictions ------------------------------------------------------------------------
+
+    def known(self, keys: Iterable[str]) -> set[str]:
+        """Those of the keys that have a prediction."""
+        return {row[0] for row in self._chosen("key", list(keys))}
+
+    def predictions(self, keys: Sequence[str]) -> list[Prediction | None]:
+        """The predictions in the order of the keys, None for a key that has none."""
+        columns = (
+            "key, target, framing, repeat, contrast, shots, label_names, logprobs, exact, mass, "
+            "usage, seconds"
+        )
+        found = {row["key"]: _prediction(row) for row in self._chosen(columns, keys)}
+        return [found.get(key) for key in keys]
+
+    def _chosen(
+        self, columns: str, keys: Sequence[str], table: str = "predictions"
+    ) -> Iterator[sqlite3.Row]:
+        for start in range(0, len(keys), _CHUNK):
+            chunk = keys[start : start + _CHUNK]
+            marks = ", ".join("?" * len(chunk))
+            yield from self._rows(f"SELECT {columns} FROM {table} WHERE key IN ({marks})", chunk)
+
+    def add(self, model: Model, request: Request, answer: Answer, seconds: float) -> str:
+        """Keep one answer and return its key; committed when it returns.
+
+        A key that is there already keeps its first answer. AnswerError if a value cannot be a
+        prediction (not finite, above 0, lengths that disagree); nothing is stored then.
+        """
+        logprobs = [float(value) for value in answer.logprobs]
+        exact = [bool(mark) for mark in answer.exact]
+        mass, seconds = float(answer.mass), float(seconds)
+        fault = audit.answer_fault(request.label_names, logprobs, exact, mass, seconds)
+        if fault:
+            raise AnswerError(
+                f"the answer of {model.name} about {request.query.target} cannot be kept: {fault}",
+                body=dump(answer.raw),
+            )
+        row = {
+            "key": prediction_key(model, request),
+            "created": now(),
+            "model": model.name,
+            "mass": mass,
+            "seconds": seconds,
+            "logprobs": logprobs,
+            "exact": exact,
+            "usage": dict(answer.usage),
+            "settings": plain(model.settings),
+            "raw": answer.raw,
+        }
+        with self._transaction("keep a prediction") as db:
+            insert(db, "predictions", row | request_columns(request))
+        return str(row["key"])
+
+    def add_failure(self, key: str, request: Request, error: str, body: str | None) -> None:
+        """Keep a call that gave no prediction, and what came back, which may have been paid for."""
+        row = {
+            "key": key,
+            "created": now(),
+            "error": storable(error),
+            "body": None if body is None else storable(body),
+        }
+        with self._transaction("keep a failure") as db:
+            insert(db, "failures", row | request_columns(request))
+
+    def detail(self, key: str) -> dict[str, Any]:
+        """Everything about one prediction or text, its prompt and the raw response among it."""
+        for table in ("predictions", "texts"):
+            for row in self._chosen("*", [key], table):
+                return decode(dict(row))
+        raise StoreError(f"{self.path} has no prediction {key}, and no text")
+
+    # --- texts ------------------------------------------------------------------------------
+
+    def texts(self, keys: Sequence[str]) -> list[Text | None]:
+        """The texts in the order of the keys, None for a key that has none."""
+        columns = "key, text, usage, seconds"
+        found = {row["key"]: text_of(row) for row in self._chosen(columns, keys, "texts")}
+        return [found.get(key) for key in keys]
+
+    def add_text(self, writer: Writer, note: Note, written: Completion, seconds: float) -> str:
+        """Keep one text and return its key, as `add` does; the first text stays."""
+        row = text_row(writer, note, written, seconds)
+        with self._transaction("keep a text") as db:
+            insert(db, "texts", row)
+        return str(row["key"])
+
+    def add_text_failure(self, writer: Writer, note: Note, error: str, body: str | None) -> None:
+        """Keep a call that gave no text, and what came back."""
+        with self._transaction("keep a failure") as db:
+            insert(db, "text_failures", failure_row(writer, note, error, body))
+
+    # --- data sets, runs, plans, probes -----------------------------------------------------
+
+    def save_dataset(self, dataset: Dataset) -> str:
+        """Keep a whole data set and return its fingerprint; the first name and note stay."""
+        row = {
+            "fingerprint": dataset.fingerprint,
+            "name": dataset.name,
+            "created": now(),
+            "content": dataset.to_json(),
+        }
+        with self._transaction("keep a data set") as db:
+            insert(db, "datasets", row)
+        return dataset.fingerprint
+
+    def dataset(self, fingerprint: str) -> Dataset:
+        """The data set of that fingerprint."""
+        rows = self._rows("SELECT content FROM datasets WHERE fingerprint = ?", (fingerprint,))
+        if not rows:
+            raise StoreError(f"{self.path} has no data set {fingerprint}")
+        return Dataset.from_json(json.loads(rows[0][0]))
+
+    def start_run(
+        self, dataset: Dataset, model: Model, settings: Mapping[str, Any], seed: int
+    ) -> str:
+        """The id of the run with these inputs, recorded with the versions in use if it is new.
+
+        The same data set, model, model settings, plan settings and seed give the same id, so that
+        a run that was interrupted goes on.
+        """
+        row = {
+            "dataset": self.save_dataset(dataset),
+            "dataset_name": dataset.name,
+            "model": model.name,
+            "style": model.style,
+            "model_settings": plain(model.settings),
+            "settings": plain(settings),
+            "seed": seed,
+            "created": now(),
+            "versions": versions(),
+        }
+        row["id"] = run_identity(row)
+        with self._transaction("start a run") as db:
+            insert(db, "runs", row)
+        return str(row["id"])
+
+    def add_round(self, run: str, round: int, rows: Sequence[Planned]) -> None:
+        """Keep the plan of one round, in its order; the same plan again changes nothing.
+
+        StoreError for an empty round, one that skips a number, an unknown run, or a plan that
+        differs from the one that is there.
+        """
+        with self._transaction("keep the plan of a round") as db:
+            insert_round(db, run, round, rows)
+
+    def rounds(self, run: str) -> list[list[Planned]]:
+        """The plan of a run, one list of (key, query) per round; empty if nothing is planned."""
+        with self._using("read a plan") as db:
+            return planned(db, run)
+
+    def runs(self) -> list[Run]:
+        """Every run, the newest first."""
+        rows = self._rows(
+            """SELECT runs.*, count(DISTINCT plan.round) AS rounds, count(plan.key) AS planned,
+                   count(answers.key) AS answered,
+                   count(CASE WHEN answers.key IS NULL THEN failed.key END) AS failed
+               FROM runs LEFT JOIN plan ON plan.run = runs.id
+               LEFT JOIN predictions AS answers ON answers.key = plan.key
+               LEFT JOIN (SELECT DISTINCT key FROM failures) AS failed ON failed.key = plan.key
+               GROUP BY runs.id ORDER BY runs.created DESC, runs.rowid DESC"""
+        )
+        return [Run(**decode(dict(row))) for row in rows]
+
+    def run(self, id: str | None = None) -> Run:
+        """The run whose id begins with `id`, the newest where that is None."""
+        runs = self.runs()
+        if not runs:
+            raise StoreError(f"{self.path} has no runs yet")
+        if id is None:
+            return runs[0]
+        found = [run for run in runs if run.id.startswith(id)]
+        if len(found) != 1:
+            listed = ", ".join(f"{run.id} ({run.dataset_name}, {run.model})" for run in runs)
+            which = "several runs" if found else "no run"
+            raise StoreError(f"{self.path} has {which} {id!r}; the runs are: {listed}")
+        return found[0]
+
+    def save_probe(self, model: str, base_url: str, data: Mapping[str, Any]) -> None:
+        """Keep what a probe of a server found."""
+        row = {"model": model, "base_url": base_url, "created": now(), "data": dict(data)}
+        with self._transaction("keep a probe") as db:
+            insert(db, "probes", row)
+
+    def probe(self, model: str, base_url: str) -> Mapping[str, Any] | None:
+        """What the newest probe of this model at this address found, None if there was none."""
+        rows = self._rows(
+            "SELECT data FROM probes WHERE model = ? AND base_url = ? "
+            "ORDER BY created DESC, rowid DESC LIMIT 1",
+            (model, base_url),
+        )
+        return dict(json.loads(rows[0][0])) if rows else None
+
+    # --- the store as a whole ---------------------------------------------------------------
+
+    def verify(self) -> list[str]:
+        """Every disagreement of the store with itself; empty for a healthy one."""
+        return audit.verify(self._db)
+
+    def stats(self) -> audit.StoreStats:
+        """The contents in numbers, per model."""
+        with self._using("count what it holds") as db:
+            return audit.stats(db)
+
+    def characters_per_token(self, model: str) -> float | None:
+        """How many characters of prompt this model has charged as one token; None if unknown."""
+        with self._using("count its tokens") as db:
+            return audit.characters_per_token(db, model)
+
+    def export_jsonl(self, path: str | Path) -> int:
+        """Write everything as one JSON object per line, lossless; the number of lines."""
+        try:
+            # One transaction, so that the tables agree while others write.
+            with self._transaction("export", "DEFERRED") as db:
+                return audit.write_lines(db, Path(path))
+        except (OSError, ValueError) as error:
+            raise StoreError(f"cannot export {self.path} to {path}: {error}") from error
+
+    def import_jsonl(self, path: str | Path) -> int:
+        """Add what `export_jsonl` wrote and return the number of new rows; all of it or nothing.
+
+        Every line is verified. A row that is here already is skipped, and a prediction keeps its
+        first answer; StoreError if a run here has a round with another plan.
+        """
+        try:
+            with self._transaction(f"import {path}") as db:
+                return audit.import_lines(db, Path(path))
+        except OSError as error:
+            raise StoreError(f"cannot import {path}: {error}") from error
+
+
+def _prediction(row: sqlite3.Row) -> Prediction:
+    return Prediction(
+        key=row["key"],
+        query=query_of(row),
+        label_names=tuple(json.loads(row["label_names"])),
+        logprobs=tuple(json.loads(row["logprobs"])),
+        exact=tuple(json.loads(row["exact"])),
+        mass=row["mass"],
+        usage=json.loads(row["usage"]),
+        seconds=row["seconds"],
+    )

@@ -1,0 +1,84 @@
+"""The asking as a progress bar on stderr: calls, rate, tokens, money, time left."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from consilience.errors import ModelError
+from consilience.models.base import Answer, Completion
+
+
+class ProgressBar:
+    """A bar per round on a terminal; elsewhere one line as each round begins, for a log.
+
+    `price` is money per million prompt tokens.
+    """
+
+    def __init__(self, console: Console, price: float | None = None) -> None:
+        self._console = console
+        self._price = price
+        self._what = ""
+        self._round = 0
+        self._tokens = 0
+        self._failures = 0
+        self._bar: Progress | None = None
+
+    def begin(self, what: str, round: int = 0) -> None:
+        """The rounds that follow belong to `what` and are counted from `round`."""
+        self._what = f"{what}, "
+        self._round = round
+
+    def start(self, total: int, known: int) -> None:
+        """A new bar, which begins at what the store holds."""
+        title = f"{self._what}round {self._round}"
+        self._round += 1
+        if not self._console.is_terminal:
+            held = f", {known:,} of them in the store" if known else ""
+            self._console.print(f"{title}: {total:,} queries{held}", soft_wrap=True, markup=False)
+            return
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[spent]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+        )
+        self._bar.start()
+        self._task = self._bar.add_task(title, total=total, completed=known, rate="", spent="")
+
+    def answered(self, answer: Answer | Completion) -> None:
+        """One more."""
+        self._tokens += int(answer.usage.get("prompt_tokens") or 0)
+        self._advance()
+
+    def failed(self, error: ModelError) -> None:
+        """One that was given up; the reason is in the store."""
+        self._failures += 1
+        self._advance()
+
+    def stop(self) -> None:
+        """The bar goes away."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _advance(self) -> None:
+        if self._bar is None:
+            return
+        speed = self._bar.tasks[0].speed
+        spent = f"{self._tokens:,} tokens"
+        if self._price is not None:
+            spent += f", {self._tokens * self._price / 1e6:.2f}"
+        if self._failures:
+            spent += f", {self._failures} failed"
+        rate = f"{speed:.1f}/s" if speed else ""
+        self._bar.update(self._task, advance=1, rate=rate, spent=spent)

@@ -1,0 +1,240 @@
+"""The plan, minus what the store holds, put to the model; every answer goes into the store.
+
+One code path serves both modes: `concurrency=1` is a plain loop in one thread, in plan order, so
+that a traceback or a breakpoint leads to the line; more than one runs as many workers over the
+same list. Neither changes a byte of what is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from consilience.data.dataset import Dataset
+from consilience.errors import InputError, ModelError
+from consilience.models.base import Answer, Completion, Model, Request, Writer
+from consilience.models.event_loop import run
+from consilience.prompts.framing import Framing, render
+from consilience.prompts.query import Query
+from consilience.store.database import Store, prediction_key
+from consilience.store.texts import Note
+
+M = TypeVar("M")
+R = TypeVar("R")
+
+MOST_FAILURES = 8
+"""So many failed queries in a row, with no answer between them, end the asking."""
+
+
+class Progress(Protocol):
+    """What watches the asking; it is told, and can change nothing."""
+
+    def start(self, total: int, known: int) -> None:
+        """`total` queries are planned, of which `known` are in the store."""
+
+    def answered(self, answer: Answer | Completion) -> None:
+        """An answer has been stored."""
+
+    def failed(self, error: ModelError) -> None:
+        """A query has been given up."""
+
+    def stop(self) -> None:
+        """The asking has ended, well or not."""
+
+
+class Silent:
+    """A progress that shows nothing."""
+
+    def start(self, total: int, known: int) -> None:
+        """Shows nothing."""
+
+    def answered(self, answer: Answer | Completion) -> None:
+        """Shows nothing."""
+
+    def failed(self, error: ModelError) -> None:
+        """Shows nothing."""
+
+    def stop(self) -> None:
+        """Shows nothing."""
+
+
+@dataclass(slots=True)
+class CallCounts:
+    """What an asking came to: calls made, answers found in the store, queries given up."""
+
+    calls: int = 0
+    known: int = 0
+    prompt_tokens: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def __add__(self, other: CallCounts) -> CallCounts:
+        return CallCounts(
+            self.calls + other.calls,
+            self.known + other.known,
+            self.prompt_tokens + other.prompt_tokens,
+            self.failures | other.failures,
+        )
+
+
+def requests(
+    queries: Sequence[Query], dataset: Dataset, framings: Sequence[Framing], model: Model
+) -> list[tuple[str, Request]]:
+    """Each query with its prompt rendered, under its key in the store."""
+    texts = dict(zip(dataset.ids, dataset.texts, strict=True))
+    by_name = {framing.name: framing for framing in framings}
+    made = []
+    for query in queries:
+        framing = by_name[query.framing]
+        shots = [(texts[id], label) for id, label in query.shots]
+        prompt = render(framing, texts[query.target], shots, model.style)
+        request = Request(query, prompt, framing.label_names)
+        made.append((prediction_key(model, request), request))
+    return made
+
+
+def ask(
+    planned: Sequence[tuple[str, Request]],
+    model: Model,
+    store: Store,
+    *,
+    concurrency: int = 16,
+    progress: Progress | None = None,
+) -> CallCounts:
+    """Asks what the store does not hold yet; returns what it took.
+
+    A query that fails after the model's own retries is recorded with its reason and stays absent.
+    A fatal ModelError, or `MOST_FAILURES` in a row, is raised; what was answered is stored.
+    """
+    known = store.known([key for key, _ in planned])
+    return _Questions(model, store, progress).settle(planned, known, concurrency)
+
+
+def write(
+    planned: Sequence[tuple[str, Note]],
+    writer: Writer,
+    store: Store,
+    *,
+    concurrency: int = 16,
+    progress: Progress | None = None,
+) -> CallCounts:
+    """Has the texts written that the store does not hold yet, as `ask` asks; what it took."""
+    keys = [key for key, _ in planned]
+    known = {text.key for text in store.texts(keys) if text is not None}
+    return _Notes(writer, store, progress).settle(planned, known, concurrency)
+
+
+class Runner(ABC, Generic[M, R]):
+    """Puts one request at a time to the model and files what comes back."""
+
+    def __init__(self, model: M, store: Store, watch: Progress | None) -> None:
+        self.model = model
+        self.store = store
+        self.outcome = CallCounts()
+        self.watch = watch or Silent()
+        self.failed_in_a_row = 0
+
+    @abstractmethod
+    async def get(self, request: R) -> Answer | Completion:
+        """What the model says, in the store."""
+
+    @abstractmethod
+    def lose(self, key: str, request: R, error: ModelError) -> None:
+        """The failure, in the store."""
+
+    def settle(
+        self, planned: Sequence[tuple[str, R]], known: set[str], concurrency: int
+    ) -> CallCounts:
+        """Serves all that is not known, and says what that took."""
+        if concurrency < 1:
+            raise InputError(f"concurrency must be at least 1, got {concurrency}")
+        todo = {key: request for key, request in planned if key not in known}
+        self.outcome.known = len(planned) - len(todo)
+        self.watch.start(len(planned), self.outcome.known)
+        try:
+            run(self.serve(todo, concurrency))
+        finally:
+            self.watch.stop()
+        return self.outcome
+
+    async def serve(self, todo: Mapping[str, R], concurrency: int) -> None:
+        """All requests, one after the other or by `concurrency` workers."""
+        try:
+            await self._serve(todo, concurrency)
+        finally:
+            # Connections belong to the event loop, which ends here.
+            if (close := getattr(self.model, "close", None)) is not None:
+                await close()
+
+    async def _serve(self, todo: Mapping[str, R], concurrency: int) -> None:
+        if concurrency == 1:
+            for key, request in todo.items():
+                await self.put(key, request)
+            return
+        waiting = iter(todo.items())
+        failed = False
+
+        async def work() -> None:
+            nonlocal failed
+            for key, request in waiting:
+                answered = False
+                try:
+                    await self.put(key, request)
+                    answered = True
+                finally:
+                    failed = failed or not answered
+                # After an error nothing new is asked, but what is under way is waited for: it
+                # may have been paid for.
+                if failed:
+                    return
+
+        workers = (work() for _ in range(min(concurrency, len(todo))))
+        for ended in await asyncio.gather(*workers, return_exceptions=True):
+            if ended is not None:
+                raise ended
+
+    async def put(self, key: str, request: R) -> None:
+        """One request, and its answer or its failure in the store."""
+        try:
+            answer = await self.get(request)
+        except ModelError as error:
+            self.lose(key, request, error)
+            self.outcome.failures[key] = str(error)
+            self.failed_in_a_row += 1
+            self.watch.failed(error)
+            if error.fatal or self.failed_in_a_row >= MOST_FAILURES:
+                raise
+            return
+        self.failed_in_a_row = 0
+        self.outcome.calls += int(answer.usage.get("calls") or 1)
+        self.outcome.prompt_tokens += int(answer.usage.get("prompt_tokens") or 0)
+        self.watch.answered(answer)
+
+
+class _Questions(Runner[Model, Request]):
+    """Asks for predictions."""
+
+    async def get(self, request: Request) -> Answer:
+        began = time.perf_counter()
+        answer = await self.model.ask(request)
+        self.store.add(self.model, request, answer, time.perf_counter() - began)
+        return answer
+
+    def lose(self, key: str, request: Request, error: ModelError) -> None:
+        self.store.add_failure(key, request, str(error), error.body)
+
+
+class _Notes(Runner[Writer, Note]):
+    """Asks for texts."""
+
+    async def get(self, request: Note) -> Completion:
+        began = time.perf_counter()
+        written = await self.model.write(request.prompt, request.max_tokens)
+        self.store.add_text(self.model, request, written, time.perf_counter() - began)
+        return written
+
+    def lose(self, key: str, request: Note, error: ModelError) -> None:
+        self.store.add_text_failure(self.model, request, str(error), error.body)

@@ -1,0 +1,298 @@
+"""What a store says about itself: its proof, its numbers, and its contents as lines of JSON.
+
+These functions are called through `consilience.store.database.Store`, which holds the connection.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from consilience.data.dataset import Dataset
+from consilience.data.whole_file import whole_file
+from consilience.errors import ConsilienceError, StoreError
+from consilience.store.schema import (
+    TABLES,
+    Planned,
+    decode,
+    dump,
+    identity,
+    insert,
+    insert_round,
+    query_of,
+    run_identity,
+    text_identity,
+)
+
+_SLACK = 1e-3
+"""How far a log-probability may exceed 0, and a mass 1, before it is refused: rounding."""
+
+
+def answer_fault(
+    label_names: Sequence[str],
+    logprobs: Sequence[float],
+    exact: Sequence[bool],
+    mass: float,
+    seconds: float,
+) -> str | None:
+    """Why these values cannot be a prediction, or None where they can."""
+    if not len(label_names) == len(logprobs) == len(exact):
+        return (
+            f"{len(label_names)} labels, {len(logprobs)} log-probabilities and "
+            f"{len(exact)} marks of exactness"
+        )
+    if not all(math.isfinite(value) and value <= _SLACK for value in logprobs):
+        return f"log-probabilities must be finite and at most 0, got {list(logprobs)}"
+    if not (math.isfinite(mass) and 0 <= mass <= 1 + _SLACK):
+        return f"the label mass must be between 0 and 1, got {mass}"
+    return seconds_fault(seconds)
+
+
+def seconds_fault(seconds: float) -> str | None:
+    """Why this cannot be how long an answer took, or None where it can."""
+    if math.isfinite(seconds) and seconds >= 0:
+        return None
+    return f"seconds must be finite and not negative, got {seconds}"
+
+
+def _prediction_fault(row: Mapping[str, Any]) -> str | None:
+    if identity(row) != row["key"]:
+        return "its content has another key"
+    if not all(isinstance(mark, bool) for mark in row["exact"]):
+        return f"marks of exactness must be true or false, got {row['exact']}"
+    if not isinstance(row["usage"], dict):
+        return f"usage must be an object, got {row['usage']!r}"
+    values = (row[name] for name in ("label_names", "logprobs", "exact", "mass", "seconds"))
+    return answer_fault(*values) or _shots_fault(row)
+
+
+def _dataset_fault(row: Mapping[str, Any]) -> str | None:
+    same = Dataset.from_json(row["content"]).fingerprint == row["fingerprint"]
+    return None if same else "its content has another fingerprint"
+
+
+def _run_fault(row: Mapping[str, Any]) -> str | None:
+    return None if run_identity(row) == row["id"] else "its content has another id"
+
+
+def _key_fault(row: Mapping[str, Any]) -> str | None:
+    if not re.fullmatch("sha256:[0-9a-f]{64}", row["key"]):
+        return "that is not a key"
+    return _shots_fault(row)
+
+
+def _shots_fault(row: Mapping[str, Any]) -> str | None:
+    pairs = all(isinstance(id, str) and isinstance(label, int) for id, label in row["shots"])
+    return None if pairs else f"shots must be pairs of an id and a class, got {row['shots']}"
+
+
+def _text_fault(row: Mapping[str, Any]) -> str | None:
+    if text_identity(row) != row["key"]:
+        return "its content has another key"
+    if not isinstance(row["text"], str):
+        return f"its text is none, got {row['text']!r}"
+    if not isinstance(row["usage"], dict):
+        return f"usage must be an object, got {row['usage']!r}"
+    return seconds_fault(row["seconds"])
+
+
+def _text_failure_fault(row: Mapping[str, Any]) -> str | None:
+    return None if text_identity(row) == row["key"] else "its content has another key"
+
+
+_FAULTS: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
+    "datasets": _dataset_fault,
+    "runs": _run_fault,
+    "plan": _key_fault,
+    "predictions": _prediction_fault,
+    "failures": _key_fault,
+    "probes": lambda row: None if isinstance(row["data"], dict) else "its data are no object",
+    "texts": _text_fault,
+    "text_failures": _text_failure_fault,
+}
+
+
+def row_fault(table: str, row: Mapping[str, Any]) -> str | None:
+    """What is wrong with a decoded row, in a few words, or None where it proves itself."""
+    try:
+        return _FAULTS[table](row)
+    except (ConsilienceError, LookupError, TypeError, ValueError) as error:
+        return f"its content cannot be read: {type(error).__name__}: {error}"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStats:
+    """What one model has answered and what it took.
+
+    `exact` and `bounded` are the shares of predictions with every label exact and with at least
+    one bounded. `calls` counts a prediction once, or as often as its usage says (``calls``);
+    tokens are None where the model never reported them.
+    """
+
+    model: str
+    predictions: int
+    exact: float
+    bounded: float
+    mean_mass: float
+    calls: int
+    prompt_tokens: int | None
+    cached_tokens: int | None
+    completion_tokens: int | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStats:
+    """The contents of a store in numbers; `failures` counts calls that gave nothing to keep.
+
+    `texts` counts what models wrote, whose calls and tokens are none of a prediction's.
+    """
+
+    models: tuple[ModelStats, ...]
+    failures: int
+    texts: int
+    runs: int
+    datasets: int
+
+
+def stats(db: sqlite3.Connection) -> StoreStats:
+    """The numbers of a store, one entry per model, in the order of their names."""
+    models = db.execute(
+        """SELECT model, count(*) AS predictions, avg(instr(exact, 'false') = 0) AS exact,
+               avg(instr(exact, 'false') > 0) AS bounded, avg(mass) AS mean_mass,
+               sum(coalesce(json_extract(usage, '$.calls'), 1)) AS calls,
+               sum(json_extract(usage, '$.prompt_tokens')) AS prompt_tokens,
+               sum(json_extract(usage, '$.prompt_tokens_details.cached_tokens')) AS cached_tokens,
+               sum(json_extract(usage, '$.completion_tokens')) AS completion_tokens,
+               sum(seconds) AS seconds
+           FROM predictions GROUP BY model ORDER BY model"""
+    ).fetchall()
+    counts = {
+        table: db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+        for table in ("failures", "text_failures", "texts", "runs", "datasets")
+    }
+    counts["failures"] += counts.pop("text_failures")
+    return StoreStats(tuple(ModelStats(**dict(row)) for row in models), **counts)
+
+
+def characters_per_token(db: sqlite3.Connection, model: str) -> float | None:
+    """Characters of prompt to a reported prompt token, in the model's last 1,000 predictions.
+
+    None where it has none that report tokens. A prediction that took several calls counts its
+    prompt once and the tokens of all, so that tokens are estimated as they are spent.
+    """
+    characters, tokens = db.execute(
+        """SELECT sum(characters), sum(tokens) FROM (
+               SELECT json_extract(usage, '$.prompt_tokens') AS tokens,
+                   CASE json_type(prompt)
+                       WHEN 'text' THEN length(json_extract(prompt, '$'))
+                       ELSE (SELECT sum(length(json_extract(value, '$.content')))
+                             FROM json_each(prompt))
+                   END AS characters
+               FROM predictions WHERE model = ? AND tokens > 0 ORDER BY rowid DESC LIMIT 1000)""",
+        (model,),
+    ).fetchone()
+    return float(characters / tokens) if tokens else None
+
+
+def verify(db: sqlite3.Connection) -> list[str]:
+    """Every disagreement of a store with itself, one line each; empty for a healthy store.
+
+    Re-derives each key, fingerprint and run id from the content, reads every JSON text, checks
+    that values can be log-probabilities, and that plans are complete and fit their predictions.
+    """
+    try:
+        return list(_faults(db))
+    except sqlite3.DatabaseError as error:
+        return [f"the file cannot be read to its end: {error}"]
+
+
+def _faults(db: sqlite3.Connection) -> Iterator[str]:
+    for (line,) in db.execute("PRAGMA integrity_check"):
+        if line != "ok":
+            yield f"SQLite: {line}"
+    for table, rowid, parent, _ in db.execute("PRAGMA foreign_key_check"):
+        yield f"{table} {rowid}: refers to a row of {parent} that is not there"
+    for table in TABLES:
+        for row in db.execute(f"SELECT * FROM {table}"):
+            name = " ".join(str(value) for value in row[: 3 if table == "plan" else 1])
+            try:
+                fault = row_fault(table, decode(dict(row)))
+            except (TypeError, ValueError) as error:
+                fault = f"a column is not JSON: {error}"
+            if fault:
+                yield f"{table} {name}: {fault}"
+    for run, round, rows, last in db.execute(
+        "SELECT run, round, count(*), max(position) FROM plan GROUP BY run, round"
+    ):
+        if rows != last + 1:
+            yield f"plan {run} {round}: {last + 1 - rows} of its queries are missing"
+    for run, rounds, last in db.execute(
+        "SELECT run, count(DISTINCT round), max(round) FROM plan GROUP BY run"
+    ):
+        if rounds != last + 1:
+            yield f"plan {run}: {last + 1 - rounds} of its rounds are missing"
+    for run, round, position in db.execute(
+        "SELECT run, round, position FROM plan JOIN predictions USING (key) "
+        "WHERE plan.repeat <> predictions.repeat"
+    ):
+        yield f"plan {run} {round} {position}: its prediction has another repeat number"
+
+
+def write_lines(db: sqlite3.Connection, path: Path) -> int:
+    """Write every row of every table as one JSON object per line; the number of lines."""
+    count = 0
+    with whole_file(path) as file:
+        for table in TABLES:
+            order = "run, round, position" if table == "plan" else "rowid"
+            for row in db.execute(f"SELECT * FROM {table} ORDER BY {order}"):
+                file.write(dump({"table": table} | decode(dict(row))).encode("ascii") + b"\n")
+                count += 1
+    return count
+
+
+def read_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The (table, row) of each line that `write_lines` wrote, each row having proved itself.
+
+    StoreError names the first line that has not.
+    """
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            where = f"{path}, line {number}"
+            try:
+                row = json.loads(line)
+                table = row.pop("table")
+                columns = set(TABLES[table])
+            except (LookupError, TypeError, AttributeError, ValueError):
+                raise StoreError(
+                    f"{where}: not a row of a store, as its export writes it"
+                ) from None
+            if set(row) != columns:
+                differing = ", ".join(sorted(set(row) ^ columns))
+                raise StoreError(f"{where}: {table} rows differ in these columns: {differing}")
+            if fault := row_fault(table, row):
+                raise StoreError(f"{where}: {table}: {fault}; nothing was imported")
+            yield table, row
+
+
+def import_lines(db: sqlite3.Connection, path: Path) -> int:
+    """Insert what `read_lines` reads, inside the caller's transaction; the number of new rows."""
+    added = 0
+    plans: dict[tuple[str, int], dict[int, Planned]] = {}
+    for table, row in read_lines(path):
+        if table == "plan":
+            query = query_of(row | {"shots": dump(row["shots"])})
+            plans.setdefault((row["run"], row["round"]), {})[row["position"]] = row["key"], query
+        else:
+            added += insert(db, table, row)
+    for (run, round), rows in sorted(plans.items()):
+        if sorted(rows) != list(range(len(rows))):
+            raise StoreError(f"{path}: round {round} of run {run} is incomplete; nothing imported")
+        added += insert_round(db, run, round, [rows[position] for position in range(len(rows))])
+    return added

@@ -1,0 +1,73 @@
+"""Every command explains itself, and docs/cli.md is what its generator makes of that."""
+
+import importlib.util
+from pathlib import Path
+
+import click
+import pytest
+
+from command import consilience
+from consilience.cli import cli
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def generator():
+    spec = importlib.util.spec_from_file_location("make_cli", DOCS / "make_cli.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def commands(command=cli, path=()):
+    if not isinstance(command, click.Group):
+        return [(path, command)]
+    return [leaf for name, sub in command.commands.items() for leaf in commands(sub, (*path, name))]
+
+
+@pytest.mark.parametrize(("path", "command"), commands(), ids=str)
+def test_every_command_and_option_says_what_it_is(path, command):
+    shown = consilience(*path, "-h")
+    assert shown.stdout.startswith(f"Usage: consilience {' '.join(path)} ")
+    assert shown.stderr == ""
+    assert consilience(*path, "--help").stdout == shown.stdout
+    options = [p for p in command.params if isinstance(p, click.Option)]
+    assert [o.opts for o in options if not o.help] == []
+    # What the list of commands shows is a whole sentence, also on a narrow terminal.
+    assert not command.get_short_help_str(64).endswith("...")
+
+
+def test_an_option_is_the_same_in_every_command():
+    seen = {}
+    for path, command in commands():
+        for option in command.params:
+            if isinstance(option, click.Option):
+                kind = (str(option.type), option.default, option.multiple, option.is_flag)
+                seen.setdefault(option.opts[0], {}).setdefault(kind, []).append(" ".join(path))
+    # How many to show, and how many to make up; a store that is made, and one that must be there.
+    different = {name: kinds for name, kinds in seen.items() if len(kinds) > 1}
+    assert sorted(different) == ["--examples", "--store"]
+    assert len(different["--store"]) == 2
+
+
+def test_the_page_is_not_stale(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")  # the width of the terminal plays no part
+    page = (DOCS / "cli.md").read_text("utf-8")
+    assert page == generator().page(), "run: uv run python docs/make_cli.py"
+
+
+@pytest.mark.parametrize("path", [" ".join(("consilience", *path)) for path, _ in commands()])
+def test_every_command_has_a_section_with_its_use_and_its_help(path):
+    page = (DOCS / "cli.md").read_text("utf-8")
+    title = f"\n#{'#' * (path.count(' '))} `{path}`\n"
+    assert title in page
+    section = page.split(title)[1].split("\n#")[0]
+    assert f"Usage: {path} " in section
+    assert section.split("```")[0].strip()
+
+
+def test_a_command_without_words_of_its_own_is_an_error(monkeypatch):
+    made = generator()
+    monkeypatch.delitem(made.USES, "consilience run")
+    with pytest.raises(SystemExit, match="consilience run"):
+        made.page()

@@ -1,0 +1,153 @@
+"""The pages say what is true: generated parts are fresh, and the README's program prints that."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from cogapp import Cog
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "docs"))
+
+import generated  # noqa: E402 (it lives with the pages)
+
+from consilience.datasets import REGISTRY  # noqa: E402
+
+NUMBER = re.compile(r"-?\d+\.\d+")
+
+
+def block(page: str, call: str) -> str:
+    """What stands in a page where cog put the result of a call."""
+    text = (ROOT / page).read_text()
+    found = re.search(re.escape(call) + r".*?\]\]\] -->\n(.*?)<!-- \[\[\[end", text, re.DOTALL)
+    assert found, f"{page} has no part made by {call}"
+    return found.group(1)
+
+
+PAGES = [
+    str(path.relative_to(ROOT))
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    if "[[[cog" in path.read_text("utf-8")
+]
+DATASETS = [
+    (page, name)
+    for page in PAGES
+    for name in re.findall(r'generated\.dataset\("([\w-]+)"\)', (ROOT / page).read_text("utf-8"))
+]
+TABLES = [
+    (page, name)
+    for page in PAGES
+    for name in re.findall(r'generated\.table\("(\w+)"\)', (ROOT / page).read_text("utf-8"))
+]
+
+
+def test_every_benchmark_is_on_a_page() -> None:
+    shown = {name for _, name in TABLES} | {"realserver", "program"}
+    # Those of real models are on a page of their own (`docs/real.md`).
+    shown |= {"real", "real_tables", "record", "recorded", "replay"}
+    assert shown == {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
+
+
+@pytest.mark.parametrize(("page", "name"), TABLES)
+def test_the_table_of_a_benchmark_is_that_of_its_figures(page: str, name: str) -> None:
+    assert block(page, f'generated.table("{name}")') == generated.table(name)
+
+
+def test_every_data_set_is_on_a_page_once() -> None:
+    assert sorted(name for _, name in DATASETS) == sorted(REGISTRY)
+
+
+@pytest.mark.parametrize(("page", "name"), DATASETS)
+def test_the_facts_of_a_data_set_are_those_of_its_loader(page: str, name: str) -> None:
+    assert block(page, f'generated.dataset("{name}")') == generated.dataset(name)
+
+
+def test_the_index_of_data_sets_names_every_page() -> None:
+    index = (ROOT / "docs" / "datasets" / "README.md").read_text("utf-8")
+    pages = {path.name for path in (ROOT / "docs" / "datasets").glob("*.md")} - {"README.md"}
+    assert set(re.findall(r"\]\(([\w-]+\.md)\)", index)) == pages
+    assert {f"{source.page}.md" for source in REGISTRY.values()} | {
+        "your-own.md",
+        "pocket.md",
+    } == pages
+
+
+@pytest.mark.parametrize(
+    ("page", "name"),
+    [
+        ("README.md", "worlds"),
+        ("docs/benchmarks.md", "ends"),
+        pytest.param("README.md", "reached", marks=pytest.mark.slow),
+        ("docs/benchmarks.md", "floors"),
+        ("docs/benchmarks.md", "leads"),
+        ("docs/benchmarks.md", "rare"),
+        ("README.md", "servers"),
+        ("docs/servers.md", "servers"),
+    ],
+)
+def test_the_tables_are_those_of_the_committed_figures(page: str, name: str) -> None:
+    assert block(page, f"generated.{name}()") == getattr(generated, name)()
+
+
+@pytest.mark.parametrize(
+    ("page", "name", "wanted"),
+    [
+        ("README.md", "example", generated.EXAMPLE),
+        ("docs/theory.md", "six_claims", generated.SIX_CLAIMS),
+    ],
+)
+def test_the_program_of_a_page_prints_what_the_page_says(page: str, name: str, wanted: str) -> None:
+    shown = block(page, f"generated.{name}()")
+    program, printed = re.findall(r"```(?:python)?\n(.*?)```", shown, re.DOTALL)
+    assert program == wanted
+    now = generated.run_example(program).rstrip()
+    # Word for word, and number for number up to what another processor's rounding may do.
+    assert NUMBER.sub("#", now).split() == NUMBER.sub("#", printed).split()
+    numbers = [[float(n) for n in NUMBER.findall(text)] for text in (now, printed)]
+    assert numbers[0] == pytest.approx(numbers[1], abs=0.02)
+
+
+def test_the_picture_is_that_of_the_committed_figures(tmp_path: Path) -> None:
+    shown = generated.picture(tmp_path / "elicitation.svg")
+    assert block("docs/benchmarks.md", "generated.picture()") == shown
+    now, kept = (
+        (folder / "elicitation.svg").read_text("utf-8") for folder in (tmp_path, ROOT / "docs")
+    )
+    assert NUMBER.sub("#", now) == NUMBER.sub("#", kept)
+    numbers = [[float(n) for n in NUMBER.findall(text)] for text in (now, kept)]
+    # In points: what another processor's rounding may do.
+    assert numbers[0] == pytest.approx(numbers[1], abs=0.01)
+
+
+def test_the_program_of_the_readme_is_short() -> None:
+    assert len(generated.EXAMPLE.split("\n")) <= 13
+
+
+def test_cog_finds_the_markers_of_every_page_in_order() -> None:
+    for page in PAGES:
+        # Deleting what was generated needs the markers to pair up; nothing is written.
+        assert Cog().main(["cog", "-x", "-o", "/dev/null", str(ROOT / page)]) == 0
+
+
+def test_the_custom_term_of_the_readme_runs() -> None:
+    import consilience as cs
+
+    text = (ROOT / "README.md").read_text()
+    line = next(line for line in text.splitlines() if line.startswith("terms = "))
+    scope = {"cs": cs}
+    exec(line, scope)
+    data, _ = cs.load_dataset("noisy", groups=40)
+    model = cs.open_model("simulated:noisy")
+    plain = cs.elicit(data, model, calls_per_example=3)
+    pushed = cs.elicit(data, model, calls_per_example=3, terms=scope["terms"])
+    assert pushed.solution.labels[:, 1].mean() > plain.solution.labels[:, 1].mean()
+
+
+def test_every_link_of_the_pages_leads_somewhere() -> None:
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"

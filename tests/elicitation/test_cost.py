@@ -1,0 +1,136 @@
+"""The cost: what is said before is what is spent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from consilience.elicitation.cost import estimate
+from consilience.elicitation.session import elicit
+from consilience.elicitation.settings import Settings
+from consilience.errors import InputError
+from consilience.models.simulated import SimulatedModel, world_dataset
+from consilience.planning.planner import PlanSettings
+from consilience.prompts.token_estimates import round_up
+from consilience.solvers.lbfgs import LBFGS
+from consilience.store.database import Store
+from recorder import Recorder
+
+DATA, _ = world_dataset("noisy", 40)
+SETTINGS = Settings(calls_per_example=4.0, plan=PlanSettings(shots=6), settled=0.0)
+
+
+@pytest.fixture
+def store():
+    with Store() as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"calls_per_example": 2.0},
+        {"calls_per_example": 3.7},
+        {"calls_per_example": 6.0, "framings": ("plain",)},
+        {"calls_per_example": 5.0, "framings": ("letters", "sets")},
+        {"calls_per_example": 2.5, "framings": ("sets",), "anchor": "whether a door is open"},
+        {"calls_per_example": 4.0, "plan": PlanSettings(shots=2)},
+    ],
+    ids=str,
+)
+def test_calls_and_tokens_are_those_of_the_run(store: Store, change: dict[str, Any]) -> None:
+    settings = replace(SETTINGS, **change)
+    model = SimulatedModel("noisy")
+    said = estimate(DATA, model, settings, store)
+    done = elicit(DATA, model, settings=settings, store=store, solver=LBFGS(starts=1)).asked
+    assert said.calls == done.calls == int(settings.calls_per_example * 40)
+    assert said.prompt_tokens == pytest.approx(done.prompt_tokens, rel=0.05)
+    assert 0 < said.fresh_tokens < said.prompt_tokens
+    assert said.known == 0
+
+
+def test_an_estimate_asks_nothing_and_knows_what_is_known(store: Store) -> None:
+    model = Recorder(usage={"prompt_tokens": 10})
+    assert estimate(DATA, model, SETTINGS, store).known == 0
+    assert model.asked == []
+    elicit(
+        DATA, model, settings=replace(SETTINGS, calls_per_example=2.0), store=store,
+        solver=LBFGS(starts=1),
+    )  # fmt: skip
+    said = estimate(DATA, model, SETTINGS, store)
+    assert (said.known, said.calls, len(model.asked)) == (40, 160, 80)
+    assert estimate(DATA, Recorder(name="other"), SETTINGS, store).known == 0
+
+
+def test_tokens_are_counted_by_what_the_store_has_seen(store: Store) -> None:
+    model = Recorder(usage={"prompt_tokens": 100})
+    guess = estimate(DATA, model, SETTINGS, store)
+    assert guess.basis == "4 characters to a token, a guess"
+    elicit(
+        DATA, model, settings=replace(SETTINGS, calls_per_example=2.0), store=store,
+        solver=LBFGS(starts=1),
+    )  # fmt: skip
+    ratio = sum(len(str(request.prompt)) for request in model.asked) / (100 * len(model.asked))
+    said = estimate(DATA, model, SETTINGS, store)
+    assert said.basis == f"{ratio:.2f} characters to a token, as the store has seen for this model"
+    assert said.prompt_tokens == pytest.approx(guess.prompt_tokens * 4 / ratio, rel=1e-3)
+
+
+def test_what_is_shared_is_fresh_once(store: Store) -> None:
+    # Two framings in turn, zero-shot: of each the first prompt is new, then only the target.
+    settings = replace(SETTINGS, calls_per_example=1.0)
+    model = Recorder()
+    said = estimate(DATA, model, settings, store)
+    elicit(DATA, model, settings=settings, store=store, solver=LBFGS(starts=1), concurrency=1)
+    texts = {str(r.prompt): DATA.texts[DATA.index[r.query.target]] for r in model.asked}
+    assert said.prompt_tokens == round_up(sum(map(len, texts)) / 4)
+    whole = [prompt for i, prompt in enumerate(texts) if i in (0, 20)]
+    others = [text for i, text in enumerate(texts.values()) if i not in (0, 20)]
+    assert said.fresh_tokens == round_up(sum(map(len, whole + others)) / 4)
+
+
+def test_a_larger_block_has_less_that_is_fresh(store: Store) -> None:
+    model = SimulatedModel("noisy")
+    shared = estimate(DATA, model, SETTINGS, store)
+    plan = replace(SETTINGS.plan, block=1)
+    alone = estimate(DATA, model, replace(SETTINGS, plan=plan), store)
+    assert shared.calls == alone.calls
+    assert shared.fresh_tokens < 0.8 * alone.fresh_tokens
+    assert shared.prompt_tokens == pytest.approx(alone.prompt_tokens, rel=0.05)
+
+
+def test_money_is_tokens_times_the_price(store: Store) -> None:
+    model = SimulatedModel("noisy")
+    assert estimate(DATA, model, SETTINGS, store).money is None
+    said = estimate(DATA, model, SETTINGS, store, price=2.5)
+    assert said.money == pytest.approx(said.prompt_tokens * 2.5 / 1e6)
+    assert said.to_json()["money"] == said.money
+    assert set(said.to_json()) == {
+        *("calls", "known", "prompt_tokens", "fresh_tokens", "money", "basis"),
+    }
+
+
+def test_messages_are_counted_like_text(store: Store) -> None:
+    text = estimate(DATA, Recorder(), SETTINGS, store)
+    chat = estimate(DATA, Recorder(style="chat"), SETTINGS, store)
+    assert chat.prompt_tokens == pytest.approx(text.prompt_tokens, rel=0.1)
+
+
+def test_contrasts_are_counted_and_the_budget_holds(store: Store) -> None:
+    settings = replace(SETTINGS, plan=replace(SETTINGS.plan, contrasts=0.5))
+    model = SimulatedModel("noisy")
+    said = estimate(DATA, model, settings, store)
+    done = elicit(DATA, model, settings=settings, store=store, solver=LBFGS(starts=1))
+    assert done.run.planned <= said.calls <= 160
+
+
+def test_a_budget_below_the_first_round_is_refused(store: Store) -> None:
+    with pytest.raises(InputError, match="zero-shot round"):
+        estimate(DATA, SimulatedModel("noisy"), replace(SETTINGS, calls_per_example=0.9), store)
+
+
+@pytest.mark.parametrize(("value", "whole"), [(0.0, 0), (1.0, 1), (1.01, 2), (7.999, 8)])
+def test_a_cost_is_not_rounded_down(value: float, whole: int) -> None:
+    assert round_up(value) == whole

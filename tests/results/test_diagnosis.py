@@ -1,0 +1,127 @@
+"""The verdict: what it tells apart, and which labels it leaves open."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from consilience.concepts.comparison import SURE
+from consilience.concepts.concept import Concept, pooled
+from consilience.elicitation.session import elicit
+from consilience.models.simulated import SimulatedModel, world_dataset
+from consilience.results.diagnosis import KEPT, ODDS, TOLD, Kind, open_labels, verdict
+from consilience.results.result import Found
+from consilience.solvers.lbfgs import LBFGS
+
+SURELY = np.array([[0.95, 0.05], [0.02, 0.98], [0.9, 0.1], [0.4, 0.6]])
+
+
+def concept(number: int, lead: float, error: float) -> Concept:
+    return Concept(number, SURELY, 0.1, lead, error, 0.9)
+
+
+FIRST = concept(0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("world", ["no-answer", "noisy"])
+def test_a_model_that_knows_nothing_is_told_from_one_that_does(world: str, seed: int) -> None:
+    data, _ = world_dataset(world, 160, seed)
+    found = elicit(data, SimulatedModel(world), seed=seed, concurrency=1, solver=LBFGS(starts=2))
+    assert (found.verdict.kind is Kind.CHANCE) == (world == "no-answer")
+    assert (found.verdict.information < TOLD) == (world == "no-answer")
+    assert found.verdict.decided == pytest.approx(1 - found.labels["open"].mean())
+
+
+def test_one_concept_is_coherent() -> None:
+    for concepts in ([], [FIRST]):
+        said = verdict(SURELY, concepts)
+        assert said.kind is Kind.COHERENT
+        assert len(said.reasons) == 2
+    assert str(said).startswith("coherent: the labels tell ")
+    assert "no other concept was found" in str(said)
+    assert "too few examples or calls to check for other concepts" in str(verdict(SURELY, []))
+    assert "75% are decided" in str(said)
+
+
+def test_two_concepts_are_coherent_only_where_one_leads_by_more_than_its_error() -> None:
+    near = verdict(SURELY, [FIRST, concept(1, SURE * 0.1 - 0.01, 0.1)])
+    far = verdict(SURELY, [FIRST, concept(1, SURE * 0.1 + 0.01, 0.1)])
+    assert (near.kind, far.kind) == (Kind.SEVERAL, Kind.COHERENT)
+    assert "by only 0.240 ± 0.100 nats per example" in near.reasons[1]
+    assert "by 0.260 ± 0.100 nats per example" in far.reasons[1]
+
+
+def test_labels_that_say_nothing_are_chance_however_many_concepts_there_are() -> None:
+    weak = np.array([[0.7, 0.3], [0.3, 0.7]])
+    for concepts in ([], [FIRST], [FIRST, concept(1, 0.0, 0.1)]):
+        assert verdict(weak, concepts).kind is Kind.CHANCE
+    # What the docstring of TOLD says.
+    assert verdict(weak, []).information == pytest.approx(0.12, abs=0.002)
+    assert verdict(np.array([[0.8, 0.2], [0.2, 0.8]]), []).kind is Kind.COHERENT
+
+
+def test_what_labels_tell_is_a_share_of_what_they_could() -> None:
+    assert verdict(np.eye(2)[[0, 1, 1]], []).information == pytest.approx(1)
+    assert verdict(np.full((3, 4), 0.25), []).information == pytest.approx(0)
+    half = verdict(np.array([[1.0, 0.0], [0.5, 0.5]]), [])
+    assert (half.information, half.decided) == pytest.approx((0.5, 0.5))
+    # Two of four classes ruled out are half of what there is to tell, and leave the label open.
+    two = verdict(np.array([[0.5, 0.5, 0.0, 0.0]]), [])
+    assert (two.information, two.decided) == pytest.approx((0.5, 0.0))
+
+
+def test_a_label_is_open_below_odds_of_three() -> None:
+    assert ODDS == 3
+    labels = [[0.76, 0.24], [0.74, 0.26], [0.25, 0.75], [1.0, 0.0]]
+    assert open_labels(np.array(labels)).tolist() == [False, True, False, False]
+    # Against the next one, not against all others together.
+    many = [[0.61, 0.2, 0.19], [0.59, 0.2, 0.21], [0.2, 0.59, 0.21], [1 / 3, 1 / 3, 1 / 3]]
+    assert open_labels(np.array(many)).tolist() == [False, True, True, True]
+
+
+@pytest.fixture(scope="module")
+def run() -> Found:
+    data, _ = world_dataset("easy", 120, 0)
+    return elicit(data, SimulatedModel("easy"), seed=0, concurrency=1, solver=LBFGS(starts=2))
+
+
+def test_labels_that_are_all_of_one_class_are_degenerate(run: Found) -> None:
+    sure = np.tile([1e-9, 1 - 1e-9], (120, 1))
+    sure[:2] = sure[:2, ::-1]
+    assert verdict(sure, [FIRST], False, run.evidence).kind is Kind.DEGENERATE
+    # Of so few examples it may be so.
+    assert verdict(sure[2:12], [FIRST]).kind is Kind.COHERENT
+    sure[:12] = [1 - 1e-9, 1e-9]
+    assert verdict(sure, [FIRST]).kind is Kind.COHERENT
+
+
+def test_labels_that_lost_the_ranking_of_the_answers_are_degenerate(run: Found) -> None:
+    labels = run.solution.labels
+    assert run.verdict.kept > 0.9
+    assert run.verdict.kind is Kind.COHERENT
+    for lost in (np.random.default_rng(0).permutation(labels), labels[:, ::-1]):
+        said = verdict(lost, [FIRST], False, run.evidence)
+        assert said.kind is Kind.DEGENERATE
+        assert said.kept < KEPT
+        assert "do not rank the examples as the answers do" in str(said)
+
+
+def test_answers_that_agree_no_more_than_permuted_ones_are_chance(run: Found) -> None:
+    evidence, labels = run.evidence, run.solution.labels
+    assert run.verdict.halves > 0.5
+    assert run.verdict.chance == pytest.approx(1 / 1000)
+    drawn = torch.from_numpy(np.random.default_rng(0).permutation(evidence.t))
+    noise = replace(evidence, logp=evidence.logp[drawn])
+    # Labels that rank as those answers do, and are sure of it.
+    mean = np.log(pooled(noise, torch.ones(noise.t, dtype=torch.bool)))
+    odds = 5 * (mean[:, 1] - mean[:, 0])
+    sure = np.stack([1 / (1 + np.exp(odds)), 1 / (1 + np.exp(-odds))], axis=1)
+    said = verdict(sure, [FIRST], False, noise)
+    assert said.information > TOLD and said.kept > KEPT
+    assert said.kind is Kind.CHANCE
+    assert f"(p = {said.chance:.2g})" in str(said)
+    assert verdict(labels, [FIRST], False, evidence).kind is Kind.COHERENT

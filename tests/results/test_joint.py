@@ -1,0 +1,144 @@
+"""Runs of several models solved together: nothing lost, nothing mixed up, better than alone."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from command import consilience
+from consilience.data.dataset import Dataset
+from consilience.elicitation.session import elicit
+from consilience.elicitation.settings import Settings
+from consilience.errors import InputError
+from consilience.evaluation.baselines import gold_array
+from consilience.evidence.evidence import FLIP_FIELDS, PER_PREDICTION, Evidence
+from consilience.models.simulated import SimulatedModel, world_dataset
+from consilience.objective.coherence import default_terms
+from consilience.planning.planner import PlanSettings
+from consilience.results.joint import joined, together
+from consilience.results.landmarks import Landmarks
+from consilience.results.result import Found
+from consilience.solvers.fixed_point import Problem
+from consilience.store.database import Store
+
+SETTINGS = Settings(calls_per_example=3, settled=0.0, plan=PlanSettings(contrasts=0.2))
+
+
+@pytest.fixture(scope="module")
+def runs() -> tuple[Dataset, np.ndarray, list[Found]]:
+    """Three runs over one world, as far apart as seeds make them, in one store."""
+    data, gold = world_dataset("easy", 120)
+    with Store() as store:
+        found = [
+            elicit(data, SimulatedModel("easy"), settings=SETTINGS, seed=s, store=store)
+            for s in range(3)
+        ]
+    return data, gold_array(data, gold), found
+
+
+def accuracy(found: Found, truth: np.ndarray) -> float:
+    return float((found.solution.labels.argmax(axis=1) == truth).mean())
+
+
+def apart(found: list[Found]) -> tuple[Evidence, Evidence]:
+    """The evidence of the first run, and what that of the second has beside it."""
+    one, other = found[0].evidence, found[1].evidence
+    return one, other.only(torch.tensor([key not in one.keys for key in other.keys]))
+
+
+def loss(found: Found, truth: np.ndarray) -> float:
+    return float(-np.log(found.solution.labels[np.arange(len(truth)), truth]).mean())
+
+
+def test_together_they_are_better_than_one_alone(runs) -> None:
+    _, truth, found = runs
+    both = together(found)
+    # What two runs asked alike was answered once, and counts once.
+    assert both.evidence.t == len({key for f in found for key in f.evidence.keys})
+    assert loss(both, truth) < np.mean([loss(f, truth) for f in found])
+    assert accuracy(both, truth) > np.mean([accuracy(f, truth) for f in found]) - 0.03
+    assert both.uncertainty.epistemic.mean() < found[0].uncertainty.epistemic.mean()
+    assert together(found[:1]) is found[0]
+
+
+def test_a_run_of_another_labelling_does_not_turn_the_others(runs) -> None:
+    _, truth, found = runs
+    evidence = found[2].evidence
+    turned = replace(found[2], evidence=replace(evidence, logp=evidence.logp.flip(1)))
+    mixed = together([found[0], found[1], turned])
+    alone = together(found[:2])
+    assert accuracy(mixed, truth) > accuracy(alone, truth) - 0.05
+
+
+def test_nothing_is_lost_and_nothing_mixed_up(runs) -> None:
+    _, _, found = runs
+    one, other = apart(found)
+    both = joined(one, other)
+    for part, at in ((one, slice(0, one.t)), (other, slice(one.t, None))):
+        keep = torch.zeros(both.t, dtype=torch.bool)
+        keep[at] = True
+        again = both.only(keep)
+        for name in ("target", "logp", "information", "shots", "zero", "drawn", "brief", "weight"):
+            assert torch.equal(getattr(again, name), getattr(part, name)), name
+        for name in (*FLIP_FIELDS, "shot_of", "shot_example", "shot_label"):
+            assert torch.equal(getattr(again, name), getattr(part, name)), name
+        assert sorted(map(sorted, again.rivals.tolist())) == sorted(
+            map(sorted, part.rivals.tolist())
+        )
+    # Lists, kinds and rounds of one are never those of the other.
+    for name in ("context", "kind", "round", "flip_pair"):
+        values: torch.Tensor = getattr(both, name)
+        cut = one.f if name == "flip_pair" else one.t
+        mine, theirs = (set(v.tolist()) - {-1} for v in (values[:cut], values[cut:]))
+        assert not mine & theirs, name
+    assert len(both.framings) == len(one.framings) + len(other.framings)
+    assert set(PER_PREDICTION) <= set(Evidence.__dataclass_fields__)
+
+
+def test_the_order_of_runs_that_share_nothing_changes_nothing(runs) -> None:
+    _, _, found = runs
+    one, other = apart(found)
+    labels = torch.from_numpy(found[0].solution.labels).log()[None]
+    forth, back = (
+        float(problem.value(problem.condition(labels), labels)[0])
+        for problem in (
+            Problem(joined(one, other), default_terms()),
+            Problem(joined(other, one), default_terms()),
+        )
+    )
+    assert forth == pytest.approx(back, rel=1e-9)
+
+
+def test_what_cannot_be_solved_together_is_refused(runs) -> None:
+    data, truth, found = runs
+    with pytest.raises(InputError, match="named twice"):
+        together([found[0], found[0]])
+    with pytest.raises(InputError, match="no runs"):
+        together([])
+    other, _ = world_dataset("easy", 40, seed=5)
+    alien = elicit(other, SimulatedModel("easy"), settings=SETTINGS)
+    with pytest.raises(InputError, match="other examples"):
+        together([found[0], alien])
+    vouched = Landmarks.of({data.ids[i]: int(truth[i]) for i in range(20)}, data)
+    with pytest.raises(InputError, match="calibrated"):
+        together([found[0], found[1].calibrated(vouched)])
+
+
+def test_the_command_line_solves_runs_together(runs, tmp_path: Path) -> None:
+    data, _, _ = runs
+    with Store(tmp_path / "s.db") as store:
+        two = [
+            elicit(data, SimulatedModel("easy"), settings=SETTINGS, seed=s, store=store)
+            for s in range(2)
+        ]
+    ids = ",".join(f.run.id for f in two)
+    done = consilience("solve", "--store", tmp_path / "s.db", "--run", ids)
+    printed = {r["id"]: float(r["p_True"]) for r in csv.DictReader(io.StringIO(done.stdout))}
+    wanted = together(two).solution.labels[:, 1]
+    np.testing.assert_allclose([printed[id] for id in data.ids], wanted, atol=1e-3)

@@ -1,0 +1,299 @@
+"""Asking: what is known is not asked, what fails is kept, and nothing of it changes a request."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import signal
+import sqlite3
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from consilience.data.dataset import Dataset, Example
+from consilience.errors import InputError, ModelError, NoLogprobs, ServerError
+from consilience.models.base import Answer, Model, Request
+from consilience.prompts.framing import Style, framings
+from consilience.prompts.query import Query
+from consilience.store.database import Store
+from consilience.store.runner import MOST_FAILURES, ask, requests
+from recorder import Recorder, failing
+
+DATA = Dataset("claims", [Example(f"The lamp number {i} is lit.") for i in range(24)])
+FRAMINGS = framings(DATA.task, ["plain"])
+
+
+def planned(model: Model, count: int = 24) -> list[tuple[str, Request]]:
+    return requests([Query(id) for id in DATA.ids[:count]], DATA, FRAMINGS, model)
+
+
+def failures(path: Path) -> list[tuple[str, str, str | None]]:
+    with sqlite3.connect(path) as db:
+        rows = db.execute("SELECT key, error, body FROM failures ORDER BY rowid").fetchall()
+    db.close()
+    return rows
+
+
+@pytest.fixture
+def store():
+    with Store() as opened:
+        yield opened
+
+
+def test_what_is_known_is_not_asked_again(store: Store) -> None:
+    first, second, third = Recorder(), Recorder(), Recorder()
+    rows = planned(first)
+    done = ask(rows[:10], first, store, concurrency=4)
+    assert (done.calls, done.known, len(first.asked)) == (10, 0, 10)
+    done = ask(rows, second, store, concurrency=4)
+    assert (done.calls, done.known) == (14, 10)
+    assert {r.query for r in second.asked} == {r.query for _, r in rows[10:]}
+    done = ask(rows, third, store)
+    assert (done.calls, done.known, third.asked) == (0, 24, [])
+
+
+def test_a_prompt_that_is_planned_twice_is_asked_once(store: Store) -> None:
+    model = Recorder()
+    rows = planned(model, 3)
+    done = ask([*rows, *rows, rows[0]], model, store, concurrency=4)
+    assert (done.calls, len(model.asked), len(store.known([key for key, _ in rows]))) == (3, 3, 3)
+
+
+def test_one_at_a_time_means_in_the_order_of_the_plan_and_in_this_thread(store: Store) -> None:
+    model = Recorder(pause=0.01)
+    rows = planned(model)[::-1]
+    ask(rows, model, store, concurrency=1)
+    assert model.asked == [request for _, request in rows]
+    assert (model.most, model.threads) == (1, {threading.get_ident()})
+
+
+@pytest.mark.parametrize("concurrency", [2, 5, 100])
+def test_never_more_than_asked_for_are_under_way(store: Store, concurrency: int) -> None:
+    model = Recorder(pause=0.02)
+    ask(planned(model), model, store, concurrency=concurrency)
+    assert model.most == min(concurrency, 24)
+    assert len(model.asked) == 24
+
+
+@pytest.mark.parametrize("concurrency", [0, -1])
+def test_less_than_one_at_a_time_is_refused(store: Store, concurrency: int) -> None:
+    with pytest.raises(InputError, match="concurrency"):
+        ask(planned(Recorder()), Recorder(), store, concurrency=concurrency)
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_a_failure_is_kept_with_what_came_back_and_the_rest_goes_on(
+    tmp_path: Path, concurrency: int
+) -> None:
+    error = ServerError("the server is tired", body="half an answer")
+    model = Recorder(failing(lambda call: call in (3, 7), lambda: error))
+    rows = planned(model)
+    with Store(tmp_path / "s.db") as store:
+        done = ask(rows, model, store, concurrency=concurrency)
+        known = store.known([key for key, _ in rows])
+    failed = [key for key, _ in rows if key not in known]
+    assert (done.calls, len(failed), len(model.asked)) == (22, 2, 24)
+    assert done.failures == dict.fromkeys(failed, "the server is tired")
+    kept = [(key, "the server is tired", "half an answer") for key in failed]
+    assert sorted(failures(tmp_path / "s.db")) == sorted(kept)
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_many_failures_in_a_row_end_the_asking(store: Store, concurrency: int) -> None:
+    model = Recorder(failing(lambda call: call > 5, lambda: ServerError("gone")))
+    rows = planned(model)
+    with pytest.raises(ServerError, match="gone"):
+        ask(rows, model, store, concurrency=concurrency)
+    assert len(store.known([key for key, _ in rows])) == 5
+    assert 5 + MOST_FAILURES <= len(model.asked) < 5 + MOST_FAILURES + concurrency
+
+
+def test_failures_with_answers_between_them_do_not_add_up(store: Store) -> None:
+    model = Recorder(failing(lambda call: call % MOST_FAILURES > 0, lambda: ServerError("busy")))
+    done = ask(planned(model), model, store, concurrency=1)
+    assert (done.calls, len(done.failures)) == (24 // MOST_FAILURES, 24 - 24 // MOST_FAILURES)
+
+
+def test_a_fatal_error_ends_it_at_once(store: Store, tmp_path: Path) -> None:
+    model = Recorder(failing(lambda call: call == 4, lambda: NoLogprobs("none", body="{}")))
+    with Store(tmp_path / "s.db") as kept, pytest.raises(NoLogprobs):
+        ask(planned(model), model, kept, concurrency=1)
+    assert len(model.asked) == 4
+    assert [row[1:] for row in failures(tmp_path / "s.db")] == [("none", "{}")]
+
+
+@pytest.mark.parametrize(
+    "error", [lambda: NoLogprobs("none"), lambda: ZeroDivisionError("a bug")], ids=["fatal", "bug"]
+)
+def test_answers_that_were_under_way_at_an_error_are_kept(
+    store: Store, error: Callable[[], Exception]
+) -> None:
+    class Slow(Recorder):
+        async def ask(self, request: Request) -> Answer:
+            if len(self.asked) > 1:
+                await asyncio.sleep(0.05)
+            return await super().ask(request)
+
+    # The second call fails at once, while the others are still waited for.
+    model = Slow(failing(lambda call: call == 2, error))
+    rows = planned(model)
+    with pytest.raises(type(error())):
+        ask(rows, model, store, concurrency=6)
+    assert len(model.asked) <= 7
+    assert len(store.known([key for key, _ in rows])) == len(model.asked) - 1 >= 4
+
+
+@pytest.mark.parametrize(
+    "logprobs", [(math.nan, -1.0), (0.5, -1.0), (-math.inf, -0.1), (-1.0,)], ids=str
+)
+def test_an_answer_that_cannot_be_kept_is_a_failure_and_no_crash(
+    store: Store, logprobs: tuple[float, ...]
+) -> None:
+    class Odd(Recorder):
+        async def ask(self, request: Request) -> Answer:
+            good = await super().ask(request)
+            if len(self.asked) != 2:
+                return good
+            return Answer(logprobs, (True,) * len(logprobs), 1.0)
+
+    model = Odd()
+    done = ask(planned(model, 5), model, store, concurrency=1)
+    assert (done.calls, len(done.failures)) == (4, 1)
+    assert "yours" in next(iter(done.failures.values()))
+
+
+def test_calls_and_tokens_are_what_the_model_says_it_took(store: Store) -> None:
+    model = Recorder(usage={"calls": 3, "prompt_tokens": 50})
+    done = ask(planned(model, 4), model, store)
+    assert (done.calls, done.prompt_tokens) == (12, 200)
+    silent = Recorder(usage={"calls": None, "prompt_tokens": None})
+    done += ask(planned(silent, 6), silent, store)
+    assert (done.calls, done.prompt_tokens, done.known) == (14, 200, 4)
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_it_works_where_an_event_loop_is_running(store: Store, concurrency: int) -> None:
+    model = Recorder()
+
+    async def notebook() -> int:
+        return ask(planned(model), model, store, concurrency=concurrency).calls
+
+    assert asyncio.run(notebook()) == 24
+
+
+def test_an_interrupt_ends_it_where_an_event_loop_is_running(store: Store) -> None:
+    here = threading.get_ident()
+
+    def fault(call: int) -> None:
+        if call == 3:
+            signal.pthread_kill(here, signal.SIGINT)
+
+    model = Recorder(fault, pause=0.1)
+
+    async def notebook() -> None:
+        ask(planned(model), model, store, concurrency=1)
+
+    # Not asyncio.run, which has a handler of its own: as in a notebook the signal is an exception.
+    loop = asyncio.new_event_loop()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_until_complete(notebook())
+    finally:
+        loop.close()
+    assert len(model.asked) <= 5
+
+
+def test_a_bug_in_a_model_shows_its_own_line(store: Store) -> None:
+    class Buggy(Recorder):
+        async def ask(self, request: Request) -> Answer:
+            return Answer((1 / len(self.asked), 0.0), (True, True), 1.0)
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        ask(planned(Buggy()), Buggy(), store, concurrency=1)
+    last = traceback.extract_tb(caught.value.__traceback__)[-1]
+    assert (last.filename, last.name) == (__file__, "ask")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_the_model_is_closed_in_the_loop_it_was_asked_in(
+    store: Store, concurrency: int, fails: bool
+) -> None:
+    loops = []
+
+    class Closing(Recorder):
+        async def close(self) -> None:
+            loops.append(asyncio.get_running_loop())
+
+        async def ask(self, request: Request) -> Answer:
+            loops.append(asyncio.get_running_loop())
+            return await super().ask(request)
+
+    model = Closing(failing(lambda call: fails, lambda: NoLogprobs("none")))
+    try:
+        ask(planned(model, 3), model, store, concurrency=concurrency)
+    except ModelError:
+        assert fails
+    assert len(loops) == len(model.asked) + 1
+    assert len(set(loops)) == 1
+
+
+class Watch:
+    """A progress that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def start(self, total: int, known: int) -> None:
+        self.told.append(("start", total, known))
+
+    def answered(self, answer: Answer) -> None:
+        self.told.append("answered")
+
+    def failed(self, error: ModelError) -> None:
+        self.told.append(str(error))
+
+    def stop(self) -> None:
+        self.told.append("stop")
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_looking_changes_nothing_that_is_sent(concurrency: int) -> None:
+    sent = []
+    for watch in (None, Watch()):
+        model = Recorder(failing(lambda call: call == 2, lambda: ServerError("busy")))
+        with Store() as store:
+            ask(planned(model), model, store, concurrency=concurrency, progress=watch)
+            sent.append((model.asked, store.known(key for key, _ in planned(model))))
+    assert sent[0] == sent[1]
+    assert watch is not None
+    assert watch.told[0] == ("start", 24, 0)
+    assert watch.told[-1] == "stop"
+    assert sorted(watch.told[1:-1]) == ["answered"] * 23 + ["busy"]
+
+
+def test_whoever_watches_is_told_of_the_end_also_after_an_error(store: Store) -> None:
+    watch = Watch()
+    model = Recorder(failing(lambda call: call == 2, lambda: NoLogprobs("none")))
+    with pytest.raises(NoLogprobs):
+        ask(planned(model), model, store, concurrency=1, progress=watch)
+    assert watch.told == [("start", 24, 0), "answered", "none", "stop"]
+
+
+@pytest.mark.parametrize("style", ["text", "chat", "chat-prefill"])
+def test_a_request_is_the_query_rendered_in_the_style_of_the_model(style: Style) -> None:
+    query = Query(DATA.ids[0], ((DATA.ids[1], 1), (DATA.ids[2], 0)), "plain")
+    ((key, request),) = requests([query], DATA, FRAMINGS, Recorder(style=style))
+    spoken = json.dumps(request.prompt)
+    places = [spoken.index(DATA.texts[i]) for i in (1, 2, 0)]
+    assert places == sorted(places)
+    assert isinstance(request.prompt, str) == (style == "text")
+    assert request.label_names == FRAMINGS[0].label_names
+    others = requests([query], DATA, FRAMINGS, Recorder(style=style, settings={"top_p": 0.5}))
+    assert others[0][1] == request
+    assert others[0][0] != key
