@@ -482,14 +482,18 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def native() -> tuple[Dataset, Pairs, np.ndarray, np.ndarray]:
-    """A simulated run in one framing: its data, its predictions, its labels in one round, gold."""
+    """A simulated run in one framing: its data, its predictions, its labels in one round, gold.
+
+    Without the round whose labels were drawn: other programs have none.
+    """
     data, gold = world_dataset("easy", 120)
-    settings = Settings(4.0, ("plain",), plan=PlanSettings(shots=6), settled=0.0)
+    settings = Settings(5.0, ("plain",), plan=PlanSettings(shots=6), settled=0.0)
     with Store() as store:
         found = elicit(data, SimulatedModel("easy"), settings=settings, store=store)
         rounds = [
             list(zip((q for _, q in rows), store.predictions([k for k, _ in rows]), strict=True))
-            for rows in store.rounds(found.run.id)
+            for number, rows in enumerate(store.rounds(found.run.id))
+            if number not in settings.drawn(data)
         ]
     evidence = collect(data, found.framings, rounds)
     labels = solve(evidence, start=first_labels(evidence)).labels

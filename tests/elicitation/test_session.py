@@ -134,7 +134,7 @@ def test_it_stops_when_the_labels_have_settled_and_says_what_that_saved() -> Non
 
 def test_it_stops_though_undecided_labels_still_flip() -> None:
     data, _ = world_dataset("no-answer", 100)
-    settings = Settings(calls_per_example=32.0, plan=SMALL, census=0.0, settled=0.03)
+    settings = Settings(calls_per_example=32.0, plan=SMALL, census=0.0, settled=0.02)
     after: list[np.ndarray] = []
     with Store() as store:
         model = SimulatedModel("no-answer")
@@ -586,6 +586,8 @@ def test_nothing_is_drawn_where_names_mean_nothing_or_calls_are_few() -> None:
     assert Settings(framings=("sets",)).drawn(data) == ()
     assert Settings(calls_per_example=3).drawn(data) == ()
     assert Settings(calls_per_example=4).drawn(data) == (1,)
+    four, _ = world_dataset("k4", 60)
+    assert Settings().drawn(four) == ()
 
 
 @pytest.mark.parametrize(

@@ -331,7 +331,7 @@ census = click.option(
     "--census",
     metavar="SHARE",
     type=Number(min=0, max=1, max_open=True),
-    default=0.55,
+    default=0.6,
     show_default=True,
     help="At most this share of the budget, after the zero-shot round, finds the concepts that "
     "the model carries; 0: none.",

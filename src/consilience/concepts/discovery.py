@@ -30,7 +30,7 @@ from consilience.prompts.query import Query
 _STREAM = 70
 """What tells the random numbers of this module from those of others that use the same seed."""
 
-SHAPES = ((3, 3, 128), (3, 2, 128), (2, 2, 128), (2, 2, 96), (2, 3, 48))
+SHAPES = ((3, 3, 128), (3, 3, 120), (3, 2, 128), (2, 2, 128), (2, 2, 96), (2, 3, 48))
 """Concepts, rounds for each, and examples; the first is taken that is not too dear.
 
 The sample is large for the sake of the shots: twelve of a class are the best of a sixth of the

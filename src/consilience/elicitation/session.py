@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,9 +71,13 @@ def next_round(
     if round == 0 and (first := settings.zero_shot(dataset)):
         return first
     n, k = len(dataset), dataset.task.k
+    plan = settings.plan
     if labels is None or round in settings.drawn(dataset):
         labels = np.eye(k)[np.random.default_rng([seed, 3]).integers(k, size=n)]
-    room = int(budget / (1 + 2 * settings.plan.contrasts))
+    if round in settings.drawn(dataset):
+        # What a label that was drawn does to a target is no evidence.
+        plan = replace(plan, contrasts=0.0)
+    room = int(budget / (1 + 2 * plan.contrasts))
     targets = None
     if room < n:
         order = np.argsort(labels.max(axis=1), kind="stable")
@@ -83,7 +88,7 @@ def next_round(
         labels,
         round=round,
         seed=seed,
-        settings=settings.plan,
+        settings=plan,
         targets=targets,
         pool=pool,
         against=against,

@@ -48,7 +48,7 @@ class Settings:
     plan: PlanSettings = field(default_factory=PlanSettings)
     priors: bool = False
     settled: float = 0.01
-    census: float = 0.55
+    census: float = 0.6
     first: float = 0.25
     floor: float = FLOOR
     bias: str = "contexts"
@@ -103,8 +103,11 @@ class Settings:
 
         Random labels teach the format and the names, which is most of what shots teach a pretrained
         model, and no labelling (Min et al. 2022, 2202.12837). None without a zero-shot round, for
-        then nothing says which way round the names are, nor with too few calls.
+        then nothing says which way round the names are, nor with too few calls. Nor of more than
+        two classes, where it brought nothing on a pretrained model and took a call from the rest.
         """
+        if dataset.task.k > 2:
+            return ()
         spent = len(self.zero_shot(dataset)) + len(dataset)
         room = int(self.calls_per_example * len(dataset)) - spent
         return (1,) if spent > len(dataset) and room >= AFTER_DRAWN * len(dataset) else ()

@@ -29,11 +29,11 @@ Whole = NDArray[np.int64]
 FEWEST = 5
 """Fewer landmarks than these calibrate nothing; one is enough to say which way round."""
 
-WORTH = 20.0
+WORTH = 5.0
 """The labels as solved are observations too, worth so many landmarks in all.
 
-With fewer the scaling runs after the luck of 5 to 20 landmarks and spoils labels that were good,
-with more it corrects too little of those that are too sure.
+With 20 landmarks the calibration error of 9 runs on a pretrained model is .083, .088 where the
+labels are worth 10 of them, .098 where they are worth 20; with 5 landmarks .114, .118, .123.
 """
 
 _FOLDS = 10
