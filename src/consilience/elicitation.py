@@ -37,6 +37,7 @@ from consilience.settling import Solver
 from consilience.solvers import solve
 from consilience.standing import Standing, deciding_round, others, spoken, stand
 from consilience.store import Prediction, Run, Store
+from consilience.unanswered import all_refused, why_unanswered, without_answer
 from consilience.uncertainty import uncertainty
 
 Round = Sequence[tuple[Query, Prediction | None]]
@@ -118,6 +119,7 @@ class Session:
         self.round = self.planned = self.quiet = 0
         self.labels: SoftLabels | None = None
         self.evidence: Evidence | None = None
+        self.unheard = np.zeros(len(data), dtype=bool)
         self.landmarks = landmarks
         self.census = census_of(data, settings, seed, landmarks)
         self.standing: Standing | None = None
@@ -174,9 +176,23 @@ class Session:
             against=against,
         )
 
+    @property
+    def unanswered(self) -> list[str]:
+        """The ids of the examples that no round so far got an answer for."""
+        return [id for id, unheard in zip(self.data.ids, self.unheard, strict=True) if unheard]
+
     def learn(self, count: int) -> None:
-        """Takes in a round of `count` queries, whose answers are in the store, as far as any."""
+        """Takes in a round of `count` queries, whose answers are in the store, as far as any.
+
+        Who has no answer has no label (1/K), whatever the objective makes of it, and is no shot.
+        """
+        self._learn(count)
+        if self.labels is not None and self.unheard.any():
+            self.labels = np.where(self.unheard[:, None], 1 / self.data.task.k, self.labels)
+
+    def _learn(self, count: int) -> None:
         self.evidence = gather(self.store, self.run, self.data, self.settings, self.round + 1)
+        self.unheard = without_answer(self.evidence)
         self.planned += count
         self.round += 1
         end = self.census.end if self.standing is None else self.standing.end
@@ -256,7 +272,12 @@ def elicit(
         while queries := session.next_queries():
             rows = requests(queries, data, session.framings, model)
             db.add_round(session.run, session.round, [(key, r.query) for key, r in rows])
-            total += ask(rows, model, db, concurrency=concurrency, progress=progress)
+            unanswered = session.unanswered
+            total += ask(
+                rows, model, db, concurrency=concurrency, progress=progress, unanswered=unanswered
+            )
+            if not total.calls + total.known and total.refused:
+                raise all_refused(data, total)
             session.learn(len(rows))
         return found_in(db, session.run, data, settings, terms, solver, seed=seed, asked=total)
 
@@ -339,6 +360,7 @@ def found_in(
         saved=max(0, settings.budget(dataset) - store.run(run).planned),
         asked=asked or Asked(),
         concepts=concepts,
+        unanswered=why_unanswered(store, run, evidence, dataset),
     )
 
 

@@ -26,7 +26,7 @@ from typing import Any, Self
 from consilience import store_audit as audit
 from consilience.errors import AnswerError, StoreError
 from consilience.examples import Dataset
-from consilience.models.base import Answer, Model, Request, Writer, Written
+from consilience.models.base import Answer, Model, Request, Writer, Written, plain_usage
 from consilience.query import Query
 from consilience.store_schema import (
     Planned,
@@ -195,7 +195,7 @@ class Store:
             "seconds": seconds,
             "logprobs": logprobs,
             "exact": exact,
-            "usage": dict(answer.usage),
+            "usage": plain_usage(answer.usage),
             "settings": plain(model.settings),
             "raw": answer.raw,
         }
@@ -213,6 +213,11 @@ class Store:
         }
         with self._transaction("keep a failure") as db:
             insert(db, "failures", row | request_columns(request))
+
+    def reasons(self, run: str) -> dict[str, str]:
+        """Why queries of a run failed, the last time, by the id of their target."""
+        sql = "SELECT plan.target, error FROM plan JOIN failures USING (key) WHERE run = ? "
+        return {id: error for id, error in self._rows(sql + "ORDER BY failures.rowid", (run,))}
 
     def detail(self, key: str) -> dict[str, Any]:
         """Everything about one prediction or text, its prompt and the raw response among it."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from consilience.errors import AnswerError
-from consilience.models.base import Writer, Written
+from consilience.models.base import Writer, Written, plain_usage
 from consilience.prompts import Prompt
 from consilience.store_audit import seconds_fault
 from consilience.store_schema import dump, now, plain, storable, text_identity
@@ -51,7 +51,7 @@ def text_row(writer: Writer, note: Note, written: Written, seconds: float) -> di
     return _head(writer, note) | {
         "seconds": seconds,
         "text": storable(written.text),
-        "usage": dict(written.usage),
+        "usage": plain_usage(written.usage),
         "raw": written.raw,
     }
 

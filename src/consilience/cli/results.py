@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from consilience.landmarks import Landmarks
     from consilience.settling import Solver
 
+ROWS = 5
+"""So many rows without an answer are named in the talk; JSON has them all."""
+
 SHORT = 100
 """How many characters of a text stand in a line of talk."""
 
@@ -90,6 +93,7 @@ def result(found: Found) -> str:
         f"Probabilities are {found.probabilities}.",
         *_concepts(found),
         f"Verdict: {found.verdict}.",
+        *_without_answer(found),
     ]
     if evidence.f and (opinion := found.second_opinion) is not None:
         lines.append(
@@ -107,6 +111,17 @@ def result(found: Found) -> str:
             "question. Try other framings, or the chat endpoint."
         )
     return "\n".join(lines)
+
+
+def _without_answer(found: Found) -> list[str]:
+    """The rows without an answer, the first few by id with the reason; nothing without any."""
+    without = found.unanswered
+    if not without:
+        return []
+    shown = [f"  {id}  {reason}" for id, reason in list(without.items())[:ROWS]]
+    more = [f"  and {len(without) - ROWS:,} more"] if len(without) > ROWS else []
+    rows = "row has" if len(without) == 1 else "rows have"
+    return [f"{len(without):,} {rows} no answer and so no label:", *shown, *more]
 
 
 def labelled(concept: Concept) -> NDArray[np.bool_]:
@@ -287,8 +302,10 @@ def explain(example: str, store: str, run_id: str | None, as_json: bool) -> None
         )
     i = found.dataset.index[ids[0]]
     row = found.labels.iloc[i]
-    sure = f"probability {row['probability']:.3f}, {found.probabilities}"
-    talk(f"{found.dataset.texts[i]}\n→ {row['name']}, {sure}")
+    said = f"{row['name']}, probability {row['probability']:.3f}, {found.probabilities}"
+    if row.isna()["name"]:
+        said = f"no label: {found.unanswered.get(ids[0], 'nothing speaks of it')}"
+    talk(f"{found.dataset.texts[i]}\n→ {said}")
     pulls = found.explain(ids[0])
     rows([dict(zip(pulls.columns, row, strict=True)) for row in pulls.to_numpy()], as_json)
 

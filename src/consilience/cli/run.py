@@ -189,6 +189,7 @@ def show_run(
             "probabilities": found.probabilities,
             "calls": found.asked.calls,
             "absent": found.evidence.absent,
+            "unanswered": dict(found.unanswered),
             "verdict": {
                 "kind": found.verdict.kind.value,
                 "told": found.verdict.told,

@@ -10,6 +10,9 @@ from typing import Any
 from consilience.errors import AnswerError
 from consilience.models.server import Server
 
+MOST = 64 * 2**20
+"""Bytes of an answer that are read: 64 vectors of 16,384 numbers."""
+
 
 async def fetch_embeddings(
     base_url: str, model: str, texts: Sequence[str], batch: int = 64
@@ -26,7 +29,7 @@ async def fetch_embeddings(
             part = list(texts[at : at + batch])
             body = {"model": model, "input": part, "encoding_format": "float"}
             read = partial(vectors_of, count=len(part))
-            found += (await server.call("POST", "/embeddings", body, read))[1]
+            found += (await server.call("POST", "/embeddings", body, read, most=MOST))[1]
         if len(lengths := {len(vector) for vector in found}) > 1:
             raise AnswerError(
                 f"POST {server.base_url}/embeddings, model {model!r}: the embeddings have "

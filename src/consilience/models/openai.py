@@ -22,6 +22,7 @@ from consilience.errors import InputError
 from consilience.models import wire
 from consilience.models.base import Answer, Request, Written
 from consilience.models.capabilities import Api, Capabilities
+from consilience.models.plausible import check_sum
 from consilience.models.probe import probe
 from consilience.models.server import Patience, Server
 from consilience.models.tokens import Tokenizer, is_forced, tail_of
@@ -176,12 +177,14 @@ class OpenAIModel:
     ) -> tuple[Any, list[Token]]:
         path, body = wire.request_for(self.capabilities, prompt, k, self._extra)
         body |= wire.by_ids(ids) if ids else {}
-        return await self._server.call(
-            "POST",
-            path,
-            body | dict(more or {}),
-            lambda response: next_tokens(response, self._server.base_url),
-        )
+
+        def read(response: Any) -> list[Token]:  # noqa: ANN401 (JSON)
+            tokens = next_tokens(response, self._server.base_url)
+            if not more:
+                check_sum(token.logprob for token in tokens)
+            return tokens
+
+        return await self._server.call("POST", path, body | dict(more or {}), read)
 
 
 def _wanted_ids(first: Sequence[FirstToken | None]) -> list[int] | None:

@@ -13,8 +13,11 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from consilience.errors import AnswerError, InputError, ModelError, ServerError
+from consilience.errors import AnswerError, InputError, ModelError, Reason, ServerError
+from consilience.models.base import MOST_COUNTED, plain_usage
 from consilience.models.capabilities import Capabilities
+from consilience.models.plausible import check_filter
+from consilience.models.refusals import CURES, row_reason
 from consilience.prompts import Prompt
 
 EXCERPT = 200
@@ -116,9 +119,13 @@ def writing_for(
 
 
 def written_text(response: Any) -> str:  # noqa: ANN401
-    """The text of a response; AnswerError where it has none, not even an empty one."""
+    """The text of a response; AnswerError where it has none, not even an empty one.
+
+    One that a content filter ended has none, whatever was written before that.
+    """
     try:
         choice = response["choices"][0]
+        check_filter(choice)
         # A model whose tokens all went into thinking has said nothing, which is no mistake.
         text = choice["text"] if "text" in choice else choice["message"]["content"] or ""
     except (LookupError, TypeError) as error:
@@ -147,44 +154,52 @@ def forced(id: int) -> dict[str, Any]:
 class Failure:
     """What came of one failed attempt: the error, and whether and when to try again.
 
-    `wait` is what the server asks for, in seconds, or None.
+    `wait` is what the server asks for, in seconds, or None; `overloaded` says that fewer requests
+    at once might have been answered.
     """
 
     error: ModelError
     again: bool
     wait: float | None = None
+    overloaded: bool = False
 
 
 class Refused(ServerError):
     """An HTTP status other than success, which it keeps."""
 
-    def __init__(self, message: str, status: int, *, body: str, fatal: bool) -> None:
-        super().__init__(message, body=body, fatal=fatal)
+    def __init__(
+        self, message: str, status: int, *, body: str, fatal: bool, reason: Reason | None = None
+    ) -> None:
+        super().__init__(message, body=body, fatal=fatal, reason=reason)
         self.status = status
 
 
 def refused(what: str, status: int, headers: Mapping[str, str], text: str) -> Failure:
     """The failure of an HTTP status other than success; `what` is method, URL and model."""
     broke = status == 429 and "insufficient_quota" in text
-    again = (status in ASK_AGAIN or status >= 500) and not broke
-    cure = _cure(402 if broke else status, text)
+    reason = None if broke else row_reason(status, text)
+    again = (status in ASK_AGAIN or status >= 500) and not broke and reason is None
+    cure = _cure(402 if broke else status, text, reason)
     error = Refused(
         f"{what}: HTTP {status} {excerpt(text)}; {cure}",
         status,
         body=text,
-        fatal=not again and status != 413,
+        fatal=not again and reason is None,
+        reason=reason,
     )
-    return Failure(error, again, retry_after(headers) if again else None)
+    overloaded = status in (408, 425, 429)
+    return Failure(error, again, retry_after(headers) if again else None, overloaded)
 
 
-def _cure(status: int, text: str) -> str:
-    lowered = text.lower()
-    if status in (400, 422) and "logprob" in lowered:
+def _cure(status: int, text: str, reason: Reason | None) -> str:
+    if status in (400, 422) and "logprob" in text.lower():
         return "ask for fewer log-probabilities (a smaller k), or run `consilience probe`"
-    if status == 413 or (status in (400, 422) and "context" in lowered):
-        return "the prompt is too long for this model: show fewer shots"
+    if reason is not None:
+        return CURES[reason]
     cures = {
-        401: "set CONSILIENCE_API_KEY (or OPENAI_API_KEY) to a key that this server accepts",
+        401: "set CONSILIENCE_API_KEY to a key that this server accepts (OPENAI_API_KEY goes to "
+        "OpenAI and to the host of OPENAI_BASE_URL alone), or send the header that it wants "
+        "(--header NAME=VALUE)",
         402: "the account is out of credit: add some, or choose another server",
         403: "this key may not use this model: choose another model, or another key in "
         "CONSILIENCE_API_KEY",
@@ -199,7 +214,7 @@ def _cure(status: int, text: str) -> str:
         return "the server is in trouble: look at its log, or run again later"
     if 300 <= status < 400:
         return "the base URL is moved: use the address that it redirects to"
-    return "the server refuses the request: check extra_body, or run `consilience probe`"
+    return CURES["refused"]
 
 
 def inner_status(response: object) -> int | None:
@@ -231,19 +246,33 @@ def excerpt(text: str) -> str:
     return repr(" ".join(text.split())[:EXCERPT]) if text.strip() else "with an empty body"
 
 
+def usage_of(response: object) -> Mapping[str, Any]:
+    """What a response says it took, as far as that can be true: counts, and counts within."""
+    usage = response.get("usage") if isinstance(response, Mapping) else None
+    return _counts(plain_usage(usage)) if isinstance(usage, Mapping) else {}
+
+
+def _counts(usage: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _counts(value) if isinstance(value, dict) else value
+        for key, value in usage.items()
+        if isinstance(value, dict) or 0 <= value <= MOST_COUNTED
+    }
+
+
 def total_usage(responses: list[Any]) -> dict[str, Any]:
     """The usage of several responses, every number added up."""
     total: dict[str, Any] = {}
     for response in responses:
-        usage = response.get("usage")
-        if isinstance(usage, Mapping):
-            _add(total, usage)
+        _add(total, usage_of(response))
     return total
 
 
 def _add(total: dict[str, Any], usage: Mapping[str, Any]) -> None:
     for key, value in usage.items():
         if isinstance(value, Mapping):
-            _add(total.setdefault(key, {}), value)
-        elif type(value) in (int, float):
+            inner = total.setdefault(key, {})
+            if isinstance(inner, dict):
+                _add(inner, value)
+        elif not isinstance(total.get(key), dict):
             total[key] = total.get(key, 0) + value
