@@ -15,28 +15,13 @@ FILES = sorted(HERE.rglob("*.py"))
 REPOSITORY = HERE.parent.parent
 
 ORDER = (
-    *(
-        "errors",
-        "interrupts",
-        "loop",
-        "records",
-        "relations",
-        "structure",
-        "examples",
-        "prompts",
-        "query",
-    ),
+    *("errors", "interrupts", "loop"),
+    *("records", "relations", "structure", "examples", "prompts", "query"),
     "threads",
     *("plan", "models.base", "models.plausible", "choices", "models"),
     *("models.capabilities", "models.refusals", "models.wire", "models.address", "models.body"),
-    *(
-        "models.budget",
-        "models.client",
-        "models.gate",
-        "models.server",
-        "models.tokens",
-        "models.probe",
-    ),
+    *("models.budget", "models.client", "models.gate", "models.server", "models.tokens"),
+    *("models.thinking", "models.listing", "models.probe"),
     *("models.openai", "models.embeddings", "models.pretrained_worlds", "models.simulated"),
     *("models.greedy", "models.prefix", "models.local"),
     *("store_schema", "store_audit", "store_texts", "store", "ask", "embed"),

@@ -98,6 +98,7 @@ class _Labelling:
 @options.starts
 @options.landmarks
 @options.concurrency
+@options.budget
 @options.price
 @options.dry_run
 @options.as_json

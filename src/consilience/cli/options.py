@@ -12,6 +12,7 @@ from consilience.cli.values import (
     COUNT,
     Number,
     Whole,
+    headers_of,
     json_object,
     settings_of_data,
     settings_of_local,
@@ -137,6 +138,19 @@ propose = click.option(
     help="First ask the model which examples say the same or contradict each other, each with its "
     "N nearest of the group; they become soft relations.",
 )
+budget = _together(
+    click.option(
+        "--max-calls",
+        type=COUNT,
+        help="Requests that may be sent to the server, the probe's and second attempts included; "
+        "then labels are found from what is there.",
+    ),
+    click.option(
+        "--max-tokens",
+        type=COUNT,
+        help="Tokens that the server may charge, prompts and answers together.",
+    ),
+)
 price = click.option(
     "--price", type=Number(min=0), help="Money per million prompt tokens, to show the cost."
 )
@@ -218,6 +232,17 @@ extra_body = click.option(
     help='JSON merged into each request: {"provider": {"only": ["…"]}}.',
 )
 
+header = click.option(
+    "--header",
+    "headers",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=headers_of,
+    help="A header sent with each request, and shown and stored nowhere (repeatable): "
+    "x-api-key=…. Other programs can see a command line: CONSILIENCE_HEADERS, a JSON object, "
+    "hides it.",
+)
+
 patience = _together(
     click.option(
         "--timeout", type=ABOVE_ZERO, help="Seconds that one answer may take  [default: 120]"
@@ -247,6 +272,7 @@ model = _together(
         "--k", type=COUNT, help="Log-probabilities asked for  [default: 20, or what the server has]"
     ),
     extra_body,
+    header,
     patience,
     click.option(
         "--local",

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 @options.embedding
 @options.store
 @options.concurrency
+@options.budget
 @options.price
 @options.dry_run
 @options.output

@@ -138,6 +138,7 @@ def _read(path: str) -> _Plan:
     metavar="FILE",
     help="File of predictions that the run is in  [default: the plan's own]",
 )
+@options.budget
 @options.concurrency
 @options.price
 @options.dry_run

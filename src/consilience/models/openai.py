@@ -20,7 +20,9 @@ from consilience.choices import (
 )
 from consilience.errors import InputError
 from consilience.models import wire
+from consilience.models.address import Address
 from consilience.models.base import Answer, Request, Written
+from consilience.models.budget import Budget
 from consilience.models.capabilities import Api, Capabilities
 from consilience.models.plausible import check_sum
 from consilience.models.probe import probe
@@ -40,36 +42,41 @@ class OpenAIModel:
     raw value (that token's alone, without other spellings); else it is bounded.
 
     `extra_body` is merged into every request and is part of `settings`; a field set to None is
-    left out of the request. `patience`, `requests_per_minute` and `transport` change how answers
-    are fetched and not what they are. The API key is read from the environment
-    (CONSILIENCE_API_KEY, OPENAI_API_KEY, on openrouter.ai also OPENROUTER_API_KEY) and is never
-    shown or kept.
+    left out of the request. `base_url` is the address where it has secrets that the capabilities
+    leave out. `patience`, `requests_per_minute`, `transport`, `headers` and `budget` change how
+    answers are fetched and not what they are. The API key is read from the environment
+    (CONSILIENCE_API_KEY, else the variable that belongs to the host) and is never shown or kept.
     """
 
     def __init__(
         self,
         capabilities: Capabilities,
         *,
+        base_url: str | None = None,
         k: int | None = None,
         extra_body: Mapping[str, Any] | None = None,
         patience: Patience | None = None,
         requests_per_minute: float | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
+        headers: Mapping[str, str] | None = None,
+        budget: Budget | None = None,
     ) -> None:
         if k is not None and not 1 <= k <= capabilities.k_max:
             raise InputError(f"k is 1 to {capabilities.k_max} on {capabilities.base_url}, got {k}")
-        self._extra = dict(extra_body or {})
-        wire.check_extra(self._extra)
+        wire.check_extra(extra_body or {})
+        self._extra = {**(capabilities.thinking_off or {}), **(extra_body or {})}
         self.capabilities = capabilities
         self.name = capabilities.model
         self.style: Style = capabilities.style
         self._k = k or capabilities.k
         self._server = Server(
-            capabilities.base_url,
+            base_url or capabilities.base_url,
             capabilities.model,
             patience=patience,
             requests_per_minute=requests_per_minute,
             transport=transport,
+            headers=headers,
+            budget=budget,
         )
         kind = capabilities.tokenizer
         self._tokenizer = Tokenizer(self._server, kind) if kind else None
@@ -205,6 +212,8 @@ async def open_openai(
     patience: Patience | None = None,
     requests_per_minute: float | None = None,
     transport: httpx2.AsyncBaseTransport | None = None,
+    headers: Mapping[str, str] | None = None,
+    budget: Budget | None = None,
 ) -> OpenAIModel:
     """The model `name` on a server, asked as `capabilities` say; the server is probed without.
 
@@ -219,6 +228,8 @@ async def open_openai(
             patience=patience,
             requests_per_minute=requests_per_minute,
             transport=transport,
+            headers=headers,
+            budget=budget,
         )
     elif api not in ("auto", capabilities.api):
         raise InputError(
@@ -226,10 +237,13 @@ async def open_openai(
             f"{capabilities.api!r}; probe again"
         )
     return OpenAIModel(
-        replace(capabilities, base_url=base_url, model=name),
+        replace(capabilities, base_url=Address.of(base_url).shown, model=name),
+        base_url=base_url,
         k=k,
         extra_body=extra_body,
         patience=patience,
         requests_per_minute=requests_per_minute,
         transport=transport,
+        headers=headers,
+        budget=budget,
     )

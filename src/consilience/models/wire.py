@@ -15,7 +15,7 @@ from typing import Any
 
 from consilience.errors import AnswerError, InputError, ModelError, Reason, ServerError
 from consilience.models.base import MOST_COUNTED, plain_usage
-from consilience.models.capabilities import Capabilities
+from consilience.models.capabilities import Capabilities, Length
 from consilience.models.plausible import check_filter
 from consilience.models.refusals import CURES, row_reason
 from consilience.prompts import Prompt
@@ -46,14 +46,18 @@ def check_extra(extra: Mapping[str, Any]) -> None:
 
 
 def completion_body(
-    model: str, prompt: Prompt, k: int, extra: Mapping[str, Any] | None = None
+    model: str,
+    prompt: Prompt,
+    k: int,
+    extra: Mapping[str, Any] | None = None,
+    length: Length = "max_tokens",
 ) -> dict[str, Any]:
     """The body of a /completions request for the distribution of one next token.
 
     Temperature and top_p are 1, where all servers' conventions agree. A field that `extra` sets
     to None is left out.
     """
-    return _merged({"model": model, "prompt": prompt, "logprobs": k}, extra)
+    return _merged({"model": model, "prompt": prompt, "logprobs": k}, extra, length)
 
 
 def chat_body(
@@ -64,6 +68,7 @@ def chat_body(
     *,
     count: bool = False,
     continued: bool = False,
+    length: Length = "max_tokens",
 ) -> dict[str, Any]:
     """The body of a /chat/completions request for the distribution of one next token.
 
@@ -73,7 +78,7 @@ def chat_body(
     wanted: dict[str, Any] = {"logprobs": k} if count else {"logprobs": True, "top_logprobs": k}
     if continued:
         wanted |= {"continue_final_message": True, "add_generation_prompt": False}
-    return _merged({"model": model, "messages": messages} | wanted, extra)
+    return _merged({"model": model, "messages": messages} | wanted, extra, length)
 
 
 def request_for(
@@ -81,7 +86,7 @@ def request_for(
 ) -> tuple[str, dict[str, Any]]:
     """The path and the body of one question, in the dialect that was found."""
     if found.api == "completions":
-        return "/completions", completion_body(found.model, prompt, k, extra)
+        return "/completions", completion_body(found.model, prompt, k, extra, found.length)
     body = chat_body(
         found.model,
         prompt,
@@ -89,6 +94,7 @@ def request_for(
         extra,
         count=found.count_logprobs,
         continued=found.style == "chat-prefill" and found.prefill == "flag",
+        length=found.length,
     )
     return "/chat/completions", body
 
@@ -108,7 +114,7 @@ def writing_for(
 ) -> tuple[str, dict[str, Any]]:
     """The path and the body of a request for a text, the most likely one word for word."""
     # A server that takes another field for the length (OpenAI's newer models) has it in `extra`.
-    limit = "max_completion_tokens" if extra.get("max_completion_tokens") else "max_tokens"
+    limit = "max_completion_tokens" if extra.get("max_completion_tokens") else found.length
     body = {"model": found.model, "temperature": 0, "top_p": 1}
     if found.api == "completions":
         path, body = "/completions", body | {"prompt": prompt, "stop": [BLANK]}
@@ -135,8 +141,10 @@ def written_text(response: Any) -> str:  # noqa: ANN401
     return text
 
 
-def _merged(body: dict[str, Any], extra: Mapping[str, Any] | None) -> dict[str, Any]:
-    merged = body | {"max_tokens": 1, "temperature": 1, "top_p": 1} | dict(extra or {})
+def _merged(
+    body: dict[str, Any], extra: Mapping[str, Any] | None, length: Length
+) -> dict[str, Any]:
+    merged = body | {length: 1, "temperature": 1, "top_p": 1} | dict(extra or {})
     return {key: value for key, value in merged.items() if value is not None}
 
 
