@@ -24,7 +24,7 @@ ORDER = (
     *("models.thinking", "models.listing", "models.probe"),
     *("models.openai", "models.embeddings", "models.pretrained_worlds", "models.simulated"),
     *("models.greedy", "models.prefix", "models.local"),
-    *("store_schema", "store_audit", "store_texts", "store", "ask", "embed"),
+    *("store_place", "store_schema", "store_audit", "store_texts", "store", "ask", "embed"),
     *("logic", "offsets", "bias", "agreement", "mixture", "evidence", "reading", "pairwise"),
     *("kinds", "coherence"),
     *("settling", "starts", "lbfgs", "adam", "exhaustive", "graph", "propagation", "annealing"),
@@ -148,7 +148,9 @@ def test_a_command_is_quick_to_start() -> None:
             named |= {n.module or "" for n in tree.body if isinstance(n, ast.ImportFrom)}
             assert {module.partition(".")[0] for module in named}.isdisjoint(heavy), name
             inner = {module.removeprefix("consilience.") for module in named}
-            assert all(is_command(m) or m == "errors" for m in inner & set(MODULES)), name
+            assert all(
+                is_command(m) or m in ("errors", "interrupts") for m in inner & set(MODULES)
+            ), name
 
 
 @pytest.mark.parametrize("file", FILES, ids=module_of)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from consilience import interrupts
-from consilience.errors import InputError, ModelError, Reason
+from consilience.errors import BudgetSpent, InputError, ModelError, Reason
 from consilience.examples import Dataset
 from consilience.loop import run
 from consilience.models.base import Answer, Model, Request, Writer, Written, count_in
@@ -73,7 +73,8 @@ class Silent:
 class Asked:
     """What an asking came to: calls made, answers found in the store, queries given up.
 
-    `refused` has the rows that the model refused, by id, and why the last time.
+    `refused` has the rows that the model refused, by id, and why the last time; `ended` says why
+    it ended before its time, with nothing wrong: a budget was spent.
     """
 
     calls: int = 0
@@ -81,6 +82,7 @@ class Asked:
     prompt_tokens: int = 0
     failures: dict[str, str] = field(default_factory=dict)
     refused: dict[str, Reason] = field(default_factory=dict)
+    ended: str | None = None
 
     def __add__(self, other: Asked) -> Asked:
         return Asked(
@@ -89,6 +91,7 @@ class Asked:
             self.prompt_tokens + other.prompt_tokens,
             self.failures | other.failures,
             self.refused | other.refused,
+            other.ended or self.ended,
         )
 
 
@@ -179,6 +182,8 @@ class _Desk(ABC, Generic[M, R]):
         try:
             with interrupts.gently():
                 run(self.serve(todo, concurrency))
+        except BudgetSpent as error:
+            self.outcome.ended = str(error)
         finally:
             self.watch.stop()
         return self.outcome

@@ -21,6 +21,7 @@ from consilience.ask import Asked, Progress, ask, requests
 from consilience.census import Census, plan_census
 from consilience.coherence import Terms, default_terms
 from consilience.concepts import Concept, distinct
+from consilience.errors import BudgetSpent
 from consilience.evidence import Evidence, collect
 from consilience.examples import Dataset
 from consilience.found import Found
@@ -278,7 +279,11 @@ def elicit(
             )
             if not total.calls + total.known and total.refused:
                 raise all_refused(data, total)
+            if not total.calls + total.known and total.ended:
+                raise BudgetSpent(total.ended)
             session.learn(len(rows))
+            if total.ended:
+                break
         return found_in(db, session.run, data, settings, terms, solver, seed=seed, asked=total)
 
 

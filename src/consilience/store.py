@@ -109,7 +109,7 @@ class Store:
     """
 
     def __init__(self, path: str | Path = ":memory:", *, readonly: bool = False) -> None:
-        self.path = path
+        self.path = path = path if path == ":memory:" else Path(path).expanduser()
         self._lock = threading.Lock()
         self._db = connect(path, readonly)
 

@@ -13,7 +13,7 @@ from consilience.cli.concepts import check_census, standing, within
 from consilience.cli.opening import open_model, open_solver
 from consilience.cli.results import concept_rows, opened
 from consilience.cli.run import first_failure
-from consilience.cli.show import dump, pairs, rows, stderr, talk
+from consilience.cli.show import dump, pairs, rows, say, stderr, talk
 from consilience.errors import InputError
 
 if TYPE_CHECKING:
@@ -277,9 +277,7 @@ def _plain(one: _Labelling, made: Described) -> dict[str, Any]:
 def _show(one: _Labelling, made: Described) -> None:
     names = one.dataset.task.classes
     counted = ", ".join(f"{count:,} {name}" for name, count in one.counts.items())
-    click.echo(
-        f"{one.head}: {counted}; {one.tail}. Best description {made.descriptions[0].sentence}."
-    )
+    say(f"{one.head}: {counted}; {one.tail}. Best description {made.descriptions[0].sentence}.")
     table = [
         {
             **{f"Group {g + 1}": names[c] for g, c in enumerate(d.groups)},

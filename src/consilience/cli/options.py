@@ -13,6 +13,7 @@ from consilience.cli.values import (
     Number,
     Whole,
     headers_of,
+    home,
     json_object,
     settings_of_data,
     settings_of_local,
@@ -70,11 +71,13 @@ solving = _together(
 output = click.option(
     "--output",
     metavar="FILE",
+    callback=home,
     help="Write the labels to this .csv, .jsonl or .parquet file, and not to stdout.",
 )
 landmarks_file = click.option(
     "--landmarks",
     metavar="FILE",
+    callback=home,
     help="Examples whose label you vouch for; columns label and id, else text or what --text "
     "says. They tell which way round the labels are, and calibrate the probabilities; in `run` and "
     "`plan` they choose among the concepts found, which makes it another run.",
@@ -104,10 +107,16 @@ decided_only = click.option(
 store = click.option(
     "--store",
     metavar="FILE",
+    callback=home,
     help=f"File of predictions, kept and used again  [default: {STORE}; simulated models: memory]",
 )
 store_read = click.option(
-    "--store", metavar="FILE", default=STORE, show_default=True, help="File of predictions to read."
+    "--store",
+    metavar="FILE",
+    callback=home,
+    default=STORE,
+    show_default=True,
+    help="File of predictions to read.",
 )
 run_id = click.option(
     "--run",
@@ -162,6 +171,7 @@ described = _together(
     click.option(
         "--data-dir",
         metavar="FOLDER",
+        callback=home,
         help="Folder of the publishers' files; without it the hub is read  "
         "[env var: CONSILIENCE_DATA_DIR]",
     ),

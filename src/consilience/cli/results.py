@@ -15,7 +15,7 @@ from consilience.cli.opening import (
     open_solver,
     open_terms,
 )
-from consilience.cli.show import dump, rows, talk
+from consilience.cli.show import dump, rows, say, talk
 from consilience.errors import InputError
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def print_labels(table: DataFrame, output: str | None, as_json: bool) -> None:
     elif as_json:
         click.echo(dump(table.to_dict(orient="records")))
     else:
-        click.echo(table.to_csv(index=False), nl=False)
+        say(table.to_csv(index=False), end=False)
 
 
 @click.command()

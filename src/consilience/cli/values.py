@@ -87,6 +87,11 @@ def settings_of_local(
     return found
 
 
+def home(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """The path of an option with a ``~`` at its beginning written out, as a shell may not do."""
+    return os.path.expanduser(value) if value else value
+
+
 def headers_of(
     context: click.Context, option: click.Parameter, values: tuple[str, ...]
 ) -> dict[str, str]:
