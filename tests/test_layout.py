@@ -16,7 +16,7 @@ REPOSITORY = HERE.parent.parent
 
 ORDER = (
     *("errors", "interrupts", "loop"),
-    *("records", "relations", "structure", "examples", "prompts", "query"),
+    *("records", "relations", "structure", "examples", "datatext", "prompts", "query"),
     "threads",
     *("plan", "models.base", "models.plausible", "choices", "models"),
     *("models.capabilities", "models.refusals", "models.wire", "models.address", "models.body"),

@@ -21,6 +21,7 @@ from scipy.special import log_softmax
 
 from consilience.ask import Asked, Progress, ask, requests, write
 from consilience.cost import CHARACTERS_PER_TOKEN, characters_in, round_up
+from consilience.datatext import defused
 from consilience.errors import InputError, ModelError
 from consilience.examples import Dataset, Task
 from consilience.models.base import Model, Request, Writer, check_writes
@@ -212,7 +213,7 @@ def _sheets(dataset: Dataset, chosen: Typical, writer: Writer, how: How) -> list
         drawn = [rng.permutation(own)[: how.shown].tolist() for own in map(np.array, chosen.shown)]
         turn = [(g + order) % k for g in range(k)]
         listed = [
-            (f"Group {g + 1}", [_short(dataset.texts[i]) for i in drawn[c]])
+            (f"Group {g + 1}", [defused(_short(dataset.texts[i])) for i in drawn[c]])
             for g, c in enumerate(turn)
         ]
         if order // k % 2:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 
 from consilience.ask import Asked, Progress, ask, requests
+from consilience.datatext import as_data
 from consilience.embed import Embedder, TfidfSvd, Vectors
 from consilience.errors import InputError
 from consilience.examples import Dataset, Example, Task
@@ -26,6 +27,9 @@ from consilience.plan import zero_shot_round
 from consilience.relations import AtMostOne, Equal, Relation, counted, mates
 from consilience.settings import Settings
 from consilience.store import Store
+
+STATEMENTS = ("First statement:", "Second statement:")
+"""What stands before each of the two texts of a pair."""
 
 NEIGHBOURS = 2
 """With how many of its nearest mates an example is compared."""
@@ -114,7 +118,8 @@ def candidates(
     examples, about = [], {}
     for i, j in sorted(chosen):
         for one, other in ((i, j), (j, i)):
-            text = f"First statement:\n{data.texts[one]}\nSecond statement:\n{data.texts[other]}"
+            first, second = (as_data(data.texts[x], *STATEMENTS) for x in (one, other))
+            text = f"{STATEMENTS[0]}\n{first}\n{STATEMENTS[1]}\n{second}"
             example = Example(text, group=f"{data.ids[i]} {data.ids[j]}")
             examples.append(example)
             about[example.id] = data.ids[one], data.ids[other]
