@@ -30,8 +30,8 @@ any query is asked. An error is one line on stderr that says what was attempted,
 what to do; a traceback is a bug, please report it.
 
 **The key** of an API is read from the environment and from nowhere else: `CONSILIENCE_API_KEY`,
-else `OPENAI_API_KEY`, on openrouter.ai else `OPENROUTER_API_KEY`. It is never printed or stored.
-`OPENAI_BASE_URL` stands in for `--base-url`, `CONSILIENCE_DATA_DIR` for `--data-dir`.
+else the variable that belongs to the host that is called (docs/servers.md). It is never printed or
+stored, and no key is sent to another host. `OPENAI_BASE_URL` stands in for `--base-url`, `CONSILIENCE_DATA_DIR` for `--data-dir`.
 
 **Stop and resume.** Each answer is stored as it comes. Stop a run with
 Ctrl-C, or let the machine die, and give the same command again: what the store holds is not asked

@@ -92,9 +92,9 @@ def test_no_redirect_is_followed(status, monkeypatch):
     monkeypatch.setenv("CONSILIENCE_API_KEY", SECRETS["key"])
     with serve("openai-legacy") as other:
         to = {"location": f"{other.url}/completions"}
-        with serve_odd(lambda r, b, text: said(status, "", **to)) as server:
-            with pytest.raises(ServerError, match=rf"HTTP {status}.*address that it redirects to"):
-                asked(found(server.url, k=5, k_max=5), [request()])
+        moved = pytest.raises(ServerError, match=rf"HTTP {status}.*address that it redirects to")
+        with serve_odd(lambda r, b, text: said(status, "", **to)) as server, moved:
+            asked(found(server.url, k=5, k_max=5), [request()])
         assert not other.headers
 
 
@@ -219,9 +219,9 @@ ODD = {
 @pytest.mark.parametrize("kind", ODD)
 def test_an_odd_body_is_one_line_and_is_kept(kind):
     body, why = ODD[kind]
-    with serve_odd(lambda r, b, text: said(200, body)) as server:
-        with pytest.raises(AnswerError, match=why) as caught:
-            asked(found(server.url, k=5, k_max=5), [request()])
+    unusable = pytest.raises(AnswerError, match=why)
+    with serve_odd(lambda r, b, text: said(200, body)) as server, unusable as caught:
+        asked(found(server.url, k=5, k_max=5), [request()])
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 1000
     assert caught.value.body == body

@@ -48,7 +48,8 @@ def cli() -> None:
     Start with `consilience demo`, then `consilience probe URL --model NAME` on your own server,
     then `consilience run DATA`. Data goes to stdout and talk to stderr; exit codes are 0 done,
     1 failed (run the same command again: nothing is asked twice), 2 misuse. The API key is read
-    from CONSILIENCE_API_KEY, else OPENAI_API_KEY, on openrouter.ai else OPENROUTER_API_KEY.
+    from CONSILIENCE_API_KEY, else from the variable that belongs to the host (OPENAI_API_KEY for
+    OpenAI and the host of OPENAI_BASE_URL, OPENROUTER_API_KEY, …), and is sent to no other.
     """
 
 

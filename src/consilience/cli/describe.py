@@ -98,7 +98,7 @@ class _Labelling:
 @options.starts
 @options.landmarks
 @options.concurrency
-@options.budget
+@options.max_calls
 @options.price
 @options.dry_run
 @options.as_json
@@ -122,7 +122,9 @@ def describe(store: str, run_id: str | None, **given: Any) -> None:
     vouched = {key: given[key] for key in ("landmarks", "calibration")}
     found = opened(store, run_id, solver, **vouched)
     wanted = _concepts(found, given["concepts"]) or _optima(found, given["optima"])
-    with open_model(given | {"store": store}, dry=given["dry_run"]) as (model, db):
+    # Here the tokens are those of what is written, and no budget.
+    server = given | {"store": store, "max_tokens": None}
+    with open_model(server, dry=given["dry_run"]) as (model, db):
         check_writes(model)
         if model.name != found.run.model:
             talk(f"the labels are those of {found.run.model}, in the words of {model.name}")

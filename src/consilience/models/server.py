@@ -203,7 +203,9 @@ class Server:
         """What a failed attempt tells of the server, and what it was charged (None: unknown)."""
         sent.last = failure
         sent.tried += 1
-        sent.counted += ticket.alone or not failure.overloaded
+        # One of too many at once is none of its own, but where no second attempt is wanted.
+        once = self._patience.attempts == 1
+        sent.counted += ticket.alone or once or not failure.overloaded
         if failure.wait is not None:
             self._gate.hold(min(failure.wait, self._patience.longest_pause))
         charged = {"prompt_tokens": 0} if isinstance(failure.error, wire.Refused) else None
