@@ -24,6 +24,7 @@ ORDER = (
     *("models.thinking", "models.listing", "models.probe"),
     *("models.openai", "models.embeddings", "models.pretrained_worlds", "models.simulated"),
     *("models.greedy", "models.prefix", "models.local"),
+    "models.served",
     *("store_place", "store_schema", "store_audit", "store_texts", "store", "ask", "embed"),
     *("logic", "offsets", "bias", "agreement", "mixture", "evidence", "reading", "pairwise"),
     *("kinds", "coherence"),

@@ -19,6 +19,7 @@ from consilience.errors import BudgetSpent, InputError, ModelError, Reason
 from consilience.examples import Dataset
 from consilience.loop import run
 from consilience.models.base import Answer, Model, Request, Writer, Written, count_in
+from consilience.models.served import Watch, served_by
 from consilience.prompts import Framing, render
 from consilience.query import Query
 from consilience.store import Store, prediction_key
@@ -74,7 +75,8 @@ class Asked:
     """What an asking came to: calls made, answers found in the store, queries given up.
 
     `refused` has the rows that the model refused, by id, and why the last time; `ended` says why
-    it ended before its time, with nothing wrong: a budget was spent.
+    it ended before its time, with nothing wrong: a budget was spent. `notes` tell what else the
+    user should know: another build of the model answers.
     """
 
     calls: int = 0
@@ -83,6 +85,7 @@ class Asked:
     failures: dict[str, str] = field(default_factory=dict)
     refused: dict[str, Reason] = field(default_factory=dict)
     ended: str | None = None
+    notes: list[str] = field(default_factory=list)
 
     def __add__(self, other: Asked) -> Asked:
         return Asked(
@@ -92,6 +95,7 @@ class Asked:
             self.failures | other.failures,
             self.refused | other.refused,
             other.ended or self.ended,
+            self.notes + other.notes,
         )
 
 
@@ -257,11 +261,17 @@ class _Desk(ABC, Generic[M, R]):
 
 
 class _Questions(_Desk[Model, Request]):
-    """Asks for predictions."""
+    """Asks for predictions, all of one model, whatever name a server has for it."""
+
+    def __init__(self, model: Model, store: Store, watch: Progress | None) -> None:
+        super().__init__(model, store, watch)
+        self.served = Watch(model.name, map(served_by, reversed(store.latest(model.name))))
 
     async def get(self, request: Request) -> Answer:
         began = time.perf_counter()
         answer = await self.model.ask(request)
+        if (note := self.served.check(answer.raw)) is not None:
+            self.outcome.notes.append(note)
         self.store.add(self.model, request, answer, time.perf_counter() - began)
         return answer
 

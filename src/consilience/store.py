@@ -219,14 +219,17 @@ class Store:
         sql = "SELECT plan.target, error FROM plan JOIN failures USING (key) WHERE run = ? "
         return {id: error for id, error in self._rows(sql + "ORDER BY failures.rowid", (run,))}
 
+    def latest(self, model: str, count: int = 20) -> list[Any]:
+        """The raw responses of a model's last predictions, the newest first."""
+        sql = "SELECT raw FROM predictions WHERE model = ? ORDER BY rowid DESC LIMIT ?"
+        return [json.loads(raw) for (raw,) in self._rows(sql, (model, count))]
+
     def detail(self, key: str) -> dict[str, Any]:
         """Everything about one prediction or text, its prompt and the raw response among it."""
         for table in ("predictions", "texts"):
             for row in self._chosen("*", [key], table):
                 return decode(dict(row))
         raise StoreError(f"{self.path} has no prediction {key}, and no text")
-
-    # --- texts ------------------------------------------------------------------------------
 
     def texts(self, keys: Sequence[str]) -> list[Text | None]:
         """The texts in the order of the keys, None for a key that has none."""
@@ -346,8 +349,6 @@ class Store:
             (model, base_url),
         )
         return dict(json.loads(rows[0][0])) if rows else None
-
-    # --- the store as a whole ---------------------------------------------------------------
 
     def verify(self) -> list[str]:
         """Every disagreement of the store with itself; empty for a healthy one."""

@@ -89,7 +89,8 @@ class _Labelling:
     help="Test each description on N typical examples that were not shown; 0: none.",
 )
 @click.option(
-    "--max-tokens",
+    "--longest",
+    metavar="TOKENS",
     type=values.COUNT,
     default=60,
     show_default=True,
@@ -98,7 +99,7 @@ class _Labelling:
 @options.starts
 @options.landmarks
 @options.concurrency
-@options.max_calls
+@options.budget
 @options.price
 @options.dry_run
 @options.as_json
@@ -117,14 +118,12 @@ def describe(store: str, run_id: str | None, **given: Any) -> None:
 
     if given["optima"] and given["concepts"]:
         raise InputError("--optimum and --concept name different labellings; leave one out")
-    how = How(given["orders"], given["typical"], given["check"], given["max_tokens"])
+    how = How(given["orders"], given["typical"], given["check"], given["longest"])
     solver = open_solver("lbfgs", given["starts"])
     vouched = {key: given[key] for key in ("landmarks", "calibration")}
     found = opened(store, run_id, solver, **vouched)
     wanted = _concepts(found, given["concepts"]) or _optima(found, given["optima"])
-    # Here the tokens are those of what is written, and no budget.
-    server = given | {"store": store, "max_tokens": None}
-    with open_model(server, dry=given["dry_run"]) as (model, db):
+    with open_model(given | {"store": store}, dry=given["dry_run"]) as (model, db):
         check_writes(model)
         if model.name != found.run.model:
             talk(f"the labels are those of {found.run.model}, in the words of {model.name}")
@@ -233,7 +232,7 @@ def _talk_of(title: str, asked: Asked, empty: int) -> None:
         f"{asked.known:,} answers found in the store"
     )
     if empty:
-        talk(f"{empty} of the texts are empty: a larger --max-tokens may help")
+        talk(f"{empty} of the texts are empty: a larger --longest may help")
     if asked.failures:
         talk(first_failure(asked))
 

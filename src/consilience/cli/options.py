@@ -147,14 +147,13 @@ propose = click.option(
     help="First ask the model which examples say the same or contradict each other, each with its "
     "N nearest of the group; they become soft relations.",
 )
-max_calls = click.option(
-    "--max-calls",
-    type=COUNT,
-    help="Requests that may be sent to the server, the probe's and second attempts included; what "
-    "was answered by then is used.",
-)
 budget = _together(
-    max_calls,
+    click.option(
+        "--max-calls",
+        type=COUNT,
+        help="Requests that may be sent to the server, the probe's and second attempts included; "
+        "what was answered by then is used.",
+    ),
     click.option(
         "--max-tokens",
         type=COUNT,

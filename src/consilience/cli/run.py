@@ -290,6 +290,7 @@ def summary(found: Found, seconds: float, price: float | None) -> str:
         lines.append(f"Stopped early: the labels had settled, {found.saved} calls were saved.")
     if asked.failures:
         lines.append(first_failure(asked))
+    lines += asked.notes
     if asked.ended:
         lines.append(f"Ended early: {asked.ended}.")
     return "\n".join(lines)
