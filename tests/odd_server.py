@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from wire_model import PseudoModel
 from wire_run import running
@@ -24,6 +26,12 @@ class OddServer(WireServer):
     """A server whose `reply` is asked first."""
 
     reply: Reply = lambda request, body, text: None
+
+    def app(self) -> Starlette:
+        """The usual addresses, and that of embeddings, which has odd answers alone."""
+        made = super().app()
+        made.routes.append(Route("/v1/embeddings", self._handle, methods=["POST"]))
+        return made
 
     async def _handle(self, request: Request) -> Response:
         body = json.loads(await request.body() or b"{}")

@@ -13,6 +13,7 @@ import pytest
 import trustme
 
 from command import consilience
+from consilience.cli.opening import open_embedder
 from consilience.errors import AnswerError, InputError, MissingExtra, ServerError
 from consilience.models.address import Address
 from consilience.models.server import Server
@@ -141,6 +142,23 @@ def test_headers_come_from_the_environment_too(monkeypatch):
         consilience(*words)
         monkeypatch.setenv("CONSILIENCE_HEADERS", "x-api-key: hush-hush")
         assert "JSON object" in consilience(*words, code=2).stderr
+
+
+def test_a_server_of_embeddings_gets_the_key_that_is_its_own(monkeypatch):
+    monkeypatch.setenv("CONSILIENCE_API_KEY", SECRETS["key"])
+    with serve_odd(lambda r, b, t: said(400, "no")) as server:
+        given = {"embed": "openai:e", "embed_url": server.url, "base_url": "http://other/v1"}
+        for own in (None, "sk-of-embeddings"):
+            if own:
+                monkeypatch.setenv("CONSILIENCE_EMBED_API_KEY", own)
+            with pytest.raises(ServerError, match="HTTP 400"):
+                open_embedder(given).embed(["a"])
+            sent = server.headers[-1].get("authorization")
+            assert sent == (own and f"Bearer {own}")
+        given["base_url"] = server.url
+        with pytest.raises(ServerError, match="HTTP 400"):
+            open_embedder(given).embed(["a"])
+        assert server.headers[-1]["authorization"] == f"Bearer {SECRETS['key']}"
 
 
 # ---- proxies and certificates ------------------------------------------------------------------

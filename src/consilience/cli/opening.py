@@ -166,12 +166,20 @@ def check_device(name: str) -> None:
 
 def open_embedder(given: Options) -> Embedder:
     """What turns texts into vectors."""
-    from consilience.embed import open_embedder
+    from consilience.embed import EndpointEmbedder, open_embedder
 
     on_server = given["embed"].startswith("openai:")
     if given["embed_url"] and not on_server:
         raise InputError("--embed-url is for --embed openai:NAME; leave it out")
-    return open_embedder(given["embed"], (given["embed_url"] or _url(given)) if on_server else None)
+    url = (given["embed_url"] or _url(given)) if on_server else None
+    made = open_embedder(given["embed"], url)
+    if isinstance(made, EndpointEmbedder) and given["embed_url"]:
+        from consilience.models.address import EMBED_KEY, Address, same_host
+
+        # A key goes to the host that it belongs to, and to no other.
+        if not same_host(_url(given) or "", Address.of(given["embed_url"]).url):
+            made = replace(made, key=EMBED_KEY)
+    return made
 
 
 def patience(given: Options) -> Patience | None:

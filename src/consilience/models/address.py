@@ -88,14 +88,23 @@ class Address:
         return f"{bare}?{query}" if query else bare
 
 
-def key_from_environment(url: httpx2.URL, environ: Mapping[str, str] = os.environ) -> str | None:
-    """The API key for an address: CONSILIENCE_API_KEY, else the one that belongs to its host.
+KEY = "CONSILIENCE_API_KEY"
+"""The variable of the key for the server that the user names."""
+
+EMBED_KEY = "CONSILIENCE_EMBED_API_KEY"
+"""The variable of the key for a server of embeddings that is another."""
+
+
+def key_from_environment(
+    url: httpx2.URL, environ: Mapping[str, str] = os.environ, general: str = KEY
+) -> str | None:
+    """The API key for an address: the `general` one, else the one that belongs to its host.
 
     OPENAI_API_KEY belongs to api.openai.com, to Azure's OpenAI hosts, and to the host of
     OPENAI_BASE_URL; no key of one host is sent to another.
     """
-    names = ["CONSILIENCE_API_KEY"]
-    if _same_host(environ.get("OPENAI_BASE_URL", ""), url) or url.host.endswith(
+    names = [general]
+    if same_host(environ.get("OPENAI_BASE_URL", ""), url) or url.host.endswith(
         (".openai.azure.com", ".api.openai.com")
     ):
         names.append("OPENAI_API_KEY")
@@ -110,7 +119,8 @@ def key_from_environment(url: httpx2.URL, environ: Mapping[str, str] = os.enviro
     return None
 
 
-def _same_host(base_url: str, url: httpx2.URL) -> bool:
+def same_host(base_url: str, url: httpx2.URL) -> bool:
+    """Whether a base URL, if it is one, names the scheme, host and port of another."""
     if not base_url:
         return False
     try:

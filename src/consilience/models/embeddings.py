@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from consilience.errors import AnswerError
+from consilience.models.address import KEY
 from consilience.models.server import Server
 
 MOST = 64 * 2**20
@@ -15,14 +16,14 @@ MOST = 64 * 2**20
 
 
 async def fetch_embeddings(
-    base_url: str, model: str, texts: Sequence[str], batch: int = 64
+    base_url: str, model: str, texts: Sequence[str], batch: int = 64, key: str = KEY
 ) -> list[list[float]]:
     """One vector per text, as the server gives it; ServerError or AnswerError in one line.
 
     Asked as floats, because base64 is not served everywhere, and ordered by the `index` that
     comes back, because servers need not keep the order.
     """
-    server = Server(base_url, model)
+    server = Server(base_url, model, key=key)
     found: list[list[float]] = []
     try:
         for at in range(0, len(texts), batch):

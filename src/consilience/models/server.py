@@ -13,7 +13,13 @@ import stamina
 from consilience.errors import AnswerError, InputError, ModelError, ServerError
 from consilience.interrupts import Interrupted, on_interrupt, stopping
 from consilience.models import wire
-from consilience.models.address import Address, Secrets, checked_headers, key_from_environment
+from consilience.models.address import (
+    KEY,
+    Address,
+    Secrets,
+    checked_headers,
+    key_from_environment,
+)
 from consilience.models.body import MOST, Unreadable, parse, read_body
 from consilience.models.budget import Budget
 from consilience.models.client import open_client, what_failed
@@ -27,9 +33,9 @@ Read = TypeVar("Read")
 class Patience:
     """How long to wait for a server, in seconds; never part of a prediction's identity.
 
-    `timeout` is for one attempt and `total` for all attempts at one request; pauses begin at
-    `pause`, double with some jitter, and end at `longest_pause`, which also caps what a server
-    may ask for in Retry-After.
+    `timeout` is for one attempt and `total` for all attempts at one request, without the pauses
+    between them; pauses begin at `pause`, double with some jitter, and end at `longest_pause`,
+    which also caps what a server may ask for in Retry-After.
     """
 
     timeout: float = 120.0
@@ -49,7 +55,8 @@ class Server:
     The HTTP client is opened by the first request of an event loop and closed by `close`, which
     belongs at that loop's end; a later request opens a new one. `requests` counts what was sent,
     every attempt of it. `base_url` is the address as it may be shown. `headers` are sent with
-    every request and shown nowhere; one called Authorization stands in the place of the API key.
+    every request and shown nowhere; one called Authorization stands in the place of the API key,
+    which the environment has under the name `key`, or under that of the host.
     """
 
     def __init__(
@@ -62,6 +69,7 @@ class Server:
         transport: httpx2.AsyncBaseTransport | None = None,
         headers: Mapping[str, str] | None = None,
         budget: Budget | None = None,
+        key: str = KEY,
     ) -> None:
         self._address = Address.of(base_url)
         if requests_per_minute is not None and requests_per_minute <= 0:
@@ -71,10 +79,10 @@ class Server:
         self.requests = 0
         self._headers = checked_headers(headers)
         own = any(name.lower() == "authorization" for name in self._headers)
-        key = None if own else key_from_environment(self._address.url)
-        self._secrets = Secrets.of(key, [*self._headers.values(), *self._address.secrets])
-        if key:
-            self._headers["Authorization"] = f"Bearer {key}"
+        held = None if own else key_from_environment(self._address.url, general=key)
+        self._secrets = Secrets.of(held, [*self._headers.values(), *self._address.secrets])
+        if held:
+            self._headers["Authorization"] = f"Bearer {held}"
         self._patience = patience or Patience()
         self._interval = 60.0 / requests_per_minute if requests_per_minute else 0.0
         self._next_start = 0.0
