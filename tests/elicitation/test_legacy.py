@@ -15,7 +15,7 @@ from scipy.special import logit
 from command import consilience
 from consilience.data.dataset import Dataset, example_id
 from consilience.elicitation.legacy import Log, read_log
-from consilience.elicitation.session import elicit, first_labels
+from consilience.elicitation.session import elicit
 from consilience.elicitation.settings import Settings
 from consilience.errors import InputError
 from consilience.evidence.evidence import collect
@@ -23,6 +23,7 @@ from consilience.models.simulated import SimulatedModel, world_dataset
 from consilience.planning.planner import PlanSettings
 from consilience.prompts.query import Query
 from consilience.solvers.solution import solve
+from consilience.solvers.starts import first_labels
 from consilience.store.database import Prediction, Store
 
 Pairs = list[tuple[Query, Prediction]]
