@@ -96,8 +96,8 @@ def evidence_of(recording: Recording, run: RecordedRun) -> Evidence:
 
 def solved(recording: Recording, run: RecordedRun) -> NDArray[np.float64]:
     """The soft labels (N, K) that today's objective gives a run, from its answers alone."""
-    from consilience.elicitation.session import first_labels
     from consilience.solvers.solution import solve
+    from consilience.solvers.starts import first_labels
 
     evidence = evidence_of(recording, run).weighed()
     return solve(evidence, start=first_labels(evidence)).labels

@@ -30,21 +30,24 @@ any query is asked. An error is one line on stderr that says what was attempted,
 what to do; a traceback is a bug, please report it.
 
 **The key** of an API is read from the environment and from nowhere else: `CONSILIENCE_API_KEY`,
-else `OPENAI_API_KEY`, on openrouter.ai else `OPENROUTER_API_KEY`. It is never printed or stored.
-`OPENAI_BASE_URL` stands in for `--base-url`, `CONSILIENCE_DATA_DIR` for `--data-dir`.
+else the variable that belongs to the host that is called (docs/servers.md). It is never printed or
+stored, and no key is sent to another host. `OPENAI_BASE_URL` stands in for `--base-url`,
+`CONSILIENCE_HEADERS` for `--header`, `CONSILIENCE_DATA_DIR` for `--data-dir`.
 
-**Stop and resume.** Each answer is stored as it comes. Stop a run with
-Ctrl-C, or let the machine die, and give the same command again: what the store holds is not asked
-twice, and the labels come out as if nothing had happened. Answers of a server are kept in
-`consilience.db` in the current folder, or in the file that `--store` names; those of a simulated
-model, which cost nothing, in memory unless a `--store` is named. `--concurrency`, `--timeout`,
-`--retries`, `--rate`, `--price` and what is printed or written may change between two attempts; the
-other options decide what is asked, and so make it another run.
+**Stop and resume.** Each answer is stored as it comes. Stop a run with Ctrl-C (once: what is under
+way is kept; twice: at once), or let the machine die, and give the same command again: what the
+store holds is not asked twice, and the labels come out as if nothing had happened. Answers of a
+server are kept in `consilience.db` in the current folder, or in the file that `--store` names;
+those of a simulated model, which cost nothing, in memory unless a `--store` is named.
+`--concurrency`, `--timeout`, `--retries`, `--rate`, `--price` and what is printed or written may
+change between two attempts; the other options decide what is asked, and so make it another run.
 
 **When a server fails.** A passing fault (429, 5xx, a time-out, a cut connection, an answer that
 cannot be read) is sent again `--retries` times with growing pauses, or after the pause that the
 server asks for. A query that fails for good is absent, with its reason in the store; eight failures
-in a row, a refused key or an account without credit end the run.
+in a row, a refused key or an account without credit end the run. A row that the server refuses (a
+content filter, its length) ends nothing: it has no label, and the run says which and why. More in
+docs/reliability.md.
 
 **Debugging.** `--concurrency 1` asks one query after the other in one thread, in the order of the
 plan, and sends the same bytes:

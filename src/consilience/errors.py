@@ -7,6 +7,8 @@ ConsilienceError
 │   ├── ServerError     no usable HTTP answer after the allowed retries
 │   ├── AnswerError     an HTTP 200 whose content is not an answer (malformed, empty, NaN)
 │   └── NoLogprobs      an answer without log-probabilities: the server cannot be used this way
+├── BudgetSpent         what may be spent on a server is spent
+├── Interrupted         a signal asked for an end: nothing new is asked
 ├── StoreError          the file of predictions cannot be opened, or disagrees with itself
 └── SolveError          the objective was not finite, or there is no prediction to solve from
 
@@ -15,6 +17,11 @@ it without a traceback and exits with 2 for an InputError and 1 for the others.
 """
 
 from __future__ import annotations
+
+from typing import Literal
+
+Reason = Literal["filtered", "too long", "refused"]
+"""Why a server refuses one row while it answers others."""
 
 
 class ConsilienceError(Exception):
@@ -39,13 +46,21 @@ class ModelError(ConsilienceError):
     """The model could not be asked, or its answer could not be used.
 
     `body` is what came back, kept because it may have been paid for; `fatal` says that asking the
-    next query would end the same way.
+    next query would end the same way; `reason` is set where the model refuses this row alone.
     """
 
-    def __init__(self, message: str, *, body: str | None = None, fatal: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        body: str | None = None,
+        fatal: bool = False,
+        reason: Reason | None = None,
+    ) -> None:
         super().__init__(message)
         self.body = body
         self.fatal = fatal
+        self.reason = reason
 
 
 class ServerError(ModelError):
@@ -61,6 +76,14 @@ class NoLogprobs(ModelError):
 
     def __init__(self, message: str, *, body: str | None = None) -> None:
         super().__init__(message, body=body, fatal=True)
+
+
+class BudgetSpent(ConsilienceError):
+    """What may be spent on a server (`Budget`) is spent; what was answered is kept."""
+
+
+class Interrupted(ConsilienceError):
+    """Nothing new is asked, because a signal said so."""
 
 
 class StoreError(ConsilienceError):

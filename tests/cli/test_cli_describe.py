@@ -214,7 +214,7 @@ def test_a_refused_key_and_a_slow_server_are_one_line(store: Path) -> None:
         assert "HTTP 401" in the_line(done) and "CONSILIENCE_API_KEY" in the_line(done)
         server.key, server.faults = None, Faults(always="hang")
         slow = ["--timeout", 0.1, "--retries", 0]
-        done = describe(server, store, "--max-tokens", 50, "--check", 0, *slow, code=1)
+        done = describe(server, store, "--longest", 50, "--check", 0, *slow, code=1)
         assert "gave no description in 2 calls" in the_line(done)
         assert "no answer within 0.1 s" in the_line(done)
         # What was written before is not lost, and is not asked for again.

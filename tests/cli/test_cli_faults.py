@@ -236,7 +236,7 @@ LASTING = {
     "nan": "look at the server's log, or run again later",
     "empty": "look at the server's log, or run again later",
     "200-error": "HTTP 502",
-    "401": "set CONSILIENCE_API_KEY (or OPENAI_API_KEY) to a key that this server accepts",
+    "401": "set CONSILIENCE_API_KEY to a key that this server accepts",
     "402": "the account is out of credit",
 }
 

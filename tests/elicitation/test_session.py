@@ -411,10 +411,11 @@ def test_in_neutral_sets_alone_the_orientation_is_said_to_be_undetermined() -> N
     few = elicit(data, model, settings=replace(settings, calls_per_example=0.5), solver=ONCE)
     assert len(model.asked) == 20
     assert len(few.labels) == 40
-    # Who was not asked is as unsure as can be.
+    # Who was not asked has no label.
     unasked = few.labels[few.labels["predictions"] == 0]
     assert len(unasked) == 20
-    np.testing.assert_allclose(unasked["probability"], 0.5, atol=1e-3)
+    assert unasked[["label", "name", "probability"]].isna().all(axis=None)
+    assert unasked["open"].all()
 
 
 def test_in_neutral_sets_alone_the_first_labels_are_not_forgotten(store: Store) -> None:

@@ -17,10 +17,8 @@ import asyncio
 import json
 import math
 import random
-import socket
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -28,7 +26,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -36,6 +33,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from wire_model import VOCABULARY, Faults, PseudoModel, number_of, tokenize
+from wire_run import running
 
 MODEL = "tiny"
 
@@ -347,37 +345,14 @@ def _json(
     return Response(json.dumps(content), status, headers, media_type="application/json")
 
 
-class Runner(uvicorn.Server):
-    """A server that starts and stops at once, for tests that start a hundred."""
-
-    async def main_loop(self) -> None:
-        while not self.should_exit:
-            await asyncio.sleep(0.005)
-
-
 @contextmanager
 def serve(dialect: str | Dialect, *, port: int = 0, **options: Any) -> Iterator[WireServer]:
     """A server in a thread, for the length of a `with` block; options are WireServer's fields."""
     spoken = DIALECTS[dialect] if isinstance(dialect, str) else dialect
     server = WireServer(spoken, **options)
-    config = uvicorn.Config(
-        server.app(), log_level="critical", lifespan="off", ws="none", http="h11",
-        timeout_graceful_shutdown=2,
-    )  # fmt: skip
-    runner = Runner(config)
-    # Named as TCP, because only then does asyncio send small packets at once.
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listening:
-        listening.bind(("127.0.0.1", port))
-        server.url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
-        thread = threading.Thread(target=runner.run, args=([listening],), daemon=True)
-        thread.start()
-        while not runner.started and thread.is_alive():
-            time.sleep(0.005)
-        try:
-            yield server
-        finally:
-            runner.should_exit = True
-            thread.join(timeout=10)
+    with running(server.app(), port) as address:
+        server.url = f"{address}/v1"
+        yield server
 
 
 def main() -> None:

@@ -4,11 +4,13 @@ import re
 import time
 from dataclasses import replace
 
+import httpx2
 import pytest
 
 from consilience.errors import AnswerError, InputError, ModelError, NoLogprobs, ServerError
+from consilience.models.address import key_from_environment
 from consilience.models.openai import OpenAIModel
-from consilience.models.server import RetryPolicy, key_from_environment
+from consilience.models.server import RetryPolicy
 from consilience.models.wire import refused, retry_after
 from wire_client import KEYS, QUICK, all_requests, asked, found, request
 from wire_model import IDS, VOCABULARY, Faults, variants
@@ -69,12 +71,10 @@ def test_a_lasting_fault_ends_in_one_line(fault, kind, said):
 @pytest.mark.parametrize(
     ("status", "cure"),
     [
-        (400, "check extra_body"),
         (401, "set CONSILIENCE_API_KEY"),
         (402, "out of credit"),
         (403, "another model"),
         (404, "check the model's name"),
-        (422, "check extra_body"),
     ],
 )
 def test_a_refusal_is_final(status, cure):
@@ -82,6 +82,16 @@ def test_a_refusal_is_final(status, cure):
         with pytest.raises(ServerError, match=rf"HTTP {status} .*as asked.*{cure}") as caught:
             asked(found(server.url, k=5, k_max=5), [request()])
         assert caught.value.fatal
+        assert len(server.questions) == 1
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_refusal_that_may_be_of_the_row_is_not_tried_again_and_not_fatal(status):
+    with serve("openai-legacy", faults=Faults(always=str(status))) as server:
+        with pytest.raises(ServerError, match=rf"HTTP {status} .*as asked") as caught:
+            asked(found(server.url, k=5, k_max=5), [request()])
+        assert not caught.value.fatal
+        assert caught.value.reason == ("too long" if status == 413 else "refused")
         assert len(server.questions) == 1
 
 
@@ -137,6 +147,10 @@ def test_many_faults_change_no_answer():
 def test_the_key_comes_from_the_environment_and_goes_nowhere_else(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-right")
     with serve("openai-legacy", key="sk-right") as server:
+        with pytest.raises(ModelError, match="HTTP 401"):
+            asked(found(server.url, k=5, k_max=5), [request()])
+        assert "authorization" not in server.headers[-1]
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         here = found(server.url, k=5, k_max=5)
         [answer] = asked(here, [request()])
         assert server.headers[-1]["authorization"] == "Bearer sk-right"
@@ -150,13 +164,24 @@ def test_the_key_comes_from_the_environment_and_goes_nowhere_else(monkeypatch):
 
 
 def test_openrouter_s_key_goes_to_openrouter_only():
-    keys = {"OPENROUTER_API_KEY": "r"}
-    assert key_from_environment("openrouter.ai", keys) == "r"
-    assert key_from_environment("openrouter.ai.example.org", keys) is None
-    assert key_from_environment("openrouter.ai", keys | {"OPENAI_API_KEY": "o"}) == "o"
-    assert key_from_environment("localhost", {"CONSILIENCE_API_KEY": " c\n"}) == "c"
+    def key(url, **keys):
+        return key_from_environment(httpx2.URL(url), keys)
+
+    assert key("https://openrouter.ai/api/v1", OPENROUTER_API_KEY="r") == "r"
+    assert key("http://openrouter.ai/api/v1", OPENROUTER_API_KEY="r") is None
+    assert key("https://openrouter.ai.example.org", OPENROUTER_API_KEY="r") is None
+    both = {"OPENROUTER_API_KEY": "r", "OPENAI_API_KEY": "o"}
+    assert key("https://openrouter.ai/api/v1", **both) == "r"
+    assert key("https://api.openai.com/v1", **both) == "o"
+    assert key("https://x.openai.azure.com/openai", **both) == "o"
+    assert key("https://api.openai.com.example.org/v1", **both) is None
+    base = {"OPENAI_BASE_URL": "https://mine/v1", "OPENAI_API_KEY": "o"}
+    assert key("https://mine/v1", **base) == "o"
+    assert key("http://mine/v1", **base) is None
+    assert key("https://mine:8443/v1", **base) is None
+    assert key("http://localhost", CONSILIENCE_API_KEY=" c\n") == "c"
     with pytest.raises(InputError, match="OPENAI_API_KEY holds characters"):
-        key_from_environment("localhost", {"OPENAI_API_KEY": "Schlüssel"})
+        key("https://api.openai.com/v1", OPENAI_API_KEY="Schlüssel")
 
 
 # ---- decisions ---------------------------------------------------------------------------------
@@ -166,6 +191,7 @@ def test_what_a_status_means():
     quota = refused("POST x", 429, {}, '{"code": "insufficient_quota"}')
     assert not quota.again and quota.error.fatal and "credit" in str(quota.error)
     assert not refused("POST x", 413, {}, "").error.fatal
+    assert refused("POST x", 403, {}, "no access to this model").error.fatal
     long = refused("POST x", 400, {}, "This model's maximum context length is 4096 tokens")
     assert "fewer shots" in str(long.error)
     many = refused("POST x", 400, {}, "Requested sample logprobs of 601, max allowed: 600")

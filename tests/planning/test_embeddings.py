@@ -26,7 +26,7 @@ from consilience.errors import AnswerError, InputError, MissingExtra, ModelError
 from consilience.planning.embeddings import EndpointEmbedder, SentenceModel, TfidfSvd, open_embedder
 from wire_client import KEYS
 from wire_model import number_of
-from wire_server import Runner
+from wire_run import Runner
 
 TEXTS = [f"The {thing} is {state}." for thing in ("lamp", "door", "kettle") for state in "abcdefgh"]
 
@@ -246,7 +246,7 @@ def test_it_is_asked_where_an_event_loop_is_running(endpoint: Endpoint) -> None:
     ("fault", "kind", "said"),
     [
         ("500", ServerError, "HTTP 500 .*out of memory"),
-        ("html", AnswerError, "not JSON"),
+        ("html", AnswerError, "a web page"),
         ("no data", AnswerError, "3 embeddings were asked for"),
         ("too few", AnswerError, "3 embeddings were asked for"),
         ("too many", AnswerError, "3 embeddings were asked for"),

@@ -6,6 +6,7 @@ the user is one line, never a traceback.
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -18,13 +19,14 @@ from consilience.cli.demo import demo
 from consilience.cli.describe import describe
 from consilience.cli.evidence import evidence
 from consilience.cli.legacy import legacy
+from consilience.cli.output import speak_utf8, talk
 from consilience.cli.results import evaluate, explain, export, solve
 from consilience.cli.run import run
 from consilience.cli.server import probe
 from consilience.cli.steps import ask, plan
 from consilience.cli.stores import store
 from consilience.cli.weights import weights
-from consilience.errors import ConsilienceError, InputError
+from consilience.errors import ConsilienceError, InputError, Interrupted
 
 
 class _InOrder(click.Group):
@@ -45,7 +47,8 @@ def cli() -> None:
     Start with `consilience demo`, then `consilience probe URL --model NAME` on your own server,
     then `consilience run DATA`. Data goes to stdout and talk to stderr; exit codes are 0 done,
     1 failed (run the same command again: nothing is asked twice), 2 misuse. The API key is read
-    from CONSILIENCE_API_KEY, else OPENAI_API_KEY, on openrouter.ai else OPENROUTER_API_KEY.
+    from CONSILIENCE_API_KEY, else from the variable that belongs to the host (OPENAI_API_KEY for
+    OpenAI and the host of OPENAI_BASE_URL, OPENROUTER_API_KEY, …), and is sent to no other.
     """
 
 
@@ -56,10 +59,26 @@ for command in (
     cli.add_command(command)
 
 
+TRACE = "CONSILIENCE_TRACEBACK"
+"""Set to anything, an error that nobody foresaw is shown with its traceback."""
+
+
 def main() -> None:
     """The command `consilience`."""
     # Retries are counted where they end in an error; each one is not worth a line.
     stamina.instrumentation.set_on_retry_hooks([])
+    speak_utf8()
+    # What is written holds texts and answers, which are nobody else's.
+    before = os.umask(0o077)
+    try:
+        code = ended()
+    finally:
+        os.umask(before)
+    sys.exit(code)
+
+
+def ended() -> int:
+    """The exit code of the command; every error is one line on stderr."""
     try:
         code = cli.main(prog_name="consilience", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -67,18 +86,38 @@ def main() -> None:
         code = 2
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "consilience"
-        click.echo(f"{path}: {error.format_message()} (see `{path} --help`)", err=True)
+        talk(f"{path}: {error.format_message()} (see `{path} --help`)")
         code = 2
-    except click.Abort:
-        click.echo(
-            "consilience: interrupted; what is in a --store is kept, and the same command goes on",
-            err=True,
-        )
+    except (click.Abort, KeyboardInterrupt, Interrupted):
+        talk("consilience: interrupted; what is in a --store is kept, and the same command goes on")
         code = 1
     except InputError as error:
-        click.echo(f"consilience: {error}", err=True)
+        talk(f"consilience: {error}")
         code = 2
     except ConsilienceError as error:
-        click.echo(f"consilience: {error}", err=True)
+        talk(f"consilience: {error}")
         code = 1
-    sys.exit(code or 0)
+    except BrokenPipeError:
+        # Whoever reads stdout has read enough; nothing more can be said there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except Exception as error:
+        if os.environ.get(TRACE):
+            raise
+        talk(f"consilience: {unforeseen(error)}")
+        code = 1
+    return code or 0
+
+
+def unforeseen(error: Exception) -> str:
+    """What to say of an error that is none of the package's own, in one line."""
+    said = " ".join(str(error).split())[:300]
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or said or type(error).__name__}"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory; use --groups, or fewer rows"
+    return (
+        f"{type(error).__name__}: {said}; nobody foresaw this: what is in a --store is kept; "
+        f"set {TRACE}=1 to see where it happened, and please report it"
+    )

@@ -63,7 +63,10 @@ def numbers(context: click.Context, option: click.Parameter, value: str) -> list
     "everything else.",
 )
 @click.option(
-    "--output", metavar="FILE", help="The JSON file of results; what it has is not done again."
+    "--output",
+    metavar="FILE",
+    callback=values.home,
+    help="The JSON file of results; what it has is not done again.",
 )
 @click.option(
     "--workers",
@@ -75,12 +78,14 @@ def numbers(context: click.Context, option: click.Parameter, value: str) -> list
 @click.option(
     "--table",
     metavar="FILE",
+    callback=values.home,
     help="Print the tables of this file of results; nothing is asked.",
 )
 @click.option("--markdown", is_flag=True, help="Print Markdown.")
 @click.option(
     "--plot",
     metavar="FILE",
+    callback=values.home,
     help="Draw accuracy against calls into this .svg, .png or .pdf file (extra `plots`).",
 )
 @options.described

@@ -8,7 +8,7 @@ import click
 
 from consilience.cli import options
 from consilience.cli.inputs import open_solver
-from consilience.cli.output import dump, rows
+from consilience.cli.output import dump, rows, say
 from consilience.cli.results import concept_rows, labelled, opened, question_rows
 from consilience.errors import InputError
 
@@ -46,11 +46,11 @@ def concepts(store: str, run_id: str | None, typical: int, as_json: bool) -> Non
         click.echo(dump({"run": found.run.id, "concepts": told, "questions": asked}))
         return
     for row in told:
-        click.echo(f"Concept {row['number']}: {row['examples']:,} examples, {standing(row)}")
+        say(f"Concept {row['number']}: {row['examples']:,} examples, {standing(row)}")
         shown = [{k: e[k] for k in ("class", "probability", "text")} for e in row["typical"]]
         rows(shown, as_json=False)
     if asked:
-        click.echo("To tell them apart, vouch for these examples:")
+        say("To tell them apart, vouch for these examples:")
         rows(asked, as_json=False)
 
 

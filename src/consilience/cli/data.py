@@ -8,7 +8,7 @@ import click
 
 from consilience.cli import options, values
 from consilience.cli.inputs import open_data, open_loaded
-from consilience.cli.output import dump, rows, talk
+from consilience.cli.output import dump, rows, say, talk
 
 
 @click.group()
@@ -56,8 +56,8 @@ def show(data: str, framings: list[str] | None, examples: int, as_json: bool, **
         click.echo(dump(shown))
         return
     for row in shown:
-        click.echo(f"── {row['id']}, {row['framing']}, classes: {', '.join(row['labels'])}")
-        click.echo(f"{row['prompt']}\n")
+        say(f"── {row['id']}, {row['framing']}, classes: {', '.join(row['labels'])}")
+        say(f"{row['prompt']}\n")
 
 
 @datasets.command()

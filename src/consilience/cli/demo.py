@@ -40,6 +40,7 @@ CONCURRENCY = 64
 @click.option(
     "--plot",
     metavar="FILE",
+    callback=values.home,
     help="Draw the accuracies into this .svg, .png or .pdf file (extra `plots`).",
 )
 @options.seed

@@ -11,7 +11,7 @@ import click
 from consilience.cli import options, values
 from consilience.cli.concepts import check_census, standing, within
 from consilience.cli.inputs import open_model, open_solver
-from consilience.cli.output import dump, pairs, progress_bar, rows, talk
+from consilience.cli.output import dump, pairs, progress_bar, rows, say, talk
 from consilience.cli.results import concept_rows, opened
 from consilience.cli.run import first_failure
 from consilience.errors import InputError
@@ -89,7 +89,8 @@ class _Labelling:
     help="Test each description on N typical examples that were not shown; 0: none.",
 )
 @click.option(
-    "--max-tokens",
+    "--longest",
+    metavar="TOKENS",
     type=values.COUNT,
     default=60,
     show_default=True,
@@ -98,6 +99,7 @@ class _Labelling:
 @options.starts
 @options.landmarks
 @options.concurrency
+@options.budget
 @options.price
 @options.dry_run
 @options.as_json
@@ -115,7 +117,7 @@ def describe(store: str, run_id: str | None, **given: Any) -> None:
 
     if given["optima"] and given["concepts"]:
         raise InputError("--optimum and --concept name different labellings; leave one out")
-    how = DescribeOptions(given["orders"], given["typical"], given["check"], given["max_tokens"])
+    how = DescribeOptions(given["orders"], given["typical"], given["check"], given["longest"])
     solver = open_solver("lbfgs", given["starts"])
     vouched = {key: given[key] for key in ("landmarks", "calibration")}
     found = opened(store, run_id, solver, **vouched)
@@ -233,7 +235,7 @@ def _talk_of(title: str, asked: CallCounts, empty: int) -> None:
         f"{asked.known:,} answers found in the store"
     )
     if empty:
-        talk(f"{empty} of the texts are empty: a larger --max-tokens may help")
+        talk(f"{empty} of the texts are empty: a larger --longest may help")
     if asked.failures:
         talk(first_failure(asked))
 
@@ -279,9 +281,7 @@ def _plain(one: _Labelling, made: Described) -> dict[str, Any]:
 def _show(one: _Labelling, made: Described) -> None:
     names = one.dataset.task.classes
     counted = ", ".join(f"{count:,} {name}" for name, count in one.counts.items())
-    click.echo(
-        f"{one.head}: {counted}; {one.tail}. Best description {made.descriptions[0].sentence}."
-    )
+    say(f"{one.head}: {counted}; {one.tail}. Best description {made.descriptions[0].sentence}.")
     table = [
         {
             **{f"Group {g + 1}": names[c] for g, c in enumerate(d.groups)},

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from consilience.cli import options
+from consilience.cli import options, values
 from consilience.cli.inputs import check_writable
 from consilience.cli.output import rows, talk
 from consilience.cli.results import opened
@@ -33,6 +33,7 @@ KINDS = {
 @click.option(
     "--graph",
     metavar="FILE",
+    callback=values.home,
     help="Write examples, couplings and relations to this .graphml file instead.",
 )
 @options.as_json

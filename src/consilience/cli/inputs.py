@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from consilience.datasets.source import Loaded
     from consilience.elicitation.settings import Settings
     from consilience.models import Model
+    from consilience.models.budget import Budget
     from consilience.models.capabilities import Capabilities
     from consilience.models.server import RetryPolicy
     from consilience.objective.coherence import Terms
@@ -166,12 +167,20 @@ def check_device(name: str) -> None:
 
 def open_embedder(given: Options) -> Embedder:
     """What turns texts into vectors."""
-    from consilience.planning.embeddings import open_embedder
+    from consilience.planning.embeddings import EndpointEmbedder, open_embedder
 
     on_server = given["embed"].startswith("openai:")
     if given["embed_url"] and not on_server:
         raise InputError("--embed-url is for --embed openai:NAME; leave it out")
-    return open_embedder(given["embed"], (given["embed_url"] or _url(given)) if on_server else None)
+    url = (given["embed_url"] or _url(given)) if on_server else None
+    made = open_embedder(given["embed"], url)
+    if isinstance(made, EndpointEmbedder) and given["embed_url"]:
+        from consilience.models.address import EMBED_KEY, Address, same_host
+
+        # A key goes to the host that it belongs to, and to no other.
+        if not same_host(_url(given) or "", Address.of(given["embed_url"]).url):
+            made = replace(made, key=EMBED_KEY)
+    return made
 
 
 def patience(given: Options) -> RetryPolicy | None:
@@ -220,28 +229,40 @@ def open_model(given: Options, *, dry: bool = False) -> Iterator[tuple[Model, St
         "extra_body": given["extra_body"],
         "patience": patience(given),
         "requests_per_minute": given["rate"],
+        "headers": given["headers"] or None,
+        "budget": _budget(given),
     }
     local = given["local"]
     kind, _, rest = name.partition(":")
     if kind != "openai" or not rest:
         api = None if given["api"] == "auto" else given["api"]
+        if not name.startswith("openai:"):
+            if options["budget"]:
+                raise InputError(f"--max-calls and --max-tokens are for a server; {name!r} is none")
+            # Headers may come from the environment, for another command.
+            options["headers"] = None
         model = models.open_model(name, base_url=given["base_url"], api=api, **options, **local)
         with Store(given["store"] or ":memory:") as store:
             yield model, store
         return
+    from consilience.models.address import Address
+
     url = str(_url(given))
     # Opened before the store and before the probe, because it checks every option.
     chat = given["api"] == "chat"
     k = max(given["k"] or 0, 20)
-    guess = Capabilities(url, rest, *(("chat", "chat") if chat else ("completions", "text")), k, k)
+    shown = Address.of(url).shown
+    guess = Capabilities(shown, rest, "completions", "text", k, k)
+    if chat:
+        guess = replace(guess, api="chat", style="chat")
     model = models.open_model(name, base_url=url, capabilities=guess, **options)
     path = Path(given["store"] or STORE)
     with Store(":memory:" if dry and not path.exists() else path) as store:
-        found = _kept(store, rest, url, given["api"])
+        found = _kept(store, rest, shown, given["api"])
         if found is None and dry:
             talk("the server was not asked what it can do: prompts are counted as plain text")
         elif found is None:
-            found = _probed(store, rest, url, given)
+            found = _probed(store, rest, url, given, options["budget"])
         if found is not None:
             model = models.open_model(name, base_url=url, capabilities=found, **options)
         yield model, store
@@ -266,7 +287,16 @@ def _kept(store: Store, name: str, url: str, api: str) -> Capabilities | None:
     return None if chat_alone else found
 
 
-def _probed(store: Store, name: str, url: str, given: Options) -> Capabilities:
+def _budget(given: Options) -> Budget | None:
+    from consilience.models.budget import Budget
+
+    most = given.get("max_calls"), given.get("max_tokens")
+    return Budget(*most) if any(most) else None
+
+
+def _probed(
+    store: Store, name: str, url: str, given: Options, budget: Budget | None
+) -> Capabilities:
     from consilience.models.event_loop import run
     from consilience.models.probe import probe
 
@@ -278,12 +308,14 @@ def _probed(store: Store, name: str, url: str, given: Options) -> Capabilities:
             extra_body=given["extra_body"],
             patience=patience(given),
             requests_per_minute=given["rate"],
+            headers=given["headers"],
+            budget=budget,
         )
     )
-    store.save_probe(name, url, found.to_json())
+    store.save_probe(name, found.base_url, found.to_json())
     talk(
-        f"probed {url}: api {found.api}, style {found.style}, {found.k} log-probabilities; "
-        f"{found.calls} small requests"
+        f"probed {found.base_url}: api {found.api}, style {found.style}, {found.k} "
+        f"log-probabilities; {found.calls} small requests"
     )
     return found
 

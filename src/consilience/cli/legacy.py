@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from consilience.cli import options
+from consilience.cli import options, values
 from consilience.cli.inputs import check_table
-from consilience.cli.output import dump, talk
+from consilience.cli.output import dump, say, talk
 
 
 @click.command()
@@ -14,6 +14,7 @@ from consilience.cli.output import dump, talk
 @click.option(
     "--labels",
     metavar="FILE",
+    callback=values.home,
     help="JSON of the labels that the shots carried, a list by index or an object by uid, for a "
     "log that has none; never gold.",
 )
@@ -45,4 +46,4 @@ def legacy(
     elif as_json:
         click.echo(dump(table.astype(object).where(table.notna(), None).to_dict("records")))
     else:
-        click.echo(table.to_csv(index=False), nl=False)
+        say(table.to_csv(index=False), end=False)

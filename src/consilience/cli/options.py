@@ -12,6 +12,8 @@ from consilience.cli.values import (
     COUNT,
     Number,
     Whole,
+    headers_of,
+    home,
     json_object,
     settings_of_data,
     settings_of_local,
@@ -70,11 +72,13 @@ solving = _together(
 output = click.option(
     "--output",
     metavar="FILE",
+    callback=home,
     help="Write the labels to this .csv, .jsonl or .parquet file, and not to stdout.",
 )
 landmarks_file = click.option(
     "--landmarks",
     metavar="FILE",
+    callback=home,
     help="Examples whose label you vouch for; columns label and id, else text or what --text "
     "says. They tell which way round the labels are, and calibrate the probabilities; in `run` and "
     "`plan` they choose among the concepts found, which makes it another run.",
@@ -104,10 +108,16 @@ decided_only = click.option(
 store = click.option(
     "--store",
     metavar="FILE",
+    callback=home,
     help=f"File of predictions, kept and used again  [default: {STORE}; simulated models: memory]",
 )
 store_read = click.option(
-    "--store", metavar="FILE", default=STORE, show_default=True, help="File of predictions to read."
+    "--store",
+    metavar="FILE",
+    callback=home,
+    default=STORE,
+    show_default=True,
+    help="File of predictions to read.",
 )
 run_id = click.option(
     "--run",
@@ -139,6 +149,19 @@ propose = click.option(
     help="First ask the model which examples say the same or contradict each other, each with its "
     "N nearest of the group; they become soft relations.",
 )
+budget = _together(
+    click.option(
+        "--max-calls",
+        type=COUNT,
+        help="Requests that may be sent to the server, the probe's and second attempts included; "
+        "what was answered by then is used.",
+    ),
+    click.option(
+        "--max-tokens",
+        type=COUNT,
+        help="Tokens that the server may charge, prompts and answers together.",
+    ),
+)
 price = click.option(
     "--price", type=Number(min=0), help="Money per million prompt tokens, to show the cost."
 )
@@ -150,6 +173,7 @@ described = _together(
     click.option(
         "--data-dir",
         metavar="FOLDER",
+        callback=home,
         help="Folder of the publishers' files; without it the hub is read  "
         "[env var: CONSILIENCE_DATA_DIR]",
     ),
@@ -220,6 +244,17 @@ extra_body = click.option(
     help='JSON merged into each request: {"provider": {"only": ["…"]}}.',
 )
 
+header = click.option(
+    "--header",
+    "headers",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=headers_of,
+    help="A header sent with each request, and shown and stored nowhere (repeatable): "
+    "x-api-key=…. Other programs can see a command line: CONSILIENCE_HEADERS, a JSON object, "
+    "hides it.",
+)
+
 patience = _together(
     click.option(
         "--timeout", type=ABOVE_ZERO, help="Seconds that one answer may take  [default: 120]"
@@ -249,6 +284,7 @@ model = _together(
         "--k", type=COUNT, help="Log-probabilities asked for  [default: 20, or what the server has]"
     ),
     extra_body,
+    header,
     patience,
     click.option(
         "--local",

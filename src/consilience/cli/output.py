@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import sys
@@ -10,15 +11,29 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from consilience.cli.harmless import harmless, harmless_json
+
 if TYPE_CHECKING:
     from rich.table import Table
 
     from consilience.store.progress import ProgressBar
 
 
+def speak_utf8() -> None:
+    """UTF-8 on stdout and stderr, whatever the console says; half a surrogate pair is escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
 def talk(text: str) -> None:
     """A line for the person at the terminal."""
-    click.echo(text, err=True)
+    click.echo(harmless(text), err=True)
+
+
+def say(text: str, *, end: bool = True) -> None:
+    """Text for stdout: as it is into a pipe or a file, harmless on a terminal."""
+    click.echo(harmless(text) if sys.stdout.isatty() else text, nl=end)
 
 
 def progress_bar(price: float | None = None) -> ProgressBar:
@@ -75,12 +90,13 @@ def cell(value: object) -> str:
         return f"{value:.4g}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    return str(value)
+    return harmless(str(value))
 
 
 def dump(data: object) -> str:
-    """JSON in one piece; a number that is not there is null."""
-    return json.dumps(_plain(data), ensure_ascii=False, indent=2, allow_nan=False)
+    """JSON in one piece; a number that is not there is null, and what acts is escaped."""
+    text = json.dumps(_plain(data), ensure_ascii=False, indent=2, allow_nan=False)
+    return harmless_json(text)
 
 
 def _plain(data: object) -> object:
@@ -90,4 +106,6 @@ def _plain(data: object) -> object:
         return [_plain(value) for value in data]
     if hasattr(data, "item"):
         data = data.item()
+    if type(data).__name__ == "NAType":  # pandas has a word of its own for what is not there
+        return None
     return None if isinstance(data, float) and not math.isfinite(data) else data

@@ -9,7 +9,7 @@ import click
 
 from consilience.cli import options
 from consilience.cli.inputs import check_device, check_table, open_data, open_solver, open_terms
-from consilience.cli.output import dump, rows, talk
+from consilience.cli.output import dump, rows, say, talk
 from consilience.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from consilience.results.landmarks import Landmarks
     from consilience.results.result import Found
     from consilience.solvers.fixed_point import Solver
+
+ROWS = 5
+"""So many rows without an answer are named in the talk; JSON has them all."""
 
 SHORT = 100
 """How many characters of a text stand in a line of talk."""
@@ -96,6 +99,7 @@ def result(found: Found) -> str:
         f"Shares of the classes: {found.shares}.",
         *_concepts(found),
         f"Verdict: {found.verdict}.",
+        *_without_answer(found),
     ]
     if evidence.f and (opinion := found.shot_free_check) is not None:
         lines.append(
@@ -113,6 +117,17 @@ def result(found: Found) -> str:
             "question. Try other framings, or the chat endpoint."
         )
     return "\n".join(lines)
+
+
+def _without_answer(found: Found) -> list[str]:
+    """The rows without an answer, the first few by id with the reason; nothing without any."""
+    without = found.unanswered
+    if not without:
+        return []
+    shown = [f"  {id}  {reason}" for id, reason in list(without.items())[:ROWS]]
+    more = [f"  and {len(without) - ROWS:,} more"] if len(without) > ROWS else []
+    rows = "row has" if len(without) == 1 else "rows have"
+    return [f"{len(without):,} {rows} no answer and so no label:", *shown, *more]
 
 
 def labelled(concept: Concept) -> NDArray[np.bool_]:
@@ -201,7 +216,7 @@ def print_labels(table: DataFrame, output: str | None, as_json: bool) -> None:
     elif as_json:
         click.echo(dump(table.to_dict(orient="records")))
     else:
-        click.echo(table.to_csv(index=False), nl=False)
+        say(table.to_csv(index=False), end=False)
 
 
 @click.command()
@@ -293,8 +308,10 @@ def explain(example: str, store: str, run_id: str | None, as_json: bool) -> None
         )
     i = found.dataset.index[ids[0]]
     row = found.labels.iloc[i]
-    sure = f"probability {row['probability']:.3f}, {found.probabilities}"
-    talk(f"{found.dataset.texts[i]}\n→ {row['name']}, {sure}")
+    said = f"{row['name']}, probability {row['probability']:.3f}, {found.probabilities}"
+    if row.isna()["name"]:
+        said = f"no label: {found.unanswered.get(ids[0], 'nothing speaks of it')}"
+    talk(f"{found.dataset.texts[i]}\n→ {said}")
     pulls = found.explain(ids[0])
     rows([dict(zip(pulls.columns, row, strict=True)) for row in pulls.to_numpy()], as_json)
 

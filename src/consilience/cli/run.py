@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 @options.embedding
 @options.store
 @options.concurrency
+@options.budget
 @options.price
 @options.dry_run
 @options.output
@@ -192,6 +193,7 @@ def show_run(
             "probabilities": found.probabilities,
             "calls": found.asked.calls,
             "absent": found.evidence.absent,
+            "unanswered": dict(found.unanswered),
             "verdict": {
                 "kind": found.verdict.kind.value,
                 "information": found.verdict.information,
@@ -291,6 +293,9 @@ def summary(found: Found, seconds: float, price: float | None) -> str:
         lines.append(f"Stopped early: the labels had settled, {found.saved} calls were saved.")
     if asked.failures:
         lines.append(first_failure(asked))
+    lines += asked.notes
+    if asked.ended:
+        lines.append(f"Ended early: {asked.ended}.")
     return "\n".join(lines)
 
 

@@ -18,6 +18,7 @@ from consilience.cli.output import pairs
 )
 @options.api
 @options.extra_body
+@options.header
 @options.patience
 @options.as_json
 def probe(base_url: str, model: str | None, api: Any, as_json: bool, **given: Any) -> None:
@@ -29,10 +30,10 @@ def probe(base_url: str, model: str | None, api: Any, as_json: bool, **given: An
     """
     from consilience.models.capabilities import capability_rows
     from consilience.models.event_loop import run
-    from consilience.models.probe import only_model
+    from consilience.models.listing import only_model
     from consilience.models.probe import probe as look
 
-    name = model or run(only_model(base_url, patience=patience(given)))
+    name = model or run(only_model(base_url, patience=patience(given), headers=given["headers"]))
     found = run(
         look(
             base_url,
@@ -41,6 +42,7 @@ def probe(base_url: str, model: str | None, api: Any, as_json: bool, **given: An
             extra_body=given["extra_body"],
             patience=patience(given),
             requests_per_minute=given["rate"],
+            headers=given["headers"],
         )
     )
     pairs(found.to_json().items() if as_json else capability_rows(found), as_json)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from consilience.cli import options
+from consilience.cli import options, values
 from consilience.cli.inputs import check_model, check_writable, open_data, open_model, open_settings
 from consilience.cli.output import pairs, progress_bar, talk
 from consilience.cli.results import open_landmarks
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 @click.option(
     "--output",
     metavar="FILE",
+    callback=values.home,
     help="Write the queries of the next round to this JSONL file, for `ask`.",
 )
 @options.as_json
@@ -134,8 +135,10 @@ def _read(path: str) -> _Plan:
 @click.option(
     "--store",
     metavar="FILE",
+    callback=values.home,
     help="File of predictions that the run is in  [default: the plan's own]",
 )
+@options.budget
 @options.concurrency
 @options.price
 @options.dry_run
@@ -184,3 +187,5 @@ def ask(plan_file: str, **given: Any) -> None:
         pairs(counted, given["as_json"])
         if done.failures:
             talk(first_failure(done))
+        if done.ended:
+            talk(f"ended early: {done.ended}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from consilience.cli import options
-from consilience.cli.output import dump, rows, talk
+from consilience.cli.output import dump, rows, say, talk
 from consilience.errors import StoreError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def verify(path: str) -> None:
     with _opened(path) as db:
         faults = db.verify()
     for fault in faults:
-        click.echo(fault)
+        say(fault)
     if faults:
         raise StoreError(f"{path}: {len(faults)} rows disagree with their own content")
     talk(f"{path}: every row agrees with its key")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from typing import Any
 
 import click
@@ -98,6 +99,35 @@ def settings_of_local(
             found[key] = COUNT.convert(value, option, context)
         if key == "reuse":
             found[key] = click.BOOL.convert(value, option, context)
+    return found
+
+
+def home(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """The path of an option with a ``~`` at its beginning written out, as a shell may not do."""
+    return os.path.expanduser(value) if value else value
+
+
+def headers_of(
+    context: click.Context, option: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str]:
+    """The headers of the environment and of a repeatable option NAME=VALUE, which wins."""
+    found: dict[str, str] = {}
+    said = os.environ.get("CONSILIENCE_HEADERS", "").strip()
+    if said:
+        try:
+            kept = json.loads(said)
+        except ValueError:
+            kept = None
+        if not isinstance(kept, dict) or not all(isinstance(v, str) for v in kept.values()):
+            raise click.BadParameter(
+                'CONSILIENCE_HEADERS is no JSON object of texts, such as {"x-api-key": "…"}'
+            )
+        found |= kept
+    for word in values:
+        name, equals, value = word.partition("=")
+        if not name or not equals:
+            raise click.BadParameter("NAME=VALUE is expected, such as x-api-key=…")
+        found = {k: v for k, v in found.items() if k.lower() != name.lower()} | {name: value}
     return found
 
 

@@ -23,6 +23,7 @@ from consilience.concepts.exemplars import Typical, typical
 from consilience.data.dataset import Dataset, Task
 from consilience.errors import InputError, ModelError
 from consilience.models.base import Model, Request, Writer, check_writes
+from consilience.prompts.datatext import defused
 from consilience.prompts.framing import Prompt, Style, framings
 from consilience.prompts.query import Query
 from consilience.prompts.token_estimates import CHARACTERS_PER_TOKEN, characters_in, round_up
@@ -214,7 +215,7 @@ def _sheets(
         drawn = [rng.permutation(own)[: how.shown].tolist() for own in map(np.array, chosen.shown)]
         turn = [(g + order) % k for g in range(k)]
         listed = [
-            (f"Group {g + 1}", [_short(dataset.texts[i]) for i in drawn[c]])
+            (f"Group {g + 1}", [defused(_short(dataset.texts[i])) for i in drawn[c]])
             for g, c in enumerate(turn)
         ]
         if order // k % 2:

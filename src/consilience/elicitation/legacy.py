@@ -22,7 +22,6 @@ from scipy.special import log_expit
 
 from consilience.data.dataset import Dataset, Example, Task
 from consilience.elicitation.legacy_rows import Labels, LogRow, Said, read_log_rows
-from consilience.elicitation.session import first_labels
 from consilience.errors import InputError
 from consilience.evidence.evidence import Evidence, collect
 from consilience.objective.coherence import Terms, default_terms
@@ -32,6 +31,7 @@ from consilience.results.uncertainty import Uncertainty, uncertainty
 from consilience.solvers.fixed_point import Solver
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import Solution, solve
+from consilience.solvers.starts import first_labels
 from consilience.store.database import Prediction
 
 DEFAULT = 100.0

@@ -24,8 +24,12 @@ from consilience.errors import InputError
 from consilience.models.base import Model
 from consilience.planning.embeddings import Embedder, TfidfSvd, Vectors
 from consilience.planning.planner import zero_shot_round
+from consilience.prompts.datatext import as_data
 from consilience.store.database import Store
 from consilience.store.runner import CallCounts, Progress, ask, requests
+
+STATEMENTS = ("First statement:", "Second statement:")
+"""What stands before each of the two texts of a pair."""
 
 NEIGHBOURS = 2
 """With how many of its nearest mates an example is compared."""
@@ -114,7 +118,8 @@ def candidates(
     examples, about = [], {}
     for i, j in sorted(chosen):
         for one, other in ((i, j), (j, i)):
-            text = f"First statement:\n{data.texts[one]}\nSecond statement:\n{data.texts[other]}"
+            first, second = (as_data(data.texts[x], *STATEMENTS) for x in (one, other))
+            text = f"{STATEMENTS[0]}\n{first}\n{STATEMENTS[1]}\n{second}"
             example = Example(text, group=f"{data.ids[i]} {data.ids[j]}")
             examples.append(example)
             about[example.id] = data.ids[one], data.ids[other]

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from consilience.concepts.concept import Concept, distinct
 from consilience.concepts.discovery import Census, plan_census
@@ -29,6 +28,7 @@ from consilience.concepts.ranking import (
 from consilience.data.dataset import Dataset
 from consilience.data.relations import active_relations
 from consilience.elicitation.settings import Settings, record
+from consilience.errors import BudgetSpent
 from consilience.evidence.evidence import Evidence, collect
 from consilience.evidence.relation_factors import factors
 from consilience.models.base import Model
@@ -38,11 +38,13 @@ from consilience.planning.planner import SoftLabels, saying, shot_round
 from consilience.prompts.query import Query
 from consilience.results.landmarks import Landmarks
 from consilience.results.result import Found
+from consilience.results.unanswered import all_refused, why_unanswered, without_answer
 from consilience.results.uncertainty import uncertainty
 from consilience.solvers.adam import Adam
 from consilience.solvers.fixed_point import Solver
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import solve
+from consilience.solvers.starts import first_labels
 from consilience.store.database import Prediction, Run, Store
 from consilience.store.runner import CallCounts, Progress, ask, requests
 
@@ -132,6 +134,7 @@ class Session:
         self.round = self.planned = self.quiet = 0
         self.labels: SoftLabels | None = None
         self.evidence: Evidence | None = None
+        self.unheard = np.zeros(len(data), dtype=bool)
         self.landmarks = landmarks
         self.census = census_of(data, settings, seed, landmarks)
         self.standing: ConceptRanking | None = None
@@ -188,9 +191,23 @@ class Session:
             against=against,
         )
 
+    @property
+    def unanswered(self) -> list[str]:
+        """The ids of the examples that no round so far got an answer for."""
+        return [id for id, unheard in zip(self.data.ids, self.unheard, strict=True) if unheard]
+
     def learn(self, count: int) -> None:
-        """Takes in a round of `count` queries, whose answers are in the store, as far as any."""
+        """Takes in a round of `count` queries, whose answers are in the store, as far as any.
+
+        Who has no answer has no label (1/K), whatever the objective makes of it, and is no shot.
+        """
+        self._learn(count)
+        if self.labels is not None and self.unheard.any():
+            self.labels = np.where(self.unheard[:, None], 1 / self.data.task.k, self.labels)
+
+    def _learn(self, count: int) -> None:
         self.evidence = gather(self.store, self.run, self.data, self.settings, self.round + 1)
+        self.unheard = without_answer(self.evidence)
         self.planned += count
         self.round += 1
         end = self.census.end if self.standing is None else self.standing.end
@@ -270,8 +287,17 @@ def elicit(
         while queries := session.next_queries():
             rows = requests(queries, data, session.framings, model)
             db.add_round(session.run, session.round, [(key, r.query) for key, r in rows])
-            total += ask(rows, model, db, concurrency=concurrency, progress=progress)
+            unanswered = session.unanswered
+            total += ask(
+                rows, model, db, concurrency=concurrency, progress=progress, unanswered=unanswered
+            )
+            if not total.calls + total.known and total.refused:
+                raise all_refused(data, total)
+            if not total.calls + total.known and total.ended:
+                raise BudgetSpent(total.ended)
             session.learn(len(rows))
+            if total.ended:
+                break
         return solve_run(db, session.run, data, settings, terms, solver, seed=seed, asked=total)
 
 
@@ -303,20 +329,6 @@ def _collected(answered: Sequence[Round], dataset: Dataset, settings: Settings) 
         drawn=settings.drawn(dataset),
         shares=settings.shares_of(dataset.task),
     )
-
-
-def first_labels(evidence: Evidence) -> SoftLabels | None:
-    """Where a solve begins: with all answers alike, or, None, with the zero-shot ones if any.
-
-    Without zero-shot answers a solve that begins with no labels ends there: no prediction is
-    relevant where nobody has a label.
-    """
-    if bool(evidence.untouched.any()):
-        return None
-    total = np.zeros((evidence.n, evidence.k))
-    np.add.at(total, evidence.target.numpy(), evidence.logp.numpy())
-    counts = np.bincount(evidence.target.numpy(), minlength=evidence.n)
-    return np.asarray(softmax(total / np.maximum(counts, 1)[:, None], axis=1))
 
 
 def solve_run(
@@ -355,6 +367,7 @@ def solve_run(
         saved=max(0, settings.budget(dataset) - store.run(run).planned),
         asked=asked or CallCounts(),
         concepts=concepts,
+        unanswered=why_unanswered(store, run, evidence, dataset),
     )
 
 

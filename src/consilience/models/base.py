@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -9,6 +10,9 @@ from typing import Any, Protocol, runtime_checkable
 from consilience.errors import InputError
 from consilience.prompts.framing import Prompt, Style
 from consilience.prompts.query import Query
+
+MOST_COUNTED = 10**15
+"""A count of tokens that is larger is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,25 @@ class Answer:
     mass: float
     usage: Mapping[str, Any] = field(default_factory=dict)
     raw: Any = None
+
+
+def plain_usage(usage: Mapping[Any, Any]) -> dict[str, Any]:
+    """The finite numbers of a usage, and those of the mappings in it; nothing else can be added."""
+    found: dict[str, Any] = {}
+    for key, value in usage.items():
+        if isinstance(value, Mapping):
+            found[str(key)] = plain_usage(value)
+        elif type(value) in (int, float) and math.isfinite(value):
+            found[str(key)] = value
+    return found
+
+
+def count_in(usage: Mapping[str, Any], name: str) -> int:
+    """A count of a usage as a whole number; 0 where it is none, whatever stands there."""
+    value = usage.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0
+    return int(value) if 0 <= value <= MOST_COUNTED else 0
 
 
 @runtime_checkable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
@@ -13,6 +14,7 @@ Api = Literal["completions", "chat"]
 TokenizerKind = Literal["vllm", "llama-server", "llama-cpp-python"]
 Prefill = Literal["flag", "trailing"]
 Forced = Literal["raw", "biased", "ignored"]
+Length = Literal["max_tokens", "max_completion_tokens"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +27,11 @@ class Capabilities:
     returns the log-probabilities of named tokens; `forced`, whether a token forced by
     `logit_bias` is reported with its raw value; `boundary`, whether a label leaves the prompt's
     tokens as they were. `completions` and `chat` say in what shape each endpoint answered, or why
-    it did not. `repeat_difference` is the largest change of a value when the same prompt was sent
-    twice, in nats. `calls` and `prompt_tokens` are what the probe spent.
+    it did not. `length` is the field that the server takes for the length of an answer. `mass` is
+    the probability of the labels of the probe's own question, and `thinking_off` the fields of a
+    request without which the model would think before it answers. `repeat_difference` is the
+    largest change of a value when the same prompt was sent twice, in nats. `calls` and
+    `prompt_tokens` are what the probe spent.
     """
 
     base_url: str
@@ -46,6 +51,9 @@ class Capabilities:
     forced: Forced | None = None
     repeat_difference: float | None = None
     cached_tokens: bool = False
+    length: Length = "max_tokens"
+    mass: float | None = None
+    thinking_off: Mapping[str, Any] | None = None
     calls: int = 0
     prompt_tokens: int = 0
 
@@ -64,7 +72,11 @@ class Capabilities:
 
 def capability_rows(found: Capabilities) -> list[tuple[str, str]]:
     """The capabilities as a table of two columns: what was looked at, what was found."""
-    listed = {True: "yes", False: "no (it answered all the same)", None: "the server has no list"}
+    listed = {
+        True: "yes",
+        False: "no (it answered all the same)",
+        None: "the server has no list, or it may not be read",
+    }
     prefill = {
         "flag": "continued with continue_final_message",
         "trailing": "a last message of the assistant is continued",
@@ -90,6 +102,8 @@ def capability_rows(found: Capabilities) -> list[tuple[str, str]]:
         ("/chat/completions", found.chat),
         ("recommended", f"api {found.api}, style {found.style}, k {found.k}"),
         ("longest list", str(found.k_max)),
+        ("label mass", "not looked at" if found.mass is None else f"{found.mass:.2g}"),
+        ("thinking", _thinking(found)),
         ("assistant prefill", prefill[found.prefill]),
         ("tokenizer", found.tokenizer or "not found"),
         ("token boundary", boundary[found.boundary]),
@@ -100,6 +114,12 @@ def capability_rows(found: Capabilities) -> list[tuple[str, str]]:
         ("cached tokens", "reported" if found.cached_tokens else "not reported"),
         ("the probe spent", f"{found.calls} calls, {found.prompt_tokens} prompt tokens"),
     ]
+
+
+def _thinking(found: Capabilities) -> str:
+    if found.thinking_off is None:
+        return "none seen"
+    return f"switched off with {json.dumps(dict(found.thinking_off))}"
 
 
 def _ladder(found: Capabilities) -> str:

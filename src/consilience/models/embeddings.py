@@ -8,25 +8,29 @@ from functools import partial
 from typing import Any
 
 from consilience.errors import AnswerError
+from consilience.models.address import KEY
 from consilience.models.server import Server
+
+_MOST = 64 * 2**20
+"""Bytes of an answer that are read: 64 vectors of 16,384 numbers."""
 
 
 async def fetch_embeddings(
-    base_url: str, model: str, texts: Sequence[str], batch: int = 64
+    base_url: str, model: str, texts: Sequence[str], batch: int = 64, key: str = KEY
 ) -> list[list[float]]:
     """One vector per text, as the server gives it; ServerError or AnswerError in one line.
 
     Asked as floats, because base64 is not served everywhere, and ordered by the `index` that
     comes back, because servers need not keep the order.
     """
-    server = Server(base_url, model)
+    server = Server(base_url, model, key=key)
     found: list[list[float]] = []
     try:
         for at in range(0, len(texts), batch):
             part = list(texts[at : at + batch])
             body = {"model": model, "input": part, "encoding_format": "float"}
             read = partial(vectors_of, count=len(part))
-            found += (await server.call("POST", "/embeddings", body, read))[1]
+            found += (await server.call("POST", "/embeddings", body, read, most=_MOST))[1]
         if len(lengths := {len(vector) for vector in found}) > 1:
             raise AnswerError(
                 f"POST {server.base_url}/embeddings, model {model!r}: the embeddings have "

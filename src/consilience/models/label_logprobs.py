@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from consilience.errors import AnswerError, InputError, NoLogprobs
+from consilience.models.plausible import check_filter, check_order
 
 MISSING_BELOW = -9000.0
 """Servers write −9999 or −3.4e38 where they have no value; no log-probability is this low."""
@@ -80,15 +81,18 @@ class LabelLogprobs:
 def next_tokens(response: object, server: str = "the server") -> list[Token]:
     """The next-token list of a response, its sampled token included, in the server's order.
 
-    NoLogprobs where the answer has none; AnswerError where it is malformed, empty or not a number.
+    NoLogprobs where the answer has none; AnswerError where it is malformed, empty, not a number,
+    or none because a content filter ended it (`reason`).
     """
     if not isinstance(response, Mapping):
         raise AnswerError("the answer is not a JSON object", body=_body(response))
     choices = response.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
         raise AnswerError("the answer has no choices", body=_body(response))
+    check_order(choices[0])
     logprobs = choices[0].get("logprobs")
     if not isinstance(logprobs, Mapping):
+        check_filter(choices[0])
         raise _none(response, server)
     try:
         tokens = _from_content(logprobs.get("content"))
@@ -97,6 +101,8 @@ def next_tokens(response: object, server: str = "the server") -> list[Token]:
     except AnswerError as error:
         error.body = _body(response)
         raise
+    if not tokens:
+        check_filter(choices[0])
     if tokens is None:
         raise _none(response, server)
     if not tokens:

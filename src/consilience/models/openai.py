@@ -11,7 +11,9 @@ import httpx2
 
 from consilience.errors import InputError
 from consilience.models import wire
+from consilience.models.address import Address
 from consilience.models.base import Answer, Completion, Request
+from consilience.models.budget import Budget
 from consilience.models.capabilities import Api, Capabilities
 from consilience.models.label_logprobs import (
     FirstToken,
@@ -22,6 +24,7 @@ from consilience.models.label_logprobs import (
     read_labels,
     sampled_token,
 )
+from consilience.models.plausible import check_sum
 from consilience.models.probe import probe
 from consilience.models.server import RetryPolicy, Server
 from consilience.models.tokens import Tokenizer, is_forced, tail_of
@@ -39,36 +42,41 @@ class OpenAIModel:
     raw value (that token's alone, without other spellings); else it is bounded.
 
     `extra_body` is merged into every request and is part of `settings`; a field set to None is
-    left out of the request. `patience`, `requests_per_minute` and `transport` change how answers
-    are fetched and not what they are. The API key is read from the environment
-    (CONSILIENCE_API_KEY, OPENAI_API_KEY, on openrouter.ai also OPENROUTER_API_KEY) and is never
-    shown or kept.
+    left out of the request. `base_url` is the address where it has secrets that the capabilities
+    leave out. `patience`, `requests_per_minute`, `transport`, `headers` and `budget` change how
+    answers are fetched and not what they are. The API key is read from the environment
+    (CONSILIENCE_API_KEY, else the variable that belongs to the host) and is never shown or kept.
     """
 
     def __init__(
         self,
         capabilities: Capabilities,
         *,
+        base_url: str | None = None,
         k: int | None = None,
         extra_body: Mapping[str, Any] | None = None,
         patience: RetryPolicy | None = None,
         requests_per_minute: float | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
+        headers: Mapping[str, str] | None = None,
+        budget: Budget | None = None,
     ) -> None:
         if k is not None and not 1 <= k <= capabilities.k_max:
             raise InputError(f"k is 1 to {capabilities.k_max} on {capabilities.base_url}, got {k}")
-        self._extra = dict(extra_body or {})
-        wire.check_extra(self._extra)
+        wire.check_extra(extra_body or {})
+        self._extra = {**(capabilities.thinking_off or {}), **(extra_body or {})}
         self.capabilities = capabilities
         self.name = capabilities.model
         self.style: Style = capabilities.style
         self._k = k or capabilities.k
         self._server = Server(
-            capabilities.base_url,
+            base_url or capabilities.base_url,
             capabilities.model,
             patience=patience,
             requests_per_minute=requests_per_minute,
             transport=transport,
+            headers=headers,
+            budget=budget,
         )
         kind = capabilities.tokenizer
         self._tokenizer = Tokenizer(self._server, kind) if kind else None
@@ -176,12 +184,14 @@ class OpenAIModel:
     ) -> tuple[Any, list[Token]]:
         path, body = wire.request_for(self.capabilities, prompt, k, self._extra)
         body |= wire.by_ids(ids) if ids else {}
-        return await self._server.call(
-            "POST",
-            path,
-            body | dict(more or {}),
-            lambda response: next_tokens(response, self._server.base_url),
-        )
+
+        def read(response: Any) -> list[Token]:  # noqa: ANN401 (JSON)
+            tokens = next_tokens(response, self._server.base_url)
+            if not more:
+                check_sum(token.logprob for token in tokens)
+            return tokens
+
+        return await self._server.call("POST", path, body | dict(more or {}), read)
 
 
 def _wanted_ids(first: Sequence[FirstToken | None]) -> list[int] | None:
@@ -202,6 +212,8 @@ async def open_openai(
     patience: RetryPolicy | None = None,
     requests_per_minute: float | None = None,
     transport: httpx2.AsyncBaseTransport | None = None,
+    headers: Mapping[str, str] | None = None,
+    budget: Budget | None = None,
 ) -> OpenAIModel:
     """The model `name` on a server, asked as `capabilities` say; the server is probed without.
 
@@ -216,6 +228,8 @@ async def open_openai(
             patience=patience,
             requests_per_minute=requests_per_minute,
             transport=transport,
+            headers=headers,
+            budget=budget,
         )
     elif api not in ("auto", capabilities.api):
         raise InputError(
@@ -223,10 +237,13 @@ async def open_openai(
             f"{capabilities.api!r}; probe again"
         )
     return OpenAIModel(
-        replace(capabilities, base_url=base_url, model=name),
+        replace(capabilities, base_url=Address.of(base_url).shown, model=name),
+        base_url=base_url,
         k=k,
         extra_body=extra_body,
         patience=patience,
         requests_per_minute=requests_per_minute,
         transport=transport,
+        headers=headers,
+        budget=budget,
     )

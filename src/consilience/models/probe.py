@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,12 +11,30 @@ from typing import Any, Literal
 import httpx2
 
 from consilience.data.dataset import Task
-from consilience.errors import AnswerError, InputError, NoLogprobs
-from consilience.models.capabilities import Api, Capabilities, Forced, Prefill, capability_rows
+from consilience.errors import AnswerError, InputError, NoLogprobs, ServerError
+from consilience.models.base import count_in
+from consilience.models.budget import Budget
+from consilience.models.capabilities import (
+    Api,
+    Capabilities,
+    Forced,
+    Length,
+    Prefill,
+    capability_rows,
+)
 from consilience.models.label_logprobs import Token, next_tokens, sampled_token
+from consilience.models.listing import read_models
 from consilience.models.server import RetryPolicy, Server
+from consilience.models.thinking import ANSWERS, SWITCHES, label_mass, still_thinking, thinking
 from consilience.models.tokens import Tokenizer, find_tokenizer, is_forced, tail_of
-from consilience.models.wire import Refused, by_ids, check_extra, forced, request_for
+from consilience.models.wire import (
+    Refused,
+    by_ids,
+    check_extra,
+    forced,
+    request_for,
+    usage_of,
+)
 from consilience.prompts.framing import Prompt, framings, render
 
 __all__ = ["Capabilities", "capability_rows", "probe"]
@@ -29,7 +48,10 @@ USUAL_K = 20
 TOLERANCE = 0.05
 """How far two values of one token may stand apart and count as the same, in nats."""
 
-WRONG_KEY = (401, 402, 403)
+LISTING = 15.0
+"""Seconds that the list of models may take; nothing depends on it."""
+
+WRONG_KEY = (401, 402)
 PASSING = (408, 409, 425, 429, 502, 503, 504)
 """Statuses that say nothing of what the server can do, so that the probe ends with them."""
 
@@ -47,12 +69,15 @@ async def probe(
     patience: RetryPolicy | None = None,
     requests_per_minute: float | None = None,
     transport: httpx2.AsyncBaseTransport | None = None,
+    headers: Mapping[str, str] | None = None,
+    budget: Budget | None = None,
 ) -> Capabilities:
     """What one model on one server can do, and how it is best asked.
 
     Prefers /completions, where a model sees plain text, to /chat/completions, if it returns
-    log-probabilities. Raises NoLogprobs if nothing does, ServerError if the server does not
-    answer or knows no such model.
+    log-probabilities. Thinking is switched off where it can be. Raises NoLogprobs if nothing has
+    log-probabilities, ServerError if the server does not answer or knows no such model, and
+    ModelError, with the label mass that was seen, if the model thinks before it answers.
     """
     extra = dict(extra_body or {})
     check_extra(extra)
@@ -64,24 +89,13 @@ async def probe(
         patience=patience or RetryPolicy(attempts=3, total=180),
         requests_per_minute=requests_per_minute,
         transport=transport,
+        headers=headers,
+        budget=budget,
     )
     try:
         return await _Probe(server, extra).run(api)
     finally:
         await server.close()
-
-
-async def only_model(base_url: str, *, patience: RetryPolicy | None = None) -> str:
-    """The one model that a server lists; InputError with the list where there are others."""
-    server = Server(base_url, "?", patience=patience or RetryPolicy(attempts=3, total=180))
-    try:
-        _, names = await server.call("GET", "/models", None, _read_models)
-    finally:
-        await server.close()
-    if len(names) != 1:
-        listed = ", ".join(names[:20]) or "none"
-        raise InputError(f"{base_url} lists these models: {listed}; say which with --model")
-    return names[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +108,7 @@ class _Endpoint:
     tokens: Sequence[Token] = ()
     refusal: Refused | None = None
     count: bool = False
+    length: Length = "max_tokens"
 
 
 class _Probe:
@@ -124,24 +139,30 @@ class _Probe:
             completions=text.note,
             chat=chat.note,
             count_logprobs=chat.count,
+            length=best.length,
         )
         if chat.k_max:
-            chat_found = replace(found, api="chat", style="chat")
+            chat_found = replace(found, api="chat", style="chat", length=chat.length)
             found = replace(found, prefill=await self._prefill(chat_found, chat))
         if best is chat:
             found = replace(found, api="chat", style="chat-prefill" if found.prefill else "chat")
-        found = await self._values(found, None if found.style == "chat-prefill" else best.tokens)
+        response, tokens = best.response, best.tokens
+        if found.style == "chat-prefill":
+            prompt = render(FRAMING, TARGET, SHOTS, found.style)
+            response, tokens = await self._ask(found, prompt, found.k_max)
+        found, tokens = await self._without_thinking(found, response, tokens)
+        found = await self._values(found, tokens)
         return replace(found, calls=self._server.requests, prompt_tokens=self._prompt_tokens)
 
     async def _listed(self) -> bool | None:
-        """Whether the server lists the model; None if it has no list."""
+        """Whether the server lists the model; None if it has no list, or one that may not be read.
+
+        Many keys may ask a model and not list them; what is wrong for both is told by the model.
+        """
         try:
-            _, ids = await self._server.call("GET", "/models", None, _read_models)
-        except Refused as error:
-            if error.status in WRONG_KEY + PASSING:
-                raise
-            return None
-        except AnswerError:
+            async with asyncio.timeout(LISTING):
+                _, ids = await self._server.call("GET", "/models", None, read_models)
+        except (TimeoutError, ServerError, AnswerError):
             return None
         return self._server.model in ids
 
@@ -152,20 +173,21 @@ class _Probe:
         k: int,
         more: Mapping[str, Any] | None = None,
     ) -> tuple[dict[str, Any], list[Token]]:
-        path, body = request_for(found, prompt, k, self._extra)
+        extra = {**(found.thinking_off or {}), **self._extra}
+        path, body = request_for(found, prompt, k, extra)
         return await self._server.call("POST", path, body | dict(more or {}), self._read)
 
     def _read(self, response: object) -> list[Token]:
-        usage = response.get("usage") if isinstance(response, Mapping) else None
-        spent = usage.get("prompt_tokens") if isinstance(usage, Mapping) else None
-        self._prompt_tokens += spent if isinstance(spent, int) else 0
+        self._prompt_tokens += count_in(usage_of(response), "prompt_tokens")
         return next_tokens(response, self._server.base_url)
 
     async def _longest(self, found: Capabilities, steps: Sequence[int]) -> _Endpoint:
         """The longest list that an endpoint gives."""
         prompt = render(FRAMING, TARGET, SHOTS, found.style)
         refusal = None
-        for k in steps:
+        left = list(steps)
+        while left:
+            k = left.pop(0)
             try:
                 response, tokens = await self._ask(found, prompt, k)
             except NoLogprobs:
@@ -176,6 +198,9 @@ class _Probe:
                 if error.status in WRONG_KEY + PASSING:
                     raise
                 refusal = error
+                if found.length == "max_tokens" and "max_completion_tokens" in (error.body or ""):
+                    found, left = replace(found, length="max_completion_tokens"), [k, *left]
+                    continue
                 if error.status in (400, 422):
                     continue
                 break
@@ -185,7 +210,9 @@ class _Probe:
             k_max = k if 2 * given >= k else max(given, 1)
             shape = "entries" if response["choices"][0]["logprobs"].get("content") else "arrays"
             note = f"log-probabilities as {shape}, up to {k_max}"
-            return _Endpoint(note, k_max, response, tokens, count=found.count_logprobs)
+            return _Endpoint(
+                note, k_max, response, tokens, count=found.count_logprobs, length=found.length
+            )
         return _Endpoint(f"HTTP {refusal.status}" if refusal else "not tried", refusal=refusal)
 
     async def _chat(self, found: Capabilities, longest: int) -> _Endpoint:
@@ -234,14 +261,41 @@ class _Probe:
                 return mode
         return None
 
-    async def _values(self, found: Capabilities, once: Sequence[Token] | None) -> Capabilities:
+    async def _without_thinking(
+        self, found: Capabilities, response: dict[str, Any], tokens: Sequence[Token]
+    ) -> tuple[Capabilities, Sequence[Token]]:
+        """The capabilities with the label mass, and with thinking switched off where there is any.
+
+        ModelError where it cannot be: what the model then says first is no answer.
+        """
+        names = FRAMING.label_names
+        mass = label_mass(tokens, names)
+        opening = thinking(response, tokens)
+        if opening is None:
+            return replace(found, mass=mass), tokens
+        prompt = render(FRAMING, TARGET, SHOTS, found.style)
+        for switch in SWITCHES:
+            if set(switch) & set(self._extra):
+                continue
+            off = replace(found, thinking_off=switch)
+            try:
+                response, again = await self._ask(off, prompt, found.k_max)
+            except (Refused, AnswerError, NoLogprobs):
+                continue
+            seen = label_mass(again, names)
+            if thinking(response, again) is None and seen >= ANSWERS:
+                return replace(off, mass=seen), again
+            mass = max(mass, seen)
+        raise still_thinking(
+            f"{self._server.base_url}, model {found.model!r}", opening, mass, names
+        )
+
+    async def _values(self, found: Capabilities, once: Sequence[Token]) -> Capabilities:
         """What the values are worth: repeated, asked for by id, forced."""
         prompt = render(FRAMING, TARGET, SHOTS, found.style)
-        if once is None:
-            _, once = await self._ask(found, prompt, found.k_max)
         response, tokens = await self._ask(found, prompt, found.k_max)
-        usage = response.get("usage") or {}
-        details = usage.get("prompt_tokens_details") or {}
+        details = usage_of(response).get("prompt_tokens_details")
+        details = details if isinstance(details, dict) else {}
         found = replace(
             found,
             repeat_difference=_difference(once, tokens),
@@ -325,13 +379,4 @@ def _told_apart(tokens: Sequence[Token]) -> dict[object, float]:
 
 
 def _prompt_tokens(response: Mapping[str, Any]) -> int | None:
-    usage = response.get("usage")
-    count = usage.get("prompt_tokens") if isinstance(usage, Mapping) else None
-    return count if isinstance(count, int) else None
-
-
-def _read_models(answer: object) -> list[str]:
-    data = answer.get("data") if isinstance(answer, Mapping) else None
-    if not isinstance(data, list):
-        raise AnswerError("no list of models")
-    return [entry["id"] for entry in data if isinstance(entry, Mapping) and "id" in entry]
+    return count_in(usage_of(response), "prompt_tokens") or None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -11,21 +10,32 @@ from typing import Any, TypeVar
 import httpx2
 import stamina
 
-from consilience.errors import AnswerError, InputError, ServerError
+from consilience.errors import AnswerError, InputError, Interrupted, ModelError, ServerError
 from consilience.models import wire
+from consilience.models.address import (
+    KEY,
+    Address,
+    Secrets,
+    checked_headers,
+    key_from_environment,
+)
+from consilience.models.body import MOST_BYTES, Unreadable, parse, read_body
+from consilience.models.budget import Budget
+from consilience.models.client import open_client, what_failed
+from consilience.models.gate import Gate, Outcome, Ticket
+from consilience.models.interrupts import on_interrupt, stopping
+from consilience.models.refusals import CURES
 
 _Read = TypeVar("_Read")
-
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """How long to wait for a server, in seconds; never part of a prediction's identity.
 
-    `timeout` is for one attempt and `total` for all attempts at one request; pauses begin at
-    `pause`, double with some jitter, and end at `longest_pause`, which also caps what a server
-    may ask for in Retry-After.
+    `timeout` is for one attempt and `total` for all attempts at one request, without the pauses
+    between them; pauses begin at `pause`, double with some jitter, and end at `longest_pause`,
+    which also caps what a server may ask for in Retry-After.
     """
 
     timeout: float = 120.0
@@ -39,26 +49,14 @@ class RetryPolicy:
             raise InputError(f"every part of a patience is above zero, got {self}")
 
 
-def key_from_environment(host: str, environ: Mapping[str, str] = os.environ) -> str | None:
-    """The API key for a host: CONSILIENCE_API_KEY, else OPENAI_API_KEY, else OpenRouter's own."""
-    names = ["CONSILIENCE_API_KEY", "OPENAI_API_KEY"]
-    if host == "openrouter.ai":
-        names.append("OPENROUTER_API_KEY")
-    for name in names:
-        key = environ.get(name, "").strip()
-        if not (key.isascii() and key.isprintable()):
-            raise InputError(f"{name} holds characters that no key has; set it again")
-        if key:
-            return key
-    return None
-
-
 class Server:
     """A connection to one server, usable from one event loop at a time.
 
     The HTTP client is opened by the first request of an event loop and closed by `close`, which
     belongs at that loop's end; a later request opens a new one. `requests` counts what was sent,
-    every attempt of it.
+    every attempt of it. `base_url` is the address as it may be shown. `headers` are sent with
+    every request and shown nowhere; one called Authorization stands in the place of the API key,
+    which the environment has under the name `key`, or under that of the host.
     """
 
     def __init__(
@@ -69,26 +67,30 @@ class Server:
         patience: RetryPolicy | None = None,
         requests_per_minute: float | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
+        headers: Mapping[str, str] | None = None,
+        budget: Budget | None = None,
+        key: str = KEY,
     ) -> None:
-        url = _checked(base_url)
+        self._address = Address.of(base_url)
         if requests_per_minute is not None and requests_per_minute <= 0:
             raise InputError(f"requests per minute are above zero, got {requests_per_minute}")
-        self.base_url = str(url).rstrip("/")
+        self.base_url = self._address.shown
         self.model = model
         self.requests = 0
-        self._local = url.scheme == "http" and url.host in LOOPBACK
-        self._key = key_from_environment(url.host)
+        self._headers = checked_headers(headers)
+        own = any(name.lower() == "authorization" for name in self._headers)
+        held = None if own else key_from_environment(self._address.url, general=key)
+        self._secrets = Secrets.of(held, [*self._headers.values(), *self._address.secrets])
+        if held:
+            self._headers["Authorization"] = f"Bearer {held}"
         self._patience = patience or RetryPolicy()
         self._interval = 60.0 / requests_per_minute if requests_per_minute else 0.0
         self._next_start = 0.0
         self._transport = transport
+        self._budget = budget
+        self._gate = Gate(self._patience.pause, self._patience.longest_pause)
         self._client: httpx2.AsyncClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-
-    @property
-    def root(self) -> str:
-        """The address without /v1, where a server's own additions are."""
-        return self.base_url.removesuffix("/v1")
 
     async def close(self) -> None:
         """Closes the connections; those of another event loop have ended with it."""
@@ -102,37 +104,53 @@ class Server:
         path: str,
         body: Mapping[str, Any] | None,
         read: Callable[[Any], _Read],
+        *,
+        root: bool = False,
+        most: int = MOST_BYTES,
     ) -> tuple[Any, _Read]:
         """The JSON that a request brought, and what `read` makes of it.
 
-        `path` is under the base URL, or a whole URL. An AnswerError of `read` is retried like a
-        failure of the server. Raises ServerError or AnswerError, with the body, once the patience
-        is at an end.
+        `path` is under the base URL, or (`root`) beside it, where a server's own additions are. An
+        AnswerError of `read` is retried like a failure of the server. Raises ServerError or
+        AnswerError, with the body, once the patience is at an end; fatal where the server fails
+        whoever asks it. An attempt that was one of too many at once is not counted. `most` is the
+        largest body, in bytes.
         """
-        url = path if path.startswith("http") else self.base_url + path
-        what = f"{method} {url}, model {self.model!r}"
-        tried = 0
+        shown = self._address.show(path, root=root)
+        sent = _Sent(
+            what=f"{method} {shown}, model {self.model!r}",
+            method=method,
+            url=self._address.at(path, root=root),
+            body=body,
+            most=most,
+        )
 
         async def attempt() -> tuple[Any, _Read]:
-            nonlocal tried
-            tried += 1
-            return await self._once(what, method, url, body, read)
+            return await self._attempt(sent, read)
 
         waiting = self._patience
         retrying = stamina.AsyncRetryingCaller(
-            attempts=waiting.attempts,
-            timeout=waiting.total,
+            attempts=None,
+            timeout=None,
             wait_initial=waiting.pause,
             wait_max=waiting.longest_pause,
             wait_jitter=waiting.pause,
         )
-        try:
-            return await retrying(self._pause, attempt)
-        except _Failed as last:
-            failure, cause = last.failure, last.__cause__
+        task = asyncio.current_task()
+        assert task is not None
+        # What is under way is waited for at an interrupt; pauses and queues are not.
+        with on_interrupt(lambda: None if sent.under_way else task.cancel()):
+            try:
+                return await retrying(lambda error: self._pause(error, sent), attempt)
+            except asyncio.CancelledError:
+                if stopping() and task.uncancel() == 0:
+                    raise Interrupted("interrupted") from None
+                raise
+            except _Failed as last:
+                failure, cause = last.failure, last.__cause__
         message = str(failure.error)
-        if tried > 1:
-            message += f" (after {tried} attempts)"
+        if sent.tried > 1:
+            message += f" (after {sent.tried} attempts)"
         if failure.wait is not None and failure.wait > waiting.longest_pause:
             message += (
                 f"; it asks to wait {failure.wait:g} s, "
@@ -141,53 +159,130 @@ class Server:
         failure.error.args = (message,)
         raise failure.error from cause
 
-    def _pause(self, error: Exception) -> bool | float:
+    def _pause(self, error: Exception, sent: _Sent) -> bool | float:
         """Whether to try again, and after how many seconds if the server says so."""
-        if not isinstance(error, _Failed) or not error.failure.again:
+        if not isinstance(error, _Failed) or not error.failure.again or stopping():
+            return False
+        if sent.counted >= self._patience.attempts or sent.seconds >= self._patience.total:
             return False
         if error.failure.wait is None:
             return True
         return min(error.failure.wait, self._patience.longest_pause)
 
-    async def _once(
-        self,
-        what: str,
-        method: str,
-        url: str,
-        body: Mapping[str, Any] | None,
-        read: Callable[[Any], _Read],
-    ) -> tuple[Any, _Read]:
-        await self._keep_pace()
+    async def _attempt(self, sent: _Sent, read: Callable[[Any], _Read]) -> tuple[Any, _Read]:
+        """One attempt, once the budget and the gate allow it, and what they learn from it."""
+        budget = self._budget if sent.path.endswith("completions") else None
+        body = sent.body or {}
+        aside = await budget.reserve(body) if budget else 0
+        try:
+            ticket = await self._gate.enter()
+        except BaseException as error:
+            if budget:
+                budget.cancel(aside)
+            if isinstance(error, ServerError):
+                raise _Failed(wire.Failure(error, False)) from None
+            raise
+        outcome: Outcome | None = None
+        usage: Mapping[str, Any] | None = None
+        began = asyncio.get_running_loop().time()
+        try:
+            await self._keep_pace()
+            sent.under_way = True
+            try:
+                answer, found = await self._once(sent, read)
+            finally:
+                sent.under_way = False
+            outcome, usage = "answered", wire.usage_of(answer)
+            return answer, found
+        except _Failed as failed:
+            outcome, usage = self._learn(failed.failure, ticket, sent)
+            raise
+        finally:
+            sent.seconds += asyncio.get_running_loop().time() - began
+            self._gate.leave(ticket, outcome)
+            if budget:
+                budget.settle(body, aside, usage)
+            if outcome in ("failed", "overloaded"):
+                self._end_where_all_fails(sent)
+
+    def _learn(
+        self, failure: wire.Failure, ticket: Ticket, sent: _Sent
+    ) -> tuple[Outcome, Mapping[str, Any] | None]:
+        """What a failed attempt tells of the server, and what it was charged (None: unknown)."""
+        sent.last = failure
+        sent.tried += 1
+        # One of too many at once is none of its own, but where no second attempt is wanted.
+        once = self._patience.attempts == 1
+        sent.counted += ticket.alone or once or not failure.overloaded
+        if failure.wait is not None:
+            self._gate.hold(min(failure.wait, self._patience.longest_pause))
+        charged = {"prompt_tokens": 0} if isinstance(failure.error, wire.Refused) else None
+        if not failure.again:
+            return "refused", charged
+        return ("overloaded" if failure.overloaded else "failed"), charged
+
+    def _end_where_all_fails(self, sent: _Sent) -> None:
+        if sent.last is not None and (ended := self._gate.end(sent.last.error)) is not None:
+            sent.last.error.args = ended.args
+            sent.last.error.fatal = True
+            sent.counted = self._patience.attempts
+
+    async def _once(self, sent: _Sent, read: Callable[[Any], _Read]) -> tuple[Any, _Read]:
         self.requests += 1
+        what = sent.what
         try:
             async with asyncio.timeout(self._patience.timeout):
-                response = await self._open().request(method, url, json=body)
+                status, headers, text = await self._exchange(sent)
         except (TimeoutError, httpx2.TimeoutException) as error:
             message = (
                 f"{what}: no answer within {self._patience.timeout:g} s; "
                 "lower the concurrency, or raise the time-out"
             )
-            raise _Failed(wire.Failure(ServerError(message), True)) from error
-        except (httpx2.TransportError, httpx2.DecodingError) as error:
-            message = (
-                f"{what}: {str(error) or type(error).__name__}; "
-                "check that the server runs and that the base URL is its address"
-            )
-            raise _Failed(wire.Failure(ServerError(self._redacted(message)), True)) from error
-        text = self._redacted(response.text)
-        if not response.is_success:
-            raise _Failed(wire.refused(what, response.status_code, response.headers, text))
+            failure = wire.Failure(ServerError(message), True, overloaded=True)
+            raise _Failed(failure) from error
+        except Unreadable as error:
+            raise _Failed(_unusable(what, str(error), self._hide(error.begins))) from error
+        except ModelError:
+            raise
+        except Exception as error:
+            failed = what_failed(what, error, self._address, self._secrets)
+            if isinstance(failed, InputError):
+                raise failed from error
+            raise _Failed(wire.Failure(failed, not failed.fatal)) from error
+        if not 200 <= status < 300:
+            raise _Failed(wire.refused(what, status, headers, text))
         try:
-            answer = response.json()
-        except ValueError as error:
-            raise _Failed(_unusable(what, "not JSON", text)) from error
-        status = wire.inner_status(answer)
-        if status is not None:
-            raise _Failed(wire.refused(what, status, response.headers, text))
+            answer = parse(text)
+        except Unreadable as error:
+            raise _Failed(_unusable(what, str(error), text)) from error
+        inner = wire.inner_status(answer)
+        if inner is not None:
+            raise _Failed(wire.refused(what, inner, headers, text))
         try:
             return answer, read(answer)
         except AnswerError as error:
-            raise _Failed(_unusable(what, str(error), text)) from error
+            raise _Failed(_unusable(what, str(error), text, error)) from error
+        except ModelError as error:
+            error.body = error.body or text
+            raise
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            said = f"it has an unknown shape ({type(error).__name__})"
+            raise _Failed(_unusable(what, said, text)) from error
+
+    async def _exchange(self, sent: _Sent) -> tuple[int, Mapping[str, str], str]:
+        """The status, the headers and the text of an answer."""
+        client = self._open()
+        request = client.build_request(sent.method, sent.url, json=sent.body)
+        response = await client.send(request, stream=True)
+        try:
+            text = await read_body(response, sent.most)
+        except Unreadable as error:
+            if response.is_success:
+                raise
+            text = error.begins
+        finally:
+            await response.aclose()
+        return response.status_code, response.headers, self._hide(text)
 
     async def _keep_pace(self) -> None:
         """Waits until the next request may start; starts are evenly spaced."""
@@ -201,19 +296,31 @@ class Server:
         loop = asyncio.get_running_loop()
         if self._client is None or self._loop is not loop:
             self._loop = loop
-            self._client = httpx2.AsyncClient(
-                headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
-                timeout=httpx2.Timeout(None, connect=10.0),
-                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None),
-                transport=self._transport,
-                # No proxy stands before this machine itself, and there is nothing to verify.
-                trust_env=not self._local,
-                verify=not self._local,
-            )
+            self._client = open_client(self._address, self._headers, self._transport)
         return self._client
 
-    def _redacted(self, text: str) -> str:
-        return text.replace(self._key, "[key]") if self._key else text
+    def _hide(self, text: str) -> str:
+        return self._secrets.hide(text)
+
+
+@dataclass(slots=True)
+class _Sent:
+    """One request through all its attempts: what is sent, and how often it was."""
+
+    what: str
+    method: str
+    url: httpx2.URL
+    body: Mapping[str, Any] | None
+    most: int
+    tried: int = 0
+    counted: int = 0
+    seconds: float = 0.0
+    under_way: bool = False
+    last: wire.Failure | None = None
+
+    @property
+    def path(self) -> str:
+        return self.url.path
 
 
 class _Failed(Exception):
@@ -224,23 +331,12 @@ class _Failed(Exception):
         self.failure = failure
 
 
-def _unusable(what: str, why: str, text: str) -> wire.Failure:
-    message = (
-        f"{what}: an answer that cannot be used: {why}: {wire.excerpt(text)}; "
-        "look at the server's log, or run again later"
-    )
-    return wire.Failure(AnswerError(message, body=text), True)
-
-
-def _checked(base_url: str) -> httpx2.URL:
-    try:
-        url = httpx2.URL(base_url)
-    except httpx2.InvalidURL as error:
-        raise InputError(f"the base URL {base_url!r} is not an address: {error}") from error
-    if url.userinfo:
-        raise InputError("the base URL holds a password; set CONSILIENCE_API_KEY instead")
-    if url.scheme not in ("http", "https") or not url.host:
-        raise InputError(
-            f"the base URL {base_url!r} does not begin with http:// or https:// and a host"
-        )
-    return url
+def _unusable(what: str, why: str, text: str, cause: AnswerError | None = None) -> wire.Failure:
+    reason = cause.reason if cause is not None else None
+    cure = "look at the server's log, or run again later"
+    if "web page" in why:
+        cure = "the base URL should end where the API begins (usually in /v1)"
+    if reason is not None:
+        cure = CURES[reason]
+    message = f"{what}: an answer that cannot be used: {why}: {wire.excerpt(text)}; {cure}"
+    return wire.Failure(AnswerError(message, body=text, reason=reason), reason is None)

@@ -54,7 +54,7 @@ class Tokenizer:
 
     async def _ask(self, text: str) -> list[int]:
         path, body = _request(self.kind, self._server.model, text)
-        _, ids = await self._server.call("POST", self._server.root + path, body, _read_ids)
+        _, ids = await self._server.call("POST", path, body, _read_ids, root=True)
         return ids
 
     def _forget_failure(self, text: str, task: asyncio.Task[list[int]]) -> None:

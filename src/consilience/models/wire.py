@@ -13,8 +13,11 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from consilience.errors import AnswerError, InputError, ModelError, ServerError
-from consilience.models.capabilities import Capabilities
+from consilience.errors import AnswerError, InputError, ModelError, Reason, ServerError
+from consilience.models.base import MOST_COUNTED, plain_usage
+from consilience.models.capabilities import Capabilities, Length
+from consilience.models.plausible import check_filter
+from consilience.models.refusals import CURES, row_reason
 from consilience.prompts.framing import Prompt
 
 EXCERPT = 200
@@ -43,14 +46,18 @@ def check_extra(extra: Mapping[str, Any]) -> None:
 
 
 def completion_body(
-    model: str, prompt: Prompt, k: int, extra: Mapping[str, Any] | None = None
+    model: str,
+    prompt: Prompt,
+    k: int,
+    extra: Mapping[str, Any] | None = None,
+    length: Length = "max_tokens",
 ) -> dict[str, Any]:
     """The body of a /completions request for the distribution of one next token.
 
     Temperature and top_p are 1, where all servers' conventions agree. A field that `extra` sets
     to None is left out.
     """
-    return _merged({"model": model, "prompt": prompt, "logprobs": k}, extra)
+    return _merged({"model": model, "prompt": prompt, "logprobs": k}, extra, length)
 
 
 def chat_body(
@@ -61,6 +68,7 @@ def chat_body(
     *,
     count: bool = False,
     continued: bool = False,
+    length: Length = "max_tokens",
 ) -> dict[str, Any]:
     """The body of a /chat/completions request for the distribution of one next token.
 
@@ -70,7 +78,7 @@ def chat_body(
     wanted: dict[str, Any] = {"logprobs": k} if count else {"logprobs": True, "top_logprobs": k}
     if continued:
         wanted |= {"continue_final_message": True, "add_generation_prompt": False}
-    return _merged({"model": model, "messages": messages} | wanted, extra)
+    return _merged({"model": model, "messages": messages} | wanted, extra, length)
 
 
 def request_for(
@@ -78,7 +86,7 @@ def request_for(
 ) -> tuple[str, dict[str, Any]]:
     """The path and the body of one question, in the dialect that was found."""
     if found.api == "completions":
-        return "/completions", completion_body(found.model, prompt, k, extra)
+        return "/completions", completion_body(found.model, prompt, k, extra, found.length)
     body = chat_body(
         found.model,
         prompt,
@@ -86,6 +94,7 @@ def request_for(
         extra,
         count=found.count_logprobs,
         continued=found.style == "chat-prefill" and found.prefill == "flag",
+        length=found.length,
     )
     return "/chat/completions", body
 
@@ -105,7 +114,7 @@ def writing_for(
 ) -> tuple[str, dict[str, Any]]:
     """The path and the body of a request for a text, the most likely one word for word."""
     # A server that takes another field for the length (OpenAI's newer models) has it in `extra`.
-    limit = "max_completion_tokens" if extra.get("max_completion_tokens") else "max_tokens"
+    limit = "max_completion_tokens" if extra.get("max_completion_tokens") else found.length
     body = {"model": found.model, "temperature": 0, "top_p": 1}
     if found.api == "completions":
         path, body = "/completions", body | {"prompt": prompt, "stop": [_BLANK]}
@@ -116,9 +125,13 @@ def writing_for(
 
 
 def written_text(response: Any) -> str:  # noqa: ANN401
-    """The text of a response; AnswerError where it has none, not even an empty one."""
+    """The text of a response; AnswerError where it has none, not even an empty one.
+
+    One that a content filter ended has none, whatever was written before that.
+    """
     try:
         choice = response["choices"][0]
+        check_filter(choice)
         # A model whose tokens all went into thinking has said nothing, which is no mistake.
         text = choice["text"] if "text" in choice else choice["message"]["content"] or ""
     except (LookupError, TypeError) as error:
@@ -128,8 +141,10 @@ def written_text(response: Any) -> str:  # noqa: ANN401
     return text
 
 
-def _merged(body: dict[str, Any], extra: Mapping[str, Any] | None) -> dict[str, Any]:
-    merged = body | {"max_tokens": 1, "temperature": 1, "top_p": 1} | dict(extra or {})
+def _merged(
+    body: dict[str, Any], extra: Mapping[str, Any] | None, length: Length
+) -> dict[str, Any]:
+    merged = body | {length: 1, "temperature": 1, "top_p": 1} | dict(extra or {})
     return {key: value for key, value in merged.items() if value is not None}
 
 
@@ -147,44 +162,52 @@ def forced(id: int) -> dict[str, Any]:
 class Failure:
     """What came of one failed attempt: the error, and whether and when to try again.
 
-    `wait` is what the server asks for, in seconds, or None.
+    `wait` is what the server asks for, in seconds, or None; `overloaded` says that fewer requests
+    at once might have been answered.
     """
 
     error: ModelError
     again: bool
     wait: float | None = None
+    overloaded: bool = False
 
 
 class Refused(ServerError):
     """An HTTP status other than success, which it keeps."""
 
-    def __init__(self, message: str, status: int, *, body: str, fatal: bool) -> None:
-        super().__init__(message, body=body, fatal=fatal)
+    def __init__(
+        self, message: str, status: int, *, body: str, fatal: bool, reason: Reason | None = None
+    ) -> None:
+        super().__init__(message, body=body, fatal=fatal, reason=reason)
         self.status = status
 
 
 def refused(what: str, status: int, headers: Mapping[str, str], text: str) -> Failure:
     """The failure of an HTTP status other than success; `what` is method, URL and model."""
     broke = status == 429 and "insufficient_quota" in text
-    again = (status in ASK_AGAIN or status >= 500) and not broke
-    cure = _cure(402 if broke else status, text)
+    reason = None if broke else row_reason(status, text)
+    again = (status in ASK_AGAIN or status >= 500) and not broke and reason is None
+    cure = _cure(402 if broke else status, text, reason)
     error = Refused(
         f"{what}: HTTP {status} {excerpt(text)}; {cure}",
         status,
         body=text,
-        fatal=not again and status != 413,
+        fatal=not again and reason is None,
+        reason=reason,
     )
-    return Failure(error, again, retry_after(headers) if again else None)
+    overloaded = status in (408, 425, 429)
+    return Failure(error, again, retry_after(headers) if again else None, overloaded)
 
 
-def _cure(status: int, text: str) -> str:
-    lowered = text.lower()
-    if status in (400, 422) and "logprob" in lowered:
+def _cure(status: int, text: str, reason: Reason | None) -> str:
+    if status in (400, 422) and "logprob" in text.lower():
         return "ask for fewer log-probabilities (a smaller k), or run `consilience probe`"
-    if status == 413 or (status in (400, 422) and "context" in lowered):
-        return "the prompt is too long for this model: show fewer shots"
+    if reason is not None:
+        return CURES[reason]
     cures = {
-        401: "set CONSILIENCE_API_KEY (or OPENAI_API_KEY) to a key that this server accepts",
+        401: "set CONSILIENCE_API_KEY to a key that this server accepts (OPENAI_API_KEY goes to "
+        "OpenAI and to the host of OPENAI_BASE_URL alone), or send the header that it wants "
+        "(--header NAME=VALUE)",
         402: "the account is out of credit: add some, or choose another server",
         403: "this key may not use this model: choose another model, or another key in "
         "CONSILIENCE_API_KEY",
@@ -199,7 +222,7 @@ def _cure(status: int, text: str) -> str:
         return "the server is in trouble: look at its log, or run again later"
     if 300 <= status < 400:
         return "the base URL is moved: use the address that it redirects to"
-    return "the server refuses the request: check extra_body, or run `consilience probe`"
+    return CURES["refused"]
 
 
 def inner_status(response: object) -> int | None:
@@ -231,19 +254,33 @@ def excerpt(text: str) -> str:
     return repr(" ".join(text.split())[:EXCERPT]) if text.strip() else "with an empty body"
 
 
+def usage_of(response: object) -> Mapping[str, Any]:
+    """What a response says it took, as far as that can be true: counts, and counts within."""
+    usage = response.get("usage") if isinstance(response, Mapping) else None
+    return _counts(plain_usage(usage)) if isinstance(usage, Mapping) else {}
+
+
+def _counts(usage: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _counts(value) if isinstance(value, dict) else value
+        for key, value in usage.items()
+        if isinstance(value, dict) or 0 <= value <= MOST_COUNTED
+    }
+
+
 def total_usage(responses: list[Any]) -> dict[str, Any]:
     """The usage of several responses, every number added up."""
     total: dict[str, Any] = {}
     for response in responses:
-        usage = response.get("usage")
-        if isinstance(usage, Mapping):
-            _add(total, usage)
+        _add(total, usage_of(response))
     return total
 
 
 def _add(total: dict[str, Any], usage: Mapping[str, Any]) -> None:
     for key, value in usage.items():
         if isinstance(value, Mapping):
-            _add(total.setdefault(key, {}), value)
-        elif type(value) in (int, float):
+            inner = total.setdefault(key, {})
+            if isinstance(inner, dict):
+                _add(inner, value)
+        elif not isinstance(total.get(key), dict):
             total[key] = total.get(key, 0) + value

@@ -69,16 +69,20 @@ class SentenceModel:
 
 @dataclass(frozen=True, slots=True)
 class EndpointEmbedder:
-    """The `/v1/embeddings` endpoint of an OpenAI-compatible server."""
+    """The `/v1/embeddings` endpoint of an OpenAI-compatible server.
+
+    Its API key is in the environment variable `key`, else in that of its host.
+    """
 
     name: str
     base_url: str = field(repr=False)
+    key: str = "CONSILIENCE_API_KEY"
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors from the server; ModelError in one line."""
         from consilience.models.embeddings import fetch_embeddings
 
-        return _unit(np.array(run(fetch_embeddings(self.base_url, self.name, texts))))
+        return _unit(np.array(run(fetch_embeddings(self.base_url, self.name, texts, key=self.key))))
 
 
 def open_embedder(name: str = "tfidf", base_url: str | None = None) -> Embedder:

@@ -19,6 +19,7 @@ from typing import Literal
 
 from consilience.data.dataset import Task
 from consilience.errors import InputError
+from consilience.prompts.datatext import as_data
 
 Style = Literal["text", "chat", "chat-prefill"]
 """How a model takes a prompt: one text; messages; messages that end in an assistant's lead."""
@@ -158,9 +159,12 @@ def render(
 
     ``text`` ends in the lead; ``chat`` gives one exchange per shot, the label alone as the
     answer; ``chat-prefill`` puts the lead into the assistant's turn, so that the last message is
-    an assistant's and the server must continue it.
+    an assistant's and the server must continue it. Texts are data (see `datatext`): none poses as
+    a shot or closes the prompt.
     """
     names = framing.label_names
+    target = as_data(target, framing.lead)
+    shots = [(as_data(text, framing.lead), label) for text, label in shots]
     if style == "text":
         blocks = [f"{text}\n{framing.lead} {names[label]}" for text, label in shots]
         blocks.append(f"{target}\n{framing.lead}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from consilience.concepts.concept import Concept, questions
 from consilience.data.dataset import Dataset
-from consilience.data.relations import Equal, Opposite, active_relations
+from consilience.data.relations import Equal, Opposite, active_relations, tied_examples
 from consilience.errors import InputError
 from consilience.evidence.evidence import Evidence
 from consilience.objective.coherence import Terms
@@ -40,7 +42,8 @@ class Found:
     `solution` has the soft labels, from answers whose log-odds were multiplied by
     `log_odds_scale` (see `mixture`); `evidence` every prediction that counted, `asked` what this
     very call asked (nothing, where everything was in the store), `saved` how many calls of the
-    budget were not planned.
+    budget were not planned. `unanswered` has the examples without any answer, by id, and why;
+    they have no label.
     `concepts` are the labellings that the census found on its sample, if there was one, that of
     these labels first. `orientation` and `calibration` say what landmarks changed, where there
     were any.
@@ -57,6 +60,7 @@ class Found:
     asked: CallCounts
     log_odds_scale: float = 1.0
     concepts: tuple[Concept, ...] = ()
+    unanswered: Mapping[str, str] = field(default_factory=dict)
     orientation: Orientation | None = None
     calibration: Calibration | None = None
 
@@ -68,7 +72,8 @@ class Found:
         otherwise; `p_…` those of all classes; uncertainties are in nats, and those of the optimum,
         before any scaling. `structural` is the share of the label's log-odds that comes from other
         examples, NaN where nothing pulls it; `predictions` counts those that spoke of the example,
-        and `open` says that the label is better left open (see `diagnosis`). Where there are
+        and `open` says that the label is better left open (see `diagnosis`). Who has no answer, and
+        no relation to somebody who has, has no label: missing values. Where there are
         landmarks, `landmark` marks them, and their label is the one vouched for.
         """
         q = self.solution.labels
@@ -88,7 +93,22 @@ class Found:
         }
         if self.calibration is not None:
             columns["landmark"] = np.isin(np.arange(len(q)), self.calibration.landmarks.at)
-        return pd.DataFrame(columns | {f"p_{name}": q[:, c] for c, name in enumerate(names)})
+        made = pd.DataFrame(columns | {f"p_{name}": q[:, c] for c, name in enumerate(names)})
+        if (none := self._unlabelled(counts)).any():
+            made["label"] = made["label"].astype("Int64")
+            made.loc[none, ["label", "name"]] = None
+            made.loc[none, ["probability", *(f"p_{name}" for name in names)]] = np.nan
+            made.loc[none, "open"] = True
+        return made
+
+    def _unlabelled(self, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Who has neither an answer nor a relation, nor was vouched for, (N,)."""
+        priors = self.run.settings.get("priors", False)
+        tied = tied_examples(active_relations(self.dataset.relations, priors))
+        vouched = () if self.calibration is None else self.calibration.landmarks.at
+        none = counts == 0
+        none[[self.dataset.index[id] for id in tied] + list(vouched)] = False
+        return np.asarray(none)
 
     @property
     def polarity(self) -> str:

@@ -39,7 +39,7 @@ From one corner to another it begins and ends next to nothing.
 FAR = 20.0
 """The longest first trial of a line search, in nats of each log-odds."""
 
-TRIALS = 25
+_TRIALS = 25
 """The most evaluations in one line search."""
 
 
@@ -192,7 +192,7 @@ def _search(objective: Objective, point: _Point, direction: Tensor) -> tuple[_Po
     length = torch.ones_like(first)
     best, open_ = point, wants.clone()
     fell = torch.zeros_like(wants)
-    for _ in range(TRIALS):
+    for _ in range(_TRIALS):
         if not open_.any():
             break
         ahead = bounded(point.theta + _wide(length) * direction)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 from torch import Tensor
 
 from consilience.errors import InputError
@@ -30,6 +31,20 @@ FOLLOWED = 10
 
 SPREAD = 3.0
 """The standard deviation of the noise in the scores of a start, in nats."""
+
+
+def first_labels(evidence: Evidence) -> NDArray[np.float64] | None:
+    """Where a solve begins: with all answers alike, or, None, with the zero-shot ones if any.
+
+    Without zero-shot answers a solve that begins with no labels ends there: no prediction is
+    relevant where nobody has a label.
+    """
+    if bool(evidence.untouched.any()):
+        return None
+    total = np.zeros((evidence.n, evidence.k))
+    np.add.at(total, evidence.target.numpy(), evidence.logp.numpy())
+    counts = np.bincount(evidence.target.numpy(), minlength=evidence.n)
+    return np.asarray(softmax(total / np.maximum(counts, 1)[:, None], axis=1))
 
 
 def draw(evidence: Evidence, count: int, seed: int, start: NDArray[np.float64] | None) -> Tensor:

@@ -25,7 +25,7 @@ from typing import Any, Self
 
 from consilience.data.dataset import Dataset
 from consilience.errors import AnswerError, StoreError
-from consilience.models.base import Answer, Completion, Model, Request, Writer
+from consilience.models.base import Answer, Completion, Model, Request, Writer, plain_usage
 from consilience.prompts.query import Query
 from consilience.store import verification as audit
 from consilience.store.schema import (
@@ -109,7 +109,7 @@ class Store:
     """
 
     def __init__(self, path: str | Path = ":memory:", *, readonly: bool = False) -> None:
-        self.path = path
+        self.path = path = path if path == ":memory:" else Path(path).expanduser()
         self._lock = threading.Lock()
         self._db = connect(path, readonly)
 
@@ -195,7 +195,7 @@ class Store:
             "seconds": seconds,
             "logprobs": logprobs,
             "exact": exact,
-            "usage": dict(answer.usage),
+            "usage": plain_usage(answer.usage),
             "settings": plain(model.settings),
             "raw": answer.raw,
         }
@@ -214,14 +214,22 @@ class Store:
         with self._transaction("keep a failure") as db:
             insert(db, "failures", row | request_columns(request))
 
+    def reasons(self, run: str) -> dict[str, str]:
+        """Why queries of a run failed, the last time, by the id of their target."""
+        sql = "SELECT plan.target, error FROM plan JOIN failures USING (key) WHERE run = ? "
+        return {id: error for id, error in self._rows(sql + "ORDER BY failures.rowid", (run,))}
+
+    def latest(self, model: str, count: int = 20) -> list[Any]:
+        """The raw responses of a model's last predictions, the newest first."""
+        sql = "SELECT raw FROM predictions WHERE model = ? ORDER BY rowid DESC LIMIT ?"
+        return [json.loads(raw) for (raw,) in self._rows(sql, (model, count))]
+
     def detail(self, key: str) -> dict[str, Any]:
         """Everything about one prediction or text, its prompt and the raw response among it."""
         for table in ("predictions", "texts"):
             for row in self._chosen("*", [key], table):
                 return decode(dict(row))
         raise StoreError(f"{self.path} has no prediction {key}, and no text")
-
-    # --- texts ------------------------------------------------------------------------------
 
     def texts(self, keys: Sequence[str]) -> list[Text | None]:
         """The texts in the order of the keys, None for a key that has none."""
@@ -341,8 +349,6 @@ class Store:
             (model, base_url),
         )
         return dict(json.loads(rows[0][0])) if rows else None
-
-    # --- the store as a whole ---------------------------------------------------------------
 
     def verify(self) -> list[str]:
         """Every disagreement of the store with itself; empty for a healthy one."""

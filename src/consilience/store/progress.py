@@ -12,7 +12,7 @@ from rich.progress import (
 )
 
 from consilience.errors import ModelError
-from consilience.models.base import Answer, Completion
+from consilience.models.base import Answer, Completion, count_in
 
 
 class ProgressBar:
@@ -58,7 +58,7 @@ class ProgressBar:
 
     def answered(self, answer: Answer | Completion) -> None:
         """One more."""
-        self._tokens += int(answer.usage.get("prompt_tokens") or 0)
+        self._tokens += count_in(answer.usage, "prompt_tokens")
         self._advance()
 
     def failed(self, error: ModelError) -> None:

@@ -10,14 +10,16 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from consilience.data.dataset import Dataset
-from consilience.errors import InputError, ModelError
-from consilience.models.base import Answer, Completion, Model, Request, Writer
+from consilience.errors import BudgetSpent, InputError, ModelError, Reason
+from consilience.models import interrupts
+from consilience.models.base import Answer, Completion, Model, Request, Writer, count_in
 from consilience.models.event_loop import run
+from consilience.models.served import Watch, served_by
 from consilience.prompts.framing import Framing, render
 from consilience.prompts.query import Query
 from consilience.store.database import Store, prediction_key
@@ -28,6 +30,12 @@ R = TypeVar("R")
 
 MOST_FAILURES = 8
 """So many failed queries in a row, with no answer between them, end the asking."""
+
+PLAINLY = 32
+"""So many rows refused from the start, and none answered, are not rows but everything.
+
+`MOST_FAILURES` of them are enough where the model does not say that it is about the row: its
+filter, its length. Rows that no round before got an answer for do not count."""
 
 
 class Progress(Protocol):
@@ -64,12 +72,20 @@ class Silent:
 
 @dataclass(slots=True)
 class CallCounts:
-    """What an asking came to: calls made, answers found in the store, queries given up."""
+    """What an asking came to: calls made, answers found in the store, queries given up.
+
+    `refused` has the rows that the model refused, by id, and why the last time; `ended` says why
+    it ended before its time, with nothing wrong: a budget was spent. `notes` tell what else the
+    user should know: another build of the model answers.
+    """
 
     calls: int = 0
     known: int = 0
     prompt_tokens: int = 0
     failures: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, Reason] = field(default_factory=dict)
+    ended: str | None = None
+    notes: list[str] = field(default_factory=list)
 
     def __add__(self, other: CallCounts) -> CallCounts:
         return CallCounts(
@@ -77,6 +93,9 @@ class CallCounts:
             self.known + other.known,
             self.prompt_tokens + other.prompt_tokens,
             self.failures | other.failures,
+            self.refused | other.refused,
+            other.ended or self.ended,
+            self.notes + other.notes,
         )
 
 
@@ -103,14 +122,20 @@ def ask(
     *,
     concurrency: int = 16,
     progress: Progress | None = None,
+    unanswered: Collection[str] = (),
 ) -> CallCounts:
     """Asks what the store does not hold yet; returns what it took.
 
-    A query that fails after the model's own retries is recorded with its reason and stays absent.
-    A fatal ModelError, or `MOST_FAILURES` in a row, is raised; what was answered is stored.
+    A query that fails after the model's own retries is recorded with its reason and stays absent;
+    so does a row that the model refuses (a filter, its length), however many there are. Raised
+    are a fatal ModelError, the last of `MOST_FAILURES` failures in a row that are not about a row,
+    and the last of `PLAINLY` rows of which none was answered; what was answered is stored.
+    `unanswered` are the ids of those that earlier rounds got no answer for.
     """
     known = store.known([key for key, _ in planned])
-    return _Questions(model, store, progress).settle(planned, known, concurrency)
+    desk = _Questions(model, store, progress)
+    desk.unanswered = frozenset(unanswered)
+    return desk.settle(planned, known, concurrency)
 
 
 def write(
@@ -136,6 +161,8 @@ class Runner(ABC, Generic[M, R]):
         self.outcome = CallCounts()
         self.watch = watch or Silent()
         self.failed_in_a_row = 0
+        self.refused_at_first = 0
+        self.unanswered: frozenset[str] = frozenset()
 
     @abstractmethod
     async def get(self, request: R) -> Answer | Completion:
@@ -144,6 +171,10 @@ class Runner(ABC, Generic[M, R]):
     @abstractmethod
     def lose(self, key: str, request: R, error: ModelError) -> None:
         """The failure, in the store."""
+
+    @abstractmethod
+    def row(self, request: R) -> str | None:
+        """The id of the row that a request is about; None if it is about none."""
 
     def settle(
         self, planned: Sequence[tuple[str, R]], known: set[str], concurrency: int
@@ -155,7 +186,10 @@ class Runner(ABC, Generic[M, R]):
         self.outcome.known = len(planned) - len(todo)
         self.watch.start(len(planned), self.outcome.known)
         try:
-            run(self.serve(todo, concurrency))
+            with interrupts.gently():
+                run(self.serve(todo, concurrency))
+        except BudgetSpent as error:
+            self.outcome.ended = str(error)
         finally:
             self.watch.stop()
         return self.outcome
@@ -172,6 +206,7 @@ class Runner(ABC, Generic[M, R]):
     async def _serve(self, todo: Mapping[str, R], concurrency: int) -> None:
         if concurrency == 1:
             for key, request in todo.items():
+                interrupts.check()
                 await self.put(key, request)
             return
         waiting = iter(todo.items())
@@ -182,6 +217,7 @@ class Runner(ABC, Generic[M, R]):
             for key, request in waiting:
                 answered = False
                 try:
+                    interrupts.check()
                     await self.put(key, request)
                     answered = True
                 finally:
@@ -203,28 +239,49 @@ class Runner(ABC, Generic[M, R]):
         except ModelError as error:
             self.lose(key, request, error)
             self.outcome.failures[key] = str(error)
-            self.failed_in_a_row += 1
             self.watch.failed(error)
-            if error.fatal or self.failed_in_a_row >= MOST_FAILURES:
+            if error.fatal or self.plainly_everything(request, error):
                 raise
             return
         self.failed_in_a_row = 0
-        self.outcome.calls += int(answer.usage.get("calls") or 1)
-        self.outcome.prompt_tokens += int(answer.usage.get("prompt_tokens") or 0)
+        self.outcome.calls += count_in(answer.usage, "calls") or 1
+        self.outcome.prompt_tokens += count_in(answer.usage, "prompt_tokens")
         self.watch.answered(answer)
+
+    def plainly_everything(self, request: R, error: ModelError) -> bool:
+        """Whether so much has failed by now that the next would fail too."""
+        if error.reason is None:
+            self.failed_in_a_row += 1
+            return self.failed_in_a_row >= MOST_FAILURES
+        row = self.row(request)
+        if row is not None:
+            self.outcome.refused[row] = error.reason
+        if self.outcome.calls or row in self.unanswered:
+            return False
+        self.refused_at_first += 1
+        return self.refused_at_first >= (MOST_FAILURES if error.reason == "refused" else PLAINLY)
 
 
 class _Questions(Runner[Model, Request]):
-    """Asks for predictions."""
+    """Asks for predictions, all of one model, whatever name a server has for it."""
+
+    def __init__(self, model: Model, store: Store, watch: Progress | None) -> None:
+        super().__init__(model, store, watch)
+        self.served = Watch(model.name, map(served_by, reversed(store.latest(model.name))))
 
     async def get(self, request: Request) -> Answer:
         began = time.perf_counter()
         answer = await self.model.ask(request)
+        if (note := self.served.check(answer.raw)) is not None:
+            self.outcome.notes.append(note)
         self.store.add(self.model, request, answer, time.perf_counter() - began)
         return answer
 
     def lose(self, key: str, request: Request, error: ModelError) -> None:
         self.store.add_failure(key, request, str(error), error.body)
+
+    def row(self, request: Request) -> str | None:
+        return request.query.target
 
 
 class _Notes(Runner[Writer, Note]):
@@ -238,3 +295,6 @@ class _Notes(Runner[Writer, Note]):
 
     def lose(self, key: str, request: Note, error: ModelError) -> None:
         self.store.add_text_failure(self.model, request, str(error), error.body)
+
+    def row(self, request: Note) -> str | None:
+        return None

@@ -24,6 +24,7 @@ from typing import Any
 from consilience.errors import StoreError
 from consilience.models.base import Request
 from consilience.prompts.query import Query
+from consilience.store.place import create, lies_still
 
 APPLICATION_ID = 0x434F4E53
 """What SQLite's own field of this name holds in a store ("CONS")."""
@@ -119,6 +120,10 @@ MIGRATIONS: dict[str, tuple[str, ...]] = {
 }
 """Each change of the schema by name, in order; a store records which it has had."""
 
+_TRIGGERS = frozenset(
+    sql for made in MIGRATIONS.values() for sql in made if sql.startswith("CREATE TRIGGER")
+)
+
 NEW_TABLES = {"m002_texts": _TEXTS}
 """Changes that only add tables, so that a store without them can be read as one that has none."""
 
@@ -130,12 +135,22 @@ def connect(path: str | Path, readonly: bool) -> sqlite3.Connection:
     file is not a store or is a newer one. A file of another program is refused before a byte of it
     is changed.
     """
-    address = str(path)
+    if readonly:
+        address = Path(path).absolute().as_uri()
+        try:
+            return _opened(address + "?mode=ro", path, readonly)
+        except StoreError as error:
+            # Readers write too, beside the file; where they may not, nobody can be writing.
+            if not lies_still(Path(path), error):
+                raise
+            return _opened(address + "?immutable=1", path, readonly)
+    if str(path) != ":memory:":
+        create(Path(path))
+    return _opened(str(path), path, readonly)
+
+
+def _opened(address: str, path: str | Path, readonly: bool) -> sqlite3.Connection:
     try:
-        if readonly:
-            address = Path(path).absolute().as_uri() + "?mode=ro"
-        elif address != ":memory:":
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
         # Autocommit, so that each transaction is written out where it is needed; a connection may
         # serve several threads, because the store's writes hold a lock.
         db = sqlite3.connect(
@@ -161,6 +176,7 @@ def connect(path: str | Path, readonly: bool) -> sqlite3.Connection:
 
 def _prepare(db: sqlite3.Connection, path: str | Path, readonly: bool) -> None:
     db.execute("PRAGMA foreign_keys = ON")
+    db.execute("PRAGMA temp_store = MEMORY")
     pending = _pending(db, path)
     if readonly:
         if not NEW_TABLES.keys() >= set(pending):
@@ -203,6 +219,14 @@ def _pending(db: sqlite3.Connection, path: str | Path) -> list[str]:
         return list(MIGRATIONS)
     if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         raise StoreError(f"{path} is a database of another program, not a store")
+    triggers = {
+        sql for (sql,) in db.execute("SELECT sql FROM sqlite_master WHERE type = 'trigger'")
+    }
+    if triggers - _TRIGGERS:
+        raise StoreError(
+            f"{path} has triggers that no store has, so that reading it might run what somebody "
+            "else wrote; take the rows out with SQLite's own shell if you trust them"
+        )
     applied = {name for (name,) in db.execute("SELECT name FROM migrations")}
     if unknown := sorted(applied - MIGRATIONS.keys()):
         raise StoreError(

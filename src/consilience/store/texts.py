@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from consilience.errors import AnswerError
-from consilience.models.base import Completion, Writer
+from consilience.models.base import Completion, Writer, plain_usage
 from consilience.prompts.framing import Prompt
 from consilience.store.schema import dump, now, plain, storable, text_identity
 from consilience.store.verification import seconds_fault
@@ -51,7 +51,7 @@ def text_row(writer: Writer, note: Note, written: Completion, seconds: float) ->
     return _head(writer, note) | {
         "seconds": seconds,
         "text": storable(written.text),
-        "usage": dict(written.usage),
+        "usage": plain_usage(written.usage),
         "raw": written.raw,
     }
 

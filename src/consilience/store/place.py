@@ -1,0 +1,34 @@
+"""Where the file of a store lies: made for its owner alone, read where nobody may write."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+from consilience.errors import StoreError
+
+
+def create(path: Path) -> None:
+    """The folder and an empty file, which nobody else may read: it will hold texts and answers."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDONLY, 0o600))
+    except OSError as error:
+        raise StoreError(f"cannot open the store {path}: {error.strerror or error}") from error
+
+
+def lies_still(path: Path, error: StoreError) -> bool:
+    """Whether a store that cannot be opened lies in a folder where nothing changes.
+
+    StoreError where its newest answers are beside it and could only be read with it.
+    """
+    if not isinstance(error.__cause__, sqlite3.OperationalError) or not path.is_file():
+        return False
+    beside = path.with_name(path.name + "-wal")
+    if beside.exists() and beside.stat().st_size:
+        raise StoreError(
+            f"{path} cannot be read where it is: its newest answers are in {beside.name}, and the "
+            "folder may not be written; copy both files to another folder"
+        ) from error
+    return True

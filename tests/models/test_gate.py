@@ -1,0 +1,185 @@
+"""A server in trouble: how much is sent to it, how many at once, and what a budget allows."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from consilience.data.dataset import Dataset, Example
+from consilience.errors import BudgetSpent, InputError, ServerError
+from consilience.models.budget import Budget
+from consilience.models.gate import TRIALS
+from consilience.models.openai import OpenAIModel
+from consilience.models.server import RetryPolicy
+from consilience.prompts.framing import framings
+from consilience.prompts.query import Query
+from consilience.store.database import Store
+from consilience.store.runner import ask, requests
+from odd_server import said, serve_odd
+from wire_client import QUICK, asked, found, request
+
+DATA = Dataset("claims", [Example(f"The lamp number {i} is lit.") for i in range(400)])
+HASTY = replace(QUICK, attempts=6)
+
+
+def questions(model, count=400):
+    framing = framings(DATA.task, ["plain"])
+    return requests([Query(id, framing="plain") for id in DATA.ids[:count]], DATA, framing, model)
+
+
+def put(server, count, concurrency, *, patience=HASTY, budget=None, store=None):
+    """What asking so many questions came to."""
+    here = found(server.url, k=5, k_max=5)
+    model = OpenAIModel(here, patience=patience, budget=budget)
+    with Store(store or ":memory:") as db:
+        return ask(questions(model, count), model, db, concurrency=concurrency)
+
+
+@pytest.mark.parametrize("concurrency", [1, 16, 256])
+@pytest.mark.parametrize("fault", ["500", "429", "html", "nothing"])
+def test_a_failing_server_is_sent_little(concurrency, fault):
+    answers = {
+        "500": said(500, "dead"), "429": said(429, "slow down"),
+        "html": said(200, "<html>"), "nothing": said(200, "{}"),
+    }  # fmt: skip
+    with serve_odd(lambda r, b, text: answers[fault] if text else None) as server:
+        with pytest.raises(Exception, match=r"127\.0\.0\.1") as caught:
+            put(server, 400, concurrency)
+        assert len(server.questions) <= concurrency + TRIALS
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("concurrency", [1, 16])
+def test_a_server_that_comes_back_loses_nothing(concurrency):
+    since = time.monotonic()
+
+    def reply(request, body, text):
+        down = 0.15 < time.monotonic() - since < 0.5
+        return said(503, "restarting") if down and text else None
+
+    patience = RetryPolicy(timeout=10, attempts=6, pause=0.05, longest_pause=0.3)
+    with serve_odd(reply, delay=0.01) as server:
+        since = time.monotonic()
+        done = put(server, 200, concurrency, patience=patience)
+    assert (done.calls, done.failures) == (200, {})
+
+
+def test_a_row_on_which_the_server_fails_does_not_end_the_asking():
+    bad = {DATA.texts[3], DATA.texts[200]}
+    dead = said(500, "dead")
+    with serve_odd(lambda r, b, t: dead if any(x in t for x in bad) else None) as server:
+        done = put(server, 400, 16)
+    assert (done.calls, len(done.failures)) == (398, 2)
+
+
+@pytest.mark.parametrize("how", ["times out", "429"])
+def test_a_server_that_does_one_thing_at_a_time_finishes(how):
+    """More at once are turned away, or wait until they are given up."""
+    busy = threading.Lock()
+
+    def reply(request, body, text):
+        return None
+
+    async def one_at_a_time(self, request):
+        if not request.url.path.endswith("completions"):
+            return await ordinary(self, request)
+        if how == "429" and not busy.acquire(blocking=False):
+            return said(429, "one at a time")
+        while how != "429" and not busy.acquire(blocking=False):
+            await asyncio.sleep(0.005)
+        try:
+            await asyncio.sleep(0.03)
+            return await ordinary(self, request)
+        finally:
+            busy.release()
+
+    patience = RetryPolicy(timeout=0.25, attempts=6, pause=0.02, longest_pause=0.3)
+    with serve_odd(reply) as server:
+        ordinary = type(server)._handle
+        server.__class__ = type("Serial", (type(server),), {"_handle": one_at_a_time})
+        done = put(server, 60, 16, patience=patience)
+    assert (done.calls, done.failures) == (60, {})
+
+
+def test_the_pause_that_one_answer_asks_for_holds_for_all():
+    first = []
+
+    def reply(request, body, text):
+        if not text or first:
+            return None
+        first.append(time.monotonic())
+        return said(429, "slow down", **{"retry-after": "0.4"})
+
+    with serve_odd(reply) as server:
+        put(server, 40, 4, patience=replace(QUICK, longest_pause=1))
+        asked_in_pause = len(server.questions)
+    assert asked_in_pause == 41
+    assert time.monotonic() - first[0] >= 0.4
+
+
+# ---- the budget --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("concurrency", [1, 7, 256])
+@pytest.mark.parametrize("most", [1, 50, 399])
+def test_calls_are_exact(concurrency, most):
+    with serve_odd(lambda r, b, t: None) as server:
+        done = put(server, 400, concurrency, budget=Budget(most))
+        assert len(server.questions) == most
+    assert done.calls == most
+    assert "the budget of" in done.ended
+
+
+def test_second_attempts_count(tmp_path):
+    sick = [said(500, "once"), said(503, "twice")]
+    with serve_odd(lambda r, b, t: sick.pop() if t and sick else None) as server:
+        done = put(server, 400, 4, budget=Budget(20))
+        assert len(server.questions) == 20
+    assert done.calls == 18
+
+
+@pytest.mark.parametrize("concurrency", [1, 64])
+def test_tokens_are_never_more(concurrency):
+    with serve_odd(lambda r, b, t: None) as server:
+        budget = Budget(max_tokens=10_000)
+        done = put(server, 400, concurrency, budget=budget)
+        charged = sum(r["prompt_tokens"] + 1 for r in server.questions)
+    assert charged == budget.tokens <= 10_000
+    assert charged > 9_500
+    assert 0 < done.calls < 400
+    assert "tokens is spent" in done.ended
+
+
+def test_a_budget_that_is_enough_changes_nothing():
+    with serve_odd(lambda r, b, t: None) as server:
+        budget = Budget(400, 10_000_000)
+        done = put(server, 400, 16, budget=budget)
+    assert (done.calls, done.ended, budget.calls) == (400, None, 400)
+
+
+def test_a_budget_of_nothing_is_refused():
+    with pytest.raises(InputError, match="at least 1"):
+        Budget(0)
+
+
+def test_what_nobody_charges_is_counted_as_set_aside():
+    answer = {"choices": [{"logprobs": {"content": [{"token": " True", "logprob": -0.1}]}}]}
+    with serve_odd(lambda r, b, t: said(200, answer) if t else None) as server:
+        here = found(server.url, k=5, k_max=5)
+        budget = Budget(max_tokens=1000)
+        with pytest.raises(BudgetSpent):
+            asked(here, [request(f"Row {i}.") for i in range(50)], budget=budget)
+        assert 0 < budget.tokens <= 1000
+        assert len(server.questions) < 10
+
+
+def test_a_server_that_is_gone_says_so_once():
+    with serve_odd(lambda r, b, t: None) as server:
+        gone = server.url
+    with pytest.raises(ServerError, match=r"check that the server runs.*times in a row") as caught:
+        asked(found(gone), [request(f"Row {i}.") for i in range(40)])
+    assert caught.value.fatal
