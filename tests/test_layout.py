@@ -15,18 +15,21 @@ FILES = sorted(HERE.rglob("*.py"))
 REPOSITORY = HERE.parent.parent
 
 ORDER = (
-    *("errors", "loop", "records", "relations", "structure", "examples", "prompts", "query"),
+    *("errors", "loop", "columns", "files", "delimited", "json_rows", "arrow_rows", "sheets"),
+    *("records", "guard", "origin", "frames"),
+    *("relations", "structure", "examples", "prompts", "query"),
     "threads",
     *("plan", "models.base", "choices", "models"),
     *("models.capabilities", "models.wire", "models.server", "models.tokens", "models.probe"),
     *("models.openai", "models.embeddings", "models.pretrained_worlds", "models.simulated"),
     *("models.greedy", "models.prefix", "models.local"),
-    *("store_schema", "store_audit", "store_texts", "store", "ask", "embed"),
+    *("store_schema", "store_origins", "store_audit", "store_texts", "store", "ask", "embed"),
     *("logic", "offsets", "bias", "agreement", "mixture", "evidence", "reading", "pairwise"),
     *("kinds", "coherence"),
     *("settling", "starts", "lbfgs", "adam", "exhaustive", "graph", "propagation", "annealing"),
     *("solvers", "opinion", "weights", "uncertainty", "landmarks", "calibration", "explain"),
     *("settings", "concepts", "census", "duels", "standing", "verdict"),
+    "result_table",
     *("found", "elicitation", "proposals", "legacy_rows", "legacy"),
     *("baselines.bench", "baselines.contexts", "baselines.shots", "baselines.contextual"),
     *("baselines.batch", "baselines.ranked", "baselines.unsupervised", "baselines.pseudo"),
@@ -55,6 +58,8 @@ LAZY = {
     ("models", "models.openai"): "a model is imported when one of its kind is opened",
     ("models", "models.local"): "a model is imported when one of its kind is opened",
     ("evidence", "kinds"): "tables are made on request; solving must not need them",
+    ("origin", "frames"): "a store gives the rows' ids back; their columns are read on request",
+    ("frames", "examples"): "a table that was read again is compared by the ids of its examples",
     ("found", "export"): "files are written on request; the table must not need a writer",
 }
 """Imports to the right, inside functions: the exceptions, and why each is one."""

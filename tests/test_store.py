@@ -15,6 +15,7 @@ import pytest
 from consilience.errors import AnswerError, StoreError
 from consilience.examples import Dataset, Example, Task
 from consilience.models.base import Answer, Request, Written
+from consilience.origin import Origin
 from consilience.query import Query
 from consilience.relations import AtMostOne, Equal
 from consilience.store import Store, prediction_key
@@ -36,7 +37,8 @@ TEXTS = [Example(f"text {i}", group=f"g{i // 2}") for i in range(6)]
 IDS = sorted(e.id for e in TEXTS)
 NOTE = Note("What is it?", 60)
 WRITTEN = Written(" déjà vu", {"prompt_tokens": 4}, {"choices": [{"text": " déjà vu"}]})
-DATA = Dataset("tiny", TEXTS, [Equal((IDS[0], IDS[1]))], note="for tests")
+ORIGIN = Origin(("a", "b"), (IDS[1], IDS[0]), (0, 2), 3, "id", "text")
+DATA = Dataset("tiny", TEXTS, [Equal((IDS[0], IDS[1]))], note="for tests", origin=ORIGIN)
 
 
 def ask(i=0, *, target=IDS[0], framing="plain", prompt=None, repeat=0, shots=((IDS[1], 1),)):

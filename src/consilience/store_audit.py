@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from consilience.errors import ConsilienceError, StoreError
 from consilience.examples import Dataset
+from consilience.store_origins import origin_fault
 from consilience.store_schema import (
     TABLES,
     Planned,
@@ -109,6 +110,7 @@ def _text_failure_fault(row: Mapping[str, Any]) -> str | None:
 
 _FAULTS: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
     "datasets": _dataset_fault,
+    "origins": origin_fault,
     "runs": _run_fault,
     "plan": _key_fault,
     "predictions": _prediction_fault,

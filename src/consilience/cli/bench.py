@@ -17,6 +17,7 @@ from consilience.cli.opening import (
     chosen_settings,
     open_data,
     open_model,
+    require_task,
 )
 from consilience.cli.show import dump, rows, talk
 from consilience.errors import InputError
@@ -201,6 +202,7 @@ def drawn(name: str, given: Options, seed: int) -> tuple[Dataset, Gold]:
     data, gold = open_data(name, {**given, "seed": seed})
     if gold is None:
         raise InputError(f"{name} has no gold, so nothing can be scored; name its column (--label)")
+    require_task(given, data)
     return data, gold
 
 

@@ -62,4 +62,6 @@ def evidence(
         return
     labels = found.solution.labels
     table = found.evidence.table(KINDS[kind], labels) if kind else found.evidence.summary(labels)
+    data = found.dataset
+    table = table.map(lambda cell: data.own_id(cell) if cell in data.index else cell)
     rows([dict(zip(table.columns, row, strict=True)) for row in table.to_numpy()], as_json)

@@ -6,11 +6,14 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 stderr = Console(stderr=True, highlight=False)
 
@@ -60,6 +63,13 @@ def cell(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return str(value)
+
+
+def csv(frame: DataFrame, *, keep_formulas: bool = False) -> None:
+    """A table as CSV, the same as in a file."""
+    from consilience.export import csv_bytes
+
+    click.echo(csv_bytes(frame, keep_formulas=keep_formulas).decode(), nl=False)
 
 
 def dump(data: object) -> str:

@@ -14,6 +14,7 @@ from consilience.cli.opening import (
     open_data,
     open_model,
     open_settings,
+    require_task,
 )
 from consilience.cli.results import open_landmarks
 from consilience.cli.run import first_failure, show_estimate
@@ -57,6 +58,7 @@ def plan(data: str, **given: Any) -> None:
         if not given["store"] and str(given["model_name"]).startswith("simulated:"):
             raise InputError("a plan for `ask` needs a --store, where `ask` finds the run again")
     dataset, _ = open_data(data, given)
+    require_task(given, dataset)
     settings = open_settings(given, dataset)
     # However few: here they only choose the concept.
     path, text = given["landmarks"], given["text"]
