@@ -6,7 +6,7 @@ import click
 
 from consilience.cli import options
 from consilience.cli.inputs import check_table
-from consilience.cli.output import dump, talk
+from consilience.cli.output import csv, dump, talk
 
 
 @click.command()
@@ -45,4 +45,4 @@ def legacy(
     elif as_json:
         click.echo(dump(table.astype(object).where(table.notna(), None).to_dict("records")))
     else:
-        click.echo(table.to_csv(index=False), nl=False)
+        csv(table)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
     from rich.table import Table
 
     from consilience.store.progress import ProgressBar
@@ -76,6 +77,13 @@ def cell(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return str(value)
+
+
+def csv(frame: DataFrame, *, keep_formulas: bool = False) -> None:
+    """A table as CSV, the same as in a file."""
+    from consilience.data.export import csv_bytes
+
+    click.echo(csv_bytes(frame, keep_formulas=keep_formulas).decode(), nl=False)
 
 
 def dump(data: object) -> str:

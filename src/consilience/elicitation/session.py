@@ -116,6 +116,7 @@ class Session:
         solver: Solver | None = None,
         landmarks: Landmarks | None = None,
     ) -> None:
+        data.require_task()
         self.data, self.model, self.store = data, model, store
         self.settings, self.seed = settings, seed
         self.terms, self.solver = terms or default_terms(), solver or LBFGS()

@@ -28,6 +28,7 @@ from consilience.errors import AnswerError, StoreError
 from consilience.models.base import Answer, Completion, Model, Request, Writer
 from consilience.prompts.query import Query
 from consilience.store import verification as audit
+from consilience.store.origins import origin_of, save_origin
 from consilience.store.schema import (
     Planned,
     connect,
@@ -253,6 +254,7 @@ class Store:
         }
         with self._transaction("keep a data set") as db:
             insert(db, "datasets", row)
+            save_origin(db, dataset)
         return dataset.fingerprint
 
     def dataset(self, fingerprint: str) -> Dataset:
@@ -260,7 +262,10 @@ class Store:
         rows = self._rows("SELECT content FROM datasets WHERE fingerprint = ?", (fingerprint,))
         if not rows:
             raise StoreError(f"{self.path} has no data set {fingerprint}")
-        return Dataset.from_json(json.loads(rows[0][0]))
+        found = Dataset.from_json(json.loads(rows[0][0]))
+        with self._using("read where a data set comes from") as db:
+            found.origin = origin_of(db, found)
+        return found
 
     def start_run(
         self, dataset: Dataset, model: Model, settings: Mapping[str, Any], seed: int
