@@ -45,6 +45,7 @@ def test_a_file_without_a_task_is_refused_before_anything_is_asked(
 
 def test_a_bench_of_a_file_needs_its_task(path: Path) -> None:
     words = ["--data", path, "--text", "claim", "--label", "truth", "--model", "simulated:easy"]
+    words += ["--output", "r.json"]
     assert "nobody said what is asked" in consilience("bench", *words, code=2).stderr
 
 
