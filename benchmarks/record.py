@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from consilience.models.base import Answer, Request
     from consilience.prompts.framing import Framing, Style
     from consilience.prompts.query import Query
-    from consilience.store.database import Run, Store
+    from consilience.store.database import Store
+    from consilience.store.rows import Run
 
 METHODS = ("zero-shot-all", "random-shots", "golden", "ranked")
 """What is recorded beside runs of the method if nobody says what."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from consilience.evidence.evidence import Evidence
     from consilience.prompts.framing import Framing
     from consilience.prompts.query import Query
-    from consilience.store.database import Prediction
+    from consilience.store.rows import Prediction
 
 FOLDER = Path(__file__).parent / "recorded"
 FORMAT = 1
@@ -242,7 +242,7 @@ def _prediction(
     bounded: Sequence[int] = (),
 ) -> Prediction | None:
     """The prediction of a row, or None where it failed."""
-    from consilience.store.database import Prediction
+    from consilience.store.rows import Prediction
 
     if logprobs is None:
         return None

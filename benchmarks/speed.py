@@ -29,7 +29,7 @@ from consilience.objective.coherence import DEFAULT_WEIGHTS, coherence, default_
 from consilience.objective.conditioning import ZERO_SHOT_WEIGHT, condition
 from consilience.prompts.framing import Framing
 from consilience.prompts.query import Query
-from consilience.store.database import Prediction
+from consilience.store.rows import Prediction
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 EXAMPLES, PREDICTIONS, SHOTS, GROUP = 1000, 20_000, 12, 4

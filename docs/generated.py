@@ -50,7 +50,7 @@ from consilience.data.relations import Opposite
 from consilience.evidence.evidence import collect
 from consilience.objective.evidence_tables import evidence_table
 from consilience.results.uncertainty import uncertainty
-from consilience.store.database import Prediction
+from consilience.store.rows import Prediction
 
 TRUE = {  # the probability of True in up to four wordings
     **{"agreed": [0.9] * 4, "disputed": [0.95, 0.05, 0.95, 0.2], "even": [0.5] * 4},

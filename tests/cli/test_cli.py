@@ -123,16 +123,24 @@ def test_json_stands_alone_on_stdout(server, data, stored):
         assert consilience(*words).stdout
 
 
+RESULTS = ["label", "probability", "uncertainty", "open"]
+
+
 def test_labels_are_one_row_per_example(stored):
     header, *rows = stored[1].splitlines()
-    assert header == (
-        "id,label,name,probability,epistemic,aleatoric,structural,predictions,"
-        "open,p_False,p_True,text,group"
-    )
+    own = ["row", "question", "claim", "truth"]
+    assert header.replace('"', "").split(",") == [*own, *RESULTS]
     assert len(rows) == 12
     again = json.loads(consilience("solve", "--store", stored[0], "--json").stdout)
-    assert [row["id"] for row in again] == [row.split(",")[0] for row in rows]
-    assert list(again[0]) == header.split(",")
+    assert [row["row"] for row in again] == [int(row.split(",")[0]) for row in rows]
+    assert list(again[0]) == [*own, *RESULTS]
+    known = [{key: row[key] for key in ("question", "claim", "truth")} for row in again]
+    assert known == claims(12)
+    detailed = json.loads(consilience("solve", "--store", stored[0], "--json", "--details").stdout)
+    assert list(detailed[0]) == [
+        *(*own, *RESULTS, "epistemic", "aleatoric", "structural", "predictions"),
+        *("p_False", "p_True", "example"),
+    ]
 
 
 def test_scores_take_the_place_of_labels_where_there_is_gold(data):
@@ -140,7 +148,7 @@ def test_scores_take_the_place_of_labels_where_there_is_gold(data):
     assert done.stdout.startswith("method ")
     both = consilience(*simulated(data, "--label", "truth", "--output", "x.jsonl"))
     assert both.stdout == done.stdout
-    assert "12 labels written to x.jsonl" in both.stderr
+    assert "12 rows written to x.jsonl" in both.stderr
     assert len(Path("x.jsonl").read_text().splitlines()) == 12
 
 
@@ -309,7 +317,7 @@ def test_a_sampled_run_is_scored_by_the_ids(tmp_path):
     # By hand: the labels against the rows with the same text.
     truth = {f"{row['question']} {row['claim']}": row["truth"] for row in rows}
     labels = json.loads(consilience("solve", "--store", "s.db", "--json").stdout)
-    right = [truth[row["text"]] == row["name"] for row in labels]
+    right = [truth[f"{row['question']} {row['claim']}"] == row["label"] for row in labels]
     table = consilience("evaluate", name, *FILE_OPTIONS, *gold, "--store", "s.db", "--json").stdout
     assert len(right) == 14
     assert json.loads(table)[-1]["accuracy"] == pytest.approx(sum(right) / 14)
@@ -337,7 +345,7 @@ def test_gold_for_none_of_the_sample_stops_nothing(tmp_path):
     for seed in range(9):
         done = consilience(*simulated(data, "--label", "truth", "--groups", 1, "--seed", seed))
         if "nothing will be scored" in done.stderr:
-            assert done.stdout.startswith("id,label")
+            assert done.stdout.startswith('"row","question"')
             return
     pytest.fail("every sample had gold")
 

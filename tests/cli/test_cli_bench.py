@@ -11,7 +11,7 @@ import pytest
 from command import Done, consilience
 from consilience.models.simulated import SimulatedModel
 from consilience.store.database import Store
-from made_up import claims, write_csv
+from made_up import TASK_OPTIONS, claims, write_csv
 from wire_client import KEYS
 from wire_model import PseudoModel
 from wire_server import serve
@@ -221,7 +221,8 @@ def test_on_a_server(tmp_path: Path) -> None:
     file = write_csv(claims(24), tmp_path / "c.csv")
     with serve("vllm", model=PseudoModel(world=True)) as server:
         model = ("--model", "openai:tiny", "--base-url", server.url, "--shots", 4)
-        words = ("--data", file, "--text", "claim", "--label", "truth", *model, "--budgets", 3)
+        words = ("--data", file, "--text", "claim", "--label", "truth", *TASK_OPTIONS, *model)
+        words += ("--budgets", 3)
         less = ("bench", *words, "--methods", "bootstrap,vote", "--seeds", 1)
         consilience(*less, "--output", "r.json", "--dry-run")
         assert server.questions == []
@@ -240,7 +241,8 @@ def test_on_a_server(tmp_path: Path) -> None:
 
 def test_a_file_of_ones_own(tmp_path: Path) -> None:
     file = write_csv(claims(24), tmp_path / "c.csv")
-    words = ("--text", "{question} {claim}", "--label", "truth", "--model", "simulated:noisy")
+    words = ("--text", "{question} {claim}", "--label", "truth", *TASK_OPTIONS)
+    words += ("--model", "simulated:noisy")
     own = ("bench", "--data", file, "--methods", "bootstrap", "--budgets", 2, "--seeds", 1, *words)
     done = consilience(*own, "--shots", 4, "--output", "r.json")
     assert f"{file} (simulated:noisy), 1 seed: all measures at 2 calls" in done.stdout

@@ -21,13 +21,13 @@ from consilience.concepts.concept import Concept
 from consilience.data.dataset import Dataset
 from consilience.models.simulated import WORLDS, true_label, world_dataset
 from describing import Sorter, honest, told
-from made_up import write_csv
+from made_up import TASK_OPTIONS, write_csv
 from wire_client import KEYS
 from wire_server import MODEL, serve
 
 RUN = ["run", "distractor", "--model", "simulated:distractor"]
 GROUPS = ["--groups", 200]
-ASK = "If the first is not the one meant: vouch for these examples"
+ASK = "If the first is not the one meant: vouch for these rows"
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +66,7 @@ def truth(id: str) -> int:
 
 
 def right(report: dict[str, Any]) -> float:
-    return float(np.mean([row["label"] == truth(row["id"]) for row in report["labels"]]))
+    return float(np.mean([row["label"] == str(bool(truth(row["id"]))) for row in report["labels"]]))
 
 
 def vouched(report: dict[str, Any]) -> list[object]:
@@ -217,10 +217,10 @@ def test_open_labels_are_left_out_on_demand(kept: Kept, store: Path) -> None:
     consilience("export", "all.csv", "--store", store)
     done = consilience("export", "some.csv", "--store", store, "--decided-only")
     all_of_them, some = (rows_of(Path(f"{name}.csv").read_text()) for name in ("all", "some"))
-    left = [row for row in all_of_them if row["open"] == "False"]
+    left = [row for row in all_of_them if row["open"] == "false"]
     assert some == left and 0 < len(left) < len(all_of_them) == 200
     assert f"{200 - len(left)} of 200 labels are open and left out" in done.stderr
-    assert f"{len(left)} labels written to some.csv" in done.stderr
+    assert f"{len(left)} rows written to some.csv" in done.stderr
     again = ["--store", store, "--output", "run.csv", "--decided-only"]
     done = consilience(*RUN, *GROUPS, *again)
     assert Path("run.csv").read_text() == Path("some.csv").read_text()
@@ -236,7 +236,7 @@ def claims(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with a run that had a census, of a model whose concept is the state of things."""
     folder = tmp_path_factory.mktemp("described")
     data = write_csv(told(), folder / "claims.csv")
-    how = ["--text", "{claim}", "--calls-per-example", 10, "--census", 0.9]
+    how = ["--text", "{claim}", *TASK_OPTIONS, "--calls-per-example", 10, "--census", 0.9]
     with serve("vllm", model=Sorter(True)) as server:
         model = ["--model", f"openai:{MODEL}", "--base-url", server.url]
         consilience("run", data, *how, *model, "--store", folder / "s.db")

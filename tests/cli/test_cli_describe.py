@@ -15,12 +15,13 @@ from command import consilience
 from consilience.results.result import Found
 from consilience.solvers.solution import Optimum
 from describing import Sorter, honest, told
-from made_up import write_csv
+from made_up import TASK_OPTIONS, write_csv
 from wire_client import KEYS
 from wire_model import Faults
 from wire_server import MODEL, serve
 
-RUN = ["--text", "{claim}", "--group", "about", "--calls-per-example", 3, "--settled", 0]
+RUN = ["--text", "{claim}", "--group", "about", *TASK_OPTIONS]
+RUN += ["--calls-per-example", 3, "--settled", 0]
 SMALL = ["--orders", 2, "--typical", 4, "--check", 6]
 
 

@@ -118,7 +118,7 @@ MISTAKES = {
     "label in the text": (["--label", "claim"], "the method would see the answers"),
     "embedder": (["--embed", "word2vec"], "use tfidf, local:FOLDER or openai:NAME"),
     "embeddings": (["--embed-url", "http://x/v1"], "--embed-url is for --embed openai:NAME"),
-    "suffix": (["--output", "labels.xlsx"], "the suffix is the format"),
+    "suffix": (["--output", "labels.xls"], "the suffix is the format"),
     "no folder": (["--output", "there/labels.csv"], "cannot write there/labels.csv"),
     "a folder": (["--output", "folder.csv"], "it is a folder"),
     "a file as folder": (["--output", "file/labels.csv"], "cannot write file/labels.csv"),

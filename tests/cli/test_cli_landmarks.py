@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from command import consilience
-from made_up import FILE_OPTIONS, claims, write_csv
+from made_up import FILE_OPTIONS, TASK_OPTIONS, claims, write_csv
 from wire_client import KEYS
 from wire_model import PseudoModel
 from wire_server import serve
@@ -60,19 +60,20 @@ def the_line(done: Any) -> str:
 
 def test_landmarks_calibrate_and_are_marked(store: Path) -> None:
     write_csv(marks(), Path("known.csv"))
-    before = consilience("solve", "--store", store)
+    before = consilience("solve", "--store", store, "--details")
     assert "Probabilities are uncalibrated." in before.stderr
-    done = consilience("solve", "--store", store, "--landmarks", "known.csv")
+    done = consilience("solve", "--store", store, "--landmarks", "known.csv", "--details")
     assert "Probabilities are calibrated by temperature " in done.stderr
     assert "Orientation: by the meaning of the label names; " in done.stderr
     said = {row["text"]: row["label"] for row in marks()}
     for old, new in zip(labels(before.stdout), labels(done.stdout), strict=True):
-        assert new["id"] == old["id"]
-        assert (new["landmark"] == "True") == (new["text"] in said)
-        assert new["name"] == said.get(new["text"], old["name"])
+        assert new["row"] == old["row"]
+        text = f"{new['question']} {new['claim']}"
+        assert (new["landmark"] == "true") == (text in said)
+        assert new["label"] == said.get(text, old["label"])
     consilience("export", "labels.csv", "--store", store, "--landmarks", "known.csv")
     exported = labels(Path("labels.csv").read_text())
-    assert [row["name"] for row in exported] == [row["name"] for row in labels(done.stdout)]
+    assert [row["label"] for row in exported] == [row["label"] for row in labels(done.stdout)]
 
 
 def test_a_run_and_its_store_are_calibrated_alike(data: Path) -> None:
@@ -83,7 +84,9 @@ def test_a_run_and_its_store_are_calibrated_alike(data: Path) -> None:
     run = consilience(*simulated(data, "--store", "s.db", *more))
     solved = consilience("solve", "--store", "s.db", "--landmarks", "texts.csv", *more[2:])
     assert run.stdout == solved.stdout
-    report = json.loads(consilience(*simulated(data, "--store", "s.db", *more, "--json")).stdout)
+    report = json.loads(
+        consilience(*simulated(data, "--store", "s.db", *more, "--json", "--details")).stdout
+    )
     assert report["probabilities"].startswith("calibrated by temperature ")
     assert sum(row["landmark"] for row in report["labels"]) == 8
 
@@ -120,7 +123,16 @@ def test_a_mistake_is_found_before_anything_is_sent(data: Path, store: Path, cas
     copy = [{"text": f"{r['question']} {r['claim']}"} for r in claims(24)]
     write_csv(copy, Path("texts.csv"))
     with serve("vllm", model=PseudoModel(world=True)) as server:
-        run = ["run", "texts.csv", "--model", "openai:tiny", "--base-url", server.url, *SMALL]
+        run = [
+            "run",
+            "texts.csv",
+            *TASK_OPTIONS,
+            "--model",
+            "openai:tiny",
+            "--base-url",
+            server.url,
+            *SMALL,
+        ]
         for words in (run, ["solve", "--store", store]):
             line = the_line(consilience(*words, "--landmarks", "known.csv", code=2))
             assert message in line

@@ -34,9 +34,9 @@ def probabilities(printed: str) -> np.ndarray:
 
 @pytest.mark.parametrize("solver", ["lbfgs", "adam", "bp", "annealing", "exhaustive"])
 def test_every_solver_labels(store: Path, solver: str) -> None:
-    done = consilience("solve", "--store", store, "--solver", solver)
+    done = consilience("solve", "--store", store, "--solver", solver, "--details")
     found = probabilities(done.stdout)
-    usual = probabilities(consilience("solve", "--store", store).stdout)
+    usual = probabilities(consilience("solve", "--store", store, "--details").stdout)
     assert len(found) == 12 and "Coherence" in done.stderr
     assert (np.round(found) == np.round(usual)).mean() >= 0.9
     assert bool((np.minimum(found, 1 - found) < 1e-6).all()) == (
@@ -46,8 +46,9 @@ def test_every_solver_labels(store: Path, solver: str) -> None:
 
 @pytest.mark.parametrize("term", ["entropy", "mutual predictability", "ranking within"])
 def test_a_weight_changes_the_labels(store: Path, term: str) -> None:
-    usual = probabilities(consilience("solve", "--store", store).stdout)
-    other = consilience("solve", "--store", store, "--weight", f"{term}=2.5").stdout
+    solve = ["solve", "--store", store, "--details"]
+    usual = probabilities(consilience(*solve).stdout)
+    other = consilience(*solve, "--weight", f"{term}=2.5").stdout
     assert np.abs(probabilities(other) - usual).max() > 0.01
 
 
@@ -104,7 +105,7 @@ def test_a_graph_that_cannot_be_written(store: Path, words: list[str]) -> None:
 
 
 def test_an_explanation_names_contrasts_and_the_keys_of_predictions(store: Path) -> None:
-    id = next(csv.DictReader(io.StringIO(consilience("solve", "--store", store).stdout)))["id"]
+    id = next(csv.DictReader(io.StringIO(consilience("solve", "--store", store).stdout)))["row"]
     rows = json.loads(consilience("explain", id, "--store", store, "--json").stdout)
     kinds = {row["kind"] for row in rows}
     assert {"zero-shot", "with shots"} <= kinds
@@ -116,10 +117,10 @@ def test_an_explanation_names_contrasts_and_the_keys_of_predictions(store: Path)
     assert rows[0]["prediction"] in shown.stdout
 
 
-def test_a_floor_and_a_way_to_take_out_bias(store: Path, tmp_path: Path) -> None:
+def test_a_way_to_take_out_bias(store: Path, tmp_path: Path) -> None:
     data = write_csv(claims(12), tmp_path / "claims.csv")
-    usual = probabilities(consilience("solve", "--store", store).stdout)
-    for more in (["--floor", 0.9], ["--bias", "none"], ["--bias", "batch-mean"]):
+    usual = probabilities(consilience("solve", "--store", store, "--details").stdout)
+    for more in (["--bias", "none"], ["--bias", "batch-mean"]):
         other = tmp_path / "other.db"
         model = ["--model", "simulated:noisy", "--store", other]
         consilience(
@@ -133,6 +134,6 @@ def test_a_floor_and_a_way_to_take_out_bias(store: Path, tmp_path: Path) -> None
             *SMALL,
             *more,
         )
-        found = probabilities(consilience("solve", "--store", other).stdout)
+        found = probabilities(consilience("solve", "--store", other, "--details").stdout)
         assert np.abs(found - usual).max() > 1e-4
         other.unlink()

@@ -64,14 +64,15 @@ def test_a_file_is_labelled_over_either_endpoint_and_the_labels_are_right(
     log, output = tmp_path / "log", tmp_path / "labels.csv"
     with server(log, "--world") as url:
         words = run_words(data, url, tmp_path / "s.db", output)
-        consilience(*words, "--api", api)
-    labels = pd.read_csv(output, dtype={"id": str})
+        consilience(*words, "--api", api, "--details")
+    labels = pd.read_csv(output)
     assert len(labels) == 24
     assert (labels["predictions"] == 6).all()
     # The fixture's model answers each claim by a rule, so the labels must be that rule.
     from wire_model import number_of
 
-    truth = [number_of("truth", text.split("\n")[0]) % 2 for text in labels["text"]]
+    texts = labels["question"] + " " + labels["claim"]
+    truth = [number_of("truth", text.split("\n")[0]) % 2 for text in texts]
     assert (labels["label"] == truth).mean() >= 0.9
 
 
@@ -151,9 +152,9 @@ def test_what_a_stored_run_says_needs_no_server(tmp_path: Path) -> None:
     store, output = tmp_path / "s.db", tmp_path / "labels.csv"
     with server(tmp_path / "log", "--world") as url:
         consilience(*run_words(data, url, store, output))
-    assert consilience("solve", "--store", store).stdout.splitlines()[0].startswith("id,label")
+    assert consilience("solve", "--store", store).stdout.startswith('"row","question"')
     consilience("export", tmp_path / "again.parquet", "--store", store)
-    written = pd.read_csv(output, dtype={"id": str, "name": str})
+    written = pd.read_csv(output, dtype={"truth": str, "label": str})
     again = pd.read_parquet(tmp_path / "again.parquet")
     pd.testing.assert_frame_equal(written, again, check_dtype=False, check_exact=True)
     scored = consilience(
@@ -161,7 +162,7 @@ def test_what_a_stored_run_says_needs_no_server(tmp_path: Path) -> None:
     )
     methods = [row["method"] for row in json.loads(scored.stdout)]
     assert methods == ["majority", "structure only", "zero-shot, as asked", "consilience"]
-    id = written["id"][0]
+    id = written["row"][0]
     explained = json.loads(consilience("explain", id, "--store", store, "--json").stdout)
     assert len(explained) == 6
     assert consilience("store", "verify", store).stdout == ""

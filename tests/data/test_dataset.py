@@ -107,7 +107,7 @@ def test_a_sample_keeps_whole_groups_and_their_relations() -> None:
         ),
         (lambda: Task(classes=("a",)), "two or more different classes"),
         (lambda: Task(classes=("a", "b", "a"), statement=None, opposite=None), "different"),
-        (lambda: Task(classes=("a", "b", "c")), "for tasks with two classes"),
+        (lambda: Task(classes=("a", "b", "c"), statement="It is a"), "for tasks with two classes"),
     ],
 )
 def test_what_cannot_be(make: object, said: str) -> None:

@@ -5,10 +5,13 @@ import math
 import struct
 
 import numpy as np
+import openpyxl
 import pandas as pd
 import pytest
 
 from consilience.data.export import table_path, write_table
+from consilience.data.guard import guarded, unguarded
+from consilience.data.readers import read_rows
 from consilience.errors import InputError
 
 
@@ -17,10 +20,25 @@ def read_jsonl(path):
     return pd.DataFrame([json.loads(line) for line in lines])
 
 
+def read_csv(path):
+    """As the documentation says, with numbers made numbers again."""
+    back = pd.read_csv(path, dtype=str, keep_default_na=False)
+    numbers = {"probability": float, "p": float, "label": int}
+    for name in back.columns.intersection(list(numbers)):
+        missing = back[name] == ""
+        back[name] = back[name].mask(missing, "nan").astype(float)
+        if numbers[name] is int:
+            back[name] = back[name].astype(int)
+    for name in back.columns.intersection(["sure"]):
+        back[name] = back[name] == "true"
+    return back.mask(back == "") if "group" in back.columns else back
+
+
 READERS = {
-    "csv": lambda path: pd.read_csv(path, dtype={"id": str}),
+    "csv": read_csv,
     "jsonl": read_jsonl,
     "parquet": pd.read_parquet,
+    "xlsx": lambda path: pd.DataFrame(list(read_rows(path))),
 }
 TEXTS = [
     "plain",
@@ -59,7 +77,7 @@ def bits(values):
 @pytest.mark.parametrize("suffix", READERS)
 def test_the_round_trip_changes_nothing(table, tmp_path, suffix):
     path = tmp_path / f"labels.{suffix}"
-    write_table(table, path)
+    write_table(table, path, keep_formulas=True)
     back = READERS[suffix](path)
     assert list(back.columns) == list(table.columns)
     assert list(back["id"]) == list(table["id"])
@@ -83,9 +101,28 @@ def test_lines_of_json_are_one_object_each(table, tmp_path):
     }
 
 
-def test_cells_that_look_like_formulas_are_not_changed(table, tmp_path):
-    write_table(table, tmp_path / "a.csv")
-    assert '\n"1e5","=1+1",1,' in (tmp_path / "a.csv").read_text()
+RUNS = ["=1+1", "+a", "-b", "@c", "\ta", "\rb", "=", "-1+2", "+1 or so", "--1", "-1e", "@"]
+STAYS = ["-1", "+1.5e3", "-0,5", "-.5", "+3%", "a=b", "'=1", " =1", "", "'"]
+
+
+def test_cells_that_a_spreadsheet_would_run_are_made_texts(tmp_path):
+    frame = pd.DataFrame({"=t": RUNS + STAYS, "n": -1.5})
+    write_table(frame, tmp_path / "a.csv")
+    back = pd.read_csv(tmp_path / "a.csv", dtype=str, keep_default_na=False)
+    assert list(back.columns) == ["'=t", "n"] and set(back["n"]) == {"-1.5"}
+    assert list(back["'=t"]) == [f"'{text}" for text in RUNS] + STAYS
+    assert [unguarded(guarded(text)) for text in RUNS] == RUNS
+    write_table(frame, tmp_path / "a.csv", keep_formulas=True)
+    kept = pd.read_csv(tmp_path / "a.csv", dtype=str, keep_default_na=False)
+    assert list(kept["=t"]) == RUNS + STAYS
+
+
+def test_a_workbook_holds_formulas_as_texts(tmp_path):
+    write_table(pd.DataFrame({"t": [*RUNS, "#N/A", "_x000D_"]}), tmp_path / "a.xlsx")
+    sheet = openpyxl.load_workbook(tmp_path / "a.xlsx").worksheets[0]
+    assert {cell.data_type for row in sheet.iter_rows() for cell in row} <= {"s", "inlineStr"}
+    found = [row["t"] for row in read_rows(tmp_path / "a.xlsx")]
+    assert found == [*RUNS, "#N/A", "_x000D_"]
 
 
 @pytest.mark.parametrize("suffix", READERS)
@@ -105,6 +142,8 @@ def test_a_named_index_is_a_column(table, tmp_path, suffix):
 def test_an_empty_table_can_be_written(table, tmp_path):
     for suffix in READERS:
         write_table(table[:0], tmp_path / f"a.{suffix}")
+    with pytest.raises(InputError, match="has no rows"):
+        read_rows(tmp_path / "a.xlsx")
     assert (tmp_path / "a.csv").read_text() == '"id","text","label","probability","sure"\n'
     assert (tmp_path / "a.jsonl").read_text() == ""
     assert list(pd.read_parquet(tmp_path / "a.parquet").columns) == list(table.columns)
@@ -118,7 +157,7 @@ def test_the_suffix_may_be_in_capitals(table, tmp_path):
 def test_a_path_that_cannot_be_written_is_refused_in_one_line(table, tmp_path):
     (tmp_path / "folder.csv").mkdir()
     for path, words in [
-        (tmp_path / "a.xlsx", "ends in none of .csv, .jsonl, .parquet"),
+        (tmp_path / "a.xls", "ends in none of .csv, .jsonl, .parquet, .xlsx"),
         (tmp_path / "labels", "ends in none of"),
         (tmp_path / "missing" / "a.csv", "missing does not exist"),
         (tmp_path / "folder.csv", "is a folder"),
@@ -136,7 +175,7 @@ def test_a_path_that_cannot_be_written_is_refused_in_one_line(table, tmp_path):
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), "csv", "same name"),
         (pd.DataFrame({"a": [math.inf]}), "jsonl", "JSON"),
         (pd.DataFrame({"a": [object()]}), "jsonl", "not JSON serializable"),
-        (pd.DataFrame({"a": [1, "x"]}), "parquet", "cannot write"),
+        (pd.DataFrame({"a": ["x" * 40_000]}), "xlsx", "a cell of row 1 has 40,000 characters"),
     ],
 )
 def test_a_table_that_cannot_be_written_leaves_the_old_file(tmp_path, frame, suffix, words):

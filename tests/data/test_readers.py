@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import datetime
+import gzip
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -20,7 +21,9 @@ import pytest
 
 from consilience.data import readers
 from consilience.data.dataset import Dataset, Gold
-from consilience.data.readers import SUFFIXES, Rows, as_text, columns_used, read_rows, rows, texts
+from consilience.data.export import write_table
+from consilience.data.files import PACKED
+from consilience.data.readers import KINDS, Rows, as_text, columns_used, read_rows, rows, texts
 from consilience.errors import InputError
 
 CONTENT = [
@@ -61,11 +64,31 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "a.parquet": lambda path: pa.parquet.write_table(pa.Table.from_pylist(CONTENT), path),
     "a.feather": lambda path: pa.feather.write_feather(pa.Table.from_pylist(CONTENT), path),
     "a.arrow": write_stream,
+    "a.xlsx": lambda path: write_table(pd.DataFrame(CONTENT), path),
+    "a.xlsm": lambda path: path.write_bytes(sheet(path.parent)),
+    "a.csv.gz": lambda path: path.write_bytes(gzip.compress(plain(path.parent / "b.csv"))),
+    "a.jsonl.zst": lambda path: path.write_bytes(zstd(plain(path.parent / "b.jsonl"))),
 }
 
 
+def plain(path: Path) -> bytes:
+    """The content in the format of another file of this list."""
+    WRITERS[f"a{path.suffix}"](path)
+    return path.read_bytes()
+
+
+def sheet(folder: Path) -> bytes:
+    write_table(pd.DataFrame(CONTENT), folder / "b.xlsx")
+    return (folder / "b.xlsx").read_bytes()
+
+
+def zstd(content: bytes) -> bytes:
+    packed: bytes = pa.Codec("zstd").compress(content, asbytes=True)
+    return packed
+
+
 def test_every_suffix_is_tried() -> None:
-    assert {Path(name).suffix.lower() for name in WRITERS} == set(SUFFIXES)
+    assert {Path(name).suffix.lower() for name in WRITERS} == {*KINDS, *PACKED}
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -74,7 +97,8 @@ def test_every_format_gives_the_same(name: str, tmp_path: Path) -> None:
     folder.mkdir()
     WRITERS[name](folder / name)
     table = read_rows(folder / name)
-    assert list(table) == CONTENT
+    # A workbook has empty cells and no empty texts.
+    assert [{k: v or "" for k, v in row.items()} for row in table] == CONTENT
     assert table.columns == ("claim", "topic", "label")
     options = {"text": "claim", "group": "topic", "relations": ("opposite",)}
     assert (
@@ -197,16 +221,26 @@ BROKEN: list[tuple[str, bytes, str, list[str]]] = [
     ("a.csv", b't,u\na,b\n"a"b,c\n', "t", ["row 2 (line 3) is malformed", "double the quotes"]),
     ("a.csv", b't,u\na,b\nc,"b\nc\nd', "t", ["row 2 (line 3) is malformed: unexpected end"]),
     ("a.csv", b"t,u,t\na,b,c\n", "t", ["a.csv names the column 't' twice", "rename"]),
-    ("a.csv", b"t,u\na,b\nGr\xfc\xdfe,b\n", "t", ["a.csv is not UTF-8: byte 0xfc in line 3"]),
-    ("a.csv", b"t,u\na,b\nGr\xfc\xdfe,b\n", "t", ["if it is latin1: iconv -f latin1 -t utf-8"]),
-    ("a.csv", "t,u\na,b\n".encode("utf-16"), "t", ["not UTF-8: byte 0xff in line 1"]),
-    ("a.csv", b"\xfe\xff\0t\0\n", "t", ["byte 0xfe in line 1", "iconv -f utf-16 -t utf-8"]),
+    ("a.csv", "t\nдом у реки\n".encode("cp1251"), "t", ["not UTF-8: byte 0xe4 in line 2"]),
+    ("a.csv", "t\nдом у реки\n".encode("cp1251"), "t", ["not read like Windows-1252", "iconv"]),
+    ("a.csv", "t\nŁódź nad pływem\n".encode("cp1250"), "t", ["does not read like Windows-1252"]),
+    ("a.csv", "t\nλόγος\n".encode("cp1253"), "t", ["not UTF-8: byte 0xeb in line 2"]),
+    ("a.csv", "t\n東京は晴れ\n".encode("shift_jis"), "t", ["is not UTF-8: byte 0x93 in line 2"]),
     ("a.csv", b"\xef\xbb\xbft\xe4\n", "t", ["not UTF-8: byte 0xe4 in line 1"]),
-    ("a.csv", "t,u\na,b\n".encode("utf-16-le"), "t", ["NUL byte in line 1", "UTF-16; save it"]),
+    ("a.csv", b"\xff\xfet\0\n\0a", "t", ["a.csv is not UTF-16 after line 1"]),
+    ("a.csv", b"PK\x03\x04 and so on", "t", ["by its first bytes, a .xlsx file; give it the suf"]),
+    ("a.jsonl", b"PAR1 and so on", "t", ["by its first bytes, a .parquet file; give it the suf"]),
     ("a.csv", b"t,u\na,b\na\0c,b\n", "t", ["NUL byte in line 3: it is damaged"]),
     ("a.jsonl", b'{"t": "a"}\n{"t": "\0"}\n', "t", ["NUL byte in line 2"]),
     ("a.csv", b't,u\n"a,b\nc,d\n' + b"x" * 200_000, "t", ["row 1 (line 2) is malformed: unexpec"]),
-    ("a.csv", b"t;u\na;b\n", "t", ["a.csv has no column 't'", "the columns are: t;u"]),
+    ("a.csv", b"t;u\na;b\n", "v", ["a.csv has no column 'v'", "the columns are: t, u"]),
+    ("a.csv", b"t;u\na;b\nc\n", "t", ["no column 't'; the columns are: t;u"]),
+    ("a.tsv", b't\tu\na"\t1\t\n', "t", ["has 3 cells, expected 2", "with a tab between cells"]),
+    ("a.csv", "t\u200b,u\na,b\n".encode(), "t", ["no column 't', but 't\\u200b'", "ZERO WIDTH SP"]),
+    ("a.csv", "\xa0t,u\na,b\n".encode(), "t", ["but '\\xa0t', which differs by", "(NO-BREAK SP"]),
+    ("a.csv", "\ufeff\ufefft,u\na,b\n".encode(), "t", ["ZERO WIDTH NO-BREAK SPACE); rename"]),
+    ("a.csv", b"t ,u\na,b\n", "t", ["but 't ', which differs", "a blank at its end or beginning"]),
+    ("a.csv", b"Text,u\na,b\n", "{text}", ["columns are: Text, u; 'Text' is probably meant"]),
     ("a.jsonl", b'{"t": "a"}\n\n{"t": "b"\n', "t", ["row 2 (line 3) is not JSON: Expecting ','"]),
     ("a.jsonl", b'{"t": "a"}\n["b"]\n', "t", ["row 2 (line 2) is a list, expected an object"]),
     ("a.jsonl", b'{"t": "a"}\n{"u": "b"}', "t", ["row 2 (line 2): column 't' is empty"]),
@@ -227,7 +261,20 @@ BROKEN: list[tuple[str, bytes, str, list[str]]] = [
     ("a.jsonl", b'{"t": "\xff"}', "t", ["not UTF-8: byte 0xff in line 1"]),
     ("a.json", b'[{"t": "a"},\n {"t": }]', "t", ["a.json (line 2) is not JSON: Expecting value"]),
     ("a.json", b'{"t": "a"}\n{"t": "b"}', "t", ["(line 2) is not JSON: Extra data", ".jsonl"]),
-    ("a.json", b'{"t": "a"}', "t", ["a.json holds one dict, expected a list of objects"]),
+    (
+        "a.json",
+        b'{"t": "a"}',
+        "t",
+        ["a.json holds one object, expected a list", "save it as .jsonl"],
+    ),
+    ("a.json", b'{"t": ["a", "b"], "u": [1, 2]}', "t", ["holds columns (t, u), expected rows"]),
+    ("a.json", b'{"t": {"0": "a"}}', "t", ["holds columns (t), expected rows", 'orient="records"']),
+    ("a.json", b'{"a": [{"t": 1}], "b": [{"t": 1}]}', "t", ["several lists of objects (a, b)"]),
+    ("a.json", b'"a"', "t", ["a.json holds one str, expected a list of objects"]),
+    ("a.xlsx", b"PK\x03\x04 no more", "t", ["a.xlsx cannot be read as a workbook: "]),
+    ("a.xls", b"x", "t", ["a.xls is of no known kind (.xls); save it as .xlsx"]),
+    ("a.zip", b"x", "t", ["a.zip is of no known kind (.zip); unpack it first"]),
+    ("a.csv.gz", b"no gzip", "t", ["a.csv.gz cannot be read: "]),
     ("a.json", b'[{"t": "a"}, "b"]', "t", ["a.json, row 2 is a str, expected an object"]),
     ("a.json", b'[{"t": "a"}, {"t": ""}]', "t", ["a.json, row 2: column 't' is empty"]),
     ("a.json", b"[]", "t", ["a.json has no rows"]),
@@ -263,6 +310,26 @@ WORKING: list[tuple[str, bytes, list[str]]] = [
     ("a.csv", b"t\n=SUM(A1:A3)\n+1\n@cmd\n-2\n\tx", ["=SUM(A1:A3)", "+1", "@cmd", "-2", "\tx"]),
     ("a.csv", b"t\nTrue\n3.0\n007\n", ["True", "3.0", "007"]),
     ("a.tsv", b't\tu\n"a\tb"\t1\n', ["a\tb"]),
+    ("a.tsv", b't\tu\n"a\nb"\t1\nc\t2\n', ["a\nb", "c"]),
+    ("a.tsv", b't\n"a\nb"\n', ["a\nb"]),
+    # Quotes that are letters: two of them never merge the rows between them.
+    ("a.tsv", b't\tu\n"a she said\t1\nb is shut"\t0\nc\t1\n', ['"a she said', 'b is shut"', "c"]),
+    ("a.csv", b't\tu\n"a\t1\nb"\t0\n', ['"a', 'b"']),
+    ("a.tsv", b't\tu\n"a\t1\nb\t0\n', ['"a', "b"]),
+    ("a.csv", b't;u\n"a, b, c";1\nd;2\n', ["a, b, c", "d"]),
+    ("a.csv", b"t;u\na, b;1\n", ["a, b"]),
+    ("a.csv", b"sep=;\r\nt;u\r\na;1\r\n", ["a"]),
+    ("a.csv", b"sep=\t\nt\tu\na\t1\n", ["a"]),
+    ("a.csv", b"t|u\na, b|1\n", ["a, b"]),
+    ("a.csv", b't,u\n1, "a, red, b"\n2, "c"\n', ["1", "2"]),
+    ("a.csv", b"t\na; b\n", ["a; b"]),
+    ("a.csv", "t,u\nGrüße,b\n".encode("utf-16"), ["Grüße"]),
+    ("a.csv", "t,u\na,b\n".encode("utf-16-le"), ["a"]),
+    ("a.tsv", "t\tu\nüber\tb\n".encode("utf-16-be"), ["über"]),
+    ("a.csv", "t\na\n".encode("utf-32"), ["a"]),
+    ("a.csv", "t,u\nGrüße – 5 €,b\n".encode("cp1252"), ["Grüße – 5 €"]),
+    ("a.jsonl", '{"t": "ü"}'.encode("utf-16"), ["ü"]),
+    ("a.json", b'{"version": 1, "data": [{"t": "a"}, {"t": "b"}]}', ["a", "b"]),
     ("a.jsonl", b'\xef\xbb\xbf{"t": "a"}\r\n{"t": "b"}\r\n', ["a", "b"]),
     ("a.jsonl", b'{"t": true}\n{"t": 3}\n{"t": 3.0}\n{"t": 0.5}', ["True", "3", "3", "0.5"]),
     ("a.jsonl", b'{"t": "a\\u0000b"}\n{"t": "\\ud83c\\udfee"}', ["a\0b", "\U0001f3ee"]),
@@ -360,7 +427,7 @@ def test_lines_beyond_the_limit_are_not_read(
 ) -> None:
     WRITERS[kind](tmp_path / kind)
     with (tmp_path / kind).open("ab") as file:
-        file.write(b"\n\xff broken")
+        file.write(b"\n{broken, broken, broken, broken")
     monkeypatch.setattr(readers, "MOST_ROWS", len(CONTENT) - 1)
     with pytest.raises(InputError, match=f"more than {len(CONTENT) - 1} rows"):
         read_rows(tmp_path / kind)
@@ -371,7 +438,7 @@ def test_a_parquet_file_is_counted_before_it_is_read(
 ) -> None:
     WRITERS["a.parquet"](tmp_path / "a.parquet")
     monkeypatch.setattr(readers, "MOST_ROWS", 1)
-    monkeypatch.setattr(pa.parquet.ParquetFile, "read", lambda self: pytest.fail("it was read"))
+    monkeypatch.setattr(pa.parquet.ParquetFile, "read", lambda *_, **__: pytest.fail("read"))
     with pytest.raises(InputError, match=r"a\.parquet has 5 rows, expected at most 1"):
         read_rows(tmp_path / "a.parquet")
 

@@ -21,6 +21,7 @@ from consilience.data.readers import Rows
 from consilience.datasets import load_dataset, load_with_rows, table
 from consilience.datasets.hub import Hub
 from consilience.errors import InputError
+from made_up import TASK_OPTIONS
 
 ROWS: list[dict[str, str]] = [
     {"text": t, "scene": s, "final": f, "key": k, "pair": p, "left": a, "right": b, "gold": y}
@@ -132,11 +133,11 @@ def test_what_the_audit_may_count_as_seen(path: Path) -> None:
 
 def test_gold_that_is_partly_empty_is_counted(path: Path) -> None:
     assert len(gold_of(path)) == 4
-    words = [path, "--label", "gold", "--model", "simulated:easy"]
+    words = [path, "--label", "gold", *TASK_OPTIONS, "--model", "simulated:easy"]
     assert (
         "gold for 4 of 5 examples: the others are not scored" in consilience("run", *words).stderr
     )
-    whole = [path, "--text", "{text} {scene}", "--model", "simulated:easy", "--dry-run"]
+    whole = [path, "--text", "{text} {scene}", *words[3:], "--dry-run"]
     assert "not scored" not in consilience("run", *whole).stderr
 
 
@@ -187,8 +188,14 @@ BROKEN: dict[str, tuple[bytes, list[str], str]] = {
         ["--fact", "equal:k", "--fact", "opposite:p"],
         "by the relations equal:k, opposite:p the texts 'b' and 'a' are both equal and opposite",
     ),
-    "UTF-16": ("text\na\n".encode("utf-16"), [], "x.csv is not UTF-8: byte 0xff in line 1; save"),
-    "Latin 1": (b"text\n\xe4\n", [], "byte 0xe4 in line 2; save it as UTF-8 (if it is latin1: ic"),
+    "Cyrillic": ("text\nдом\n".encode("cp1251"), [], "byte 0xe4 in line 2 and does not read like"),
+    "an id twice": (
+        b"text,n\na,1\nb,2\nc,1\n",
+        ["--id", "n"],
+        "x.csv, row 3 (line 4) has the id of x.csv, row 1 (line 2), '1' in column 'n'; correct one",
+    ),
+    "no id": (b"text,n\na,1\nb,\n", ["--id", "n"], "row 2 (line 3): column 'n' is empty, expected"),
+    "no column of ids": (b"text\na\n", ["--id", "n"], "x.csv has no column 'n'; the columns are:"),
     "a fact and a prior": (
         b"text,k\na,1\nb,1\n",
         ["--fact", "equal:k", "--prior-relation", "equal:k"],
@@ -213,13 +220,16 @@ def test_a_broken_file_is_one_line(
     assert said in one_line("run", "x.csv", *options, "--model", "simulated:easy")
 
 
-def test_a_formula_stays_text(path: Path, tmp_path: Path) -> None:
+def test_a_formula_is_asked_as_it_is_and_runs_in_no_spreadsheet(path: Path, tmp_path: Path) -> None:
     prompts = consilience("datasets", "show", path, "--json").stdout
-    assert "=SUM(A1:A3) is deeper than @cmd" in prompts
+    formula = "=SUM(A1:A3) is deeper than @cmd"
+    assert formula in prompts
     out = tmp_path / "out.csv"
-    consilience("run", path, "--model", "simulated:easy", "--output", out)
-    with out.open(encoding="utf-8", newline="") as file:
-        assert "=SUM(A1:A3) is deeper than @cmd" in {row["text"] for row in csv.DictReader(file)}
+    for more, written in (([], f"'{formula}"), (["--keep-formulas"], formula)):
+        words = ["run", path, *TASK_OPTIONS, "--model", "simulated:easy", "--output", out, *more]
+        consilience(*words)
+        with out.open(encoding="utf-8", newline="") as file:
+            assert [row["text"] for row in csv.DictReader(file)][4] == written
 
 
 # --- the hub, and --set
@@ -230,7 +240,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Hub]:
     """What the hub was asked for; it has the rows for everything."""
     found: list[Hub] = []
 
-    def rows(hub: Hub) -> Rows:
+    def rows(hub: Hub, wanted: object) -> Rows:
         found.append(hub)
         return Rows([dict(row) for row in ROWS], str(hub))
 
@@ -266,7 +276,7 @@ def test_options_reach_the_hub_from_the_command_line(asked: list[Hub]) -> None:
     ]
     consilience("datasets", "show", *words)
     assert asked == [Hub("nobody/depths", "a=b", "test", "")]
-    consilience("run", *words, "--model", "simulated:easy", "--dry-run")
+    consilience("run", *words, *TASK_OPTIONS, "--model", "simulated:easy", "--dry-run")
     consilience("datasets", "audit", *words, "--label", "gold")
     assert asked == [asked[0]] * 3
 

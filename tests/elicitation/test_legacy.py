@@ -24,7 +24,8 @@ from consilience.planning.planner import PlanSettings
 from consilience.prompts.query import Query
 from consilience.solvers.solution import solve
 from consilience.solvers.starts import first_labels
-from consilience.store.database import Prediction, Store
+from consilience.store.database import Store
+from consilience.store.rows import Prediction
 
 Pairs = list[tuple[Query, Prediction]]
 

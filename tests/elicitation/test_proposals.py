@@ -30,7 +30,7 @@ from consilience.planning.planner import PlanSettings
 from consilience.prompts.framing import Style
 from consilience.solvers.lbfgs import LBFGS
 from consilience.store.database import Store
-from made_up import FILE_OPTIONS, claims, write_csv
+from made_up import FILE_OPTIONS, TASK_OPTIONS, claims, write_csv
 from wire_model import PseudoModel, number_of
 from wire_server import serve
 
@@ -422,7 +422,7 @@ def test_the_command_asks_first_and_keeps_what_was_proposed(words: list[Any]) ->
     assert known["known"] == 36 + 12
 
     solved = consilience("solve", "--store", "s.db").stdout
-    id = next(csv.DictReader(io.StringIO(solved)))["id"]
+    id = next(csv.DictReader(io.StringIO(solved)))["row"]
     told = json.loads(consilience("explain", id, "--store", "s.db", "--json").stdout)
     (soft,) = [row["kind"] for row in told if "soft" in row["kind"]]
     assert re.fullmatch(r"soft relation \(0\.\d+\)", soft)
@@ -438,6 +438,13 @@ def test_it_is_off_by_default_and_one_line_where_it_cannot_be(words: list[Any]) 
         "run", words[1], *FILE_OPTIONS, "--model", "simulated:easy", "--propose", 1, code=2
     )
     assert done.stderr.count("\n") == 1 and "leave out --propose" in done.stderr
-    bare = ["run", words[1], "--text", "{question} {claim}", *words[words.index("--model") :]]
+    bare = [
+        "run",
+        words[1],
+        "--text",
+        "{question} {claim}",
+        *TASK_OPTIONS,
+        *words[words.index("--model") :],
+    ]
     done = consilience(*bare, "--propose", 1, code=2)
     assert "nothing to propose" in done.stderr and "Traceback" not in done.stderr

@@ -43,7 +43,8 @@ from consilience.models.base import Answer, Model, Request
 from consilience.planning.planner import PlanSettings
 from consilience.prompts.framing import Style
 from consilience.prompts.query import Query
-from consilience.store.database import Prediction, Store
+from consilience.store.database import Store
+from consilience.store.rows import Prediction
 from recorder import Recorder
 
 N = 40

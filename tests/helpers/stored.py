@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from consilience.data.dataset import Dataset, Example
+from consilience.data.origin import Origin
 from consilience.data.relations import Equal
 from consilience.models.base import Answer, Completion, Request
 from consilience.prompts.query import Query
@@ -25,7 +26,8 @@ TEXTS = [Example(f"text {i}", group=f"g{i // 2}") for i in range(6)]
 IDS = sorted(e.id for e in TEXTS)
 NOTE = Note("What is it?", 60)
 WRITTEN = Completion(" déjà vu", {"prompt_tokens": 4}, {"choices": [{"text": " déjà vu"}]})
-DATA = Dataset("tiny", TEXTS, [Equal((IDS[0], IDS[1]))], note="for tests")
+ORIGIN = Origin(("a", "b"), (IDS[1], IDS[0]), (0, 2), 3, "id", "text")
+DATA = Dataset("tiny", TEXTS, [Equal((IDS[0], IDS[1]))], note="for tests", origin=ORIGIN)
 
 
 def ask(i=0, *, target=IDS[0], framing="plain", prompt=None, repeat=0, shots=((IDS[1], 1),)):

@@ -13,7 +13,7 @@ from consilience.data.relations import Relation
 from consilience.evidence.evidence import Evidence, collect
 from consilience.prompts.framing import Framing
 from consilience.prompts.query import Query
-from consilience.store.database import Prediction
+from consilience.store.rows import Prediction
 
 ONE = Framing("one", "alone", "Judge.", "Answer:", ("False", "True"))
 """A framing without a partner: nothing is taken out, so the evidence is what was put in."""

@@ -23,6 +23,8 @@ from serve import MODEL_NAME, get_or_post, interpreter, serve
 from tiny_model import make_folder
 from to_gguf import convert, read_safetensors
 
+from made_up import TASK_OPTIONS
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -87,7 +89,9 @@ def test_a_run_ends_before_it_asks_anything(server, tmp_path):
     claims.write_text("text\n" + "\n".join(f"Stone {i} is warm." for i in range(30)) + "\n")
     before = asked(log)
     words = ["--model", f"openai:{MODEL_NAME}", "--base-url", url, "--store", tmp_path / "s.db"]
-    done = consilience("run", claims, *words, "--output", tmp_path / "labels.csv", code=1)
+    done = consilience(
+        "run", claims, *TASK_OPTIONS, *words, "--output", tmp_path / "labels.csv", code=1
+    )
     assert "no log-probabilities" in done.stderr.splitlines()[-1]
     assert asked(log) - before == 2  # one small question to each endpoint, by the probe
     assert not (tmp_path / "labels.csv").exists()

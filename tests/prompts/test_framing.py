@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -48,7 +49,8 @@ def test_text_shows_each_shot_with_its_label_and_ends_in_the_lead(framing):
 
 
 def test_text_is_exactly_this():
-    asked = Task("True or false?")
+    said = ("The claim is right", "The claim is wrong")
+    asked = Task("True or false?", ("False", "True"), *said)
     plain, one, other, negated = framings(asked, ["plain", "names", "negated"])
     assert render(one, "t", [("s", 0)]) == (
         "True or false? Answer with one of: False, True.\n\ns\nAnswer: False\n\nt\nAnswer:"
@@ -210,10 +212,10 @@ def test_every_framing_and_style_gives_other_bytes():
 def test_every_part_of_a_task_reaches_the_prompt():
     base = Task()
     others = [
-        Task(question="Is it so?"),
-        Task(classes=("wrong", "right")),
-        Task(statement="It holds"),
-        Task(opposite="It fails"),
+        replace(base, question="Is it so?"),
+        replace(base, classes=("wrong", "right")),
+        replace(base, statement="It holds"),
+        replace(base, opposite="It fails"),
     ]
     names = ["plain", "negated", "letters"]
 

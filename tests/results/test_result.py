@@ -121,13 +121,15 @@ def test_an_explanation_names_facts_and_priors_and_what_the_others_are(found: Fo
 
 @pytest.mark.parametrize("id", ["", "nobody"])
 def test_an_example_that_is_not_there_is_said_not_to_be(found: Found, id: str) -> None:
-    with pytest.raises(InputError, match="ids are in `labels`"):
+    with pytest.raises(InputError, match=r"ids are in `table\(\)`"):
         found.explain(id)
 
 
 READERS: dict[str, Any] = {
-    "csv": lambda path: pd.read_csv(path, dtype={"id": str, "name": str}),
-    "jsonl": lambda path: pd.read_json(path, lines=True, dtype={"id": str}, precise_float=True),
+    "csv": lambda path: pd.read_csv(path, dtype={"id": str, "label": str}, keep_default_na=False),
+    "jsonl": lambda path: pd.read_json(
+        path, lines=True, dtype={"id": str, "label": str}, precise_float=True
+    ),
     "parquet": pd.read_parquet,
 }
 
@@ -137,7 +139,10 @@ def test_what_is_written_is_the_table(found: Found, tmp_path: Path, suffix: str)
     path = tmp_path / f"labels.{suffix}"
     found.export(path)
     table = found.table()
-    assert list(table.columns) == [*found.labels.columns, "text", "group"]
+    assert list(table.columns) == [
+        *("id", "text", "group", "label", "probability", "uncertainty", "open")
+    ]
+    assert tuple(table["id"]) == found.dataset.ids
     assert tuple(table["text"]) == found.dataset.texts
     assert tuple(table["group"]) == found.dataset.groups
     pd.testing.assert_frame_equal(READERS[suffix](path), table, check_dtype=False, rtol=1e-12)
@@ -145,7 +150,7 @@ def test_what_is_written_is_the_table(found: Found, tmp_path: Path, suffix: str)
 
 def test_a_file_of_another_kind_is_refused(found: Found, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the suffix is the format"):
-        found.export(tmp_path / "labels.xlsx")
+        found.export(tmp_path / "labels.xls")
 
 
 def test_looking_changes_nothing(found: Found) -> None:

@@ -30,7 +30,7 @@ def test_opening_again_finds_everything(tmp_path):
     with Store(path, readonly=True) as store, pytest.raises(StoreError, match="readonly"):
         store.add(MODEL, ask(500), answer(), 0.0)
     with Store(path, readonly=True) as store:
-        assert store.export_jsonl(tmp_path / "a.jsonl") == 46
+        assert store.export_jsonl(tmp_path / "a.jsonl") == 47
     store.close()
     with pytest.raises(StoreError, match="closed"):
         store.runs()
@@ -91,7 +91,7 @@ def test_an_older_store_is_read_as_it_is_and_brought_up_to_date_by_writing(tmp_p
     with Store(path, readonly=True) as store:
         assert store.run().answered == 20 and store.verify() == []
         assert (store.stats().texts, store.texts([text_key(MODEL, NOTE)])) == (0, [None])
-        assert store.export_jsonl(tmp_path / "a.jsonl") == 44
+        assert store.export_jsonl(tmp_path / "a.jsonl") == 45
     assert path.read_bytes() == before
     with Store(path) as store:
         assert store.run().answered == 20
@@ -109,7 +109,7 @@ def test_an_older_store_that_lacks_more_than_tables_has_to_be_opened_for_writing
     filled_file, tmp_path, monkeypatch
 ):
     path = shutil.copy(filled_file, tmp_path / "a.db")
-    more = {"m003_more": ("ALTER TABLE texts ADD COLUMN more TEXT",)}
+    more = {"m009_more": ("ALTER TABLE texts ADD COLUMN more TEXT",)}
     monkeypatch.setattr("consilience.store.schema.MIGRATIONS", MIGRATIONS | more)
     with pytest.raises(StoreError, match="older store; open it for writing once"):
         Store(path, readonly=True)
@@ -195,7 +195,7 @@ def test_verify_reports_a_damaged_file(filled_file, tmp_path):
 def test_the_trip_through_lines_is_lossless(tmp_path):
     with filled(tmp_path / "a.db") as store, Store(tmp_path / "b.db") as other:
         lines = store.export_jsonl(tmp_path / "a.jsonl")
-        assert other.import_jsonl(tmp_path / "a.jsonl") == lines == 46
+        assert other.import_jsonl(tmp_path / "a.jsonl") == lines == 47
         assert other.import_jsonl(tmp_path / "a.jsonl") == 0
         other.export_jsonl(tmp_path / "b.jsonl")
         assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
@@ -242,8 +242,8 @@ def test_runs_that_went_different_ways_are_not_merged(tmp_path):
         (tmp_path / "a.jsonl").write_text(
             "\n".join(line for line in lines if '"table":"plan"' not in line)
         )
-        # Two predictions, and the failures and the probe of another time.
-        assert other.import_jsonl(tmp_path / "a.jsonl") == 5
+        # Two predictions, and the table, the failures and the probe of another time.
+        assert other.import_jsonl(tmp_path / "a.jsonl") == 6
         assert other.verify() == []
 
 

@@ -6,6 +6,7 @@ the user is one line, never a traceback.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -65,6 +66,10 @@ TRACE = "CONSILIENCE_TRACEBACK"
 
 def main() -> None:
     """The command `consilience`."""
+    for stream in (sys.stdout, sys.stderr):
+        # What is piped on Windows is in an old code page, which has no word for most texts.
+        if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
+            stream.reconfigure(encoding="utf-8")
     # Retries are counted where they end in an error; each one is not worth a line.
     stamina.instrumentation.set_on_retry_hooks([])
     speak_utf8()

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from consilience.cli import options, values
-from consilience.cli.inputs import Options, check_writable, chosen_settings, open_data, open_model
+from consilience.cli.inputs import (
+    Options,
+    check_writable,
+    chosen_settings,
+    open_data,
+    open_model,
+    require_task,
+)
 from consilience.cli.output import dump, rows, talk
 from consilience.errors import InputError
 
@@ -200,6 +207,7 @@ def drawn(name: str, given: Options, seed: int) -> tuple[Dataset, Gold]:
     data, gold = open_data(name, {**given, "seed": seed})
     if gold is None:
         raise InputError(f"{name} has no gold, so nothing can be scored; name its column (--label)")
+    require_task(given, data)
     return data, gold
 
 

@@ -96,7 +96,7 @@ def _typical(dataset: Dataset, concept: Concept, count: int) -> list[dict[str, A
     return [
         {
             "class": dataset.task.classes[hard[i]],
-            "id": some.ids[i],
+            "id": dataset.own_id(some.ids[i]),
             "probability": float(labels[i].max()),
             "text": some.texts[i],
         }

@@ -47,8 +47,15 @@ def show(data: str, framings: list[str] | None, examples: int, as_json: bool, **
     dataset, _ = open_data(data, given)
     made = framings_of(dataset.task, framings)
     talk(repr(dataset) + (f": {dataset.note}" if dataset.note else ""))
+    if dataset.origin is not None and not dataset.origin.stated:
+        talk("shown with the task about claims; to label it, `run` needs --question and --classes")
     shown: list[dict[str, Any]] = [
-        {"id": e.id, "framing": f.name, "labels": list(f.label_names), "prompt": render(f, e.text)}
+        {
+            "id": dataset.own_id(e.id),
+            "framing": f.name,
+            "labels": list(f.label_names),
+            "prompt": render(f, e.text),
+        }
         for e in dataset.examples[:examples]
         for f in made
     ]

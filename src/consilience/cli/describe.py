@@ -245,7 +245,7 @@ def _examples(one: _Labelling, made: Described) -> list[dict[str, Any]]:
     return [
         {
             "class": one.dataset.task.classes[c],
-            "id": one.dataset.ids[i],
+            "id": one.dataset.own_id(one.dataset.ids[i]),
             "probability": float(one.labels[i, c]),
             "text": one.dataset.texts[i],
         }

@@ -69,4 +69,6 @@ def evidence(
         if kind
         else evidence_summary(found.evidence, labels)
     )
+    data = found.dataset
+    table = table.map(lambda cell: data.own_id(cell) if cell in data.index else cell)
     rows([dict(zip(table.columns, row, strict=True)) for row in table.to_numpy()], as_json)

@@ -62,6 +62,7 @@ def _described(given: Options, task: Task | None = None) -> dict[str, Any]:
         "seed": given["seed"],
         "data_dir": given["data_dir"],
         "text": given["text"],
+        "id": given["id"],
         "group": given["group"],
         "label": given["label"],
         "relations": {r: True for r in given["prior_relation"]} | {r: False for r in given["fact"]},
@@ -82,10 +83,19 @@ def _task(given: Options) -> Task | None:
         return None
     if given["classes"]:
         words["classes"] = tuple(given["classes"])
-    if "statement" not in words and (given["classes"] or "question" in words):
-        # The default sentences speak of claims; another task has to bring its own.
-        words = {"statement": None, "opposite": None} | words
     return Task(**words)
+
+
+def require_task(given: Options, data: Dataset) -> None:
+    """InputError where a file is to be labelled and the options do not say what is asked of it."""
+    if data.origin is None:
+        return
+    options = {"question": '--question "SENTENCE"', "classes": "--classes NAME,NAME"}
+    if missing := [option for key, option in options.items() if not given[key]]:
+        raise InputError(
+            f"nobody said what is asked about the rows of {data.name!r}: add "
+            f"{' and '.join(missing)} (class 0 first)"
+        )
 
 
 def open_settings(given: Options, dataset: Dataset) -> Settings:
@@ -113,7 +123,6 @@ def chosen_settings(given: Options) -> Settings:
         priors=given["priors"],
         settled=given["settled"],
         census=given["census"],
-        floor=given["floor"],
         bias=given["bias"],
         shares=given["share"] or None,
     )

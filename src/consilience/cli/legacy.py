@@ -6,7 +6,7 @@ import click
 
 from consilience.cli import options, values
 from consilience.cli.inputs import check_table
-from consilience.cli.output import dump, say, talk
+from consilience.cli.output import csv, dump, talk
 
 
 @click.command()
@@ -46,4 +46,4 @@ def legacy(
     elif as_json:
         click.echo(dump(table.astype(object).where(table.notna(), None).to_dict("records")))
     else:
-        say(table.to_csv(index=False), end=False)
+        csv(table)

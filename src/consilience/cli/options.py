@@ -73,14 +73,25 @@ output = click.option(
     "--output",
     metavar="FILE",
     callback=home,
-    help="Write the labels to this .csv, .jsonl or .parquet file, and not to stdout.",
+    help="Write the labels to this .csv, .jsonl, .parquet or .xlsx file, and not to stdout.",
+)
+details = click.option(
+    "--details",
+    is_flag=True,
+    help="Also write what the uncertainty is made of and the probability of each class.",
+)
+keep_formulas = click.option(
+    "--keep-formulas",
+    is_flag=True,
+    help="Leave cells of CSV as they are that begin like a formula of a spreadsheet; without it "
+    "an apostrophe stands before them.",
 )
 landmarks_file = click.option(
     "--landmarks",
     metavar="FILE",
     callback=home,
-    help="Examples whose label you vouch for; columns label and id, else text or what --text "
-    "says. They tell which way round the labels are, and calibrate the probabilities; in `run` and "
+    help="Examples whose label you vouch for: a column label, and the ids of the file or its text. "
+    "They tell which way round the labels are, and calibrate the probabilities; in `run` and "
     "`plan` they choose among the concepts found, which makes it another run.",
 )
 landmarks = _together(
@@ -190,6 +201,11 @@ described = _together(
         "--text",
         metavar="COLUMN",
         help='A file\'s text column, or a template: "{question} {claim}"  [default: text]',
+    ),
+    click.option(
+        "--id",
+        metavar="COLUMN",
+        help="A file's column of ids, all different  [default: the number of the row, from 1]",
     ),
     click.option(
         "--group", metavar="COLUMN", help="A file's column that says which rows belong together."
@@ -332,13 +348,6 @@ planning = _together(
         default=False,
         show_default=True,
         help="Whether relations that are design priors count beside logical facts.",
-    ),
-    click.option(
-        "--floor",
-        type=Number(min=0, max=1, max_open=True),
-        default=0.6,
-        show_default=True,
-        help="How probable the best label of a contrast must be for it to count.",
     ),
     click.option(
         "--bias",

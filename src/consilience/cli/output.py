@@ -14,6 +14,7 @@ import click
 from consilience.cli.harmless import harmless, harmless_json
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
     from rich.table import Table
 
     from consilience.store.progress import ProgressBar
@@ -91,6 +92,13 @@ def cell(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return harmless(str(value))
+
+
+def csv(frame: DataFrame, *, keep_formulas: bool = False) -> None:
+    """A table as CSV, the same as in a file."""
+    from consilience.data.export import csv_bytes
+
+    say(csv_bytes(frame, keep_formulas=keep_formulas).decode(), end=False)
 
 
 def dump(data: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import click
 
 from consilience.cli import options
 from consilience.cli.inputs import check_device, check_table, open_data, open_solver, open_terms
-from consilience.cli.output import dump, rows, say, talk
+from consilience.cli.output import csv, dump, rows, talk
 from consilience.errors import InputError
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def open_landmarks(
     from consilience.results.calibration import check_enough
     from consilience.results.landmarks import Landmarks
 
-    landmarks = Landmarks.of(Path(path), dataset, text or "text")
+    landmarks = Landmarks.of(Path(path), dataset, text)
     check_enough(landmarks, calibration)
     return landmarks
 
@@ -155,8 +156,9 @@ def concept_rows(found: Found) -> list[dict[str, Any]]:
 
 def question_rows(found: Found) -> list[dict[str, str]]:
     """The examples whose labels would best tell the concepts apart, id and text."""
-    texts, index = found.dataset.texts, found.dataset.index
-    return [{"id": id, "text": texts[index[id]]} for id in found.questions()]
+    data = found.dataset
+    examples = {id: data.examples[data.index[data.find(id) or id]] for id in found.questions()}
+    return [{"id": id, "text": example.text} for id, example in examples.items()]
 
 
 def _concepts(found: Found) -> list[str]:
@@ -181,10 +183,11 @@ def what_to_vouch_for(found: Found) -> list[str]:
     Nothing where landmarks chose it.
     """
     asked = question_rows(found)
+    own = found.dataset.origin.id_name if found.dataset.origin else "id"
     if not asked or found.run.settings.get("landmarks"):
         return []
     return [
-        "If the first is not the one meant: vouch for these examples (columns id and label) and "
+        f"If the first is not the one meant: vouch for these rows (columns {own} and label) and "
         "run again with --landmarks FILE --calibration none:",
         *(f"  {row['id']}  {_short(row['text'])}" for row in asked),
     ]
@@ -196,33 +199,44 @@ def _short(text: str) -> str:
     return line if len(line) <= SHORT else f"{line[:SHORT]} …"
 
 
-def label_table(found: Found, decided_only: bool = False) -> DataFrame:
-    """The labels with texts and groups; without the open ones, and so many said, if wanted."""
-    table = found.table()
-    if not decided_only:
-        return table
-    decided = table[~table["open"]]
-    talk(f"{len(table) - len(decided)} of {len(table)} labels are open and left out")
-    return decided
+def label_table(found: Found, decided_only: bool = False, details: bool = False) -> DataFrame:
+    """The user's table with labels; without rows that are open, and so many said, if wanted."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        table = found.table(details=details, decided_only=decided_only)
+    for warning in said:
+        talk(str(warning.message))
+    for name in ("label", "probability", "uncertainty", "open"):
+        if (renamed := f"consilience_{name}") in table.columns:
+            talk(f"the table has a column {name!r} of its own; what was found is in {renamed!r}")
+    if decided_only:
+        origin = found.dataset.origin
+        of = len(found.dataset) if origin is None else len(origin.ids)
+        talk(f"{of - len(table)} of {of} labels are open and left out")
+    return table
 
 
-def print_labels(table: DataFrame, output: str | None, as_json: bool) -> None:
+def print_labels(
+    table: DataFrame, output: str | None, as_json: bool, keep_formulas: bool = False
+) -> None:
     """The table of labels to a file, or to stdout as CSV or JSON."""
-    if output:
-        from consilience.data.export import write_table
+    from consilience.data.export import plain_rows, write_table
 
-        write_table(table, output)
-        talk(f"{len(table)} labels written to {output}")
+    if output:
+        write_table(table, output, keep_formulas=keep_formulas)
+        talk(f"{len(table)} rows written to {output}")
     elif as_json:
-        click.echo(dump(table.to_dict(orient="records")))
+        click.echo(dump(plain_rows(table)))
     else:
-        say(table.to_csv(index=False), end=False)
+        csv(table, keep_formulas=keep_formulas)
 
 
 @click.command()
 @options.store_read
 @options.run_id
 @options.output
+@options.details
+@options.keep_formulas
 @options.solving
 @options.landmarks
 @options.as_json
@@ -233,6 +247,8 @@ def solve(
     solver: str,
     starts: int | None,
     weights: tuple[str, ...],
+    details: bool,
+    keep_formulas: bool,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -247,7 +263,7 @@ def solve(
     found = opened(store, run_id, made, open_terms(weights), **given)
     lines = [f"run {found.run.id}: {found.run.rounds} rounds", result(found)]
     talk("\n".join([*lines, *what_to_vouch_for(found)]))
-    print_labels(label_table(found), output, as_json)
+    print_labels(label_table(found, details=details), output, as_json, keep_formulas)
 
 
 @click.command()
@@ -297,10 +313,12 @@ def evaluate(data: str | None, store: str, run_id: str | None, **given: Any) -> 
 def explain(example: str, store: str, run_id: str | None, as_json: bool) -> None:
     """What pulls the label of one example, and how hard.
 
-    One row for each prediction and relation that speaks of EXAMPLE, an id or the beginning of one.
+    One row for each prediction and relation that speaks of EXAMPLE: the id of a row (its number,
+    where the file has no ids), or the beginning of an example's own id.
     """
     found = opened(store, run_id)
-    ids = [id for id in found.dataset.ids if id.startswith(example)]
+    own = found.dataset.find(example)
+    ids = [own] if own else [id for id in found.dataset.ids if id.startswith(example)]
     if len(ids) != 1:
         raise InputError(
             f"{len(ids)} examples of run {found.run.id} have an id that begins with {example!r}; "
@@ -321,11 +339,23 @@ def explain(example: str, store: str, run_id: str | None, as_json: bool) -> None
 @options.store_read
 @options.run_id
 @options.decided_only
+@options.details
+@options.keep_formulas
 @options.landmarks
-def export(output: str, store: str, run_id: str | None, decided_only: bool, **given: Any) -> None:
-    """Writes the labels of a run to a file.
+def export(
+    output: str,
+    store: str,
+    run_id: str | None,
+    decided_only: bool,
+    details: bool,
+    keep_formulas: bool,
+    **given: Any,
+) -> None:
+    """Writes the table that a run labelled to a file, with its labels.
 
-    OUTPUT ends in .csv, .jsonl or .parquet; texts and groups are written beside the labels.
+    OUTPUT ends in .csv, .jsonl, .parquet or .xlsx. The columns are those of the file, which is
+    read again, then label, probability, uncertainty and open.
     """
     check_table(output)
-    print_labels(label_table(opened(store, run_id, **given), decided_only), output, as_json=False)
+    table = label_table(opened(store, run_id, **given), decided_only, details)
+    print_labels(table, output, as_json=False, keep_formulas=keep_formulas)

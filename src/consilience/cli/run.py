@@ -16,6 +16,7 @@ from consilience.cli.inputs import (
     open_embedder,
     open_model,
     open_settings,
+    require_task,
 )
 from consilience.cli.output import dump, pairs, progress_bar, talk
 from consilience.cli.results import (
@@ -59,6 +60,8 @@ if TYPE_CHECKING:
 @options.price
 @options.dry_run
 @options.output
+@options.details
+@options.keep_formulas
 @options.decided_only
 @options.landmarks
 @click.option(
@@ -70,13 +73,16 @@ if TYPE_CHECKING:
 def run(data: str, **given: Any) -> None:
     """Labels a data set or a file with a model, in one go.
 
-    DATA is a name from `datasets list` or a file (.csv, .tsv, .json, .jsonl, .parquet). Interrupt
-    it and run the same command again: what the store holds is not asked twice. Labels go to
-    --output, or to stdout as CSV; where there is gold, stdout has the scores.
+    DATA is a name from `datasets list`, a file (.csv, .tsv, .json, .jsonl, .parquet, .arrow,
+    .feather, .xlsx; also .gz or .zst) or - for standard input; a file needs --question and
+    --classes. Interrupt it and run the same command again: what the store holds is not asked twice.
+    The table comes back with its labels in --output, or on stdout as CSV; where there is gold,
+    stdout has the scores.
     """
     check_table(given["output"])
     check_model(given)
     dataset, gold = open_data(data, given)
+    require_task(given, dataset)
 
     # Only now what takes seconds to load: a file that is refused is refused at once.
     from consilience.elicitation.session import elicit
@@ -91,6 +97,7 @@ def run(data: str, **given: Any) -> None:
     if given["propose"] and str(given["model_name"]).startswith("simulated:"):
         raise InputError("a simulated model knows nothing of pairs; leave out --propose")
     with open_model(given, dry=given["dry_run"]) as (model, store):
+        show_prompt(dataset, model, settings)
         if given["dry_run"]:
             compared = first_pairs(dataset, settings, given) if given["propose"] else None
             show_estimate(dataset, model, settings, store, given, compared)
@@ -125,8 +132,8 @@ def run(data: str, **given: Any) -> None:
                     dataset, gold, model, store, settings, given["seed"], given["concurrency"], bar
                 )
             evaluation = evaluate(found, gold, rows)
-    table = label_table(found, given["decided_only"])
-    show_run(found, table, evaluation, given["output"], given["as_json"])
+    table = label_table(found, given["decided_only"], given["details"])
+    show_run(found, table, evaluation, given)
 
 
 def proposed(
@@ -179,13 +186,15 @@ def show_run(
     found: Found,
     table: DataFrame,
     evaluation: Evaluation | None,
-    output: str | None,
-    as_json: bool,
+    given: Options,
 ) -> None:
     """The table of labels to a file if one is named; scores or labels to stdout."""
+    output, keep = given["output"], given["keep_formulas"]
     if output:
-        print_labels(table, output, as_json=False)
-    if as_json:
+        print_labels(table, output, as_json=False, keep_formulas=keep)
+    if given["as_json"]:
+        from consilience.data.export import plain_rows
+
         report = {
             "run": found.run.id,
             "result": found.solution.result.value,
@@ -202,14 +211,14 @@ def show_run(
             },
             "concepts": concept_rows(found),
             "questions": question_rows(found),
-            "labels": table.to_dict(orient="records"),
+            "labels": plain_rows(table),
             "evaluation": None if evaluation is None else evaluation.table.to_dict("records"),
         }
         click.echo(dump(report))
     elif evaluation is not None:
         click.echo(str(evaluation))
     elif not output:
-        print_labels(table, None, as_json=False)
+        print_labels(table, None, as_json=False, keep_formulas=keep)
 
 
 def asked_baselines(
@@ -244,6 +253,27 @@ def asked_baselines(
         bar.begin(name)
         found.append(baseline(bench))
     return found
+
+
+def show_prompt(data: Dataset, model: Model, settings: Settings) -> None:
+    """One whole prompt, as it will be sent: what is asked can be read before it is paid for."""
+    from consilience.prompts.framing import render
+
+    query = settings.zero_shot(data)[0]
+    framing = next(f for f in settings.framings_for(data) if f.name == query.framing)
+    example = data.examples[data.index[query.target]]
+    prompt = render(framing, example.text, style=model.style)
+    if not isinstance(prompt, str):
+        prompt = "\n".join(f"{turn['role']}: {turn['content']}" for turn in prompt)
+    names = ", ".join(
+        f"{c!r} is {n!r}" for c, n in zip(data.task.classes, framing.label_names, strict=True)
+    )
+    if data.note:
+        talk(data.note)
+    talk(
+        f"── a prompt ({framing.name}; class {names}); later ones show labelled examples first\n"
+        f"{prompt}\n──"
+    )
 
 
 def show_estimate(

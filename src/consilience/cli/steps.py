@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from consilience.cli import options, values
-from consilience.cli.inputs import check_model, check_writable, open_data, open_model, open_settings
+from consilience.cli.inputs import (
+    check_model,
+    check_writable,
+    open_data,
+    open_model,
+    open_settings,
+    require_task,
+)
 from consilience.cli.output import pairs, progress_bar, talk
 from consilience.cli.results import open_landmarks
 from consilience.cli.run import first_failure, show_estimate
@@ -51,6 +58,7 @@ def plan(data: str, **given: Any) -> None:
             raise InputError("a plan for `ask` needs a --store, where `ask` finds the run again")
     check_model(given)
     dataset, _ = open_data(data, given)
+    require_task(given, dataset)
 
     # Only now what takes seconds to load: a file that is refused is refused at once.
     from consilience.elicitation.session import Session

@@ -11,9 +11,10 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
+from consilience.data.origin import Origin, row_ids
 from consilience.data.readers import rows, texts
 from consilience.data.relation_columns import ORDER, columns_of, contradiction, declared
 from consilience.data.relations import AtMostOne, Equal, Relation, relation_from_json
@@ -37,21 +38,32 @@ class Example:
         object.__setattr__(self, "id", example_id(self.text))
 
 
+_UNSAID = ""
+_CLAIMS = ("Is the claim true or false?", ("False", "True"))
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """What is asked about every example of a data set.
 
     `classes` are the natural names of the labels 0 … K−1. With two classes, `statement` is the
     sentence that is true of class 1 ("The claim is right") and `opposite` the one that is true of
-    class 0; the pair lets a negated wording cancel the model's liking for an answer.
+    class 0; the pair lets a negated wording cancel the model's liking for an answer. Where neither
+    is said they are those two for the question about claims, and none for any other task.
     """
 
-    question: str = "Is the claim true or false?"
-    classes: tuple[str, ...] = ("False", "True")
-    statement: str | None = "The claim is right"
-    opposite: str | None = "The claim is wrong"
+    question: str = _CLAIMS[0]
+    classes: tuple[str, ...] = _CLAIMS[1]
+    statement: str | None = _UNSAID
+    opposite: str | None = _UNSAID
 
     def __post_init__(self) -> None:
+        if self.statement == _UNSAID:
+            right = "The claim is right" if (self.question, self.classes) == _CLAIMS else None
+            object.__setattr__(self, "statement", right)
+        if self.opposite == _UNSAID:
+            own = self.statement == "The claim is right"
+            object.__setattr__(self, "opposite", "The claim is wrong" if own else None)
         if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
             raise InputError(f"a task needs two or more different classes, got {self.classes}")
         if len(self.classes) > 2 and (self.statement or self.opposite):
@@ -67,6 +79,7 @@ class Dataset:
     """Examples in the order of their ids, the relations among them, and the task; never a label.
 
     `note` is printed wherever the data set's results are (what it is, what its labels mean).
+    `origin` are the rows that the examples come from, if any; nothing that asks or solves looks.
     """
 
     def __init__(
@@ -77,8 +90,10 @@ class Dataset:
         *,
         task: Task | None = None,
         note: str = "",
+        origin: Origin | None = None,
     ) -> None:
         self.name = name
+        self.origin = origin
         self.task = task or Task()
         self.note = note
         by_id: dict[str, Example] = {}
@@ -126,6 +141,22 @@ class Dataset:
         """The position of each id."""
         return {id: i for i, id in enumerate(self.ids)}
 
+    def find(self, id: str) -> str | None:
+        """The id of the example that a row's own id, or an example's, stands for; else None."""
+        found = self.origin.find(id) if self.origin else None
+        return found or (id if id in self.index else None)
+
+    def own_id(self, id: str) -> str:
+        """What the user calls an example: the id of its first row, or its own without a table."""
+        return self.origin.names[id] if self.origin else id
+
+    def require_task(self, cure: str = "give the Dataset a Task") -> None:
+        """Nothing, or the InputError that nobody said what is asked about the rows of a table."""
+        if self.origin is not None and not self.origin.stated:
+            raise InputError(
+                f"nobody said what is asked about {self.name!r}: {cure} with a question and classes"
+            )
+
     @cached_property
     def texts(self) -> tuple[str, ...]:
         """The texts, in the order of the ids."""
@@ -162,13 +193,23 @@ class Dataset:
         if cut := len(touching) - len(within):
             what = "relation reaches" if cut == 1 else "relations reach"
             note = f"{note} {cut:,} {what} out of the sample and cannot count.".lstrip()
-        return Dataset(self.name, examples, within, task=self.task, note=note)
+        rows = self.origin and self.origin.within(ids)
+        return Dataset(self.name, examples, within, task=self.task, note=note, origin=rows)
 
     def with_relations(self, relations: Iterable[Relation], note: str = "") -> Dataset:
-        """The same data set with more relations; `note` is added to its own."""
+        """The same data set with more relations, among ids of rows or of examples.
+
+        `note` is added to its own.
+        """
         notes = " ".join(words for words in (self.note, note) if words)
-        every = (*self.relations, *relations)
-        return Dataset(self.name, self.examples, every, task=self.task, note=notes)
+        named = (
+            replace(r, members=tuple(self.find(member) or member for member in r.members))
+            for r in relations
+        )
+        every = (*self.relations, *named)
+        return Dataset(
+            self.name, self.examples, every, task=self.task, note=notes, origin=self.origin
+        )
 
     @classmethod
     def from_records(
@@ -176,14 +217,18 @@ class Dataset:
         records: object,
         *,
         text: str,
+        id: str | None = None,
         group: str | None = None,
         relations: Mapping[str, bool] | Sequence[str] = (),
         task: Task | None = None,
         name: str = "records",
+        source: str = "",
     ) -> Dataset:
-        r"""A data set from rows: a list of mappings, a pandas or polars frame, a pyarrow table.
+        r"""A data set from rows: mappings, a pandas, polars or `datasets` table, a pyarrow one.
 
-        `text` is a column, or a template over columns such as ``"{question}\n{claim}"``.
+        `text` is a column, or a template over columns such as ``"{question}\n{claim}"``; `id` the
+        column of the rows' own ids, None for their numbers, from 1. `source` is the file that the
+        rows were read from.
         `relations` names those that hold: ``"equal"``, ``"opposite"``, ``"at-most-one"`` or
         ``"exactly-one"`` among all members of each group of two or more, with a column behind it
         (``"equal:key"``) among the rows that share a value there, ``"answer:final"`` and
@@ -191,11 +236,13 @@ class Dataset:
         mapping says of each whether it is one (``{"at-most-one": False}``: a logical fact).
         Other columns are not looked at. The note says which rows no relation speaks of.
         """
-        table = rows(records)
         named = [relations] if isinstance(relations, str) else relations
         priors = dict(named) if isinstance(named, Mapping) else dict.fromkeys(named, True)
         used = [] if group is None else [group]
         used += [column for relation in priors for column in columns_of(relation)]
+        also = used if id is None else [*used, id]
+        table = rows(records, lambda columns: [*columns.used(text), *also])
+        own = row_ids(table, id)
         for column in used:
             table.require(column)
         cells = {column: [table.cell(i, column) for i in range(len(table))] for column in used}
@@ -216,6 +263,8 @@ class Dataset:
         if repeats := len(of_row) - len(first):
             many = "row repeats" if repeats == 1 else "rows repeat"
             notes.append(f"{repeats:,} {many} an earlier text: the same example, with one label.")
+        from consilience.data.frames import is_frame, read_frame, whole_frame
+
         ids = [example.id for example in of_row]
         made: list[Relation] = []
         for relation, prior in priors.items():
@@ -224,7 +273,21 @@ class Dataset:
             related, silent = declared(relation, prior, ids, cells, group)
             made += related
             notes.append(silent)
-        data = cls(name, of_row, made, task=task, note=" ".join(filter(None, notes)))
+        again = partial(whole_frame, records if is_frame(records) else table)
+        origin = Origin(
+            own,
+            tuple(ids),
+            tuple(range(len(ids))),
+            len(ids),
+            id,
+            text,
+            group,
+            source,
+            stated=task is not None,
+            read=partial(read_frame, source) if source else again,
+        )
+        note = " ".join(filter(None, [table.note, *notes]))
+        data = cls(name, of_row, made, task=task, note=note, origin=origin)
         if torn := contradiction(data.relations, data.task.k):
             one, other = (data.texts[data.index[id]][:60] for id in torn)
             raise InputError(

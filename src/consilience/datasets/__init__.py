@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from consilience.data.dataset import Dataset, Gold, Task, example_id
+from consilience.data.files import STDIN
 from consilience.data.readers import SUFFIXES, Rows
 from consilience.datasets import (
     alpaca,
@@ -73,6 +74,7 @@ def load_dataset(
     seed: int = 0,
     data_dir: str | Path | None = None,
     text: str | None = None,
+    id: str | None = None,
     group: str | None = None,
     label: str | None = None,
     relations: Mapping[str, bool] | Sequence[str] = (),
@@ -83,19 +85,22 @@ def load_dataset(
 
     `groups` keeps that many groups, chosen by `seed`. `data_dir`, else the environment's
     CONSILIENCE_DATA_DIR, is the folder of the publishers' files; without either the hub is read.
-    `text`, `group`, `label`, `relations` and `task` describe the rows of a file or of a hub id
-    ("hub:owner/name"), as in `Dataset.from_records`. `options` are those of the data set:
-    `value="Truthfulness"`, `split="test_hard"`; `consilience datasets list` names them.
+    `text`, `id`, `group`, `label`, `relations` and `task` describe the rows of a file ("-" is
+    standard input) or of a hub id ("hub:owner/name"), as in `Dataset.from_records`. `options` are
+    those of the data set: `value="Truthfulness"`, `split="test_hard"`; `consilience datasets list`
+    names them.
     """
     loaded = load_with_rows(
         name_or_path,
         seed=seed,
         data_dir=data_dir,
         text=text,
+        id=id,
         group=group,
         label=label,
         relations=relations,
         task=task,
+        whole=False,
         **options,
     )
     data, gold = loaded.data, loaded.gold
@@ -113,15 +118,21 @@ def load_with_rows(
     seed: int = 0,
     data_dir: str | Path | None = None,
     text: str | None = None,
+    id: str | None = None,
     group: str | None = None,
     label: str | None = None,
     relations: Mapping[str, bool] | Sequence[str] = (),
     task: Task | None = None,
+    whole: bool = True,
     **options: str,
 ) -> Loaded:
-    """A data set with the rows that it was made from, which only an audit may look at."""
+    """A data set with the rows that it was made from, which only an audit may look at.
+
+    Without `whole` the rows of a file hold only the columns that are named.
+    """
     described: dict[str, object] = {
         "text": text,
+        "id": id,
         "group": group,
         "label": label,
         "relations": relations,
@@ -140,10 +151,12 @@ def load_with_rows(
         return load_table(
             name_or_path,
             text=text,
+            id=id,
             group=group,
             label=label,
             relations=relations,
             task=task,
+            whole=whole,
             **options,
         )
     # Imported here: the simulated model stands to the right of the data sets.
@@ -162,7 +175,9 @@ def load_with_rows(
 
 
 def _is_file(name_or_path: str | Path) -> bool:
-    return isinstance(name_or_path, Path) or Path(name_or_path).suffix.lower() in SUFFIXES
+    if isinstance(name_or_path, Path) or name_or_path == STDIN:
+        return True
+    return Path(name_or_path).suffix.lower() in SUFFIXES
 
 
 def _refuse(name: str, options: Mapping[str, object]) -> None:

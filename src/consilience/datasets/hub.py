@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from consilience.data.readers import Rows
+from consilience.data.arrow_rows import Wanted, every
+from consilience.data.columns import Columns
+from consilience.data.readers import Rows, rows
 from consilience.errors import InputError, MissingExtra
 
 BUILDERS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
@@ -36,9 +38,13 @@ class Hub:
 
 
 def hub_rows(
-    hub: Hub, fields: Sequence[str] | None = None, *, header: Sequence[str] | None = None
+    hub: Hub,
+    fields: Sequence[str] | None = None,
+    *,
+    header: Sequence[str] | None = None,
+    wanted: Wanted = every,
 ) -> Rows:
-    """The rows of one split with no more than the allowed `fields` (None: all the columns).
+    """The rows of one split with no more than the allowed `fields` (None: those `wanted`).
 
     `header` names the columns of a CSV file that has no line of names.
     """
@@ -62,15 +68,11 @@ def hub_rows(
             "check the network, or put the publisher's file into a folder and name the folder "
             "with --data-dir or CONSILIENCE_DATA_DIR"
         ) from None
-    columns = loaded.column_names
-    for field in fields or ():
-        if field not in columns:
-            raise InputError(
-                f"{hub} has no column {field!r}; the columns are: {', '.join(columns)}"
-            )
     if fields is not None:
+        for field in fields:
+            Columns(tuple(loaded.column_names), str(hub)).require(field)
         loaded = loaded.select_columns(list(fields))
-    return Rows(loaded, str(hub))
+    return rows(loaded, wanted, str(hub))
 
 
 def _as_written(builder: str, hub: Hub, header: Sequence[str] | None) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from consilience.solvers.fixed_point import Solver
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import Solution, solve
 from consilience.solvers.starts import first_labels
-from consilience.store.database import Prediction
+from consilience.store.rows import Prediction
 
 DEFAULT = 100.0
 """Log-odds from here on (nats) are a default, such as −1000 for a name that was not listed."""

@@ -45,7 +45,8 @@ from consilience.solvers.fixed_point import Solver
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import solve
 from consilience.solvers.starts import first_labels
-from consilience.store.database import Prediction, Run, Store
+from consilience.store.database import Store
+from consilience.store.rows import Prediction, Run
 from consilience.store.runner import CallCounts, Progress, ask, requests
 
 Round = Sequence[tuple[Query, Prediction | None]]
@@ -123,6 +124,7 @@ class Session:
         solver: Solver | None = None,
         landmarks: Landmarks | None = None,
     ) -> None:
+        data.require_task()
         self.data, self.model, self.store = data, model, store
         self.settings, self.seed = settings, seed
         self.terms, self.solver = terms or default_terms(), solver or LBFGS()

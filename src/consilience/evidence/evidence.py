@@ -34,7 +34,7 @@ from consilience.evidence.mixture import LEANING, PAIRED
 from consilience.evidence.relation_factors import Factor, Large, factors
 from consilience.prompts.framing import Framing
 from consilience.prompts.query import Query
-from consilience.store.database import Prediction
+from consilience.store.rows import Prediction
 
 if TYPE_CHECKING:
     pass

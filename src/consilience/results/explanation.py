@@ -35,7 +35,7 @@ def explain(
     reading = condition(evidence, torch.from_numpy(q)[None])
     share = reading.share[0].numpy() * float(reading.scale[0])
     rows = _predictions(evidence, solution, share, i, label)
-    rows += _couplings(evidence, q, reading.flip_weight[0].numpy(), i, label, other)
+    rows += _couplings(dataset, evidence, q, reading.flip_weight[0].numpy(), i, label, other)
     rows += _relations(dataset, q, id, priors)
     return pd.DataFrame(rows)
 
@@ -65,6 +65,7 @@ def _predictions(
 
 
 def _couplings(
+    data: Dataset,
     e: Evidence,
     q: np.ndarray[Any, Any],
     weight: np.ndarray[Any, Any],
@@ -81,12 +82,12 @@ def _couplings(
         if target[f] == i:
             sure = q[shot[f], shown] - q[shot[f], turned]
             odds = (effect[f, label] - effect[f, other]) * sure
-            what = f"answers when {e.ids[shot[f]]} is flipped"
+            what = f"answers when {data.own_id(e.ids[shot[f]])} is flipped"
         else:
             said = float(q[target[f]] @ effect[f])
             odds = said * ((label == shown) - (label == turned) - (other == shown))
             odds += said * (other == turned)
-            what = f"flipped, before {e.ids[target[f]]}"
+            what = f"flipped, before {data.own_id(e.ids[target[f]])}"
         twin = int(e.flip_twin[f])
         rows.append(
             {
@@ -107,7 +108,9 @@ def _relations(dataset: Dataset, q: np.ndarray[Any, Any], id: str, priors: bool)
     for relation in dataset.relations:
         if id in relation.members:
             others = [m for m in relation.members if m != id]
-            said = ", ".join(f"{m}={int(q[dataset.index[m]].argmax())}" for m in others)
+            said = ", ".join(
+                f"{dataset.own_id(m)}={int(q[dataset.index[m]].argmax())}" for m in others
+            )
             kind = "design prior" if relation.prior else "logical fact"
             if relation.strength < 1:
                 soft = f"soft relation ({relation.strength:.2g})"

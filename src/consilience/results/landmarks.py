@@ -22,7 +22,8 @@ from scipy.special import logsumexp
 
 from consilience.data.arrays import Floats
 from consilience.data.dataset import Dataset, example_id, label_reader
-from consilience.data.readers import read_rows, rows, texts
+from consilience.data.guard import unguarded
+from consilience.data.readers import Rows, columns_used, read_rows, rows, texts
 from consilience.errors import InputError
 from consilience.evidence.evidence import Evidence
 from consilience.solvers.solution import Solution
@@ -43,12 +44,13 @@ class Landmarks:
         return len(self.ids)
 
     @classmethod
-    def of(cls, source: object, dataset: Dataset, text: str = "text") -> Landmarks:
+    def of(cls, source: object, dataset: Dataset, text: str | None = None) -> Landmarks:
         """The landmarks in a mapping of ids to classes, in rows, or in a file of them.
 
         A class is its name or its number, as gold is read. Rows have a column `label` and say
-        which example by a column `id`, else by its text: `text` is a column or a template. A row
-        without a label is no landmark.
+        which example by the column of the data set's ids, or one called `id`, else by its text:
+        `text` is a column or a template, by default that of the data set. A row without a label
+        is no landmark.
         """
         if isinstance(source, Landmarks):
             if [dataset.index.get(id) for id in source.ids] != list(source.at):
@@ -58,9 +60,9 @@ class Landmarks:
             return source
         read = label_reader(dataset.task.classes)
         vouched: dict[int, int] = {}
-        for id, label, place in _said(source, text):
-            at, number = dataset.index.get(id), read(label)
-            if at is None:
+        for id, label, place in _said(source, text, dataset):
+            example, number = dataset.find(id), read(label)
+            if example is None:
                 raise InputError(
                     f"{place}: no such example in {dataset.name!r}; its ids and texts stand in the "
                     "table of labels; correct the landmark or leave it out"
@@ -70,6 +72,7 @@ class Landmarks:
                     f"{place}: {label[:60]!r} is none of the classes "
                     f"{', '.join(dataset.task.classes)}; correct the label"
                 )
+            at = dataset.index[example]
             if vouched.setdefault(at, number) != number:
                 raise InputError(
                     f"{place}: the same example was called "
@@ -85,19 +88,36 @@ class Landmarks:
         return cls(tuple(dataset.ids[at] for at in order), tuple(order), classes)
 
 
-def _said(source: object, text: str) -> Iterator[tuple[str, str, str]]:
+def _said(source: object, text: str | None, data: Dataset) -> Iterator[tuple[str, str, str]]:
     """Each id with the label it is given, as text, and where that stands."""
+    own = data.origin.id_name if data.origin else "id"
     if isinstance(source, Mapping):
-        source = [{"id": id, "label": label} for id, label in source.items()]
+        source, own = [{"id": id, "label": label} for id, label in source.items()], "id"
     table = read_rows(source) if isinstance(source, str | Path) else rows(source)
     table.require("label")
-    words = None if "id" in table.columns else texts(table, text)
+    ids = next((name for name in (own, "id") if name in table.columns), None)
+    words: list[str] = []
+    if ids is None:
+        # A table of labels has the columns of the text, and what was made by hand perhaps the text.
+        told = [t for t in (text, data.origin and data.origin.text, "text") if t]
+        words = texts(table, next((t for t in told if _fits(table, t)), told[0]))
     for i in range(len(table)):
         label = table.cell(i, "label")
         if label is not None:
-            named = (table.cell(i, "id") or "") if words is None else words[i]
+            named = words[i] if ids is None else (table.cell(i, ids) or "")
             place = f"{table.place(i)}, landmark {named[:60]!r}"
-            yield named if words is None else example_id(named), label, place
+            if ids is None:
+                known = example_id(named) in data.index
+                named = example_id(named if known else unguarded(named))
+            yield named, label, place
+
+
+def _fits(table: Rows, text: str) -> bool:
+    """Whether a table has the columns of a template."""
+    try:
+        return bool(columns_used(table, text))
+    except InputError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)

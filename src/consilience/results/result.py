@@ -28,7 +28,7 @@ from consilience.results.shot_free_check import ShotFreeCheck, check_without_sho
 from consilience.results.uncertainty import Uncertainty, uncertainty
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import Solution
-from consilience.store.database import Run
+from consilience.store.rows import Run
 from consilience.store.runner import CallCounts
 
 if TYPE_CHECKING:
@@ -203,13 +203,14 @@ class Found:
     def explain(self, id: str) -> pd.DataFrame:
         """Every prediction, contrast and relation that speaks of an example, and how hard it pulls.
 
-        See `consilience.results.explanation` for the columns.
+        `id` is that of a row or of an example. See `consilience.results.explanation` for the
+        columns.
         """
-        if id not in self.dataset.index:
-            raise InputError(f"no example {id!r} in {self.dataset.name!r}; ids are in `labels`")
-        return explain(
-            self.dataset, self.evidence, self.solution, id, priors=self.run.settings["priors"]
-        )
+        example = self.dataset.find(id)
+        if example is None:
+            raise InputError(f"no example {id!r} in {self.dataset.name!r}; ids are in `table()`")
+        priors = self.run.settings["priors"]
+        return explain(self.dataset, self.evidence, self.solution, example, priors=priors)
 
     @cached_property
     def shot_free_check(self) -> ShotFreeCheck | None:
@@ -229,20 +230,30 @@ class Found:
         )
 
     def questions(self, count: int = 3) -> list[str]:
-        """The ids of the examples whose labels would best tell the concepts found apart.
+        """The ids of the rows whose labels would best tell the concepts found apart.
 
         None where there is only one. Vouch for them as landmarks of another run: what this one
         asked is not asked again.
         """
-        return [self.dataset.ids[i] for i in questions(self.concepts, count)]
+        data = self.dataset
+        return [data.own_id(data.ids[i]) for i in questions(self.concepts, count)]
 
-    def table(self) -> pd.DataFrame:
-        """The labels with the text and group of each example: what is written to a file."""
-        texts = pd.DataFrame({"text": self.dataset.texts, "group": self.dataset.groups})
-        return pd.concat([self.labels, texts], axis=1)
+    def table(self, *, details: bool = False, decided_only: bool = False) -> pd.DataFrame:
+        """The user's table, every row of it, then `label`, `probability`, `uncertainty`, `open`.
 
-    def export(self, path: str | Path) -> None:
-        """Writes the labels to a CSV, JSONL or Parquet file, by its suffix."""
+        See `result_table` for what they are, for what `details` adds and `decided_only` leaves out.
+        """
+        from consilience.data.result_table import result_table
+
+        return result_table(self.dataset, self.labels, details, decided_only)
+
+    def export(
+        self, path: str | Path, *, details: bool = False, keep_formulas: bool = False
+    ) -> None:
+        """Writes `table()` to a CSV, JSONL, Parquet or XLSX file, by its suffix.
+
+        `keep_formulas` leaves cells of CSV as they are that a spreadsheet would run as formulas.
+        """
         from consilience.data.export import write_table
 
-        write_table(self.table(), path)
+        write_table(self.table(details=details), path, keep_formulas=keep_formulas)

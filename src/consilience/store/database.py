@@ -18,7 +18,6 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,8 +25,9 @@ from typing import Any, Self
 from consilience.data.dataset import Dataset
 from consilience.errors import AnswerError, StoreError
 from consilience.models.base import Answer, Completion, Model, Request, Writer, plain_usage
-from consilience.prompts.query import Query
 from consilience.store import verification as audit
+from consilience.store.origins import origin_of, save_origin
+from consilience.store.rows import Prediction, Run, prediction_of
 from consilience.store.schema import (
     Planned,
     connect,
@@ -39,7 +39,6 @@ from consilience.store.schema import (
     now,
     plain,
     planned,
-    query_of,
     request_columns,
     run_identity,
     storable,
@@ -57,48 +56,6 @@ def prediction_key(model: Model, request: Request) -> str:
     StoreError if the model's settings are not plain JSON data.
     """
     return identity({"model": model.name, "settings": model.settings} | request_columns(request))
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """A query and what the model said of each label, without the prompt and the raw response.
-
-    `query` is the one under which it was first asked; a plan may reach the same prompt by another.
-    Log-probabilities in nats, `seconds` from the request to the answer.
-    """
-
-    key: str
-    query: Query
-    label_names: tuple[str, ...]
-    logprobs: tuple[float, ...]
-    exact: tuple[bool, ...]
-    mass: float
-    usage: Mapping[str, Any]
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """The record of a run: what was asked of which model with which settings, and how far it is.
-
-    `planned`, `answered` and `failed` count rows of the plan; a row that failed and was answered
-    later is answered.
-    """
-
-    id: str
-    dataset: str
-    dataset_name: str
-    model: str
-    style: str
-    model_settings: Mapping[str, Any]
-    settings: Mapping[str, Any]
-    seed: int
-    created: str
-    versions: Mapping[str, str]
-    rounds: int
-    planned: int
-    answered: int
-    failed: int
 
 
 class Store:
@@ -161,7 +118,7 @@ class Store:
             "key, target, framing, repeat, contrast, shots, label_names, logprobs, exact, mass, "
             "usage, seconds"
         )
-        found = {row["key"]: _prediction(row) for row in self._chosen(columns, keys)}
+        found = {row["key"]: prediction_of(row) for row in self._chosen(columns, keys)}
         return [found.get(key) for key in keys]
 
     def _chosen(
@@ -261,6 +218,7 @@ class Store:
         }
         with self._transaction("keep a data set") as db:
             insert(db, "datasets", row)
+            save_origin(db, dataset)
         return dataset.fingerprint
 
     def dataset(self, fingerprint: str) -> Dataset:
@@ -268,7 +226,10 @@ class Store:
         rows = self._rows("SELECT content FROM datasets WHERE fingerprint = ?", (fingerprint,))
         if not rows:
             raise StoreError(f"{self.path} has no data set {fingerprint}")
-        return Dataset.from_json(json.loads(rows[0][0]))
+        found = Dataset.from_json(json.loads(rows[0][0]))
+        with self._using("read where a data set comes from") as db:
+            found.origin = origin_of(db, found)
+        return found
 
     def start_run(
         self, dataset: Dataset, model: Model, settings: Mapping[str, Any], seed: int
@@ -384,16 +345,3 @@ class Store:
                 return audit.import_lines(db, Path(path))
         except OSError as error:
             raise StoreError(f"cannot import {path}: {error}") from error
-
-
-def _prediction(row: sqlite3.Row) -> Prediction:
-    return Prediction(
-        key=row["key"],
-        query=query_of(row),
-        label_names=tuple(json.loads(row["label_names"])),
-        logprobs=tuple(json.loads(row["logprobs"])),
-        exact=tuple(json.loads(row["exact"])),
-        mass=row["mass"],
-        usage=json.loads(row["usage"]),
-        seconds=row["seconds"],
-    )

@@ -34,6 +34,7 @@ LONGEST_WAIT = 60.0
 
 TABLES: dict[str, tuple[str, ...]] = {
     "datasets": ("fingerprint", "name", "created", "content"),
+    "origins": ("dataset", "created", "content"),
     "runs": (
         "id", "dataset", "dataset_name", "model", "style", "model_settings", "settings", "seed",
         "created", "versions",
@@ -85,6 +86,12 @@ _TEXTS = (
         settings TEXT NOT NULL, prompt TEXT NOT NULL, body TEXT, UNIQUE (key, created, error))""",
 )
 
+_ORIGINS = (
+    """CREATE TABLE origins (
+        dataset TEXT NOT NULL REFERENCES datasets (fingerprint), created TEXT NOT NULL,
+        content TEXT NOT NULL, UNIQUE (dataset, created))""",
+)
+
 MIGRATIONS: dict[str, tuple[str, ...]] = {
     # The large columns stand last, so that reading the others does not read them.
     "m001_initial": (
@@ -117,6 +124,7 @@ MIGRATIONS: dict[str, tuple[str, ...]] = {
         *_append_only("datasets", "runs", "plan", "predictions", "failures", "probes"),
     ),
     "m002_texts": (*_TEXTS, *_append_only("texts", "text_failures")),
+    "m003_origins": (*_ORIGINS, *_append_only("origins")),
 }
 """Each change of the schema by name, in order; a store records which it has had."""
 
@@ -124,7 +132,7 @@ _TRIGGERS = frozenset(
     sql for made in MIGRATIONS.values() for sql in made if sql.startswith("CREATE TRIGGER")
 )
 
-NEW_TABLES = {"m002_texts": _TEXTS}
+NEW_TABLES = {"m002_texts": _TEXTS, "m003_origins": _ORIGINS}
 """Changes that only add tables, so that a store without them can be read as one that has none."""
 
 

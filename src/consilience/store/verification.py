@@ -17,6 +17,7 @@ from typing import Any
 from consilience.data.dataset import Dataset
 from consilience.data.whole_file import whole_file
 from consilience.errors import ConsilienceError, StoreError
+from consilience.store.origins import origin_fault
 from consilience.store.schema import (
     TABLES,
     Planned,
@@ -108,6 +109,7 @@ def _text_failure_fault(row: Mapping[str, Any]) -> str | None:
 
 _FAULTS: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
     "datasets": _dataset_fault,
+    "origins": origin_fault,
     "runs": _run_fault,
     "plan": _key_fault,
     "predictions": _prediction_fault,

@@ -18,7 +18,8 @@ from consilience.evidence.evidence import collect
 from consilience.models.base import Model
 from consilience.planning.planner import SoftLabels, shot_round
 from consilience.prompts.query import Query
-from consilience.store.database import Prediction, Store
+from consilience.store.database import Store
+from consilience.store.rows import Prediction
 from consilience.store.runner import Progress, ask, requests
 
 STREAM = 40

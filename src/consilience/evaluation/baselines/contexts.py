@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 from consilience.prompts.query import Query
-from consilience.store.database import Prediction
+from consilience.store.rows import Prediction
 
 Context = tuple[str, tuple[tuple[str, int], ...]]
 """A framing, by name, and an ordered list of shots."""

@@ -23,7 +23,7 @@ from consilience.evidence.label_bias import unbiased
 from consilience.models.base import Answer, Completion
 from consilience.prompts.framing import Framing
 from consilience.prompts.query import Query
-from consilience.store.database import Prediction
+from consilience.store.rows import Prediction
 from consilience.store.runner import Progress, Silent
 
 FEWEST_PER_CONTEXT = 16
