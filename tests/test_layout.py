@@ -132,9 +132,7 @@ def test_a_command_is_quick_to_start() -> None:
             named |= {n.module or "" for n in tree.body if isinstance(n, ast.ImportFrom)}
             assert {module.partition(".")[0] for module in named}.isdisjoint(heavy), name
             inner = {module.removeprefix("consilience.") for module in named}
-            assert all(
-                is_command(m) or m in ("errors", "interrupts") for m in inner & set(MODULES)
-            ), name
+            assert all(is_command(m) or m == "errors" for m in inner & set(MODULES)), name
 
 
 @pytest.mark.parametrize("file", FILES, ids=module_of)

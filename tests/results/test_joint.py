@@ -56,6 +56,14 @@ def loss(found: Found, truth: np.ndarray) -> float:
     return float(-np.log(found.solution.labels[np.arange(len(truth)), truth]).mean())
 
 
+def test_without_an_answer_is_who_has_none_in_any_run(runs) -> None:
+    data, _, found = runs
+    one, two, three = data.ids[:3]
+    first = replace(found[0], unanswered={one: "filtered", two: "too long"})
+    other = replace(found[1], unanswered={two: "filtered", three: "filtered"})
+    assert together([first, other]).unanswered == {two: "too long"}
+
+
 def test_together_they_are_better_than_one_alone(runs) -> None:
     _, truth, found = runs
     both = together(found)

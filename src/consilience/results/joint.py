@@ -69,6 +69,11 @@ def together(runs: Sequence[Found]) -> Found:
         uncertainty=uncertainty(evidence, first.terms, LBFGS(), solution, seed=first.run.seed),
         saved=sum(found.saved for found in runs),
         asked=sum((found.asked for found in runs), CallCounts()),
+        unanswered={
+            id: why
+            for id, why in first.unanswered.items()
+            if all(id in found.unanswered for found in runs)
+        },
     )
 
 
