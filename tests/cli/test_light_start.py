@@ -59,6 +59,8 @@ SIMULATED = "--model simulated:easy"
         (f"run t.csv --text message --label truth {SIMULATED}", "truth"),
         (f"run t.csv --text message --output labels.txt {SIMULATED}", "labels.txt"),
         (f"plan t.csv --text claim {SIMULATED}", "claim"),
+        (f"run t.csv --text message --id id {SIMULATED}", "nobody said what is asked"),
+        (f"plan t.csv --text message {SIMULATED}", "nobody said what is asked"),
         ("datasets show t.csv --text claim", "claim"),
     ],
 )
