@@ -18,7 +18,7 @@ from consilience.prompts.query import Query
 from consilience.results.landmarks import Landmarks
 from consilience.solvers.fixed_point import Solver
 
-PLAN_VERSION = 9
+PLAN_VERSION = 10
 """Raised when the same settings would plan other queries, so that old runs stay what they are."""
 
 _EXACT = 1e-6
