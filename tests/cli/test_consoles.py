@@ -14,6 +14,7 @@ from command import consilience
 from consilience.cli.harmless import harmless, harmless_json
 from consilience.errors import StoreError
 from consilience.store.database import Store
+from made_up import TASK_OPTIONS
 from wire_server import serve
 
 NASTY = (
@@ -32,7 +33,16 @@ def claims(tmp_path):
 
 def test_any_console_gets_utf8(claims, tmp_path):
     with serve("openai-legacy") as server:
-        words = ["run", claims, "--model", "openai:tiny", "--base-url", server.url, "--store"]
+        words = [
+            "run",
+            claims,
+            *TASK_OPTIONS,
+            "--model",
+            "openai:tiny",
+            "--base-url",
+            server.url,
+            "--store",
+        ]
         done = subprocess.run(
             [sys.executable, "-m", "consilience", *map(str, [*words, tmp_path / "s.db"])],
             capture_output=True, timeout=200, check=True,
@@ -44,7 +54,7 @@ def test_any_console_gets_utf8(claims, tmp_path):
 
 def test_nothing_in_a_text_acts_on_a_terminal(claims, tmp_path):
     with serve("openai-legacy") as server:
-        words = ["run", claims, "--model", "openai:tiny", "--base-url", server.url]
+        words = ["run", claims, *TASK_OPTIONS, "--model", "openai:tiny", "--base-url", server.url]
         consilience(*words, "--store", tmp_path / "s.db", "--output", tmp_path / "l.csv")
     solved = consilience("solve", "--store", tmp_path / "s.db", "--json")
     [row] = [r for r in json.loads(solved.stdout) if r["text"].startswith("Das")]
@@ -80,7 +90,7 @@ def test_a_store_in_a_folder_without_write_permission_is_read(claims, tmp_path):
         pytest.skip("root may write everywhere, and cannot be told not to")
     folder = tmp_path / "ro"
     with serve("openai-legacy") as server:
-        words = ["run", claims, "--model", "openai:tiny", "--base-url", server.url]
+        words = ["run", claims, *TASK_OPTIONS, "--model", "openai:tiny", "--base-url", server.url]
         consilience(*words, "--store", folder / "s.db", "--output", tmp_path / "l.csv")
     before = sorted(p.name for p in folder.iterdir())
     (folder / "s.db").chmod(0o444)

@@ -14,6 +14,7 @@ from consilience.errors import AnswerError
 from consilience.models.label_logprobs import next_tokens
 from consilience.models.plausible import check_sum
 from consilience.models.refusals import row_reason
+from made_up import TASK_OPTIONS
 from odd_server import said, serve_odd
 from wire_server import serve
 
@@ -57,7 +58,7 @@ def test_one_refused_row_never_ends_a_run(kind, claims, tmp_path):
     answer, reason = REFUSALS[kind]
     store, labels = tmp_path / "s.db", tmp_path / "labels.csv"
     with serve_odd(refusing(answer())) as server:
-        words = ["run", claims, "--model", "openai:tiny", "--base-url", server.url]
+        words = ["run", claims, *TASK_OPTIONS, "--model", "openai:tiny", "--base-url", server.url]
         done = consilience(*words, "--store", store, "--output", labels, *CHEAP)
         bad = example_id(BAD)
         assert f"1 row has no answer and so no label:\n  {bad}  " in done.stderr
@@ -87,11 +88,11 @@ def test_one_refused_row_never_ends_a_run(kind, claims, tmp_path):
 def test_where_every_row_is_refused_it_ends_soon(kind, most, claims, tmp_path):
     with serve_odd(lambda request, body, text: None) as server:
         words = ["--model", "openai:tiny", "--base-url", server.url, "--store", tmp_path / "s.db"]
-        consilience("plan", claims, *words, "--output", tmp_path / "plan.jsonl")
+        consilience("plan", claims, *TASK_OPTIONS, *words, "--output", tmp_path / "plan.jsonl")
         before = len(server.questions)
         answer = REFUSALS[kind][0]()
         server.reply = refusing(answer, "lamp")
-        done = consilience("run", claims, *words, *CHEAP, code=1)
+        done = consilience("run", claims, *TASK_OPTIONS, *words, *CHEAP, code=1)
     assert REFUSALS[kind][1] in done.stderr
     assert len(done.stderr.strip().splitlines()[-1]) < 1000
     assert 1 <= len(server.questions) - before <= most
@@ -102,7 +103,7 @@ def test_shots_that_are_too_long_for_everybody_end_the_round(claims, tmp_path):
     long = said(400, {"message": "maximum context length is 9"})
     with serve_odd(lambda r, b, text: long if text.count("lamp") > 1 else None) as server:
         words = ["--model", "openai:tiny", "--base-url", server.url, "--store", tmp_path / "s.db"]
-        done = consilience("run", claims, *words, *CHEAP)
+        done = consilience("run", claims, *TASK_OPTIONS, *words, *CHEAP)
     # Fewer than would plainly be everything: what the model said alone is what there is.
     assert "too long" in done.stderr
 
@@ -176,7 +177,7 @@ def test_an_impossible_answer_is_kept_and_counted(claims, tmp_path):
     impossible = json.dumps(answer([(" True", -0.1), (" False", -0.2)]))
     store = tmp_path / "s.db"
     with serve_odd(refusing(said(200, impossible))) as server:
-        words = ["run", claims, "--model", "openai:tiny", "--base-url", server.url]
+        words = ["run", claims, *TASK_OPTIONS, "--model", "openai:tiny", "--base-url", server.url]
         done = consilience(*words, "--store", store, "--output", tmp_path / "l.csv", *CHEAP)
     assert "sum to 1.7" in done.stderr
     with sqlite3.connect(store) as db:
@@ -186,7 +187,7 @@ def test_an_impossible_answer_is_kept_and_counted(claims, tmp_path):
 
 def test_an_ordinary_run_has_no_word_of_refused_rows(claims, tmp_path):
     with serve("openai-legacy") as server:
-        words = ["run", claims, "--model", "openai:tiny", "--base-url", server.url]
+        words = ["run", claims, *TASK_OPTIONS, "--model", "openai:tiny", "--base-url", server.url]
         done = consilience(*words, "--store", tmp_path / "s.db", "--output", tmp_path / "l", code=2)
         done = consilience(*words, "--store", tmp_path / "s.db", "--output", tmp_path / "l.csv")
     assert "no answer" not in done.stderr

@@ -564,7 +564,7 @@ def test_answers_about_one_concept_are_never_read_as_of_another(seed: int, store
 def test_after_the_zero_shot_round_one_is_asked_with_labels_drawn(store: Store) -> None:
     data, gold = world_dataset("pretrained", 120, seed=1)
     model = SimulatedModel("pretrained")
-    settings = Settings(calls_per_example=6)
+    settings = Settings(calls_per_example=8)
     found = elicit(data, model, settings=settings, store=store)
     (drawn,) = settings.drawn(data)
     queries = [query for _, query in store.rounds(found.run.id)[drawn]]
@@ -585,8 +585,8 @@ def test_after_the_zero_shot_round_one_is_asked_with_labels_drawn(store: Store) 
 def test_nothing_is_drawn_where_names_mean_nothing_or_calls_are_few() -> None:
     data, _ = world_dataset("easy", 60)
     assert Settings(framings=("sets",)).drawn(data) == ()
-    assert Settings(calls_per_example=3).drawn(data) == ()
-    assert Settings(calls_per_example=4).drawn(data) == (1,)
+    assert Settings(calls_per_example=6).drawn(data) == ()
+    assert Settings(calls_per_example=7).drawn(data) == (1,)
     four, _ = world_dataset("k4", 60)
     assert Settings().drawn(four) == ()
 

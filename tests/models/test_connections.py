@@ -17,6 +17,7 @@ from consilience.cli.inputs import open_embedder
 from consilience.errors import AnswerError, InputError, MissingExtra, ServerError
 from consilience.models.address import Address
 from consilience.models.server import Server
+from made_up import TASK_OPTIONS
 from odd_server import said, serve_odd
 from proxies import proxied
 from wire_client import KEYS, QUICK, asked, found, request
@@ -58,7 +59,8 @@ def test_secrets_are_in_no_file_and_no_output(lasting, tmp_path, monkeypatch):
     with serve_odd(reply, key=SECRETS["key"]) as server:
         url = f"{server.url}?api-version=7&code=quiet%2Bplease+2"
         done = consilience(
-            "run", path, "--model", "openai:tiny", "--base-url", url, "--census", "0",
+            "run", path, *TASK_OPTIONS, "--model", "openai:tiny", "--base-url", url,
+            "--census", "0",
             "--store", tmp_path / "s.db", "--output", tmp_path / "l.csv", "--retries", "0",
             "--header", f"X-Gate={SECRETS['header']}", "--calls-per-example", "2",
             code=int(lasting),
@@ -78,7 +80,7 @@ def test_files_with_texts_are_for_their_owner(tmp_path, monkeypatch):
     path = tmp_path / "claims.csv"
     path.write_text("text\na\nb\nc\nd\n")
     with serve("openai-legacy") as server:
-        words = ["run", path, "--model", "openai:tiny", "--base-url", server.url]
+        words = ["run", path, *TASK_OPTIONS, "--model", "openai:tiny", "--base-url", server.url]
         consilience(*words, "--store", tmp_path / "s.db", "--output", tmp_path / "l.csv")
     consilience("store", "export", tmp_path / "s.db", tmp_path / "s.jsonl")
     consilience("export", tmp_path / "e.parquet", "--store", tmp_path / "s.db")

@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from made_up import TASK_OPTIONS
 from odd_server import said, serve_odd
 
 ROWS = 400
@@ -25,7 +26,17 @@ def claims(tmp_path):
 
 def started(claims, server, store, *more):
     """A run in a process of its own, once it has asked a few rows."""
-    words = ["run", claims, "--model", "openai:tiny", "--base-url", server.url, "--store", store]
+    words = [
+        "run",
+        claims,
+        *TASK_OPTIONS,
+        "--model",
+        "openai:tiny",
+        "--base-url",
+        server.url,
+        "--store",
+        store,
+    ]
     process = subprocess.Popen(
         [sys.executable, "-m", "consilience", *map(str, words), "--concurrency", "8", *more],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
