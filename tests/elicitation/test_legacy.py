@@ -489,7 +489,7 @@ def native() -> tuple[Dataset, Pairs, np.ndarray, np.ndarray]:
     Without the round whose labels were drawn: other programs have none.
     """
     data, gold = world_dataset("easy", 120)
-    settings = Settings(5.0, ("plain",), plan=PlanSettings(shots=6), settled=0.0)
+    settings = Settings(4.0, ("plain",), plan=PlanSettings(shots=6), settled=0.0)
     with Store() as store:
         found = elicit(data, SimulatedModel("easy"), settings=settings, store=store)
         rounds = [
@@ -579,7 +579,7 @@ def test_a_log_without_zero_shot_answers_is_solved(native, tmp_path: Path) -> No
     data, pairs, _, truth = native
     rows = as_scores(data, [pair for pair in pairs if pair[0].shots])
     found = hard(read_log(written(tmp_path / "log.jsonl", rows)).solve().labels, data)
-    assert (found == truth).mean() > 0.85
+    assert (found == truth).mean() > 0.9
 
 
 def test_labels_that_nobody_recorded_still_solve(native, tmp_path: Path) -> None:
@@ -592,7 +592,7 @@ def test_labels_that_nobody_recorded_still_solve(native, tmp_path: Path) -> None
     assert int(solved.evidence.zero.sum()) == sum(not query.shots for query, _ in pairs)
     found = hard(solved.labels, data)
     assert (found == labels.argmax(axis=1)).mean() > 0.9
-    assert (found == truth).mean() > 0.85
+    assert (found == truth).mean() > 0.9
 
 
 # ---- the command -----------------------------------------------------------------------------
@@ -609,7 +609,7 @@ def test_the_command_writes_the_labels_and_says_what_it_left_out(
     solved = read_log("log.jsonl").solve()
     done = consilience("legacy", "log.jsonl")
     header, *lines = done.stdout.splitlines()
-    assert header == "uid,label,probability,epistemic,aleatoric,predictions"
+    assert header.replace('"', "") == "uid,label,probability,epistemic,aleatoric,predictions"
     assert [line.split(",")[0] for line in lines] == list(solved.labels["uid"])
     assert lines[-1] == "501,,,,,0"
     for said in (*solved.log.summary().splitlines(), *solved.summary().splitlines()):
@@ -638,7 +638,7 @@ def test_the_command_takes_labels_from_a_file(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("words", [["nothing.jsonl"], ["LOG", "--output", "labels.xlsx"]])
+@pytest.mark.parametrize("words", [["nothing.jsonl"], ["LOG", "--output", "labels.xls"]])
 def test_a_mistake_is_one_line(tmp_path: Path, words: list[str]) -> None:
     log = written(tmp_path / "log.jsonl", [weighed([0.7, 0.1])])
     done = consilience("legacy", *[log if word == "LOG" else word for word in words], code=2)

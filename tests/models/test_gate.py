@@ -180,6 +180,6 @@ def test_what_nobody_charges_is_counted_as_set_aside():
 def test_a_server_that_is_gone_says_so_once():
     with serve_odd(lambda r, b, t: None) as server:
         gone = server.url
-    with pytest.raises(ServerError, match=r"check that the server runs.*times in a row") as caught:
+    with pytest.raises(ServerError, match="check that the server runs") as caught:
         asked(found(gone), [request(f"Row {i}.") for i in range(40)])
     assert caught.value.fatal
