@@ -59,7 +59,7 @@ def test_one_refused_row_never_ends_a_run(kind, claims, tmp_path):
     store, labels = tmp_path / "s.db", tmp_path / "labels.csv"
     with serve_odd(refusing(answer())) as server:
         words = ["run", claims, *TASK_OPTIONS, "--model", "openai:tiny", "--base-url", server.url]
-        done = consilience(*words, "--store", store, "--output", labels, *CHEAP)
+        done = consilience(*words, "--store", store, "--output", labels, "--details", *CHEAP)
         bad = example_id(BAD)
         assert f"1 row has no answer and so no label:\n  {bad}  " in done.stderr
         assert reason in done.stderr
@@ -72,7 +72,7 @@ def test_one_refused_row_never_ends_a_run(kind, claims, tmp_path):
     with labels.open() as file:
         rows = {row["text"]: row for row in csv.DictReader(file)}
     assert len(rows) == len(ROWS)
-    assert (rows[BAD]["label"], rows[BAD]["name"], rows[BAD]["probability"]) == ("", "", "")
+    assert (rows[BAD]["label"], rows[BAD]["probability"]) == ("", "")
     assert rows[BAD]["predictions"] == "0"
     assert all(row["label"] for text, row in rows.items() if text != BAD)
     with sqlite3.connect(store) as db:
