@@ -62,7 +62,7 @@ def test_nothing_in_a_text_acts_on_a_terminal(claims, tmp_path):
     shown = [
         solved,
         consilience("datasets", "show", claims),
-        consilience("explain", row["id"], "--store", tmp_path / "s.db"),
+        consilience("explain", str(row["row"]), "--store", tmp_path / "s.db"),
         consilience("evidence", "--kind", "direct", "--store", tmp_path / "s.db"),
         consilience("store", "runs", tmp_path / "s.db"),
     ]
