@@ -236,7 +236,7 @@ def claims(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with a run that had a census, of a model whose concept is the state of things."""
     folder = tmp_path_factory.mktemp("described")
     data = write_csv(told(), folder / "claims.csv")
-    how = ["--text", "{claim}", *TASK_OPTIONS, "--calls-per-example", 10, "--census", 0.9]
+    how = ["--text", "{claim}", *TASK_OPTIONS, "--calls-per-example", 12, "--census", 0.9]
     with serve("vllm", model=Sorter(True)) as server:
         model = ["--model", f"openai:{MODEL}", "--base-url", server.url]
         consilience("run", data, *how, *model, "--store", folder / "s.db")
