@@ -206,7 +206,7 @@ def test_the_whole_of_truthfulqa_is_labelled_by_one_command(tmp_path: Path, api:
             *("run", "truthfulqa", "--data-dir", publishers_folder(tmp_path)),
             *("--model", "openai:tiny", "--base-url", url, "--api", api),
             *("--calls-per-example", 3, "--k", 20, "--concurrency", 8),
-            *("--store", tmp_path / "tqa.db", "--output", output),
+            *("--store", tmp_path / "tqa.db", "--output", output, "--details"),
         )
     labels = pd.read_parquet(output)
     assert len(labels) == 1580
