@@ -73,13 +73,11 @@ def next_round(
     made = settings.framings_for(dataset)
     if round == 0 and (first := settings.zero_shot(dataset)):
         return first
-    n, k = len(dataset), dataset.task.k
-    plan = settings.plan
-    if labels is None or round in settings.drawn(dataset):
+    n, k, drawn = len(dataset), dataset.task.k, round in settings.drawn(dataset)
+    # What a label that was drawn does to a target is no evidence.
+    plan = replace(settings.plan, contrasts=0.0) if drawn else settings.plan
+    if labels is None or drawn:
         labels = np.eye(k)[np.random.default_rng([seed, 3]).integers(k, size=n)]
-    if round in settings.drawn(dataset):
-        # What a label that was drawn does to a target is no evidence.
-        plan = replace(plan, contrasts=0.0)
     room = int(budget / (1 + 2 * plan.contrasts))
     targets = None
     if room < n:
