@@ -106,6 +106,8 @@ def ended() -> int:
         # Whoever reads stdout has read enough; nothing more can be said there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
+    # The outermost place: whatever a library or a user's model raises is one line for the user, and
+    # its traceback is one variable away.
     except Exception as error:
         if os.environ.get(TRACE):
             raise

@@ -53,7 +53,8 @@ class Budget:
         self._under_way += 1
         try:
             return await self._set_aside(body)
-        except BaseException:
+        except (BudgetSpent, asyncio.CancelledError):
+            # Nothing was sent.
             self.calls -= 1
             self._under_way -= 1
             raise
@@ -61,7 +62,6 @@ class Budget:
     async def _set_aside(self, body: Mapping[str, Any]) -> int:
         if self.max_tokens is None:
             return 0
-        waiting = False
         while True:
             most = self._most(body)
             if self.tokens + self._aside + most <= self.max_tokens:
@@ -74,8 +74,7 @@ class Budget:
                     f"charged, and the next request may cost {most:,}; raise --max-tokens and run "
                     "the same command to go on; what was answered is kept"
                 )
-            waiting = True
-            await asyncio.sleep(0.005 if waiting else 0)
+            await asyncio.sleep(0.005)
 
     def _most(self, body: Mapping[str, Any]) -> int:
         length = _bytes(body)

@@ -176,7 +176,7 @@ class Server:
         aside = await budget.reserve(body) if budget else 0
         try:
             ticket = await self._gate.enter()
-        except BaseException as error:
+        except (ServerError, Interrupted, asyncio.CancelledError) as error:
             if budget:
                 budget.cancel(aside)
             if isinstance(error, ServerError):
@@ -244,6 +244,8 @@ class Server:
             raise _Failed(_unusable(what, str(error), self._hide(error.begins))) from error
         except ModelError:
             raise
+        # Below the client are libraries for TLS, proxies, SOCKS and codecs, each with errors of its
+        # own that the client does not wrap; any of them concerns this request alone.
         except Exception as error:
             failed = what_failed(what, error, self._address, self._secrets)
             if isinstance(failed, InputError):
