@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 from pathlib import Path
@@ -575,7 +577,7 @@ def test_the_sign_of_the_log_says_which_way_round_the_labels_are(native, tmp_pat
     assert (first["label"] == 1 - other["label"]).all()
 
 
-def test_a_log_without_zero_shot_answers_is_solved(native, tmp_path: Path) -> None:
+def test_a_log_without_untouched_answers_is_solved(native, tmp_path: Path) -> None:
     data, pairs, _, truth = native
     rows = as_scores(data, [pair for pair in pairs if pair[0].shots])
     found = hard(read_log(written(tmp_path / "log.jsonl", rows)).solve().labels, data)
@@ -608,10 +610,10 @@ def test_the_command_writes_the_labels_and_says_what_it_left_out(
     written(tmp_path / "log.jsonl", rows)
     solved = read_log("log.jsonl").solve()
     done = consilience("legacy", "log.jsonl")
-    header, *lines = done.stdout.splitlines()
-    assert header.replace('"', "") == "uid,label,probability,epistemic,aleatoric,predictions"
-    assert [line.split(",")[0] for line in lines] == list(solved.labels["uid"])
-    assert lines[-1] == "501,,,,,0"
+    header, *lines = csv.reader(io.StringIO(done.stdout))
+    assert ",".join(header) == "uid,label,probability,epistemic,aleatoric,predictions"
+    assert [line[0] for line in lines] == list(solved.labels["uid"])
+    assert lines[-1] == ["501", "", "", "", "", "0"]
     for said in (*solved.log.summary().splitlines(), *solved.summary().splitlines()):
         assert said in done.stderr
     assert "no probability on either label: 1" in done.stderr

@@ -146,7 +146,7 @@ def test_the_command_line_solves_runs_together(runs, tmp_path: Path) -> None:
             for s in range(2)
         ]
     ids = ",".join(f.run.id for f in two)
-    done = consilience("solve", "--store", tmp_path / "s.db", "--run", ids)
+    done = consilience("solve", "--store", tmp_path / "s.db", "--run", ids, "--details")
     printed = {r["id"]: float(r["p_True"]) for r in csv.DictReader(io.StringIO(done.stdout))}
     wanted = together(two).solution.labels[:, 1]
     np.testing.assert_allclose([printed[id] for id in data.ids], wanted, atol=1e-3)

@@ -14,7 +14,7 @@ from scipy.special import log_softmax
 
 from consilience.evidence.evidence import Evidence
 from consilience.evidence.mixture import FEWEST_EXAMPLES
-from consilience.objective.conditioning import zero_shot_answer
+from consilience.objective.conditioning import untouched_answer
 from consilience.planning.planner import SoftLabels
 
 _SAME = 0.9
@@ -152,7 +152,7 @@ def support(evidence: Evidence, labels: SoftLabels) -> NDArray[np.float64]:
     In nats for each example (N,), better than chance; NaN where it has no label.
     """
     k = evidence.k
-    prior = (1 - DOUBT) * zero_shot_labels(evidence) + DOUBT / k
+    prior = (1 - DOUBT) * untouched_labels(evidence) + DOUBT / k
     said = np.log(prior)[np.arange(evidence.n), labels.argmax(axis=1)] + math.log(k)
     logq = torch.from_numpy(labels).clamp(min=1e-12).log()
     holds = sum(float(factor.log_holds(logq).sum()) for factor in evidence.factors)
@@ -203,10 +203,10 @@ def prevailing(evidence: Evidence) -> int | None:
     return best if worth[best] > KNOWN else None
 
 
-def zero_shot_labels(evidence: Evidence) -> SoftLabels:
-    """The zero-shot answers (N, K), label-name bias removed, 1/K where there is none."""
+def untouched_labels(evidence: Evidence) -> SoftLabels:
+    """What no found label has touched, (N, K), label-name bias removed; 1/K where there is none."""
     weight = torch.ones(1, evidence.t, dtype=torch.float64)
-    return np.asarray(zero_shot_answer(evidence, weight)[0].exp().numpy())
+    return np.asarray(untouched_answer(evidence, weight)[0].exp().numpy())
 
 
 def pooled(evidence: Evidence, used: torch.Tensor) -> SoftLabels:

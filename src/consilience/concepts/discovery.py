@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from consilience.concepts.concept import pooled, predictability, reliability, zero_shot_labels
+from consilience.concepts.concept import pooled, predictability, reliability, untouched_labels
 from consilience.data.dataset import Dataset
 from consilience.evidence.evidence import Evidence
 from consilience.planning.planner import PlanSettings, SoftLabels, shot_round
@@ -140,7 +140,7 @@ class Census:
             used = asked & (evidence.round > latest - _LAST)
             soft = pooled(evidence, used)
         elif bool(evidence.untouched.any()):
-            soft = zero_shot_labels(evidence)
+            soft = untouched_labels(evidence)
         else:
             rng = np.random.default_rng([seed, _STREAM, concept])
             soft = np.eye(k)[rng.integers(k, size=n)]

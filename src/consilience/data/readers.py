@@ -158,7 +158,7 @@ def rows(records: object, wanted: Wanted = every, source: str = "") -> Rows:
         return records
     table: Any = records
     if isinstance(records, Sized):
-        _refuse_many(len(records), "")
+        _refuse_many(len(records), source)
     if isinstance(records, Mapping) and all(hasattr(t, "num_rows") for t in records.values()):
         splits = ", ".join(map(repr, records))
         raise InputError(f"expected one table, got several splits; choose one of {splits}")
@@ -171,7 +171,7 @@ def rows(records: object, wanted: Wanted = every, source: str = "") -> Rows:
         return _arrow(table.select(chosen_columns(wanted, names, source)).to_arrow(), names, source)
     if hasattr(table, "to_pylist") and hasattr(table, "column_names"):  # pyarrow
         names = tuple(table.column_names)
-        refuse_twins(names, "the table")
+        refuse_twins(names, source or "the table")
         return _arrow(table.select(chosen_columns(wanted, names, source)), names, source)
     if hasattr(table, "notna") and hasattr(table, "columns"):  # pandas
         return _pandas(table, wanted, source)
@@ -184,7 +184,9 @@ def rows(records: object, wanted: Wanted = every, source: str = "") -> Rows:
             "expected a list of mappings, a pandas or polars frame, a pyarrow table or a Dataset "
             f"of `datasets`, got a {type(records).__name__}"
         )
-    return Rows(json_rows.named(record, f"row {i}") for i, record in enumerate(records, start=1))
+    place = f"{source}, row" if source else "row"
+    named = (json_rows.named(record, f"{place} {i}") for i, record in enumerate(records, start=1))
+    return Rows(named, source)
 
 
 def _arrow(table: Any, names: Sequence[str], source: str) -> Rows:  # noqa: ANN401 - untyped
@@ -196,7 +198,7 @@ def _pandas(frame: Any, wanted: Wanted, source: str) -> Rows:  # noqa: ANN401 - 
     if frame.index.name is not None and frame.index.name not in frame.columns:
         frame = frame.reset_index()
     names = tuple(map(str, frame.columns))
-    refuse_twins(names, "the frame")
+    refuse_twins(names, source or "the frame")
     asked = set(chosen_columns(wanted, names, source))
     kept = [i for i, name in enumerate(names) if name in asked]
     some = frame.iloc[:, kept]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from consilience.concepts.concept import zero_shot_labels
+from consilience.concepts.concept import pooled
 from consilience.data.dataset import Gold
 from consilience.evaluation.baselines import (
     Baseline,
@@ -85,7 +85,7 @@ def zero_shot_of(found: Found) -> Baseline | None:
     evidence = found.evidence
     if not bool(evidence.zero.any()):
         return None
-    labels = zero_shot_labels(evidence)
+    labels = pooled(evidence, evidence.zero)
     calls = int(np.bincount(evidence.target[evidence.zero].numpy()).max())
     every = calls == sum(framing.semantic for framing in found.framings)
     return Baseline(ZERO_SHOT if every else AS_ASKED, labels, float(calls))

@@ -135,7 +135,7 @@ def condition(evidence: Evidence, q: Tensor, weight: Tensor | None = None) -> Co
         share=share,
         log_pool=log_pool,
         linear_pool=linear_pool,
-        prior=zero_shot_answer(evidence, weight, scale),
+        prior=untouched_answer(evidence, weight, scale),
         frequency=frequency * known.unsqueeze(-1),
         scale=scale,
         flip_weight=_flip_weight(evidence, weight),
@@ -165,10 +165,10 @@ def _placed(q: Tensor) -> Tensor:
     return placed
 
 
-def zero_shot_answer(evidence: Evidence, weight: Tensor, scale: Tensor | None = None) -> Tensor:
-    """Log of the zero-shot answers (S, N, K), each weighted by `weight` (S, T); 1/K without any.
+def untouched_answer(evidence: Evidence, weight: Tensor, scale: Tensor | None = None) -> Tensor:
+    """Log of the answers that no found label has touched, (S, N, K), weighed by `weight` (S, T).
 
-    Their log-odds times `scale` (S,), where that is known.
+    1/K for an example without any. Their log-odds times `scale` (S,), where that is known.
     """
     used = evidence.untouched.to(weight.dtype) * weight * evidence.weight
     total = per_target(evidence, used.unsqueeze(-1) * evidence.logp)

@@ -76,7 +76,7 @@ class EndpointEmbedder:
 
     name: str
     base_url: str = field(repr=False)
-    key: str = "CONSILIENCE_API_KEY"
+    key: str = field(default="CONSILIENCE_API_KEY", repr=False)
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors from the server; ModelError in one line."""

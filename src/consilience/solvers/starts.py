@@ -17,7 +17,7 @@ from torch import Tensor
 from consilience.errors import InputError
 from consilience.evidence.evidence import Evidence
 from consilience.evidence.relation_factors import Factor
-from consilience.objective.conditioning import condition, zero_shot_answer
+from consilience.objective.conditioning import condition, untouched_answer
 from consilience.objective.pair_terms import flip_effect
 
 _STREAM = 20
@@ -58,7 +58,7 @@ def draw(evidence: Evidence, count: int, seed: int, start: NDArray[np.float64] |
     device = evidence.logp.device
     if start is None:
         weight = torch.ones(1, evidence.t, dtype=torch.float64, device=device)
-        first = zero_shot_answer(evidence, weight)
+        first = untouched_answer(evidence, weight)
     elif start.shape != shape[1:]:
         raise InputError(f"a start of shape {start.shape} for labels of shape {shape[1:]}")
     else:
