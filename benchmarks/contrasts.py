@@ -49,7 +49,7 @@ def measure(job: tuple[str, int, tuple[float, float], bool]) -> dict[str, Any]:
 
     def tamper(session: Session) -> None:
         if seeded and session.round == 1:
-            session.labels = np.where(np.eye(2)[concepts[1]] > 0, 0.9, 0.1)
+            session.state.labels = np.where(np.eye(2)[concepts[1]] > 0, 0.9, 0.1)
 
     with Store() as store:
         session = Session(data, SimulatedModel(world), store, settings=settings, seed=seed)

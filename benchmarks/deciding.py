@@ -75,8 +75,8 @@ def said(session: Session, duel: Duel, queries: list[Query] | None = None) -> ND
     from consilience.evidence.evidence import collect
     from consilience.store.runner import ask, requests
 
-    assert session.standing is not None and session.evidence is not None
-    evidence = session.evidence
+    assert session.state.ranking is not None
+    evidence = session.state.evidence
     if queries is None:
         used = evidence.round == duel.round
         target, logp = evidence.target[used].numpy(), evidence.logp[used].numpy()
@@ -88,7 +88,7 @@ def said(session: Session, duel: Duel, queries: list[Query] | None = None) -> ND
         target, logp = asked.target.numpy(), asked.logp.numpy()
     doubted = np.log((1 - DOUBT) * np.exp(logp) + DOUBT / evidence.k)
     row = np.arange(len(target))
-    one, other = (session.standing.labels(c).argmax(axis=1) for c in (duel.one, duel.other))
+    one, other = (session.state.ranking.labels(c).argmax(axis=1) for c in (duel.one, duel.other))
     return np.asarray(doubted[row, one[target]] - doubted[row, other[target]])
 
 
@@ -100,7 +100,6 @@ def decided(name: str, seed: int) -> tuple[Session, NDArray[np.int64]]:
     from consilience.models import open_model
     from consilience.models.simulated import world_dataset
     from consilience.store.database import Store
-    from consilience.store.runner import ask, requests
 
     if name.startswith("pocket"):
         data, gold = load_dataset(name, seed=seed, claims=str(CLAIMS))
@@ -111,12 +110,9 @@ def decided(name: str, seed: int) -> tuple[Session, NDArray[np.int64]]:
     assert gold is not None
     settings = Settings(calls_per_example=CALLS)
     session = Session(data, model, Store(), settings=settings, seed=seed)
-    while session.standing is None or session.round < session.standing.end:
-        rows = requests(session.next_queries(), data, session.framings, model)
-        queries = [(key, request.query) for key, request in rows]
-        session.store.add_round(session.run, session.round, queries)
-        ask(rows, model, session.store, concurrency=64)
-        session.learn(len(rows))
+    while session.state.ranking is None or session.round < session.state.ranking.end:
+        session.ask(session.next_queries(), concurrency=64)
+        session.learn()
     return session, np.array([gold.labels[id] for id in data.ids])
 
 
@@ -125,21 +121,21 @@ def more(session: Session, duel: Duel, way: int) -> tuple[NDArray[np.float64], i
     from consilience.concepts.comparison import duel_round
     from consilience.concepts.concept import prevailing
 
-    assert session.standing is not None and session.evidence is not None
+    assert session.state.ranking is not None
     shots, contrasts = list(WAYS.values())[way]
     again = replace(duel, round=AFTER + way, shown=shots)
-    labels = (session.standing.labels(number) for number in (duel.one, duel.other))
+    labels = (session.state.ranking.labels(number) for number in (duel.one, duel.other))
     queries = duel_round(
         again, *labels, session.data, session.framings,
-        seed=session.seed, plan=replace(session.settings.plan, contrasts=0.0),
-        uneven=prevailing(session.evidence) is not None,
+        seed=session.state.seed, plan=replace(session.state.settings.plan, contrasts=0.0),
+        uneven=prevailing(session.state.evidence) is not None,
     )  # fmt: skip
     # As many targets each, so that the ways differ in nothing but what is asked of them.
-    drawn = np.random.default_rng([session.seed, STREAM]).permutation(len(queries))
+    drawn = np.random.default_rng([session.state.seed, STREAM]).permutation(len(queries))
     queries = [queries[i] for i in drawn[: len(session.data) // 4]]
     if not contrasts:
         return said(session, duel, queries), len(queries)
-    queries = flipped(queries, session.data.task.k, session.seed)
+    queries = flipped(queries, session.data.task.k, session.state.seed)
     answers = said(session, duel, queries)
     return answers[::2] - answers[1::2], len(queries)
 
@@ -153,16 +149,19 @@ def measure(job: tuple[str, int]) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     session, truth = decided(*job)
-    assert session.standing is not None and session.evidence is not None
+    assert session.state.ranking is not None
     pairs = []
-    for duel in session.standing.duels:
-        one, other = session.standing.labels(duel.one), session.standing.labels(duel.other)
+    for duel in session.state.ranking.duels:
+        one, other = (
+            session.state.ranking.labels(duel.one),
+            session.state.ranking.labels(duel.other),
+        )
         right = [float((c.argmax(axis=1) == truth)[known(c)].mean()) for c in (one, other)]
         apart = max(right) >= NEAR and min(right) < BOTH and abs(right[0] - right[1]) >= APART
         if duel.shown != SHOWN or not apart:
             continue
         sign = 1.0 if right[0] > right[1] else -1.0
-        rests = support(session.evidence, one) - support(session.evidence, other)
+        rests = support(session.state.evidence, one) - support(session.state.evidence, other)
         rests = rests[~np.isnan(rests)]
         share = float(
             (one.argmax(axis=1) != other.argmax(axis=1))[known(one) & known(other)].mean()

@@ -53,10 +53,11 @@ def slowly() -> Callable[[Session], None]:
 
     def hold(session: Session) -> None:
         nonlocal kept
-        begun = session.round - (1 if session.standing is None else session.standing.end)
+        state = session.state
+        begun = state.round - (1 if state.ranking is None else state.ranking.end)
         if begun > 0 and begun % 2:
-            session.labels = kept
-        kept = session.labels
+            state.labels = kept
+        kept = state.labels
 
     return hold
 

@@ -75,19 +75,12 @@ def worked_off(
     then: Callable[[Session], None] = lambda session: None,
 ) -> Found:
     """What a run comes to, `then` called after each round: `elicit`, to be tampered with."""
-    from consilience.elicitation.session import solve_run
-    from consilience.store.runner import ask, requests
-
-    data, store = session.data, session.store
     while queries := session.next_queries():
-        rows = requests(queries, data, session.framings, session.model)
-        store.add_round(session.run, session.round, [(key, r.query) for key, r in rows])
-        ask(rows, session.model, store, concurrency=concurrency)
-        session.learn(len(rows))
+        session.ask(queries, concurrency=concurrency)
+        session.learn()
         then(session)
-    return solve_run(
-        store, session.run, data, session.settings, session.terms, solver, seed=session.seed
-    )
+    session.state.solver = solver or session.state.solver
+    return session.found()
 
 
 def compared(

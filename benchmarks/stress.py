@@ -75,8 +75,10 @@ def from_myth(session: Session, myth: NDArray[np.int64]) -> None:
             soft[sample] = np.where(np.eye(2)[myth[sample]] > 0, 0.9, 0.1)
             return soft
 
-    plan = session.census
-    session.census = Seeded(**{field.name: getattr(plan, field.name) for field in fields(plan)})
+    plan = session.state.census
+    session.state.census = Seeded(
+        **{field.name: getattr(plan, field.name) for field in fields(plan)}
+    )
 
 
 def measure(job: tuple[int, Trial]) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from consilience.concepts.concept import Concept, distinct, questions, reliabili
 from consilience.concepts.discovery import LEAST, Census, plan_census
 from consilience.data.dataset import Dataset, Example
 from consilience.data.relations import Opposite
-from consilience.elicitation.session import Session, census_of, elicit, solve_run
+from consilience.elicitation.session import Session, elicit, solve_run
 from consilience.elicitation.settings import Settings
+from consilience.elicitation.state import census_of
 from consilience.errors import InputError
 from consilience.models.simulated import WORLDS, SimulatedModel, true_label, world_dataset
 from consilience.objective.coherence import default_terms
@@ -27,7 +28,6 @@ from consilience.results.landmarks import Landmarks
 from consilience.results.result import Found
 from consilience.solvers.lbfgs import LBFGS
 from consilience.store.database import Store
-from consilience.store.runner import ask, requests
 from zoo import evidence
 
 SETTINGS = Settings(calls_per_example=8.0, settled=0.0)
@@ -377,11 +377,8 @@ def test_the_questions_tell_every_pair_of_concepts_apart() -> None:
 
 def stopped(session: Session, rounds: int) -> Iterator[Any]:
     for _ in range(rounds):
-        queries = session.next_queries()
-        rows = requests(queries, session.data, session.framings, session.model)
-        session.store.add_round(session.run, session.round, [(key, r.query) for key, r in rows])
-        ask(rows, session.model, session.store, concurrency=1)
-        session.learn(len(rows))
+        session.ask(session.next_queries(), concurrency=1)
+        session.learn()
         yield session.round
 
 

@@ -20,8 +20,9 @@ from consilience.concepts.ranking import (
 )
 from consilience.data.dataset import Dataset
 from consilience.data.relations import Opposite
-from consilience.elicitation.session import census_of, elicit
+from consilience.elicitation.session import elicit
 from consilience.elicitation.settings import Settings
+from consilience.elicitation.state import census_of
 from consilience.evidence.evidence import Evidence, collect
 from consilience.models.simulated import world_dataset
 from consilience.planning.planner import PlanSettings

@@ -15,8 +15,10 @@ import torch
 
 from consilience.data.dataset import Dataset, Example
 from consilience.data.relations import Equal, ExactlyOne
-from consilience.elicitation.session import Session, elicit, gather, next_round, solve_run
+from consilience.elicitation.session import Session, elicit, gather, solve_run
 from consilience.elicitation.settings import Settings, record, settings_from
+from consilience.elicitation.stages import stage_of
+from consilience.elicitation.state import RunState
 from consilience.errors import InputError, NoLogprobs, ServerError, StoreError
 from consilience.evaluation.baselines import gold_array
 from consilience.models.base import Model
@@ -27,7 +29,6 @@ from consilience.planning.planner import PlanSettings
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import solve
 from consilience.store.database import Store
-from consilience.store.runner import ask, requests
 from recorder import Recorder, failing
 
 LAMPS = Dataset("lamps", [Example(f"The lamp number {i} is lit.") for i in range(16)])
@@ -42,10 +43,8 @@ def small(**given: Any) -> Settings:
 def whole(session: Session, concurrency: int = 1) -> Session:
     """A session asked to its end, without the last solve."""
     while queries := session.next_queries():
-        rows = requests(queries, session.data, session.framings, session.model)
-        session.store.add_round(session.run, session.round, [(k, r.query) for k, r in rows])
-        ask(rows, session.model, session.store, concurrency=concurrency)
-        session.learn(len(rows))
+        session.ask(queries, concurrency=concurrency)
+        session.learn()
     return session
 
 
@@ -68,7 +67,7 @@ def test_the_budget_is_used_and_never_exceeded(
     session = whole(Session(LAMPS, model, store, settings=settings))
     budget = int(calls * len(LAMPS))
     planned = sum(len(rows) for rows in store.rounds(session.run))
-    assert planned == session.planned <= budget
+    assert planned == session.state.planned <= budget
     # With contrasts the last call or two may not make a pair.
     assert planned == budget or (contrasts and budget - planned < 8)
     made = [q.contrast is not None for rows in store.rounds(session.run) for _, q in rows]
@@ -99,11 +98,8 @@ def test_the_last_partial_round_goes_to_the_least_sure(store: Store) -> None:
     settings = small(calls_per_example=3.25)
     session = Session(LAMPS, SimulatedModel("noisy"), store, settings=settings)
     while len(store.rounds(session.run)) < 3:
-        queries = session.next_queries()
-        rows = requests(queries, LAMPS, session.framings, session.model)
-        store.add_round(session.run, session.round, [(k, r.query) for k, r in rows])
-        ask(rows, session.model, store)
-        session.learn(len(rows))
+        session.ask(session.next_queries())
+        session.learn()
     last = session.next_queries()
     assert session.labels is not None
     unsure = np.argsort(session.labels.max(axis=1))[:4]
@@ -140,13 +136,11 @@ def test_it_stops_though_undecided_labels_still_flip() -> None:
         model = SimulatedModel("no-answer")
         session = Session(data, model, store, settings=settings, solver=ONCE)
         while queries := session.next_queries():
-            rows = requests(queries, data, session.framings, model)
-            store.add_round(session.run, session.round, [(k, r.query) for k, r in rows])
-            ask(rows, model, store)
-            session.learn(len(rows))
+            session.ask(queries)
+            session.learn()
             assert session.labels is not None
             after.append(session.labels)
-        assert session.planned < 32 * len(data)
+        assert session.state.planned < 32 * len(data)
     pairs = list(pairwise(after))
     moved = [float(np.abs(b - a).sum(axis=1).mean() / 2) for a, b in pairs]
     flipped = [float((b.argmax(axis=1) != a.argmax(axis=1)).mean()) for a, b in pairs]
@@ -295,8 +289,8 @@ def test_the_store_alone_gives_the_labels_again_and_the_session_too(store: Store
     assert replayed.run != session.run
     replayed = Session(LAMPS, SimulatedModel("noisy"), store, settings=settings, solver=ONCE)
     replayed.catch_up()
-    assert (replayed.round, replayed.planned) == (session.round, session.planned)
-    assert replayed.quiet == session.quiet
+    assert (replayed.round, replayed.state.planned) == (session.round, session.state.planned)
+    assert replayed.state.quiet == session.state.quiet
     np.testing.assert_array_equal(replayed.labels, session.labels)
     assert replayed.next_queries() == []
 
@@ -308,7 +302,7 @@ def test_catching_up_ends_where_the_store_does(store: Store) -> None:
         elicit(LAMPS, model, settings=settings, store=store, solver=ONCE, concurrency=1)
     session = Session(LAMPS, Recorder(), store, settings=settings, solver=ONCE)
     session.catch_up()
-    assert (session.round, session.planned) == (1, 16)
+    assert (session.round, session.state.planned) == (1, 16)
     planned = [query for _, query in store.rounds(session.run)[1]]
     assert session.next_queries() == planned
 
@@ -430,7 +424,7 @@ def test_in_neutral_sets_alone_the_first_labels_are_not_forgotten(store: Store) 
         for rows in store.rounds(session.run):
             shown = [label for _, query in rows for _, label in query.shots]
             assert 0.4 < np.mean(shown) < 0.6
-        found = solve_run(store, session.run, data, settings, terms, ONCE, seed=seed)
+        found = solve_run(store, session.run, data, settings, terms, ONCE)
         right = (found.solution.labels.argmax(axis=1) == gold_array(data, gold)).mean()
         reached.append(max(right, 1 - right))
     assert np.mean(reached) > 0.6 and max(reached) > 0.9
@@ -507,7 +501,9 @@ def test_one_at_a_time_and_many_give_the_same_bits() -> None:
 
 def test_a_round_without_labels_yet_is_planned_within_its_budget() -> None:
     settings = small(framings=("sets",))
-    made = [next_round(LAMPS, settings, None, round=0, seed=seed, budget=10) for seed in (0, 0, 1)]
+    settings = replace(settings, calls_per_example=10 / 16)
+    states = [RunState(LAMPS, settings, seed) for seed in (0, 0, 1)]
+    made = [stage_of(state)(state) for state in states]
     assert made[0] == made[1] != made[2]
     assert [len(queries) for queries in made] == [10, 10, 10]
     assert all(query.framing.startswith("sets") for query in made[0])
@@ -540,7 +536,7 @@ def test_of_a_rare_class_are_only_those_that_the_model_is_sure_of(name: str) -> 
         with Store() as store:
             model = SimulatedModel(name)
             found = elicit(data, model, settings=settings, store=store, seed=seed, solver=ONCE)
-            even = solve_run(store, found.run.id, data, settings, fewer, ONCE, seed=seed)
+            even = solve_run(store, found.run.id, data, settings, fewer, ONCE)
         right = [(f.solution.labels.argmax(axis=1) == truth).mean() for f in (found, even)]
         reached.append(right)
     mine, even = np.mean(reached, axis=0)
@@ -575,7 +571,8 @@ def test_after_the_zero_shot_round_one_is_asked_with_labels_drawn(store: Store) 
     agree = np.mean([truth[data.index[id]] == label for id, label in set(shown)])
     assert 0.3 < agree < 0.7
     # They count as answers that no label has touched: whole, and with no label on record.
-    early = gather(store, found.run.id, data, settings, drawn + 1)
+    whole = gather(store, found.run.id, data, settings)
+    early = whole.only(whole.round <= drawn)
     assert int(early.drawn.sum()) == len(data)
     assert not bool((early.shots[early.drawn] > 0).any())
     labels = torch.from_numpy(found.solution.labels)[None]

@@ -12,7 +12,7 @@ import pytest
 
 from consilience.data.dataset import Dataset, Example, Gold, Task
 from consilience.data.relations import AtMostOne, Equal, ExactlyOne, Opposite
-from consilience.elicitation.session import Session, gather
+from consilience.elicitation.session import Session
 from consilience.elicitation.settings import Settings
 from consilience.errors import InputError, ServerError
 from consilience.evaluation.baselines import (
@@ -33,7 +33,6 @@ from consilience.planning.planner import PlanSettings
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import solve
 from consilience.store.database import Store
-from consilience.store.runner import ask, requests
 from recorder import Recorder, failing
 
 LAMPS = Dataset("lamps", [Example(f"The lamp number {i} is lit.") for i in range(20)])
@@ -221,17 +220,15 @@ def test_at_equal_calls_it_is_not_below_the_bootstrap() -> None:
             with Store() as store:
                 session = Session(data, model, store, settings=settings, seed=seed)
                 while queries := session.next_queries():
-                    rows = requests(queries, data, session.framings, model)
-                    store.add_round(session.run, session.round, [(k, r.query) for k, r in rows])
-                    ask(rows, model, store, concurrency=1)
-                    session.learn(len(rows))
+                    session.ask(queries, concurrency=1)
+                    session.learn()
                 on = BaselineContext(
                     data, model, store=store, settings=settings, seed=seed, concurrency=1
                 )
                 other = bootstrap(on)
-                assert session.planned == other.calls_per_example * len(data) == 720
+                assert session.state.planned == other.calls_per_example * len(data) == 720
                 # One start in place of eight, and no uncertainties: the labels in less time.
-                evidence = gather(store, session.run, data, settings)
+                evidence = session.state.evidence
                 ours = Baseline("ours", solve(evidence, solver=LBFGS(starts=1)).labels, 6.0)
             differences.append(accuracy(ours, data, gold) - accuracy(other, data, gold))
     assert np.mean(differences) >= -0.02

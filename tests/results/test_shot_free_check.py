@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from consilience.elicitation.session import Session, gather
+from consilience.elicitation.session import Session
 from consilience.elicitation.settings import Settings
 from consilience.evidence.evidence import Evidence
 from consilience.models.simulated import WORLDS, SimulatedModel, true_label, world_dataset
@@ -17,7 +17,6 @@ from consilience.results.shot_free_check import DISSENT, ShotFreeCheck, check_wi
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import solve
 from consilience.store.database import Store
-from consilience.store.runner import ask, requests
 from scenes import gathered, scene
 from zoo import evidence, random_rows
 
@@ -35,14 +34,12 @@ def run(seed: int, wrong: int | None) -> tuple[Evidence, np.ndarray, ShotFreeChe
     with Store() as store:
         session = Session(data, SimulatedModel("noisy"), store, settings=SETTINGS, seed=seed)
         while queries := session.next_queries():
-            rows = requests(queries, data, session.framings, session.model)
-            store.add_round(session.run, session.round, [(key, r.query) for key, r in rows])
-            ask(rows, session.model, store, concurrency=1)
-            session.learn(len(rows))
+            session.ask(queries, concurrency=1)
+            session.learn()
             # After the last round whose shots carry labels that were drawn.
             if wrong is not None and session.round == 2:
-                session.labels = 0.9 * np.eye(2)[labels_of(wrong, data.ids)] + 0.05
-        ev = gather(store, session.run, data, SETTINGS)
+                session.state.labels = 0.9 * np.eye(2)[labels_of(wrong, data.ids)] + 0.05
+        ev = session.state.evidence
     solution = solve(ev, solver=LBFGS(starts=1), seed=seed, start=session.labels)
     opinion = check_without_shots(ev, solution, solver=LBFGS(starts=4), seed=seed)
     return ev, solution.labels, opinion

@@ -62,7 +62,7 @@ def opened(
             [
                 solve_run(
                     db, run.id, db.dataset(run.dataset), settings_from(run.settings), terms, solver,
-                    seed=run.seed, device=device,
+                    device=device,
                 )
                 for run in runs
             ]

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from consilience.data.dataset import Dataset
-from consilience.elicitation.session import census_of, next_round
 from consilience.elicitation.settings import Settings
+from consilience.elicitation.stages import stage_of
+from consilience.elicitation.state import RunState
 from consilience.models.base import Model
 from consilience.prompts.token_estimates import CHARACTERS_PER_TOKEN, characters_in, round_up
 from consilience.store.database import Store
@@ -64,21 +65,12 @@ def estimate(
 ) -> Estimate:
     """What a run of these settings will take; `price` is money per million prompt tokens."""
     budget = settings.budget(data)
-    characters = fresh = known = planned = round = 0
-    framings, census = settings.framings_for(data), census_of(data, settings, seed)
-    while planned < budget:
-        if census.begin <= round < census.end:
-            queries = census.queries(
-                data, framings, None, round=round, seed=seed, plan=settings.plan
-            )
-        else:
-            queries = next_round(
-                data, settings, None, round=round, seed=seed, budget=budget - planned
-            )
-        if not queries:
-            break
-        rows = requests(queries, data, framings, model)
-        if round == 0:
+    characters = fresh = known = 0
+    # Nothing is ever answered, so that every stage plans with labels that are drawn.
+    state = RunState(data, settings, seed)
+    while state.planned < budget and (queries := stage_of(state)(state)):
+        rows = requests(queries, data, state.framings, model)
+        if state.round == 0:
             known = len(store.known([key for key, _ in rows]))
         shared: set[tuple[object, ...]] = set()
         for _, request in rows:
@@ -88,8 +80,8 @@ def estimate(
             own = len(data.examples[data.index[request.query.target]].text)
             fresh += own if prefix in shared else length
             shared.add(prefix)
-        planned += len(queries)
-        round += 1
+        state.planned += len(queries)
+        state.round += 1
     ratio = store.characters_per_token(model.name)
     basis = (
         f"{ratio:.2f} characters to a token, as the store has seen for this model"
@@ -98,7 +90,7 @@ def estimate(
     )
     tokens = round_up(characters / (ratio or CHARACTERS_PER_TOKEN))
     return Estimate(
-        calls=planned,
+        calls=state.planned,
         known=known,
         prompt_tokens=tokens,
         fresh_tokens=round_up(fresh / (ratio or CHARACTERS_PER_TOKEN)),

@@ -108,10 +108,10 @@ def evaluate(found: Found, gold: Gold, baselines: Sequence[Baseline] = ()) -> Ev
         *([agreement] if agreement is not None else []),
         *([zero] if zero is not None else []),
         *(b for b in baselines if zero is None or b.name != zero.name),
-        Baseline("consilience", found.solution.labels, found.run.planned / len(data)),
+        Baseline("consilience", found.soft_labels, found.run.planned / len(data)),
     ]
     if "undetermined" in found.polarity and data.task.k == 2:
-        mirrored = found.solution.labels[:, ::-1]
+        mirrored = found.soft_labels[:, ::-1]
         rows.append(Baseline("consilience, mirrored", mirrored, rows[-1].calls_per_example))
     truth = gold_array(data, gold)
     scores = {row.name: dict(score(row.labels, truth, data.groups)) for row in rows}

@@ -20,11 +20,13 @@ from consilience.errors import InputError
 from consilience.evidence.evidence import Evidence
 from consilience.objective.coherence import Terms
 from consilience.objective.conditioning import condition
+from consilience.planning.planner import SoftLabels
 from consilience.prompts.framing import Framing
-from consilience.results.diagnosis import Verdict, open_labels, verdict
+from consilience.results.diagnosis import Kind, Verdict, open_labels, verdict
 from consilience.results.explanation import explain
 from consilience.results.landmarks import Landmarks, Orientation, oriented, renamed
 from consilience.results.shot_free_check import ShotFreeCheck, check_without_shots
+from consilience.results.tempering import temper_factor, tempered, untouched_agreement
 from consilience.results.uncertainty import Uncertainty, uncertainty
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import Solution
@@ -68,15 +70,15 @@ class Found:
     def labels(self) -> pd.DataFrame:
         """One row per example: id, label, its name and probability, uncertainties, predictions.
 
-        `probability` is that of the label given, uncalibrated unless `probabilities` says
-        otherwise; `p_…` those of all classes; uncertainties are in nats, and those of the optimum,
-        before any scaling. `structural` is the share of the label's log-odds that comes from other
-        examples, NaN where nothing pulls it; `predictions` counts those that spoke of the example,
-        and `open` says that the label is better left open (see `diagnosis`). Who has no answer, and
-        no relation to somebody who has, has no label: missing values. Where there are
-        landmarks, `landmark` marks them, and their label is the one vouched for.
+        `probability` is that of the label given, see `probabilities`; `p_…` those of all classes;
+        uncertainties are in nats, and those of the optimum, before any scaling. `structural` is the
+        share of the label's log-odds that comes from other examples, NaN where nothing pulls it;
+        `predictions` counts those that spoke of the example, and `open` says that the label is
+        better left open (see `diagnosis`). Who has no answer, and no relation to somebody who has,
+        has no label: missing values. Where there are landmarks, `landmark` marks them, and their
+        label is the one vouched for.
         """
-        q = self.solution.labels
+        q = self.soft_labels
         hard = q.argmax(axis=1)
         names = self.dataset.task.classes
         counts = np.bincount(self.evidence.target.numpy(), minlength=len(q))
@@ -110,6 +112,25 @@ class Found:
         none[[self.dataset.index[id] for id in tied] + list(vouched)] = False
         return np.asarray(none)
 
+    @cached_property
+    def soft_labels(self) -> SoftLabels:
+        """The probability of each class, (N, K), as they are reported.
+
+        Those of the solution, calibrated where there are landmarks; where the verdict doubts the
+        labels no surer than the evidence (see `tempering`).
+        """
+        return (
+            tempered(self.solution.labels, self._doubt) if self._doubt < 1 else self.solution.labels
+        )
+
+    @cached_property
+    def _doubt(self) -> float:
+        """What the log-odds of the solution are multiplied by."""
+        if self.calibration is not None or self.verdict.kind is Kind.COHERENT:
+            return 1.0
+        labels = self.solution.labels
+        return temper_factor(labels, untouched_agreement(labels, self.evidence))
+
     @property
     def polarity(self) -> str:
         """What says which way round the labels are: the label names, landmarks, or nothing."""
@@ -127,8 +148,10 @@ class Found:
         """How far the probabilities can be trusted: "uncalibrated", or how they were calibrated."""
         if self.calibration is not None:
             return self.calibration.sentence
-        scaled = round(self.log_odds_scale, 2) != 1
-        return f"uncalibrated (log-odds × {self.log_odds_scale:.2g})" if scaled else "uncalibrated"
+        scale = self._doubt * self.log_odds_scale
+        why = ", no surer than what no found label has touched" if self._doubt < 1 else ""
+        scaled = round(scale, 2) != 1
+        return f"uncalibrated (log-odds × {scale:.2g}{why})" if scaled else "uncalibrated"
 
     @property
     def shares(self) -> str:

@@ -10,22 +10,16 @@ from numpy.typing import NDArray
 
 from consilience.data.dataset import Dataset
 from consilience.errors import ModelError
-from consilience.evidence.evidence import Evidence
 from consilience.store.database import Store
 from consilience.store.runner import CallCounts
 
 
-def without_answer(evidence: Evidence) -> NDArray[np.bool_]:
-    """The examples that no prediction speaks of, (N,)."""
-    counts = np.bincount(evidence.target.numpy(), minlength=evidence.n)
-    return np.asarray(counts == 0)
-
-
-def why_unanswered(store: Store, run: str, evidence: Evidence, dataset: Dataset) -> dict[str, str]:
-    """Why each example without an answer has none, by id."""
-    unheard = np.flatnonzero(without_answer(evidence))
-    reasons = store.reasons(run) if len(unheard) else {}
-    ids = [dataset.ids[i] for i in unheard]
+def why_unanswered(
+    store: Store, run: str, dataset: Dataset, unheard: NDArray[np.bool_]
+) -> dict[str, str]:
+    """Why each of the examples `unheard` (N,) has no answer, by id."""
+    reasons = store.reasons(run) if unheard.any() else {}
+    ids = [dataset.ids[i] for i in np.flatnonzero(unheard)]
     return {id: reasons.get(id, "it was not asked") for id in ids}
 
 

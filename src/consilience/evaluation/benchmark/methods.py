@@ -38,7 +38,7 @@ def consilience(bench: BaselineContext) -> Baseline:
     n = len(bench.data)
     return Baseline(
         "consilience",
-        found.solution.labels,
+        found.soft_labels,
         found.run.planned / n,
         tokens / n,
         bench.readings([_with_shots(bench, found)]),

@@ -1,0 +1,124 @@
+"""The stages of a run, in their order, and what each asks.
+
+1. Zero-shot: every example, without shots.
+2. Drawn labels: shots with labels drawn at random, for two classes and where calls allow.
+3. Discovery: short bootstraps on a sample, each towards another concept (see `discovery`).
+4. Decision: a runoff and duels between the concepts found (see `ranking`).
+5. Bootstrap: shots with the labels found so far, until calls or changes are at an end.
+
+A stage is a function from what the run knows to the queries of its next round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consilience.concepts.ranking import deciding_round, others
+from consilience.elicitation.state import RunState
+from consilience.planning.planner import SoftLabels, shot_round
+from consilience.prompts.query import Query
+
+Stage = Callable[[RunState], list[Query]]
+"""The queries of the next round, given what a run knows."""
+
+
+def stage_of(state: RunState) -> Stage:
+    """The stage that the next round of a run belongs to."""
+    if state.round < state.census.begin:
+        return drawn_labels if state.round in state.drawn else zero_shot
+    if state.round < state.census.end:
+        return discovery
+    if state.ranking is not None and state.round < state.ranking.end:
+        return decision
+    return bootstrap
+
+
+def zero_shot(state: RunState) -> list[Query]:
+    """Every example without shots, in as many framings as its share of the budget has room for."""
+    return state.settings.zero_shot(state.dataset)
+
+
+def drawn_labels(state: RunState) -> list[Query]:
+    """Every example once, under shots with labels drawn at random."""
+    # What a label that was drawn does to a target is no evidence.
+    return _shots(state, _drawn(state), contrasts=0.0)
+
+
+def discovery(state: RunState) -> list[Query]:
+    """A round of the bootstrap towards one of the concepts of the census."""
+    return state.census.queries(
+        state.dataset,
+        state.framings,
+        state.evidence if state.answered else None,
+        round=state.round,
+        seed=state.seed,
+        plan=state.settings.plan,
+    )
+
+
+def decision(state: RunState) -> list[Query]:
+    """A round of a runoff or of a duel between concepts."""
+    assert state.ranking is not None, "no concepts were found"
+    return deciding_round(
+        state.ranking,
+        state.census,
+        state.dataset,
+        state.framings,
+        state.evidence,
+        round=state.round,
+        seed=state.seed,
+        plan=state.settings.plan,
+    )
+
+
+def bootstrap(state: RunState) -> list[Query]:
+    """Every example once, under shots with the labels so far; the least sure first where it ends.
+
+    Before anything was solved the labels are drawn.
+    """
+    labels = _drawn(state) if state.labels is None else state.labels
+    if state.ranking is not None and state.round == state.ranking.end:
+        chosen = state.ranking.concepts[0].number
+        if chosen not in state.ranking.runoff:
+            # Outside the sample nobody has a label of the concept yet.
+            against = others(state.ranking, chosen)
+            return _shots(state, labels, pool=state.census.sample, against=against)
+    return _shots(state, labels)
+
+
+def _drawn(state: RunState) -> SoftLabels:
+    n, k = len(state.dataset), state.dataset.task.k
+    return np.eye(k)[np.random.default_rng([state.seed, 3]).integers(k, size=n)]
+
+
+def _shots(
+    state: RunState,
+    labels: SoftLabels,
+    *,
+    contrasts: float | None = None,
+    pool: tuple[int, ...] | None = None,
+    against: tuple[NDArray[np.int64], ...] = (),
+) -> list[Query]:
+    """A round with shots, at most what is left of the budget; see `shot_round`."""
+    plan = state.settings.plan
+    plan = plan if contrasts is None else replace(plan, contrasts=contrasts)
+    left = state.settings.budget(state.dataset) - state.planned
+    room = int(left / (1 + 2 * plan.contrasts))
+    targets = None
+    if room < len(state.dataset):
+        targets = np.argsort(labels.max(axis=1), kind="stable")[:room].tolist()
+    return shot_round(
+        state.dataset,
+        state.framings,
+        labels,
+        round=state.round,
+        seed=state.seed,
+        settings=plan,
+        targets=targets,
+        pool=pool,
+        against=against,
+    )

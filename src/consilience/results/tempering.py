@@ -1,0 +1,58 @@
+"""Probabilities that are no surer than the evidence, where a run's labels are to be doubted.
+
+Answers under found labels agree with those labels whatever the labels are about: a labelling by
+length can be as sure of itself as one by truth. What speaks for its being what was asked is what no
+found label has touched, zero-shot answers and answers under labels drawn at random. Where a verdict
+doubts the labels, their mean probability is no more than the share of them that these agree with.
+On Gemma 3 270M, 15 runs on 12 public sets, that takes the mean ECE from .16 to .13 (`docs/log.md`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+
+from consilience.concepts.concept import known, pooled
+from consilience.evidence.evidence import Evidence
+from consilience.evidence.mixture import FEWEST_EXAMPLES
+
+_NEVER = 1e-3
+"""The least factor that log-odds are multiplied by."""
+
+
+def untouched_agreement(labels: NDArray[np.float64], evidence: Evidence) -> float:
+    """The share of soft `labels` (N, K) that answers no found label has touched agree with.
+
+    The mean of that for zero-shot answers and of that for answers under drawn labels, as far as
+    there are enough to tell, else 1; at least 1/K.
+    """
+    shares = []
+    for kind in (evidence.zero, evidence.drawn):
+        answers = pooled(evidence, kind)
+        there = known(answers)
+        if there.sum() >= FEWEST_EXAMPLES:
+            same = answers[there].argmax(axis=1) == labels[there].argmax(axis=1)
+            shares.append(float(same.mean()))
+    return max(float(np.mean(shares or [1.0])), float(1 / labels.shape[1]))
+
+
+def temper_factor(labels: NDArray[np.float64], most: float) -> float:
+    """What log-odds are multiplied by, at most 1, for the mean probability to be `most` or less.
+
+    The mean is over the likeliest classes of soft `labels` (N, K); `most` is a probability.
+    """
+
+    def above(factor: float) -> float:
+        return float(tempered(labels, factor).max(axis=1).mean() - most)
+
+    if above(1.0) <= 0:
+        return 1.0
+    return _NEVER if above(_NEVER) >= 0 else float(brentq(above, _NEVER, 1.0))
+
+
+def tempered(labels: NDArray[np.float64], factor: float) -> NDArray[np.float64]:
+    """Soft `labels` (N, K) with their log-odds multiplied."""
+    logq = factor * np.log(np.maximum(labels, 1e-300))
+    made = np.exp(logq - logq.max(axis=1, keepdims=True))
+    return np.asarray(made / made.sum(axis=1, keepdims=True))
