@@ -21,6 +21,7 @@ from consilience.cli.describe import describe
 from consilience.cli.evidence import evidence
 from consilience.cli.legacy import legacy
 from consilience.cli.output import speak_utf8, talk
+from consilience.cli.report import report
 from consilience.cli.results import evaluate, explain, export, solve
 from consilience.cli.run import run
 from consilience.cli.server import probe
@@ -54,7 +55,7 @@ def cli() -> None:
 
 
 for command in (
-    *(demo, run, probe, plan, ask, solve, evaluate, explain, concepts, describe),
+    *(demo, run, probe, plan, ask, solve, evaluate, report, explain, concepts, describe),
     *(evidence, export, weights, bench, legacy, store, datasets),
 ):
     cli.add_command(command)

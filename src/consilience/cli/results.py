@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from consilience.concepts.concept import Concept
     from consilience.data.dataset import Dataset
+    from consilience.evaluation.evaluation import Evaluation
     from consilience.objective.coherence import Terms
     from consilience.results.landmarks import Landmarks
     from consilience.results.result import Found
@@ -266,6 +267,27 @@ def solve(
     print_labels(label_table(found, details=details), output, as_json, keep_formulas)
 
 
+def scored_by(found: Found, data: str | None, given: dict[str, Any]) -> Evaluation:
+    """A run scored by the gold of `data`, which is what it labelled; InputError without any."""
+    from consilience.datasets import REGISTRY
+    from consilience.evaluation.evaluation import evaluate as score
+    from consilience.models.simulated import WORLDS
+
+    name = data or found.dataset.name
+    named = name in REGISTRY or name in WORLDS
+    if not data and not named:
+        raise InputError(
+            f"run {found.run.id} labelled the file {name!r}; name it, with the --text that it was "
+            "labelled with and its column of gold in --label"
+        )
+    # All of the data, of which the run may have labelled a sample.
+    given = given | {"groups": None, "seed": found.run.seed}
+    _, gold = open_data(name, given, None if named else found.dataset.task)
+    if gold is None:
+        raise InputError(f"{name} has no gold; name its column with --label")
+    return score(found, gold)
+
+
 @click.command()
 @click.argument("data", required=False)
 @options.described
@@ -280,25 +302,8 @@ def evaluate(data: str | None, store: str, run_id: str | None, **given: Any) -> 
     --label; a data set that has a name need not be said. Gold is matched by the text alone, and
     nothing of it reaches the labels. Landmarks are not scored.
     """
-    from consilience.datasets import REGISTRY
-    from consilience.evaluation.evaluation import evaluate as score
-    from consilience.models.simulated import WORLDS
-
     vouched = {key: given[key] for key in ("landmarks", "calibration", "text")}
-    found = opened(store, run_id, **vouched)
-    name = data or found.dataset.name
-    named = name in REGISTRY or name in WORLDS
-    if not data and not named:
-        raise InputError(
-            f"run {found.run.id} labelled the file {name!r}; name it, with the --text that it was "
-            "labelled with and its column of gold in --label"
-        )
-    # All of the data, of which the run may have labelled a sample.
-    given |= {"groups": None, "seed": found.run.seed}
-    _, gold = open_data(name, given, None if named else found.dataset.task)
-    if gold is None:
-        raise InputError(f"{name} has no gold; name its column with --label")
-    evaluation = score(found, gold)
+    evaluation = scored_by(opened(store, run_id, **vouched), data, given)
     if given["as_json"]:
         click.echo(dump(evaluation.table.to_dict(orient="records")))
     else:

@@ -203,4 +203,7 @@ class RunState:
             asked=asked or CallCounts(),
             concepts=concepts,
             unanswered=unanswered or {},
+            predictions={
+                p.key: p for answers in self._answered for _, p in answers if p is not None
+            },
         )

@@ -122,6 +122,13 @@ class Evidence:
     shares: tuple[float, ...] | None = None
     shared: float = 0.0
 
+    def __repr__(self) -> str:
+        return (
+            f"Evidence({self.t:,} predictions of {self.n:,} examples, K={self.k}, "
+            f"{self.f:,} contrasts, framings {', '.join(self.framings)}; {self.absent:,} absent, "
+            f"{self.silent:,} silent)"
+        )
+
     @property
     def n(self) -> int:
         """The number of examples."""
