@@ -280,14 +280,14 @@ def evaluate(data: str | None, store: str, run_id: str | None, **given: Any) -> 
     --label; a data set that has a name need not be said. Gold is matched by the text alone, and
     nothing of it reaches the labels. Landmarks are not scored.
     """
-    from consilience.datasets import REGISTRY
+    from consilience.datasets import find_source
     from consilience.evaluation.evaluation import evaluate as score
     from consilience.models.simulated import WORLDS
 
     vouched = {key: given[key] for key in ("landmarks", "calibration", "text")}
     found = opened(store, run_id, **vouched)
     name = data or found.dataset.name
-    named = name in REGISTRY or name in WORLDS
+    named = find_source(name) is not None or name in WORLDS
     if not data and not named:
         raise InputError(
             f"run {found.run.id} labelled the file {name!r}; name it, with the --text that it was "
