@@ -175,7 +175,9 @@ def _opened(address: str, path: str | Path, readonly: bool) -> sqlite3.Connectio
         _prepare(db, path, readonly)
     except sqlite3.Error as error:
         db.close()
-        raise StoreError(f"cannot open {path} as a store: {error}") from error
+        broken = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT
+        mend = "; `consilience store repair` saves what can be read" if broken else ""
+        raise StoreError(f"cannot open {path} as a store: {error}{mend}") from error
     except StoreError:
         db.close()
         raise
