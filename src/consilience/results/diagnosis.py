@@ -26,6 +26,7 @@ from consilience.concepts.concept import Concept, known, pooled
 from consilience.evidence.evidence import Evidence
 from consilience.evidence.mixture import FEWEST_EXAMPLES
 from consilience.planning.planner import margins
+from consilience.results.tempering import temper_factor, tempered, untouched_agreement
 
 _STREAM = 80
 """What tells the random numbers of this module from those of others that use the same seed."""
@@ -73,10 +74,11 @@ class Verdict:
     """What the labels of a run are, and the reasons.
 
     `information` is the share of what labels can tell that these do, 1 − mean entropy / log K;
-    `decided` the share of examples whose label is not left open. Where the evidence was given,
-    `kept` is the rank correlation of the labels with the mean answers, `halves` that of answers in
-    one half of the rounds with those in the other, `chance` the share of permutations that agree
-    as well.
+    `doubt` what their log-odds are to be multiplied by, 1 where they are coherent (see
+    `tempering`); `decided` the share of examples whose label is then not left open. Where the
+    evidence was given, `kept` is the rank correlation of the labels with the mean answers, `halves`
+    that of answers in one half of the rounds with those in the other, `chance` the share of
+    permutations that agree as well.
     """
 
     kind: Kind
@@ -86,6 +88,7 @@ class Verdict:
     kept: float = math.nan
     halves: float = math.nan
     chance: float = math.nan
+    doubt: float = 1.0
 
     def __str__(self) -> str:
         return f"{self.kind.value}: {'; '.join(self.reasons)}"
@@ -114,11 +117,11 @@ def verdict(
 
     `vouched` says that landmarks chose the first. `evidence` is what the labels were solved from.
     """
-    tell, decided = information(labels), float(1 - open_labels(labels).mean())
+    tell = information(labels)
     kept, halves, chance = (math.nan,) * 3
     if evidence is not None:
         kept, (halves, chance) = kept_ranking(labels, evidence), agreeing_halves(evidence, seed)
-    reasons = [f"the labels tell {tell:.0%} of what they could, {decided:.0%} are decided"]
+    reasons: list[str] = []
     most = float(np.bincount(labels.argmax(axis=1)).max() / len(labels))
     if len(labels) >= FEWEST_EXAMPLES and most >= ONE_CLASS:
         kind = Kind.DEGENERATE
@@ -139,7 +142,12 @@ def verdict(
     else:
         kind, why = _concepts(concepts, vouched)
         reasons.append(why)
-    return Verdict(kind, tell, decided, tuple(reasons), kept, halves, chance)
+    doubt = 1.0
+    if evidence is not None and kind is not Kind.COHERENT:
+        doubt = temper_factor(labels, untouched_agreement(labels, evidence))
+    decided = float(1 - open_labels(tempered(labels, doubt)).mean())
+    reasons.insert(0, f"the labels tell {tell:.0%} of what they could, {decided:.0%} are decided")
+    return Verdict(kind, tell, decided, tuple(reasons), kept, halves, chance, doubt)
 
 
 def _concepts(concepts: Sequence[Concept], vouched: bool) -> tuple[Kind, str]:
