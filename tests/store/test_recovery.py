@@ -66,6 +66,7 @@ def test_of_a_truncated_store_what_is_there_comes_over(tmp_path: Path, share: fl
         assert store.verify() == []
 
 
+@pytest.mark.slow
 def test_a_repaired_store_goes_on_to_the_same_labels(tmp_path: Path) -> None:
     (run,) = asked(tmp_path / "s.db", examples=200)
     data, _ = world_dataset("easy", 200)
