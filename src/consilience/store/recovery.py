@@ -38,7 +38,7 @@ _BATCH = 5000
 _SHOWN = 20
 """So many reasons are told one by one."""
 
-Chosen = Callable[[str, Mapping[str, Any]], bool]
+Pick = Callable[[str, Mapping[str, Any]], bool]
 """Whether a decoded row of a table comes over."""
 
 
@@ -128,7 +128,7 @@ def collect_garbage(path: str | Path, output: str | Path | None, runs: list[str]
     return _written_anew(path, output, wanted)
 
 
-def _written_anew(path: str | Path, output: str | Path | None, wanted: Chosen) -> Recovery:
+def _written_anew(path: str | Path, output: str | Path | None, wanted: Pick) -> Recovery:
     """Everything `wanted`, in a file that has its name only once it is whole."""
     if output is not None and Path(output).exists():
         raise StoreError(f"{output} is there already; name a file that is not")
@@ -155,7 +155,7 @@ class _Copy:
     """A copy under way, from one database to another."""
 
     def __init__(
-        self, source: sqlite3.Connection, target: sqlite3.Connection, wanted: Chosen
+        self, source: sqlite3.Connection, target: sqlite3.Connection, wanted: Pick
     ) -> None:
         self._source, self._target, self._wanted = source, target, wanted
         self._found = Recovery()
