@@ -162,7 +162,7 @@ def _opened(address: str, path: str | Path, readonly: bool) -> sqlite3.Connectio
         # Autocommit, so that each transaction is written out where it is needed; a connection may
         # serve several threads, because the store's writes hold a lock.
         how: dict[str, Any] = {"isolation_level": None, "check_same_thread": False}
-        db = sqlite3.connect(address, timeout=LONGEST_WAIT, uri=readonly, **how)
+        db: sqlite3.Connection = sqlite3.connect(address, LONGEST_WAIT, uri=readonly, **how)
     except (OSError, sqlite3.Error) as error:
         raise StoreError(f"cannot open the store {path}: {error}") from error
     db.row_factory = sqlite3.Row
