@@ -103,6 +103,8 @@ USES = {
     "consilience store stats": "What is in it, and what it took.",
     "consilience store runs": "The ids that `--run` takes.",
     "consilience store verify": "Before relying on a file that was copied or is old.",
+    "consilience store repair": "Where a store is damaged: what can be read goes to a new one.",
+    "consilience store gc": "Where a store has grown: what some runs need goes to a new one.",
     "consilience store show": "For looking at one answer in full; the keys are in the tables "
     "`plan` and `predictions`.",
     "consilience store export": "A copy in plain text, for an archive or to merge stores: "

@@ -97,7 +97,7 @@ def test_a_row_that_does_not_prove_itself_stays_behind(tmp_path: Path) -> None:
 
 def test_only_what_a_run_needs_is_kept(tmp_path: Path) -> None:
     first, _ = asked(tmp_path / "s.db", (0, 1))
-    dry = consilience("store", "gc", tmp_path / "s.db", "--run", first)
+    dry = consilience("store", "gc", tmp_path / "s.db", "--keep", first)
     assert "nothing was written" in dry.stderr and "180" in dry.stdout
     assert not list(tmp_path.glob("*.partial*"))
     found = collect_garbage(tmp_path / "s.db", tmp_path / "new.db", [first])

@@ -130,14 +130,14 @@ def repair(path: str, output: str) -> None:
 
 @store.command()
 @click.argument("path")
-@click.option("--run", "runs", multiple=True, metavar="ID", help="A run to keep (repeatable).")
+@click.option("--keep", "runs", multiple=True, metavar="ID", help="A run to keep (repeatable).")
 @click.option(
     "--output", metavar="FILE", help="The new store; without it only the counts are told."
 )
 def gc(path: str, runs: tuple[str, ...], output: str | None) -> None:
     """Writes what some runs need to a new store, and says what goes.
 
-    PATH is the store, which stays as it is. Without --run all runs are kept, and what none of them
+    PATH is the store, which stays as it is. Without --keep all runs are kept, and what none of them
     asked goes.
     """
     from consilience.store.recovery import collect_garbage
