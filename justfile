@@ -20,7 +20,11 @@ lint:
 # the generated parts of the documentation
 docs:
     uv run python docs/make_cli.py
-    uv run cog -I docs -r README.md docs/*.md docs/datasets/*.md
+    uv run cog -I docs -r README.md docs/*.md docs/*/*.md
+
+# the documentation as a site, in build/site
+site:
+    uv run mkdocs build --strict
 
 # everything that is measured, with the tables made from it
 bench:

@@ -48,7 +48,7 @@ DRAWS = 40
 """What is worked out anew for these pages, and would take long for all, is that of the first so
 many draws."""
 
-PICTURE = ROOT / "docs" / "elicitation.svg"
+PICTURE = ROOT / "docs" / "benchmarks" / "elicitation.svg"
 
 
 @cache

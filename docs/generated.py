@@ -1,6 +1,6 @@
 """The generated parts of the documentation: cog runs these from the comments in the pages.
 
-uv run cog -I docs -r README.md docs/*.md docs/datasets/*.md
+uv run cog -I docs -r README.md docs/*.md docs/*/*.md
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import tempfile
 
 from elicited import ends, floors, leads, picture, rare, reached, worlds
 from figures import RESULTS, ROOT, figures
-from real_models import real_scores, real_summary
+from real_models import real_failures, real_picture, real_rows, real_scores, real_summary
 
 __all__ = [
     "ends",
@@ -22,6 +22,9 @@ __all__ = [
     "picture",
     "rare",
     "reached",
+    "real_failures",
+    "real_picture",
+    "real_rows",
     "real_scores",
     "real_summary",
     "worlds",

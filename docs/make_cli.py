@@ -30,8 +30,8 @@ any query is asked. An error is one line on stderr that says what was attempted,
 what to do; a traceback is a bug, please report it.
 
 **The key** of an API is read from the environment and from nowhere else: `CONSILIENCE_API_KEY`,
-else the variable that belongs to the host that is called (docs/servers.md). It is never printed or
-stored, and no key is sent to another host. `OPENAI_BASE_URL` stands in for `--base-url`,
+else the variable that belongs to the host that is called ([servers.md](servers.md)). It is never
+printed or stored, and no key is sent to another host. `OPENAI_BASE_URL` stands in for `--base-url`,
 `CONSILIENCE_HEADERS` for `--header`, `CONSILIENCE_DATA_DIR` for `--data-dir`.
 
 **Stop and resume.** Each answer is stored as it comes. Stop a run with Ctrl-C (once: what is under
@@ -47,7 +47,7 @@ cannot be read) is sent again `--retries` times with growing pauses, or after th
 server asks for. A query that fails for good is absent, with its reason in the store; eight failures
 in a row, a refused key or an account without credit end the run. A row that the server refuses (a
 content filter, its length) ends nothing: it has no label, and the run says which and why. More in
-docs/reliability.md.
+[reliability.md](reliability.md).
 
 **Debugging.** `--concurrency 1` asks one query after the other in one thread, in the order of the
 plan, and sends the same bytes:
@@ -97,8 +97,8 @@ USES = {
     "own: `consilience bench --data truthfulqa --model openai:NAME --base-url URL --budgets 2,4,8 "
     "--output results.json`, first with `--dry-run`; then `consilience bench --table "
     "results.json`. With several `--workers` each puts `--concurrency` requests to the server at "
-    "once. What the measures are is in [benchmarks.md](benchmarks.md#methods-at-the-same-number-of-"
-    "calls).",
+    "once. What the measures are is in [scores.md](benchmarks/"
+    "scores.md).",
     "consilience legacy": "For a run that another program made and logged, see "
     "[legacy.md](legacy.md): `consilience legacy predictions.jsonl --output labels.csv`.",
     "consilience store": "The file of predictions; its tables are described in "
@@ -106,6 +106,8 @@ USES = {
     "consilience store stats": "What is in it, and what it took.",
     "consilience store runs": "The ids that `--run` takes.",
     "consilience store verify": "Before relying on a file that was copied or is old.",
+    "consilience store repair": "Where a store is damaged: what can be read goes to a new one.",
+    "consilience store gc": "Where a store has grown: what some runs need goes to a new one.",
     "consilience store show": "For looking at one answer in full; the keys are in the tables "
     "`plan` and `predictions`.",
     "consilience store export": "A copy in plain text, for an archive or to merge stores: "

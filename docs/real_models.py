@@ -7,12 +7,42 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-from figures import RESULTS, program
+from figures import RESULTS, ROOT, program
 
 READOUT = "offsets off"
 """How the answers behind every row are read, where a page shows one way only."""
+
+CHOSEN = "gemma", 8.0
+"""The model and the budget of the README's table and picture."""
+
+ROWS = {
+    "zero-shot, best of these": "zero-shot, best framing (chosen with true labels)",
+    "random-shots": "shots with random labels",
+    "bootstrap-confident": "bootstrap, confident shots",
+    "consilience": "**consilience**",
+    "golden": "shots with true labels (ceiling)",
+}
+"""The methods of the README's table, and what they are."""
+
+SETS = {
+    "sst2": "SST-2, sentiment",
+    "subj": "Subj, opinion or plot",
+    "sms": "SMS, spam",
+    "agnews": "AG News, 4 topics",
+    "mr": "MR, sentiment",
+    "cities": "cities, true or false",
+    "sp_en": "words, right or wrong",
+    "larger_than": "numbers, right or wrong",
+    "common_claim": "common claims",
+    "counterfact": "facts, true or false",
+    "offensive": "offensive tweets",
+}
+"""The data sets in words; one without goes by its name."""
+
+PICTURE_OF_SETS = ROOT / "docs" / "real.svg"
 
 
 @cache
@@ -41,3 +71,89 @@ def real_scores(readout: str = READOUT) -> str:
         return "Nothing is measured yet.\n"
     parts = tables.parts(made)
     return "\n\n".join(tables.scores(figures, title, readout) for title, figures in parts) + "\n"
+
+
+def chosen_figures() -> Any:  # noqa: ANN401
+    """The rows of the model and the budget that the README shows."""
+    tables, made = measured()
+    return tables.Figures(made, *CHOSEN)
+
+
+def named(figures: Any, name: str) -> str:  # noqa: ANN401
+    """A data set in words, with the share of its most frequent class."""
+    share = figures.mean(name, "majority", "accuracy", "its own")
+    return f"{SETS.get(name, name)} ({share:.0%})"
+
+
+def real_rows() -> str:
+    """Five methods on the sets where golden shots were measured, as each gives its labels."""
+    tables, figures = measured()[0], chosen_figures()
+    known = [n for n in [*SETS, *figures.sets] if figures.values(n, "golden", "auroc", "its own")]
+    sets = list(dict.fromkeys(known))
+    heads = [named(figures, name) for name in sets]
+    lines = [f"| accuracy / AUROC | calls | {' | '.join(heads)} |", "|---" * (len(sets) + 2) + "|"]
+    for method, words in ROWS.items():
+        cells = []
+        for name in sets:
+            both = [figures.mean(name, method, m, "its own") for m in ("accuracy", "auroc")]
+            there = figures.values(name, method, "accuracy", "its own")
+            cells.append(" / ".join(f"{value:.2f}" for value in both) if there else "–")
+        most = max(figures.calls(name) for name in tables.ALONE)
+        lines.append(f"| {words} | {figures.calls(method) or f'≤ {most}'} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def real_failures() -> str:
+    """The runs that are not above a guess, with their accuracy and their verdict."""
+    figures = chosen_figures()
+    lines = [
+        "| data set | draw | accuracy | most frequent class | verdict |",
+        "|---|---|---|---|---|",
+    ]
+    for name in figures.sets:
+        share = figures.mean(name, "majority", "accuracy", "its own")
+        for draw, row in figures.rows[name, "consilience"].items():
+            accuracy = row.scores["accuracy"]
+            if accuracy.lower <= share:
+                cells = [SETS.get(name, name), f"{draw}", f"{accuracy.estimate:.2f}"]
+                lines.append(f"| {' | '.join(cells)} | {share:.2f} | {row.verdict} |")
+    return "\n".join(lines) + "\n"
+
+
+def real_picture(path: Path = PICTURE_OF_SETS) -> str:
+    """Draws the accuracy on every set that was measured, and shows the picture."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    figures = chosen_figures()
+    marks = {
+        "majority": ("most frequent class", "|", "0.55"),
+        "zero-shot, best of these": ("zero-shot, best framing", "o", "#9aa5b1"),
+        "golden": ("shots with true labels", "D", "#e0a030"),
+        "consilience": ("consilience", "o", "#00796b"),
+    }
+    gain = {
+        name: figures.mean(name, "consilience", "accuracy", "its own")
+        - figures.mean(name, "majority", "accuracy", "its own")
+        for name in figures.sets
+    }
+    order = sorted(gain, key=lambda name: gain[name])
+    with mpl.rc_context({"svg.hashsalt": "consilience", "svg.fonttype": "none", "font.size": 10}):
+        drawing = Figure(figsize=(7, 0.32 * len(order) + 1.1), layout="constrained")
+        axes = drawing.subplots()
+        for method, (words, mark, colour) in marks.items():
+            values = [figures.mean(name, method, "accuracy", "its own") for name in order]
+            size = 90 if mark == "|" else 45
+            axes.scatter(
+                values, range(len(order)), s=size, c=colour, marker=mark, label=words, zorder=3
+            )
+        axes.set_yticks(range(len(order)), [SETS.get(name, name) for name in order])
+        axes.set_xlim(0.2, 1.0)
+        axes.set_xlabel("accuracy")
+        axes.grid(axis="both", color="0.9", zorder=0)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.tick_params(length=0)
+        drawing.legend(loc="outside upper center", ncols=len(marks), frameon=False, fontsize=9)
+        drawing.patch.set_facecolor("white")
+        drawing.savefig(path, metadata={"Date": None})
+    return f"![accuracy on each data set, {CHOSEN[0]}, {CHOSEN[1]:g} calls]({path.name})\n"

@@ -87,6 +87,7 @@ def test_a_recording_is_written_as_it_was_read(file, tmp_path):
         assert all(p == o or p.logprobs == o.logprobs for (_, p), (_, o) in pairs)
 
 
+@pytest.mark.slow
 @each_file
 def test_labels_are_not_worse_than_when_it_was_recorded(file):
     recording = recorded.read(file)
@@ -174,6 +175,7 @@ def test_what_a_store_does_not_hold_is_not_recorded(kept, capsys):
     assert "answers are missing" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_table_says_what_has_changed(kept, capsys):
     recorded_from(kept)
     folder = kept[1] / "made"

@@ -143,6 +143,7 @@ def test_seeds_are_so_many_or_from_one_to_another(tmp_path: Path) -> None:
         assert len(wrong.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_killed_half_way_it_goes_on(
     whole: tuple[Path, Done], asked: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -168,6 +169,7 @@ def test_killed_half_way_it_goes_on(
     assert rows(path) == rows(whole[0])
 
 
+@pytest.mark.slow
 def test_workers_make_the_same_file(whole: tuple[Path, Done], tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     done = consilience(*USUAL, *SMALL, "--output", path, "--workers", 2)
@@ -217,6 +219,7 @@ def test_predictions_are_in_the_store_that_is_named(asked: list[str]) -> None:
     assert rows(Path("a.json")) == rows(Path("b.json"))
 
 
+@pytest.mark.slow
 def test_on_a_server(tmp_path: Path) -> None:
     file = write_csv(claims(24), tmp_path / "c.csv")
     with serve("vllm", model=PseudoModel(world=True)) as server:

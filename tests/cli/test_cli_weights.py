@@ -99,6 +99,7 @@ def test_a_term_that_is_off_can_be_swept(store: Path, plain: Any) -> None:
     assert scores[0.5] != scores[0.0]
 
 
+@pytest.mark.slow
 def test_learning_shows_the_weights_before_and_after(store: Path) -> None:
     cheated = table(store, "--learn", "objective", "--folds", 2)
     assert [row["weights"] for row in cheated] == ["default", "learned on objective"]

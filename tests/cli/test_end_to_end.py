@@ -198,6 +198,7 @@ def publishers_folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("api", ["completions", "chat"])
 def test_the_whole_of_truthfulqa_is_labelled_by_one_command(tmp_path: Path, api: str) -> None:
     log, output = tmp_path / "log", tmp_path / "labels.parquet"

@@ -235,6 +235,7 @@ def test_it_leaves_enough_to_ask_everybody(examples: int, calls: float) -> None:
     assert census_of(data, replace(settings, census=0.0), 0).concepts == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("calls", "contrasts"), [(6.0, 0.0), (8.0, 0.0), (8.0, 1.0)])
 def test_it_is_a_part_of_the_budget(calls: float, contrasts: float) -> None:
     data, _ = world_dataset("noisy", 400)

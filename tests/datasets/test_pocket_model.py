@@ -52,6 +52,7 @@ def test_it_is_small_and_pinned() -> None:
     assert config.get("head_dim", heads) == heads == 32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pocket", "pocket-popular"])
 def test_it_learns_from_golden_shots_and_not_from_random_ones(name: str) -> None:
     draws = [reached(name, seed) for seed in (0, 1)]

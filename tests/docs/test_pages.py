@@ -78,13 +78,16 @@ def test_the_index_of_data_sets_names_every_page() -> None:
 @pytest.mark.parametrize(
     ("page", "name"),
     [
-        ("README.md", "worlds"),
-        ("docs/benchmarks.md", "ends"),
-        pytest.param("README.md", "reached", marks=pytest.mark.slow),
-        ("docs/benchmarks.md", "floors"),
-        ("docs/benchmarks.md", "leads"),
-        ("docs/benchmarks.md", "rare"),
-        ("README.md", "servers"),
+        ("README.md", "real_rows"),
+        ("docs/benchmarks/methods.md", "worlds"),
+        ("docs/benchmarks/methods.md", "ends"),
+        pytest.param("docs/benchmarks/methods.md", "reached", marks=pytest.mark.slow),
+        ("docs/benchmarks/methods.md", "floors"),
+        ("docs/benchmarks/methods.md", "leads"),
+        ("docs/benchmarks/rare.md", "rare"),
+        ("docs/real.md", "real_failures"),
+        ("docs/real.md", "real_scores"),
+        ("docs/real.md", "real_summary"),
         ("docs/servers.md", "servers"),
     ],
 )
@@ -110,20 +113,36 @@ def test_the_program_of_a_page_prints_what_the_page_says(page: str, name: str, w
     assert numbers[0] == pytest.approx(numbers[1], abs=0.02)
 
 
-def test_the_picture_is_that_of_the_committed_figures(tmp_path: Path) -> None:
-    shown = generated.picture(tmp_path / "elicitation.svg")
-    assert block("docs/benchmarks.md", "generated.picture()") == shown
-    now, kept = (
-        (folder / "elicitation.svg").read_text("utf-8") for folder in (tmp_path, ROOT / "docs")
-    )
-    assert NUMBER.sub("#", now) == NUMBER.sub("#", kept)
-    numbers = [[float(n) for n in NUMBER.findall(text)] for text in (now, kept)]
+@pytest.mark.parametrize(
+    ("page", "name", "kept"),
+    [
+        ("docs/benchmarks/methods.md", "picture", "docs/benchmarks/elicitation.svg"),
+        ("docs/real.md", "real_picture", "docs/real.svg"),
+    ],
+)
+def test_a_picture_is_that_of_the_committed_figures(
+    tmp_path: Path, page: str, name: str, kept: str
+) -> None:
+    drawn = tmp_path / Path(kept).name
+    assert block(page, f"generated.{name}()") == getattr(generated, name)(drawn)
+    now, before = (path.read_text("utf-8") for path in (drawn, ROOT / kept))
+    assert NUMBER.sub("#", now) == NUMBER.sub("#", before)
+    numbers = [[float(n) for n in NUMBER.findall(text)] for text in (now, before)]
     # In points: what another processor's rounding may do.
     assert numbers[0] == pytest.approx(numbers[1], abs=0.01)
 
 
-def test_the_program_of_the_readme_is_short() -> None:
+def test_the_readme_is_short() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert len(text.splitlines()) <= 120
     assert len(generated.EXAMPLE.split("\n")) <= 13
+    # One table, of five methods; one picture.
+    assert len(re.findall(r"^\|(?:---\|)+$", text, re.MULTILINE)) == 1
+    assert block("README.md", "generated.real_rows()").count("\n") == 2 + 5
+    assert len(re.findall(r"!\[", text)) == 1
+    assert {"pip install uv && uv run consilience demo", "uv run pytest"} <= {
+        line.partition(" #")[0].strip() for line in text.splitlines()
+    }
 
 
 def test_cog_finds_the_markers_of_every_page_in_order() -> None:
@@ -144,10 +163,3 @@ def test_the_custom_term_of_the_readme_runs() -> None:
     plain = cs.elicit(data, model, calls_per_example=3)
     pushed = cs.elicit(data, model, calls_per_example=3, terms=scope["terms"])
     assert pushed.solution.labels[:, 1].mean() > plain.solution.labels[:, 1].mean()
-
-
-def test_every_link_of_the_pages_leads_somewhere() -> None:
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
-        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-            if "://" not in target:
-                assert (page.parent / target).exists(), f"{page.name} links to {target}"

@@ -185,6 +185,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert "no column 'nothing'" in broken.stderr
 
 
+@pytest.mark.slow
 @real
 @pytest.mark.parametrize(
     ("name", "way", "wanted"),

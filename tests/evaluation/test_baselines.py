@@ -210,6 +210,7 @@ def test_on_a_noisy_world_golden_shots_win_and_random_ones_lose() -> None:
     assert golden > 0.8
 
 
+@pytest.mark.slow
 def test_at_equal_calls_it_is_not_below_the_bootstrap() -> None:
     differences = []
     for world in ("noisy", "grouped"):

@@ -660,6 +660,7 @@ def test_a_liking_is_taken_out_once_enough_is_known(bench: Make) -> None:
 # --- on worlds with known truth ---------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_on_an_easy_world_all_are_as_good_as_they_should_be(firm: SimulatedModel) -> None:
     gains = {"vote": 0.03, "n-pass": 0.02, "bootstrap-confident": 0.03, "gibbs": 0.01}
     # It sees each example in one framing and averages nothing: about as good as zero-shot.

@@ -270,6 +270,7 @@ def test_the_ledger_notes_what_was_wanted_in_order() -> None:
 # ---- processes and resuming --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_processes_make_the_same_rows(all_rows: dict[str, Row]) -> None:
     parallel = made(jobs(), workers=2)
     assert {id: row_to(row) for id, row in parallel.items()} == {
@@ -277,6 +278,7 @@ def test_processes_make_the_same_rows(all_rows: dict[str, Row]) -> None:
     }
 
 
+@pytest.mark.slow
 def test_what_goes_wrong_in_a_process_is_told_here() -> None:
     broken = [
         replace(job, case=replace(CASE, model=partial(open_model, "nonsense"))) for job in jobs()
@@ -287,6 +289,7 @@ def test_what_goes_wrong_in_a_process_is_told_here() -> None:
         list(work_off([], {}, workers=0))
 
 
+@pytest.mark.slow
 def test_a_bug_in_a_process_is_told_with_its_traceback(capfd: pytest.CaptureFixture[str]) -> None:
     bug = [replace(job, case=replace(CASE, model=partial(int, "x"))) for job in jobs()]
     with pytest.raises(ConsilienceError, match="ended with exit code 1"):
@@ -294,6 +297,7 @@ def test_a_bug_in_a_process_is_told_with_its_traceback(capfd: pytest.CaptureFixt
     assert "ValueError: invalid literal" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_an_error_and_not_an_end() -> None:
     import os
 

@@ -61,6 +61,7 @@ def kept(store):
     return count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_waits_for_what_is_under_way(number, claims, tmp_path):
     store = tmp_path / "s.db"

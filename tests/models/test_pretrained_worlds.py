@@ -247,6 +247,7 @@ def test_a_wording_that_is_not_known_shows_the_belief_as_it_is():
     assert family_of("negated") == "negated"
 
 
+@pytest.mark.slow
 def test_the_method_reads_what_answers_against_0_do_not_show():
     """200 examples, 8 calls: as a ranked bootstrap on the model that this world is fitted to."""
     data, gold = world_dataset("pretrained", 200)

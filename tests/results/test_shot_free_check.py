@@ -45,6 +45,7 @@ def run(seed: int, wrong: int | None) -> tuple[Evidence, np.ndarray, ShotFreeChe
     return ev, solution.labels, opinion
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_it_tells_a_run_under_a_wrong_concept_from_one_under_the_truth(seed):
     right, wrong = run(seed, None), run(seed, 1)

@@ -340,6 +340,7 @@ def share(terms) -> dict[str, float]:
     return {name: weight / total for name, (weight, _) in terms.items()}
 
 
+@pytest.mark.slow
 def test_learning_on_the_objective_cheats_and_on_held_out_predictions_does_not():
     """All weight goes to the easiest term, and the labels say nothing.
 

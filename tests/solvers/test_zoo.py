@@ -77,6 +77,7 @@ def best(name: str) -> np.ndarray:
     return np.stack([o.labels.argmax(axis=1) for o in tied])
 
 
+@pytest.mark.slow
 def test_the_zoo_is_large_and_its_problems_have_an_answer():
     assert len(PROBLEMS) >= 34
     for name in PROBLEMS:

@@ -166,13 +166,13 @@ def planned(given: Options) -> tuple[list[Job], dict[str, Model]]:
 
 def case_of(name: str, given: Options) -> Case:
     """The data set of that name with the model that the options give it."""
-    from consilience.datasets import REGISTRY
+    from consilience.datasets import find_source
     from consilience.evaluation.benchmark.benchmark import Case
 
     model = model_of(name, given)
     kept = given["store"] or (options.STORE if model.startswith("openai:") else ":memory:")
     # A folder of publishers' files is for those that have some.
-    mine = {**given, "data_dir": given["data_dir"] if name in REGISTRY else None}
+    mine = {**given, "data_dir": given["data_dir"] if find_source(name) else None}
     chosen = {key: mine[key] for key in ("groups", "chosen") if mine[key]}
     return Case(
         name=" ".join(

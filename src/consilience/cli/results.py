@@ -269,12 +269,12 @@ def solve(
 
 def scored_by(found: Found, data: str | None, given: dict[str, Any]) -> Evaluation:
     """A run scored by the gold of `data`, which is what it labelled; InputError without any."""
-    from consilience.datasets import REGISTRY
+    from consilience.datasets import find_source
     from consilience.evaluation.evaluation import evaluate as score
     from consilience.models.simulated import WORLDS
 
     name = data or found.dataset.name
-    named = name in REGISTRY or name in WORLDS
+    named = find_source(name) is not None or name in WORLDS
     if not data and not named:
         raise InputError(
             f"run {found.run.id} labelled the file {name!r}; name it, with the --text that it was "

@@ -13,6 +13,7 @@ from consilience.errors import StoreError
 
 if TYPE_CHECKING:
     from consilience.store.database import Store
+    from consilience.store.recovery import Recovery
 
 
 def _opened(path: str) -> Store:
@@ -111,3 +112,47 @@ def import_store(path: str, source: str) -> None:
 
     with Store(path) as db:
         talk(f"{db.import_jsonl(source)} new rows from {source}")
+
+
+@store.command()
+@click.argument("path")
+@click.argument("output")
+def repair(path: str, output: str) -> None:
+    """Writes all that can be read of a damaged store to a new one.
+
+    PATH is the store, OUTPUT the new file. Each row proves itself on the way. What is lost is
+    told; the same `run` with the new store asks it again.
+    """
+    from consilience.store.recovery import recover
+
+    _tell(recover(path, output), output)
+
+
+@store.command()
+@click.argument("path")
+@click.option("--keep", "runs", multiple=True, metavar="ID", help="A run to keep (repeatable).")
+@click.option(
+    "--output", metavar="FILE", help="The new store; without it only the counts are told."
+)
+def gc(path: str, runs: tuple[str, ...], output: str | None) -> None:
+    """Writes what some runs need to a new store, and says what goes.
+
+    PATH is the store, which stays as it is. Without --keep all runs are kept, and what none of them
+    asked goes.
+    """
+    from consilience.store.recovery import collect_garbage
+
+    with _opened(path) as db:
+        kept = [db.run(id).id for id in runs] or [run.id for run in db.runs()]
+    _tell(collect_garbage(path, output, kept), output)
+
+
+def _tell(found: Recovery, output: str | None) -> None:
+    from consilience.store.schema import TABLES
+
+    counts = {table: {"kept": found.kept[table], "left": found.left[table]} for table in TABLES}
+    rows([{"table": table} | count for table, count in counts.items()], as_json=False)
+    for reason in found.reasons:
+        talk(reason)
+    where = f" in {output}" if output else "; nothing was written, name a file with --output"
+    talk(f"{found.kept.total():,} rows kept, {found.left.total():,} left out{where}")

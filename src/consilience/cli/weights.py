@@ -107,11 +107,9 @@ def weights(
 
 def _terms(grid: dict[str, list[float]]) -> Terms:
     """The default terms, and those to be swept that are off by default."""
-    from consilience.objective.coherence import TERMS, default_terms
+    from consilience.objective.coherence import default_terms, find_term
 
-    if unknown := [name for name in grid if name not in TERMS]:
-        raise InputError(f"no term {unknown[0]!r}; the terms are: {', '.join(TERMS)}")
-    return {name: (0.0, TERMS[name]) for name in grid} | default_terms()
+    return {name: (0.0, find_term(name)) for name in grid} | default_terms()
 
 
 def _evidence(store: str, run_id: str | None) -> Evidence:

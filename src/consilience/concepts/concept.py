@@ -36,7 +36,7 @@ COUNTED = 0.1
 
 Little: it tells labellings that a model can follow from those that it cannot, and not which of
 two that it can is meant. At 1 it chose the more predictable of four-class concepts for the truth
-on 3 of 4 seeds of `k4` and was wrong (`docs/log.md`)."""
+on 3 of 4 seeds of `k4` and was wrong (`docs/development/log.md`)."""
 
 DOUBT = 0.1
 """The share of ignorance in an answer that a concept is judged by, so that none decides alone."""

@@ -40,8 +40,9 @@ def read(file: File, wanted: Wanted, guard: Guard) -> tuple[pa.Table, tuple[str,
         if file.suffix == ".parquet":
             return _parquet(file, wanted, guard)
         return _ipc(file, wanted, guard)
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
+    # Of a file that is damaged Arrow says so in many ways, names that are no text among them.
+    except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise InputError(f"{file.name} cannot be read as {file.suffix[1:]}: {reason}") from None
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from consilience.data.dataset import Dataset, Gold, Task, example_id
 from consilience.data.files import STDIN
+from consilience.data.plugins import load_plugin, plugin_names
 from consilience.data.readers import SUFFIXES, Rows
 from consilience.datasets import (
     alpaca,
@@ -65,6 +66,16 @@ REGISTRY: dict[str, Source] = {source.name: source for source in SOURCES}
 
 MADE: dict[str, Source] = {source.name: source for source in pocket.POCKET_SOURCES}
 """The data sets of the pocket world by name, made up anew for each seed."""
+
+
+def find_source(name: str) -> Source | None:
+    """The public data set of that name, of this package or another (see `plugins`)."""
+    if name in REGISTRY or name not in plugin_names("datasets", REGISTRY):
+        return REGISTRY.get(name)
+    found = load_plugin("datasets", name)
+    if not isinstance(found, Source):
+        raise InputError(f"the data set {name!r} is a {type(found).__name__}, expected a Source")
+    return found
 
 
 def load_dataset(
@@ -140,9 +151,9 @@ def load_with_rows(
     }
     folder = data_dir or os.environ.get(DATA_DIR)
     name = str(name_or_path)
-    if isinstance(name_or_path, str) and name in REGISTRY:
+    if isinstance(name_or_path, str) and (source := find_source(name)) is not None:
         _refuse(name, described)
-        return load(REGISTRY[name], Reader(Path(folder) if folder else None), options)
+        return load(source, Reader(Path(folder) if folder else None), options)
     if isinstance(name_or_path, str) and name in MADE:
         _refuse(name, {**described, "data_dir": data_dir})
         return load(MADE[name], Reader(None, seed), options)
@@ -163,10 +174,10 @@ def load_with_rows(
     from consilience.models.simulated import WORLDS, world_dataset
 
     if name not in WORLDS:
+        names = ", ".join([*REGISTRY, *plugin_names("datasets", REGISTRY), *MADE, *WORLDS])
         raise InputError(
-            f"there is no data set {name!r}; the names are: "
-            f"{', '.join([*REGISTRY, *MADE, *WORLDS])}; a file must exist and end in one of "
-            f"{', '.join(SUFFIXES)}; {HUB_PREFIX}OWNER/NAME is one of the Hugging Face hub"
+            f"there is no data set {name!r}; the names are: {names}; a file must exist and end in "
+            f"one of {', '.join(SUFFIXES)}; {HUB_PREFIX}OWNER/NAME is one of the Hugging Face hub"
         )
     _refuse(name, {**described, "data_dir": data_dir, **options})
     data, gold = world_dataset(name, seed=seed)
@@ -186,6 +197,11 @@ def _refuse(name: str, options: Mapping[str, object]) -> None:
         raise InputError(f"the data set {name!r} takes no {' and no '.join(given)}; leave it out")
 
 
+def _of_others() -> dict[str, Source]:
+    found = {name: find_source(name) for name in plugin_names("datasets", REGISTRY)}
+    return {name: source for name, source in found.items() if source is not None}
+
+
 def describe_datasets() -> list[dict[str, object]]:
     """One row for each data set there is: name, examples, K, relations, options, licence, about."""
     from consilience.models.simulated import EXAMPLES, WORLDS, world_dataset
@@ -200,7 +216,7 @@ def describe_datasets() -> list[dict[str, object]]:
             "licence": source.licence,
             "about": f"{source.about} ({source.origin})",
         }
-        for name, source in (REGISTRY | MADE).items()
+        for name, source in (REGISTRY | _of_others() | MADE).items()
     ]
     for name, world in WORLDS.items():
         # One group of it has all its relations.

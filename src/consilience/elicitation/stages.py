@@ -29,26 +29,26 @@ Stage = Callable[[RunState], list[Query]]
 def stage_of(state: RunState) -> Stage:
     """The stage that the next round of a run belongs to."""
     if state.round < state.census.begin:
-        return drawn_labels if state.round in state.drawn else zero_shot
+        return drawn_labels_stage if state.round in state.drawn else zero_shot_stage
     if state.round < state.census.end:
-        return discovery
+        return discovery_stage
     if state.ranking is not None and state.round < state.ranking.end:
-        return decision
-    return bootstrap
+        return decision_stage
+    return bootstrap_stage
 
 
-def zero_shot(state: RunState) -> list[Query]:
+def zero_shot_stage(state: RunState) -> list[Query]:
     """Every example without shots, in as many framings as its share of the budget has room for."""
     return state.settings.zero_shot(state.dataset)
 
 
-def drawn_labels(state: RunState) -> list[Query]:
+def drawn_labels_stage(state: RunState) -> list[Query]:
     """Every example once, under shots with labels drawn at random."""
     # What a label that was drawn does to a target is no evidence.
     return _shots(state, _drawn(state), contrasts=0.0)
 
 
-def discovery(state: RunState) -> list[Query]:
+def discovery_stage(state: RunState) -> list[Query]:
     """A round of the bootstrap towards one of the concepts of the census."""
     return state.census.queries(
         state.dataset,
@@ -60,7 +60,7 @@ def discovery(state: RunState) -> list[Query]:
     )
 
 
-def decision(state: RunState) -> list[Query]:
+def decision_stage(state: RunState) -> list[Query]:
     """A round of a runoff or of a duel between concepts."""
     assert state.ranking is not None, "no concepts were found"
     return deciding_round(
@@ -75,7 +75,7 @@ def decision(state: RunState) -> list[Query]:
     )
 
 
-def bootstrap(state: RunState) -> list[Query]:
+def bootstrap_stage(state: RunState) -> list[Query]:
     """Every example once, under shots with the labels so far; the least sure first where it ends.
 
     Before anything was solved the labels are drawn.

@@ -31,7 +31,7 @@ from consilience.prompts.query import Query
 GROUP = 3.0
 """The standard deviation, in nats, of what a framing prefers before anything is seen.
 
-On three pretrained models and twelve data sets it was 0 to 2.5 nats (`docs/log.md`)."""
+On three pretrained models and twelve data sets it was 0 to 2.5 nats (`docs/development/log.md`)."""
 
 MANY = 12
 """Contexts of so many shots and more have a common mean; so have those of fewer, and of none."""

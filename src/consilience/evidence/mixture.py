@@ -28,7 +28,7 @@ BELIEVED, BELIEVED_OF_MANY = 0.65, 0.4
 
 The mixture takes all errors for those of a normal tail. On worlds with known truth the factor under
 which the truth is most probable is 0.55 to 0.7 of κ, on answers of pretrained models 0.65; clusters
-of one width in all directions fit more than two classes worse (`docs/log.md`)."""
+of one width in all directions fit more than two classes worse (`docs/development/log.md`)."""
 
 LEAST, MOST = 0.25, 8.0
 """No nat is taken to be worth less or more than this."""

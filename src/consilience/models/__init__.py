@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from consilience.data.plugins import load_plugin, plugin_names
 from consilience.errors import InputError
 from consilience.models.base import Answer, Model, Request
 from consilience.models.event_loop import run
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from consilience.models.capabilities import Capabilities
 
 __all__ = ["Answer", "Model", "Request", "open_model"]
+
+BUILT_IN = ("openai", "local", "simulated")
+"""What stands before the colon in the name of a model of this package."""
 
 LOCAL = ("api", "device", "dtype", "batch", "reuse")
 """The options of a model in this process; the others belong to a server."""
@@ -29,6 +33,7 @@ def open_model(
 
     A server, at `base_url`, is probed first, unless its `capabilities` are given. `options` are
     those of `consilience.models.openai.open_openai` or `consilience.models.local.open_local`.
+    Other packages add other kinds (see `plugins`).
     """
     kind, _, rest = name.partition(":")
     if kind == "simulated" and rest:
@@ -55,9 +60,15 @@ def open_model(
         from consilience.models.openai import open_openai
 
         return run(_opened(open_openai, rest, base_url, capabilities, _given(options)))
+    others = plugin_names("models", BUILT_IN)
+    if kind in others and rest:
+        given = _given({"base_url": base_url, "capabilities": capabilities, **options})
+        made: Model = load_plugin("models", kind)(rest, **given)
+        return made
+    more = "".join(f", {other}:…" for other in others)
     raise InputError(
         f"no model {name!r}; use openai:NAME with a base URL, local:FOLDER_OR_HUB_ID, or "
-        "simulated:WORLD"
+        f"simulated:WORLD{more}"
     )
 
 

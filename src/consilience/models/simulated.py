@@ -182,6 +182,7 @@ class SimulatedModel:
             del world_settings["pretrained"]
         self._settings = {"world": world_settings}
         self._beliefs: dict[str, Floats] = {}
+        self._latest: tuple[object, tuple[Floats, Floats]] | None = None
         weights = np.array([c.prior for c in self.world.concepts])
         self._concept_logprior = np.log(weights / weights.sum() * (1 - self.world.copying))
 
@@ -246,19 +247,32 @@ class SimulatedModel:
         target = self._belief(query.target)
         # Way round r: the class shown is the concept's own plus r, modulo K.
         turned = np.stack([np.roll(target, r, axis=1) for r in range(w.k)], axis=1)
-        straight, heed = self._understanding(query.framing)
+        score, copied = self._learned(query.framing, query.shots)
+        return score, np.vstack([turned.reshape(-1, w.k), copied])
+
+    def _learned(self, framing: str, shots: tuple[tuple[str, int], ...]) -> tuple[Floats, Floats]:
+        """Scores (H) of the hypotheses after these shots, and how frequent they make classes (K).
+
+        Both are logarithms. The last are remembered: a block of targets shares its shots.
+        """
+        latest = self._latest
+        if latest is not None and latest[0] == (framing, shots):
+            return latest[1]
+        w = self.world
+        straight, heed = self._understanding(framing)
         ways = np.full(w.k, (1 - straight) / (w.k - 1))
         ways[0] = straight
         score = self._concept_logprior[:, None] + np.log(ways)
         counts = np.ones(w.k)
         base = np.log(w.copying)
-        for id, label in query.shots:
+        for id, label in shots:
             says = self._belief(id)[:, (label - np.arange(w.k)) % w.k]
             score = score + heed * np.log((1 - w.wrong) * np.exp(says) + w.wrong / w.k)
             base += heed * np.log(counts[label] / counts.sum())
             counts[label] += 1
-        copied = np.log(counts / counts.sum())
-        return np.append(score, base), np.vstack([turned.reshape(-1, w.k), copied])
+        found = np.append(score, base), np.log(counts / counts.sum())
+        self._latest = (framing, shots), found
+        return found
 
     def _understanding(self, framing: str) -> tuple[float, float]:
         """The probability that names are taken the right way round, and what a label counts for."""

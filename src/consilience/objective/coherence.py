@@ -18,6 +18,8 @@ from dataclasses import fields
 import torch
 from torch import Tensor
 
+from consilience.data.plugins import load_plugin, plugin_names
+from consilience.errors import InputError
 from consilience.evidence.evidence import Evidence
 from consilience.objective.conditioning import ConditionedEvidence, State
 from consilience.objective.pair_terms import (
@@ -119,6 +121,18 @@ TERMS: dict[str, Term] = {
     "averaging": averaging,
 }
 """Every term by the name that options and records use."""
+
+
+def find_term(name: str) -> Term:
+    """The term of that name, of this package or another (see `plugins`); InputError for none."""
+    others = plugin_names("terms", TERMS)
+    found = TERMS.get(name) or (load_plugin("terms", name) if name in others else None)
+    if found is None:
+        known = ", ".join((*TERMS, *others))
+        raise InputError(f"no term {name!r}; the terms are: {known}")
+    term: Term = found
+    return term
+
 
 DEFAULT_WEIGHTS = {
     "mutual predictability": 1.0,

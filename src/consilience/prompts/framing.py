@@ -61,7 +61,8 @@ def framings(
 
     The natural one is `names`, or `letters` where names begin alike, so that one next token cannot
     tell them apart. On pretrained models of up to 1.5 billion parameters names carried more than
-    the statement on every set, and negations and letters were beyond them (`docs/log.md`).
+    the statement on every set, and negations and letters were beyond them
+    (`docs/development/log.md`).
     """
     if names is None:
         names = ("names" if _distinct(task) else "letters",)

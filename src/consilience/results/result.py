@@ -22,11 +22,11 @@ from consilience.objective.coherence import Terms
 from consilience.objective.conditioning import condition
 from consilience.planning.planner import SoftLabels
 from consilience.prompts.framing import Framing
-from consilience.results.diagnosis import Kind, Verdict, open_labels, verdict
+from consilience.results.diagnosis import Verdict, open_labels, verdict
 from consilience.results.explanation import Explainer
 from consilience.results.landmarks import Landmarks, Orientation, oriented, renamed
 from consilience.results.shot_free_check import ShotFreeCheck, check_without_shots
-from consilience.results.tempering import temper_factor, tempered, untouched_agreement
+from consilience.results.tempering import tempered
 from consilience.results.uncertainty import Uncertainty, uncertainty
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import Solution
@@ -136,13 +136,10 @@ class Found:
             tempered(self.solution.labels, self._doubt) if self._doubt < 1 else self.solution.labels
         )
 
-    @cached_property
+    @property
     def _doubt(self) -> float:
         """What the log-odds of the solution are multiplied by."""
-        if self.calibration is not None or self.verdict.kind is Kind.COHERENT:
-            return 1.0
-        labels = self.solution.labels
-        return temper_factor(labels, untouched_agreement(labels, self.evidence))
+        return 1.0 if self.calibration is not None else self.verdict.doubt
 
     @property
     def polarity(self) -> str:

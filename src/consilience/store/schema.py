@@ -161,13 +161,8 @@ def _opened(address: str, path: str | Path, readonly: bool) -> sqlite3.Connectio
     try:
         # Autocommit, so that each transaction is written out where it is needed; a connection may
         # serve several threads, because the store's writes hold a lock.
-        db = sqlite3.connect(
-            address,
-            timeout=LONGEST_WAIT,
-            isolation_level=None,
-            check_same_thread=False,
-            uri=readonly,
-        )
+        how: dict[str, Any] = {"isolation_level": None, "check_same_thread": False}
+        db: sqlite3.Connection = sqlite3.connect(address, LONGEST_WAIT, uri=readonly, **how)
     except (OSError, sqlite3.Error) as error:
         raise StoreError(f"cannot open the store {path}: {error}") from error
     db.row_factory = sqlite3.Row
@@ -175,7 +170,9 @@ def _opened(address: str, path: str | Path, readonly: bool) -> sqlite3.Connectio
         _prepare(db, path, readonly)
     except sqlite3.Error as error:
         db.close()
-        raise StoreError(f"cannot open {path} as a store: {error}") from error
+        broken = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT
+        mend = "; `consilience store repair` saves what can be read" if broken else ""
+        raise StoreError(f"cannot open {path} as a store: {error}{mend}") from error
     except StoreError:
         db.close()
         raise
@@ -257,6 +254,12 @@ def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
         text = json.dumps(dict(settings), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise StoreError(f"settings must be plain JSON data: {error}") from error
+    return dict(_read(text))
+
+
+@lru_cache(maxsize=64)
+def _read(text: str) -> dict[str, Any]:
+    """Settings from their JSON; cached, because a model has the same for each prediction."""
     return dict(json.loads(text, parse_float=_number))
 
 
