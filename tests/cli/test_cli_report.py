@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import html
+import json
 from pathlib import Path
 
 import pytest
 from test_light_start import HEAVY, started
 
 from command import consilience
-from made_up import FILE_OPTIONS, claims, write_csv
+from describing import Sorter, honest, told
+from made_up import FILE_OPTIONS, TASK_OPTIONS, claims, write_csv
+from wire_server import MODEL, serve
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +56,36 @@ def test_what_is_refused_at_once(
     code, loaded, talk = started(*words.split())
     assert (code, said in talk) == (2, True), talk
     assert loaded.isdisjoint(HEAVY)
+
+
+def test_the_models_own_words_are_on_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    data = write_csv(told(), tmp_path / "claims.csv")
+    words = tmp_path / "words.json"
+    with serve("vllm", model=Sorter(True), writes=honest) as server:
+        model = ["--model", f"openai:{MODEL}", "--base-url", server.url, "--store", "s.db"]
+        shape = ["--text", "{claim}", "--group", "about", *TASK_OPTIONS]
+        consilience("run", data, *shape, *model, "--calls-per-example", 3, "--settled", 0)
+        few = ["--orders", 2, "--typical", 4, "--check", 6]
+        words.write_text(consilience("describe", *model, *few, "--json").stdout, "utf-8")
+    consilience("report", "--store", "s.db", "--output", "page.html", "--words", words)
+    (labelling,) = json.loads(words.read_text("utf-8"))["labellings"]
+    page = Path("page.html").read_text("utf-8")
+    assert len(labelling["descriptions"]) == 2
+    for description in labelling["descriptions"]:
+        assert html.escape(description["text"], quote=True).replace("&#x27;", "&#39;") in page
+    assert page.count("reproduces 100% of the labels of 6 typical examples not shown") == 2
+
+    def refused() -> str:
+        made = ["report", "--store", "s.db", "--output", "page.html", "--words", words]
+        return consilience(*made, code=2).stderr
+
+    words.write_text(words.read_text("utf-8").replace('"run": "', '"run": "0'), "utf-8")
+    assert "is about run 0" in refused()
+    words.write_text("[1, 2]", "utf-8")
+    assert "is not what `consilience describe --json` prints" in refused()
+    words.unlink()
+    assert "cannot read" in refused()

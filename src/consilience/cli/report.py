@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from consilience.cli import options, values
 from consilience.cli.output import talk
 from consilience.cli.results import opened, scored_by
+from consilience.errors import InputError
+
+if TYPE_CHECKING:
+    from consilience.concepts.description import Description
+    from consilience.results.result import Found
 
 
 @click.command()
@@ -19,6 +27,13 @@ from consilience.cli.results import opened, scored_by
     required=True,
     callback=values.home,
     help="Where the page is written.",
+)
+@click.option(
+    "--words",
+    "told",
+    metavar="FILE",
+    callback=values.home,
+    help="What `describe --json` printed about this run: the model's own words for its concepts.",
 )
 @options.described
 @options.store_read
@@ -37,7 +52,43 @@ def report(data: str | None, output: str, store: str, run_id: str | None, **give
     path = check_report(output)
     vouched = {key: given[key] for key in ("landmarks", "calibration", "text")}
     found = opened(store, run_id, **vouched)
+    words = None if given["told"] is None else read_words(given["told"], found)
     scores = scored_by(found, data, given) if data or given["label"] else None
-    found.report(path, scores=scores)
+    found.report(path, scores=scores, words=words)
     size = path.stat().st_size / 1e6
     talk(f"run {found.run.id}: {len(found.dataset):,} examples on a page of {size:.1f} MB, {path}")
+
+
+def read_words(path: str, found: Found) -> dict[int, list[Description]]:
+    """What `describe --json` printed about a run, by the number of a concept, 0 for its labels."""
+    from consilience.concepts.description import Description
+
+    classes = list(found.dataset.task.classes)
+    try:
+        said = json.loads(Path(path).read_text("utf-8-sig"))
+        made = {
+            labelling.get("concept", 0): [
+                Description(
+                    d["text"],
+                    tuple(classes.index(name) for name in d["groups"].values()),
+                    d["key"],
+                    math.nan if d["agreement"] is None else d["agreement"],
+                    d["checked"],
+                    math.nan if d["guess"] is None else d["guess"],
+                )
+                for d in labelling["descriptions"]
+            ]
+            for labelling in said["labellings"]
+            if labelling.get("chosen", True)
+        }
+        of = said["run"]
+    except OSError as e:
+        raise InputError(f"cannot read {path}: {e.strerror}") from e
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        raise InputError(
+            f"{path} is not what `consilience describe --json` prints about this run ({e!r}); "
+            "write it anew"
+        ) from e
+    if of != found.run.id:
+        raise InputError(f"{path} is about run {of}, and this is {found.run.id}; describe this one")
+    return made

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from consilience.errors import InputError, MissingExtra
 
 if TYPE_CHECKING:
+    from consilience.results.report_content import Words
     from consilience.results.report_scores import Scores
     from consilience.results.result import Found
 
@@ -34,14 +35,16 @@ def check_report(path: str | Path) -> Path:
     return path
 
 
-def write_report(found: Found, path: str | Path, scores: Scores | None = None) -> Path:
+def write_report(
+    found: Found, path: str | Path, scores: Scores | None = None, words: Words | None = None
+) -> Path:
     """Writes the page of a run and returns its path; MissingExtra without Jinja2."""
     path = check_report(path)
-    path.write_text(report_page(found, scores), encoding="utf-8")
+    path.write_text(report_page(found, scores, words), encoding="utf-8")
     return path
 
 
-def report_page(found: Found, scores: Scores | None = None) -> str:
+def report_page(found: Found, scores: Scores | None = None, words: Words | None = None) -> str:
     """The page of a run as HTML."""
     from jinja2 import Environment, FunctionLoader, StrictUndefined
     from markupsafe import Markup
@@ -63,9 +66,15 @@ def report_page(found: Found, scores: Scores | None = None) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": _percent, "count": _count, "nats": _nats, "number": _number}
+    environment.filters |= {
+        "percent": _percent,
+        "count": _count,
+        "nats": _nats,
+        "number": _number,
+        "time": _time,
+    }
     return environment.get_template("report.html").render(
-        content=report_content(found, scores),
+        content=report_content(found, scores, words),
         data=Markup(_json(report_rows(found, scores))),
         style=Markup(style),
         script=Markup(script),
@@ -95,6 +104,15 @@ def _percent(value: float) -> str:
 
 def _count(value: int) -> str:
     return f"{value:,}"
+
+
+def _time(seconds: float) -> str:
+    """A time in its two largest units."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours:,} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
 
 def _nats(value: float) -> str:

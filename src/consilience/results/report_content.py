@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from consilience.concepts.concept import Concept, known
+from consilience.concepts.description import Description
 from consilience.concepts.exemplars import typical
 from consilience.data.arrays import Floats
 from consilience.data.dataset import Dataset
@@ -41,8 +42,34 @@ STAGES = {
 """What is asked in a round, in words."""
 
 
-def report_content(found: Found, scores: Scores | None = None) -> dict[str, Any]:
+KINDS_SAID = {
+    "direct confidence": "what each answer says by itself",
+    "flip sensitivity": "how far an answer moves when the label of one shot is turned round",
+    "ensemble variance": "how far the answers about one example differ",
+    "mutual predictability": "how well the labels of others foretell an answer",
+    "logical consistency": "how far labels keep to the relations between examples",
+}
+"""What the kinds of evidence are."""
+
+MEASURES_SAID = {
+    "pieces": "how many there are",
+    "coverage": "the share of examples that at least one piece speaks of",
+    "overlap": "the share that at least two speak of",
+    "conflict": "the share of those spoken of whose pieces disagree",
+    "bounded": "the share of pieces that rest on an answer of which only a bound is known",
+    "mean_strength": "the mean over the pieces, in nats",
+}
+"""What is said of them."""
+
+Words = Mapping[int, Sequence[Description]]
+"""Descriptions by the number of a concept, the best first; of the labels themselves under 0."""
+
+
+def report_content(
+    found: Found, scores: Scores | None = None, words: Words | None = None
+) -> dict[str, Any]:
     """Everything that the page of a run says above its table."""
+    words = words or {}
     return {
         "verdict": _verdict(found),
         "asked": _asked(found),
@@ -53,7 +80,11 @@ def report_content(found: Found, scores: Scores | None = None) -> dict[str, Any]
         "evidence": _evidence(found),
         "offsets": context_offsets(found),
         "bias": _bias(found),
-        "concepts": [_concept(found, c, rank) for rank, c in enumerate(found.concepts, start=1)],
+        "words": _spoken(words.get(0, ())),
+        "concepts": [
+            _concept(found, c, rank) | {"words": _spoken(words.get(rank, ()))}
+            for rank, c in enumerate(found.concepts, start=1)
+        ],
     }
 
 
@@ -91,7 +122,10 @@ def _asked(found: Found) -> dict[str, Any]:
         "note": data.note,
         "name": data.name,
         "prompt": prompt,
-        "framings": [(f.name, f.instruction, list(f.label_names)) for f in found.framings],
+        "framings": [
+            {"name": f.name, "instruction": f.instruction, "answers": list(f.label_names)}
+            for f in found.framings
+        ],
     }
 
 
@@ -176,7 +210,8 @@ def _evidence(found: Found) -> dict[str, Any]:
     check = found.shot_free_check if found.evidence.f else None
     e = found.evidence
     return {
-        "columns": list(summary.columns),
+        "columns": {name: MEASURES_SAID.get(name) for name in summary.columns},
+        "kinds": KINDS_SAID,
         "rows": summary.to_dict(orient="records"),
         "counted": e.t,
         "absent": e.absent,
@@ -228,6 +263,11 @@ def context_offsets(found: Found) -> list[dict[str, Any]]:
 
 def _bias(found: Found) -> list[tuple[str, Mapping[str, float] | None]]:
     return list(found.evidence.bias.items())
+
+
+def _spoken(said: Sequence[Description]) -> list[dict[str, Any]]:
+    """Descriptions with the class that each group is, and how far they hold."""
+    return [{"text": d.text, "groups": list(d.groups), "holds": d.sentence} for d in said]
 
 
 def _concept(found: Found, concept: Concept, rank: int) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from consilience.store.runner import CallCounts
 
 if TYPE_CHECKING:
     from consilience.results.calibration import Calibration
+    from consilience.results.report_content import Words
     from consilience.results.report_scores import Scores
 
 
@@ -303,15 +304,18 @@ class Found:
 
         write_table(self.table(details=details), path, keep_formulas=keep_formulas)
 
-    def report(self, path: str | Path, *, scores: Scores | None = None) -> Path:
+    def report(
+        self, path: str | Path, *, scores: Scores | None = None, words: Words | None = None
+    ) -> Path:
         """Writes one HTML page about the run that needs nothing beside it, and returns its path.
 
         `scores` is what `evaluate` made of gold: methods side by side, and a calibration curve.
-        MissingExtra without Jinja2.
+        `words` is what `describe` found, `descriptions` by the number of their concept, those of
+        the labels under 0. MissingExtra without Jinja2.
         """
         from consilience.results.report import write_report
 
-        return write_report(self, path, scores)
+        return write_report(self, path, scores, words)
 
     def evidence_table(self, kind: str = "direct") -> pd.DataFrame:
         """The pieces of one kind of evidence, read under the labels found; ids are those of rows.
