@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from consilience.data.dataset import Dataset, Example
 from consilience.elicitation.session import elicit
 from consilience.elicitation.settings import Settings
 from consilience.errors import InputError, MissingExtra
@@ -258,6 +259,20 @@ def test_a_page_has_room_for_so_much(found: Found, monkeypatch: pytest.MonkeyPat
     assert (len(data["rows"]), data["total"]) == (20, len(found.labels))
     assert data["cut"]
     assert all("cut here" in t for t in data["texts"] if len(t) > data["cut"])
+
+
+def test_room_is_counted_in_bytes_of_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    signs = ("字", "<", "\n", "a", "字" * 9)
+    texts = [Example(f"{number} {signs[number % 5] * 1000}") for number in range(40)]
+    found = elicit(Dataset("long", texts), Lengths(), settings=SETTINGS, solver=LBFGS(starts=1))
+
+    def size(room: int) -> int:
+        monkeypatch.setattr(report_rows, "ROOM", room)
+        return len(report_page(found).encode())
+
+    # Besides the texts a page has what was told of each that it is cut.
+    assert 20_000 < size(60_000) - size(30_000) < 31_000
+    assert size(60_000) < size(10**9) - 200_000
 
 
 def test_runs_solved_together_have_their_prompts_too(kept: tuple[Found, Store]) -> None:

@@ -150,7 +150,7 @@ def _cost(found: Found) -> dict[str, Any]:
         "per_example": run.planned / len(found.dataset),
         "prompt_tokens": sum(count_in(u, "prompt_tokens") for u in usage),
         "completion_tokens": sum(count_in(u, "completion_tokens") for u in usage),
-        "seconds": sum(p.seconds for p in found.predictions.values()),
+        "seconds": float(np.mean([p.seconds for p in found.predictions.values()] or [0.0])),
         "saved": saved,
         "solver": found.solution.result.value,
         "coherence": found.solution.stats.coherence,

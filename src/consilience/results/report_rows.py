@@ -7,6 +7,7 @@ prompt that was asked, byte for byte (see `PromptPieces`).
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -21,7 +22,7 @@ MOST_SHOWN = 5_000
 """A report has so many rows at most, the most doubtful first."""
 
 ROOM = 2_500_000
-"""All texts together have at most so many characters; where they have more, long ones are cut."""
+"""All texts together take at most so many bytes; where they take more, long ones are cut."""
 
 _TARGET, _SHOT = "\ue000", "\ue001"
 """Stand for a text where a prompt is taken to pieces; no wording has them."""
@@ -171,17 +172,21 @@ class _Page:
         """What was numbered: texts, words, wordings, lists of shots."""
         data = self._found.dataset
         texts = [data.texts[i] for i in self._texts]
-        limit = _limit([len(text) for text in texts])
         quoted: dict[str, dict[str, str]] = {}
         for number, (_, lead, _name) in enumerate(self._leads):
             shown = {str(t): as_data(text, lead) for t, text in enumerate(texts)}
             changed = {t: text for t, text in shown.items() if text != texts[int(t)]}
             if changed:
-                quoted[str(number)] = {t: _cut(text, limit) for t, text in changed.items()}
+                quoted[str(number)] = changed
+        every = [*texts, *(text for changed in quoted.values() for text in changed.values())]
+        limit = _limit([_weight(text) for text in every])
         return {
             "texts": [_cut(text, limit) for text in texts],
-            "cut": None if limit is None else limit,
-            "quoted": quoted,
+            "cut": limit,
+            "quoted": {
+                number: {t: _cut(text, limit) for t, text in changed.items()}
+                for number, changed in quoted.items()
+            },
             "words": list(self._words),
             "wordings": [
                 {"name": name, "head": p.head, "after": list(p.after), "tail": p.tail}
@@ -218,23 +223,30 @@ class _Page:
         return [self._pieces[named], self._lists.setdefault(shots, len(self._lists))]
 
 
-def _limit(lengths: list[int]) -> int | None:
-    """To how many characters texts are cut, so that all have room together; None for no cut."""
-    if sum(lengths) <= ROOM:
+def _weight(text: str) -> int:
+    """How many bytes a text takes in the page, in which marks of HTML are escaped."""
+    whole = len(json.dumps(text, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    return whole + 5 * sum(map(text.count, "<>&"))
+
+
+def _limit(weights: list[int]) -> int | None:
+    """To how many bytes texts are cut, so that all have room together; None for no cut."""
+    if sum(weights) <= ROOM:
         return None
-    left, ordered = ROOM, sorted(lengths)
-    for place, length in enumerate(ordered):
+    left, ordered = ROOM, sorted(weights)
+    for place, weight in enumerate(ordered):
         share = left // (len(ordered) - place)
-        if length > share:
+        if weight > share:
             return share
-        left -= length
+        left -= weight
     return None
 
 
 def _cut(text: str, limit: int | None) -> str:
-    if limit is None or len(text) <= limit:
+    if limit is None or (weight := _weight(text)) <= limit:
         return text
-    return f"{text[:limit]} … (cut here; {len(text) - limit:,} more characters)"
+    kept = len(text) * limit // weight
+    return f"{text[:kept]} … (cut here; {len(text) - kept:,} more characters)"
 
 
 def _short(value: float) -> float | None:
