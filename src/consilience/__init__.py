@@ -30,7 +30,6 @@ _HOMES = {
     "Task": "data.dataset",
     "default_terms": "objective.coherence",
     "elicit": "elicitation.session",
-    "extend": "elicitation.prediction",
     "evaluate": "evaluation.evaluation",
     "load_dataset": "datasets",
     "open_model": "models",
@@ -61,7 +60,6 @@ __all__ = [
     "default_terms",
     "elicit",
     "evaluate",
-    "extend",
     "load_dataset",
     "open_model",
     "predict",
@@ -72,7 +70,7 @@ __all__ = [
 if TYPE_CHECKING:
     from consilience.data.dataset import Dataset, Example, Gold, Task
     from consilience.datasets import load_dataset
-    from consilience.elicitation.prediction import extend, predict
+    from consilience.elicitation.prediction import predict
     from consilience.elicitation.session import elicit
     from consilience.elicitation.settings import Settings
     from consilience.errors import ConsilienceError
