@@ -85,8 +85,19 @@ USES = {
     "consilience evidence": "For the whole run what `explain` is for one label: a summary of the "
     "five kinds of evidence, with `--kind flips` every piece of one, with `--graph` the factor "
     "graph.",
-    "consilience export": "A file to train on: `consilience export labels.parquet --store "
-    "claims.db`.",
+    "consilience review": "To correct labels: `consilience review --store claims.db --output "
+    "doubtful.csv`, fill in the column `correction`, then `consilience review --store claims.db "
+    "--corrections doubtful.csv --output labels.csv`, which asks nothing.",
+    "consilience landmarks": "For rows to label that say how good the labels are: `consilience "
+    "landmarks --store claims.db --count 20 --output marks.csv`.",
+    "consilience estimate": "For a share or an accuracy with an interval: `consilience estimate "
+    "--store claims.db --landmarks marks.csv`.",
+    "consilience predict": "For rows that come later: `consilience predict more.csv --store "
+    "claims.db --model openai:NAME --base-url URL --output new.csv`; with `--extend` the file is "
+    "the whole table, grown.",
+    "consilience export": "A table, `consilience export labels.parquet --store claims.db`, or a "
+    "file to train on: `consilience export train.jsonl --store claims.db --format sft "
+    "--min-probability 0.8`.",
     "consilience weights": "For a run whose weights are in doubt: `consilience weights --store "
     "claims.db`, then `--sweep entropy=0.5,1,2`; `solve --weight` takes what it finds. What it "
     "measures is in [theory.md](theory.md).",

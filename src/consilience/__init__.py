@@ -33,6 +33,7 @@ _HOMES = {
     "evaluate": "evaluation.evaluation",
     "load_dataset": "datasets",
     "open_model": "models",
+    "predict": "elicitation.prediction",
     "solve": "solvers.solution",
     "together": "results.joint",
 }
@@ -61,6 +62,7 @@ __all__ = [
     "evaluate",
     "load_dataset",
     "open_model",
+    "predict",
     "solve",
     "together",
 ]
@@ -68,6 +70,7 @@ __all__ = [
 if TYPE_CHECKING:
     from consilience.data.dataset import Dataset, Example, Gold, Task
     from consilience.datasets import load_dataset
+    from consilience.elicitation.prediction import predict
     from consilience.elicitation.session import elicit
     from consilience.elicitation.settings import Settings
     from consilience.errors import ConsilienceError

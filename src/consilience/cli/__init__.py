@@ -21,7 +21,9 @@ from consilience.cli.describe import describe
 from consilience.cli.evidence import evidence
 from consilience.cli.legacy import legacy
 from consilience.cli.output import speak_utf8, talk
+from consilience.cli.predict import predict
 from consilience.cli.results import evaluate, explain, export, solve
+from consilience.cli.review import estimate, landmarks, review
 from consilience.cli.run import run
 from consilience.cli.server import probe
 from consilience.cli.steps import ask, plan
@@ -55,7 +57,8 @@ def cli() -> None:
 
 for command in (
     *(demo, run, probe, plan, ask, solve, evaluate, explain, concepts, describe),
-    *(evidence, export, weights, bench, legacy, store, datasets),
+    *(review, landmarks, estimate, predict, evidence, export),
+    *(weights, bench, legacy, store, datasets),
 ):
     cli.add_command(command)
 

@@ -94,11 +94,11 @@ def cell(value: object) -> str:
     return harmless(str(value))
 
 
-def csv(frame: DataFrame, *, keep_formulas: bool = False) -> None:
+def csv(frame: DataFrame, *, keep_formulas: bool = False, header: bool = True) -> None:
     """A table as CSV, the same as in a file."""
     from consilience.data.export import csv_bytes
 
-    say(csv_bytes(frame, keep_formulas=keep_formulas).decode(), end=False)
+    say(csv_bytes(frame, keep_formulas=keep_formulas, header=header).decode(), end=False)
 
 
 def dump(data: object) -> str:

@@ -11,6 +11,7 @@ import click
 from consilience.cli import options
 from consilience.cli.inputs import check_device, check_table, open_data, open_solver, open_terms
 from consilience.cli.output import csv, dump, rows, talk
+from consilience.cli.values import Number
 from consilience.errors import InputError
 
 if TYPE_CHECKING:
@@ -342,8 +343,26 @@ def explain(example: str, store: str, run_id: str | None, as_json: bool) -> None
 @options.details
 @options.keep_formulas
 @options.landmarks
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "sft", "dpo", "reward", "chat"]),
+    default="table",
+    show_default=True,
+    help="The table, or JSON lines to train on: prompts with completions, preferences, pairs for a "
+    "reward model (all for TRL), or chats (for OpenAI's fine-tuning).",
+)
+@click.option(
+    "--min-probability",
+    type=Number(min=0, max=1),
+    default=0.0,
+    show_default=True,
+    help="Train on rows alone whose label is at least so probable.",
+)
 def export(
     output: str,
+    form: str,
+    min_probability: float,
     store: str,
     run_id: str | None,
     decided_only: bool,
@@ -351,11 +370,30 @@ def export(
     keep_formulas: bool,
     **given: Any,
 ) -> None:
-    """Writes the table that a run labelled to a file, with its labels.
+    """Writes the table of labels, or a file to train on.
 
     OUTPUT ends in .csv, .jsonl, .parquet or .xlsx. The columns are those of the file, which is
-    read again, then label, probability, uncertainty and open.
+    read again, then label, probability, uncertainty and open. With --format it ends in .jsonl, and
+    has a row for each text.
     """
     check_table(output)
+    if form != "table":
+        if not output.endswith(".jsonl"):
+            raise InputError(f"--format {form} writes JSON lines; let {output} end in .jsonl")
+        from consilience.data.training import training_records, write_training
+        from consilience.results.training_rows import rows_to_train_on
+
+        found = opened(store, run_id, **given)
+        kept = [
+            row
+            for row in rows_to_train_on(found)
+            if not decided_only or not found.labels["open"][found.dataset.index[row.example]]
+        ]
+        records = training_records(kept, form, min_probability)
+        write_training(records, output)
+        talk(f"{len(records)} records of {len(kept)} labelled texts written to {output}")
+        return
+    if min_probability:
+        raise InputError("--min-probability is for --format sft, dpo, reward or chat")
     table = label_table(opened(store, run_id, **given), decided_only, details)
     print_labels(table, output, as_json=False, keep_formulas=keep_formulas)
