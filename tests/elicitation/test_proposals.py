@@ -17,8 +17,9 @@ import pytest
 from scipy.special import log_softmax
 
 from command import consilience
-from consilience.data.dataset import Dataset, Example, Task
+from consilience.data.dataset import Dataset, Example
 from consilience.data.relations import AtMostOne, Equal, ExactlyOne, Relation
+from consilience.data.task import Task
 from consilience.elicitation.cost import estimate
 from consilience.elicitation.proposals import STRONGEST, TASK, candidates, propose, settings_for
 from consilience.elicitation.session import elicit

@@ -19,7 +19,8 @@ from consilience.cli.output import talk
 from consilience.errors import InputError
 
 if TYPE_CHECKING:
-    from consilience.data.dataset import Dataset, Gold, Task
+    from consilience.data.dataset import Dataset, Gold
+    from consilience.data.task import Task
     from consilience.datasets.source import Loaded
     from consilience.elicitation.settings import Settings
     from consilience.models import Model
@@ -76,7 +77,7 @@ def _described(given: Options, task: Task | None = None) -> dict[str, Any]:
 
 
 def _task(given: Options) -> Task | None:
-    from consilience.data.dataset import Task
+    from consilience.data.task import Task
 
     words = {key: given[key] for key in ("question", "statement", "opposite") if given[key]}
     if not words and not given["classes"]:

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 from consilience.concepts.exemplars import Typical, typical
-from consilience.data.dataset import Dataset, Task
+from consilience.data.dataset import Dataset
+from consilience.data.task import Task
 from consilience.errors import InputError, ModelError
 from consilience.models.base import Model, Request, Writer, check_writes
 from consilience.prompts.datatext import defused

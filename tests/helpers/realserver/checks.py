@@ -20,7 +20,7 @@ from typing import Any, Literal
 import httpx2
 from reference import Reference
 
-from consilience.data.dataset import Task
+from consilience.data.task import Task
 from consilience.errors import ConsilienceError, InputError, NoLogprobs, ServerError
 from consilience.models.base import Answer, Request
 from consilience.models.capabilities import Capabilities
