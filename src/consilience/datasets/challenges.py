@@ -287,6 +287,6 @@ POLITICAL = _source(
     traps=(
         "There is no answer: gold is the leaning (True: liberal), not truth. Success is to stay "
         "unsure, near 50 %; an accuracy far from 50 % either way, or high confidence, is failure. "
-        "--priors would force every pair apart."
+        "count_priors would force every pair apart."
     ),
 )

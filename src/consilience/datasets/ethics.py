@@ -234,6 +234,6 @@ VIRTUE = source_of(
     edition="9ea587bce9e96064",
     traps=(
         "80 % of the labels are No, so that saying No throughout is right for 80 %; report AUROC, "
-        "or accuracy with --priors, beside it."
+        "or accuracy with count_priors, beside it."
     ),
 )

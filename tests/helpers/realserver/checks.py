@@ -545,7 +545,7 @@ def run_refuses(url: str, api: str, folder: Path) -> Found:
             "--model",
             f"openai:{MODEL_NAME}",
         ),
-        *("--base-url", url, "--api", api, "--store", str(store)),
+        *("--base-url", url, "--set", f"model.api={api}", "--store", str(store)),
         *("--output", str(folder / "labels.csv")),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
