@@ -27,7 +27,7 @@ _HOMES = {
     "Solution": "solvers.solution",
     "State": "objective.conditioning",
     "Store": "store.database",
-    "Task": "data.dataset",
+    "Task": "data.task",
     "default_terms": "objective.coherence",
     "elicit": "elicitation.session",
     "evaluate": "evaluation.evaluation",
@@ -68,7 +68,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from consilience.data.dataset import Dataset, Example, Gold, Task
+    from consilience.data.dataset import Dataset, Example, Gold
+    from consilience.data.task import Task
     from consilience.datasets import load_dataset
     from consilience.elicitation.prediction import predict
     from consilience.elicitation.session import elicit

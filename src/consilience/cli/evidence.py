@@ -22,15 +22,15 @@ KINDS = {
 """The kinds of evidence by the words that the command takes."""
 
 
-@click.command()
+@options.command()
 @options.store_read
 @options.run_id
-@click.option(
+@options.option(
     "--kind",
     type=click.Choice(list(KINDS)),
     help="Every piece of evidence of this kind  [default: a summary of all five]",
 )
-@click.option(
+@options.option(
     "--graph",
     metavar="FILE",
     callback=values.home,

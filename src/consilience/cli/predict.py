@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from consilience.cli import options
-from consilience.cli.inputs import check_model, check_table, open_model
+from consilience.cli.config import Config
+from consilience.cli.inputs import check_table
+from consilience.cli.opening import check_model, open_model, open_price
 from consilience.cli.output import csv, progress_bar, talk
 from consilience.cli.results import label_table, opened, print_labels, result
 from consilience.cli.values import COUNT
@@ -19,33 +22,38 @@ if TYPE_CHECKING:
     from consilience.store.runner import CallCounts
 
 
-@click.command()
+@options.command()
 @click.argument("rows")
-@options.store_read
+@options.configured(
+    *options.MODEL,
+    *("budget.price", "budget.max_cost", "output.store", "output.table", "landmarks.file"),
+)
 @options.run_id
-@options.model
-@click.option(
+@options.option(
     "--calls",
     type=COUNT,
     default=2,
     show_default=True,
+    section="Spend",
     help="Calls for each new row, each under a list of shots that the run has asked.",
 )
-@click.option(
+@options.option(
     "--extend",
     is_flag=True,
     help="ROWS is the table of the run, grown: ask its new rows alone and solve all again, as a "
     "run of its own.",
 )
-@options.concurrency
-@options.budget
-@options.price
-@options.output
 @options.details
-@options.keep_formulas
-@options.landmarks
 @options.as_json
-def predict(rows: str, store: str, run_id: str | None, **given: Any) -> None:
+def predict(
+    rows: str,
+    config: Config,
+    run_id: str | None,
+    calls: int,
+    extend: bool,
+    details: bool,
+    as_json: bool,
+) -> None:
     """Labels rows that come after a run, with a few calls each.
 
     ROWS is a file whose columns of text and ids are called as those of the run's table, or - for
@@ -53,37 +61,39 @@ def predict(rows: str, store: str, run_id: str | None, **given: Any) -> None:
     again and nothing is asked twice. Without --output labels are printed as CSV block by block, as
     they are answered.
     """
-    output, keep = given["output"], given["keep_formulas"]
-    check_table(output)
-    check_model(given)
+    said = config.output
+    details = details or said.details
+    check_table(said.table)
+    check_model(config)
     if run_id and "," in run_id:
         raise InputError("new rows are asked as one run was; name one in --run")
-    chosen = {key: given[key] for key in ("landmarks", "calibration")}
-    found = opened(store, run_id, **chosen)
-    with open_model({**given, "store": store}) as (model, db):
-        asking: dict[str, Any] = {
-            "calls": given["calls"],
-            "store": db,
-            "concurrency": given["concurrency"],
-            "progress": progress_bar(given["price"]),
-        }
-        source: Any = Path(rows) if rows != "-" else rows
+    store = said.store or options.STORE
+    found = opened(store, run_id, config=config)
+    config = replace(config, output=replace(said, store=store))
+    with open_model(config) as (model, db):
         from consilience.elicitation import prediction
 
-        if given["extend"]:
+        source: Any = Path(rows) if rows != "-" else rows
+        asking: dict[str, Any] = {
+            "calls": calls,
+            "store": db,
+            "concurrency": config.model.concurrency,
+            "progress": progress_bar(open_price(config.budget)),
+        }
+        if extend:
             grown = prediction.extend(found, source, model, **asking)
             talk(f"{taken(grown.asked)}\nrun {grown.run.id}\n{result(grown)}")
-            table = label_table(grown, details=given["details"])
-            print_labels(table, output, given["as_json"], keep)
+            table = label_table(grown, said.decided_only, details)
+            print_labels(table, said.table, as_json, said.keep_formulas)
             return
-        if output or given["as_json"]:
+        if said.table or as_json:
             made = prediction.predict(found, source, model, **asking)
-            print_labels(made.table(details=given["details"]), output, given["as_json"], keep)
+            print_labels(made.table(details=details), said.table, as_json, said.keep_formulas)
             talk(f"{taken(made.asked)}; {trust(found)}")
             return
         first = True
         for part in prediction.predict_blocks(found, source, model, **asking):
-            csv(part.table(details=given["details"]), keep_formulas=keep, header=first)
+            csv(part.table(details=details), keep_formulas=said.keep_formulas, header=first)
             talk(taken(part.asked))
             first = False
         talk(trust(found))

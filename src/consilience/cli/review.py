@@ -8,15 +8,16 @@ from typing import Any
 import click
 
 from consilience.cli import options
+from consilience.cli.config import Config
 from consilience.cli.inputs import check_table
 from consilience.cli.output import talk
 from consilience.cli.results import label_table, opened, print_labels, result
 from consilience.cli.values import COUNT, home
 
-count = click.option(
+count = options.option(
     "--count", type=COUNT, default=20, show_default=True, help="How many rows to show or draw."
 )
-corrections = click.option(
+corrections = options.option(
     "--corrections",
     metavar="FILE",
     callback=home,
@@ -24,22 +25,14 @@ corrections = click.option(
 )
 
 
-@click.command()
-@options.store_read
+@options.command()
+@options.configured("output.store", "output.table", "landmarks.file")
 @options.run_id
 @count
 @corrections
-@options.output
-@options.keep_formulas
 @options.as_json
 def review(
-    store: str,
-    run_id: str | None,
-    count: int,
-    corrections: str | None,
-    output: str | None,
-    keep_formulas: bool,
-    as_json: bool,
+    config: Config, run_id: str | None, count: int, corrections: str | None, as_json: bool
 ) -> None:
     """Doubtful rows first, to correct; corrections cost nothing.
 
@@ -49,8 +42,9 @@ def review(
     of labels is written to --output or stdout. Corrections stay in the store, and later rounds
     show them to the model. They do not calibrate: `landmarks` draws rows that do.
     """
-    check_table(output)
-    found = opened(store, run_id)
+    said = config.output
+    check_table(said.table)
+    found = opened(said.store or options.STORE, run_id, config=config)
     if corrections is not None:
         before = found.soft_labels.argmax(axis=1)
         found = found.corrected(Path(corrections))
@@ -59,18 +53,19 @@ def review(
             f"run {found.run.id}: {len(found.corrections)} corrections, kept in {found.place}; "
             f"{moved} labels changed, theirs included; 0 calls\n{result(found)}"
         )
-        print_labels(label_table(found), output, as_json, keep_formulas)
+        table = label_table(found, said.decided_only, said.details)
+        print_labels(table, said.table, as_json, said.keep_formulas)
         return
     from consilience.results.corrections import review_table
 
-    shown = review_table(found, None if output else count)
+    shown = review_table(found, None if said.table else count)
     talk(
         f"run {found.run.id}: {len(found.corrections)} corrections so far; write the right class "
         f"({', '.join(found.dataset.task.classes)}) into the last column where a label is wrong, "
         "and give the file back with --corrections"
     )
-    if output or as_json:
-        print_labels(shown, output, as_json, keep_formulas)
+    if said.table or as_json:
+        print_labels(shown, said.table, as_json, said.keep_formulas)
     else:
         show(shown)
 
@@ -87,23 +82,12 @@ def show(table: Any) -> None:
     rows(short, as_json=False)
 
 
-@click.command()
-@options.store_read
+@options.command()
+@options.configured("output.store", "output.table", seeded=True)
 @options.run_id
 @count
-@options.seed
-@options.output
-@options.keep_formulas
 @options.as_json
-def landmarks(
-    store: str,
-    run_id: str | None,
-    count: int,
-    seed: int,
-    output: str | None,
-    keep_formulas: bool,
-    as_json: bool,
-) -> None:
+def landmarks(config: Config, run_id: str | None, count: int, as_json: bool) -> None:
     """Draws rows at random, for you to label.
 
     They say how good the labels are. Fill in the column `label` and give the file to `solve`,
@@ -111,20 +95,21 @@ def landmarks(
     share or an accuracy with an interval.
     Every row is drawn with the same chance, whatever was found.
     """
-    check_table(output)
-    found = opened(store, run_id)
+    said = config.output
+    check_table(said.table)
+    found = opened(said.store or options.STORE, run_id)
     from consilience.results.corrections import draw_landmarks
 
-    print_labels(draw_landmarks(found, count, seed), output, as_json, keep_formulas)
+    drawn = draw_landmarks(found, count, config.seed)
+    print_labels(drawn, said.table, as_json, said.keep_formulas)
     names = ", ".join(found.dataset.task.classes)
     talk(f"write the class of each ({names}) into the column label; leave none out that is hard")
 
 
-@click.command()
-@options.store_read
+@options.command()
+@options.configured("output.store", "landmarks.file")
 @options.run_id
-@options.landmarks_file
-@click.option(
+@options.option(
     "--level",
     type=click.FloatRange(0.5, 0.999),
     default=0.95,
@@ -132,9 +117,7 @@ def landmarks(
     help="How often such intervals hold the truth.",
 )
 @options.as_json
-def estimate(
-    store: str, run_id: str | None, landmarks: str | None, level: float, as_json: bool
-) -> None:
+def estimate(config: Config, run_id: str | None, level: float, as_json: bool) -> None:
     """Shares of the classes and the accuracy, with intervals.
 
     By rows drawn at random (`consilience landmarks`) and labelled by a person, and the labels
@@ -144,10 +127,11 @@ def estimate(
     from consilience.cli.output import rows
     from consilience.errors import InputError
 
-    if landmarks is None:
+    path = config.landmarks.file
+    if path is None:
         raise InputError("an estimate needs labels that you know; name their file in --landmarks")
-    found = opened(store, run_id)
+    found = opened(config.output.store or options.STORE, run_id)
     from consilience.results.estimation import estimates
 
-    made = estimates(found, Path(landmarks), level=level)
+    made = estimates(found, Path(path), level=level)
     rows([{"of": name, **one.to_json()} for name, one in made.items()], as_json)
