@@ -32,7 +32,7 @@ def tickets(first: int, count: int) -> list[dict[str, str]]:
 def store(tmp_path: Path) -> Path:
     write_csv(tickets(0, 40), tmp_path / "tickets.csv")
     words = ["--text", "message", "--id", "ticket", *TASK_OPTIONS]
-    spent = ["--calls-per-example", 4, "--shots", 4, "--output", "l.csv"]
+    spent = ["--calls-per-example", 4, "--set", "planning.shots=4", "--output", "l.csv"]
     consilience("run", "tickets.csv", *words, *MODEL, *spent, "--store", "s.db")
     return tmp_path / "s.db"
 
