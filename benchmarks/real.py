@@ -33,7 +33,8 @@ from typing import TYPE_CHECKING, Any
 from real_tables import READOUTS, model_of, table
 
 if TYPE_CHECKING:
-    from consilience.data.dataset import Dataset, Gold, Task
+    from consilience.data.dataset import Dataset, Gold
+    from consilience.data.task import Task
     from consilience.evaluation.benchmark.benchmark import Case, Job, Row
     from consilience.evaluation.benchmark.result_file import Results
 
@@ -94,7 +95,7 @@ METHODS = (
 
 def task_of(name: str) -> Task:
     """The task of one of the sets."""
-    from consilience.data.dataset import Task
+    from consilience.data.task import Task
 
     question, classes, statement, opposite = TASKS[name]
     return Task(question, classes, statement, opposite)

@@ -34,10 +34,11 @@ def label(url: str, api: str, folder: Path, name: str, calls: float) -> tuple[Pa
     """Runs the command once; the file of labels and the seconds."""
     output = folder / f"{name}.csv"
     command = [
-        *(sys.executable, "-m", "consilience", "run", "truthfulqa", "--data-dir", str(DATA)),
-        *("--model", "openai:tiny", "--base-url", url, "--api", api),
+        *(sys.executable, "-m", "consilience", "run", "truthfulqa"),
+        *("--set", f"data.folder={DATA}", "--set", f"model.api={api}"),
+        *("--model", "openai:tiny", "--base-url", url),
         *("--store", str(folder / f"{api}.db"), "--output", str(output)),
-        *("--calls-per-example", f"{calls:g}", "--settled", "0"),
+        *("--calls-per-example", f"{calls:g}", "--set", "planning.settled=0"),
     ]
     began = time.perf_counter()
     subprocess.run(command, check=True)

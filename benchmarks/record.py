@@ -160,7 +160,8 @@ def recording(
     kept: Mapping[tuple[str, float], Rounds],
 ) -> Recording:
     """The recording of some runs, with hashes in the place of texts."""
-    from consilience.data.dataset import Dataset, Example, Task
+    from consilience.data.dataset import Dataset, Example
+    from consilience.data.task import Task
 
     hashed = {id: Example(id) for id in data.ids}
     task = Task("Which class?", data.task.classes, None, None)

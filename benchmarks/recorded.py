@@ -198,7 +198,8 @@ def _said(prediction: Prediction | None) -> list[Any]:
 
 def _recording(kept: Mapping[str, Any]) -> Recording:
     """The recording of plain data."""
-    from consilience.data.dataset import Dataset, Example, Task
+    from consilience.data.dataset import Dataset, Example
+    from consilience.data.task import Task
     from consilience.prompts.framing import Framing
     from consilience.prompts.query import Query
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from consilience.cli import cli
+from consilience.cli.config import SETTINGS, TABLES, Setting
 
 PAGE = Path(__file__).with_name("cli.md")
 WIDTH = 100
@@ -18,7 +19,24 @@ INTRO = """\
 This page is written by `docs/make_cli.py`; the text of each command is what its `--help` prints.
 
 `consilience` and `python -m consilience` are the same. A first session: `consilience demo`,
-`consilience probe URL --model NAME`, `consilience run DATA --dry-run`, `consilience run DATA`.
+`consilience probe URL --model NAME`, `consilience init tickets.csv`, which writes `tickets.toml`,
+`consilience run tickets.toml --dry-run`, `consilience run tickets.toml`.
+
+**The task file** says in TOML what is labelled, what is asked, by whom and for how much; `init`
+writes one with comments. A word that ends in `.toml` is a task file in every command that takes
+data or a store. Every value in it is checked, and paths in it are seen from its own folder. What
+the command line says wins over the environment, that over `--set KEY=VALUE`, that over the task
+file, and that over what is usual. [All settings](#all-settings) are at the end of this page.
+
+**The environment.** Every option has a variable: `run --max-cost` is `CONSILIENCE_RUN_MAX_COST`,
+`datasets show --examples` is `CONSILIENCE_DATASETS_SHOW_EXAMPLES`; words of a repeatable option
+stand there with spaces between them.
+
+**Completion** of commands and options in a shell: bash
+`eval "$(_CONSILIENCE_COMPLETE=bash_source consilience)"`, zsh
+`eval "$(_CONSILIENCE_COMPLETE=zsh_source consilience)"`, fish
+`_CONSILIENCE_COMPLETE=fish_source consilience | source`, each in the file that the shell reads when
+it starts.
 
 **Where things go.** Data goes to stdout, and stdout has nothing else, so it can be piped; talk,
 progress and errors go to stderr. With `--json`, whatever prints a table prints one JSON value
@@ -32,35 +50,46 @@ what to do; a traceback is a bug, please report it.
 **The key** of an API is read from the environment and from nowhere else: `CONSILIENCE_API_KEY`,
 else the variable that belongs to the host that is called ([servers.md](servers.md)). It is never
 printed or stored, and no key is sent to another host. `OPENAI_BASE_URL` stands in for `--base-url`,
-`CONSILIENCE_HEADERS` for `--header`, `CONSILIENCE_DATA_DIR` for `--data-dir`.
+`CONSILIENCE_HEADERS` for `model.headers`, `CONSILIENCE_DATA_DIR` for `data.folder`.
 
 **Stop and resume.** Each answer is stored as it comes. Stop a run with Ctrl-C (once: what is under
 way is kept; twice: at once), or let the machine die, and give the same command again: what the
 store holds is not asked twice, and the labels come out as if nothing had happened. Answers of a
 server are kept in `consilience.db` in the current folder, or in the file that `--store` names;
 those of a simulated model, which cost nothing, in memory unless a `--store` is named.
-`--concurrency`, `--timeout`, `--retries`, `--rate`, `--price` and what is printed or written may
-change between two attempts; the other options decide what is asked, and so make it another run.
+`model.concurrency`, `model.timeout`, `model.retries`, `model.rate`, the budget of calls, tokens and
+money, the price and what is printed or written may change between two attempts; the other settings
+decide what is asked, and so make it another run.
+
+**Money.** `run` and `--dry-run` show a whole prompt and the spend first: calls, how many of them
+the store knows, tokens of prompts, how many of them a cache can serve, tokens of answers, and with
+`--price INPUT,CACHED,OUTPUT` (money per million tokens) what that costs. `--max-cost`, as
+`budget.max_calls` and `budget.max_tokens`, stops the run before more is spent, and what was
+answered is used.
 
 **When a server fails.** A passing fault (429, 5xx, a time-out, a cut connection, an answer that
-cannot be read) is sent again `--retries` times with growing pauses, or after the pause that the
+cannot be read) is sent again `model.retries` times with growing pauses, or after the pause that the
 server asks for. A query that fails for good is absent, with its reason in the store; eight failures
 in a row, a refused key or an account without credit end the run. A row that the server refuses (a
 content filter, its length) ends nothing: it has no label, and the run says which and why. More in
 [reliability.md](reliability.md).
 
-**Debugging.** `--concurrency 1` asks one query after the other in one thread, in the order of the
-plan, and sends the same bytes:
-`python -m pdb -m consilience run DATA --concurrency 1 --retries 0 …`. `datasets show` prints the
-prompts before anything is sent, `store show` a prediction with its prompt and raw response.
+**Debugging.** `--set model.concurrency=1` asks one query after the other in one thread, in the
+order of the plan, and sends the same bytes:
+`python -m pdb -m consilience run TASK --set model.concurrency=1 --set model.retries=0`.
+`datasets show` prints the prompts before anything is sent, `store show` a prediction with its
+prompt and raw response.
 """
 
 USES = {
     "consilience demo": "The first thing to try. Every method gets the same number of calls, so "
     "that the table compares methods and not budgets: `consilience demo --world distractor`.",
-    "consilience run": "The usual way: `consilience run claims.csv --text claim --group question "
-    "--model openai:NAME --base-url http://localhost:8000/v1 --output labels.csv`; first with "
-    "`--dry-run`, which says what it would take.",
+    "consilience init": "The beginning with your own table: `consilience init tickets.csv`, "
+    "then fill in question, classes and model in `tickets.toml`.",
+    "consilience run": "The usual way: `consilience run tickets.toml`; first with `--dry-run`, "
+    "which shows a prompt and says what it would take. Without a task file: `consilience run "
+    "claims.csv --text claim --question QUESTION --classes no,yes --model openai:NAME --base-url "
+    "http://localhost:8000/v1 --output labels.csv`.",
     "consilience probe": "Before the first run on a server: "
     "`consilience probe http://localhost:8000/v1` says whether it gives "
     "log-probabilities, and how it is asked best.",
@@ -80,7 +109,7 @@ USES = {
     "claims.db`.",
     "consilience concepts": "Where the verdict is `several concepts`, or the labels are not those "
     "that were meant: `consilience concepts --store claims.db`, then vouch for the examples that "
-    "it names and `run` again with `--landmarks FILE --calibration none`.",
+    "it names and `run` again with `--landmarks FILE --set landmarks.calibration=none`.",
     "consilience describe": "To learn what was labelled, and which of several labellings is "
     "the one meant: `consilience describe --store claims.db --model openai:NAME --base-url URL "
     "--optimum all`, or `--concept all`; first with `--dry-run`. A description is worth what it "
@@ -88,17 +117,27 @@ USES = {
     "consilience evidence": "For the whole run what `explain` is for one label: a summary of the "
     "five kinds of evidence, with `--kind flips` every piece of one, with `--graph` the factor "
     "graph.",
-    "consilience export": "A file to train on: `consilience export labels.parquet --store "
-    "claims.db`.",
+    "consilience review": "To correct labels: `consilience review --store claims.db --output "
+    "doubtful.csv`, fill in the column `correction`, then `consilience review --store claims.db "
+    "--corrections doubtful.csv --output labels.csv`, which asks nothing.",
+    "consilience landmarks": "For rows to label that say how good the labels are: `consilience "
+    "landmarks --store claims.db --count 20 --output marks.csv`.",
+    "consilience estimate": "For a share or an accuracy with an interval: `consilience estimate "
+    "--store claims.db --landmarks marks.csv`.",
+    "consilience predict": "For rows that come later: `consilience predict more.csv --store "
+    "claims.db --model openai:NAME --base-url URL --output new.csv`; with `--extend` the file is "
+    "the whole table, grown.",
+    "consilience export": "A table, `consilience export labels.parquet --store claims.db`, or a "
+    "file to train on: `consilience export train.jsonl --store claims.db --format sft "
+    "--min-probability 0.8`.",
     "consilience weights": "For a run whose weights are in doubt: `consilience weights --store "
-    "claims.db`, then `--sweep entropy=0.5,1,2`; `solve --weight` takes what it finds. What it "
-    "measures is in [theory.md](theory.md).",
+    "claims.db`, then `--sweep entropy=0.5,1,2`; `solve --set solving.weights.entropy=0.8` "
+    "takes what it finds. What it measures is in [theory.md](theory.md).",
     "consilience bench": "To see which way of finding labels is best where, with a model of your "
     "own: `consilience bench --data truthfulqa --model openai:NAME --base-url URL --budgets 2,4,8 "
     "--output results.json`, first with `--dry-run`; then `consilience bench --table "
-    "results.json`. With several `--workers` each puts `--concurrency` requests to the server at "
-    "once. What the measures are is in [scores.md](benchmarks/"
-    "scores.md).",
+    "results.json`. With several `--workers` each puts `model.concurrency` requests to the "
+    "server at once. What the measures are is in [scores.md](benchmarks/scores.md).",
     "consilience legacy": "For a run that another program made and logged, see "
     "[legacy.md](legacy.md): `consilience legacy predictions.jsonl --output labels.csv`.",
     "consilience store": "The file of predictions; its tables are described in "
@@ -140,6 +179,25 @@ def help_of(command: click.Command, path: str) -> str:
     return f"```\n{command.get_help(context)}\n```\n"
 
 
+def settings() -> str:
+    """Every setting of a task file, with its option where it has one."""
+    parts = [
+        "## All settings\n\nA task file has them as keys of its tables; `--set` as TABLE.KEY=VALUE "
+        "(`--set planning.shots=8`, `--set planning.shares.a=0.1`, `--set model.headers.x-id=7`)."
+        " `seed` stands above the first table.\n"
+    ]
+    for table, options in TABLES.items():
+        parts.append(f"### `[{table}]`\n\n{options.__doc__.splitlines()[0]}\n")
+        rows = [f"| `{s.key}` | {_cell(s)} |" for s in SETTINGS.values() if s.table == table]
+        parts.append("\n".join(["| key | |", "| --- | --- |", *rows]) + "\n")
+    return "\n".join(parts)
+
+
+def _cell(setting: Setting) -> str:
+    also = f" (`{setting.option}`)" if setting.option else ""
+    return " ".join(setting.help.split()).replace("|", "\\|") + also
+
+
 def page() -> str:
     """The whole page."""
     found = dict(commands(cli, "consilience"))
@@ -149,6 +207,7 @@ def page() -> str:
     for path, command in found.items():
         level = "#" * (1 + path.count(" "))
         parts.append(f"{level} `{path}`\n\n{USES[path]}\n\n{help_of(command, path)}")
+    parts.append(settings())
     return "\n".join(parts)
 
 

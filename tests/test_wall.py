@@ -13,7 +13,8 @@ import pytest
 
 import consilience
 from consilience.data import relations
-from consilience.data.dataset import Dataset, Gold, Task
+from consilience.data.dataset import Dataset, Gold
+from consilience.data.task import Task
 from consilience.datasets import load_dataset
 from consilience.elicitation.session import elicit
 from consilience.elicitation.settings import Settings

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
 
-from consilience.data.dataset import Task
+from consilience.data.task import Task
 from consilience.datasets.pocket_world.facts import TOPICS, Proposition, chance, propositions
 from consilience.datasets.pocket_world.world import (
     CLAIM_KINDS,

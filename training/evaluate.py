@@ -20,7 +20,7 @@ from documents import NEUTRAL, SORT, TOPIC_TASK, TRUTH_TASK, as_trained
 from tokens import load
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from consilience.data.dataset import Task
+from consilience.data.task import Task
 from consilience.datasets.pocket_world import (
     Claim,
     balanced_topics,

@@ -27,12 +27,13 @@ _HOMES = {
     "Solution": "solvers.solution",
     "State": "objective.conditioning",
     "Store": "store.database",
-    "Task": "data.dataset",
+    "Task": "data.task",
     "default_terms": "objective.coherence",
     "elicit": "elicitation.session",
     "evaluate": "evaluation.evaluation",
     "load_dataset": "datasets",
     "open_model": "models",
+    "predict": "elicitation.prediction",
     "solve": "solvers.solution",
     "together": "results.joint",
 }
@@ -61,13 +62,16 @@ __all__ = [
     "evaluate",
     "load_dataset",
     "open_model",
+    "predict",
     "solve",
     "together",
 ]
 
 if TYPE_CHECKING:
-    from consilience.data.dataset import Dataset, Example, Gold, Task
+    from consilience.data.dataset import Dataset, Example, Gold
+    from consilience.data.task import Task
     from consilience.datasets import load_dataset
+    from consilience.elicitation.prediction import predict
     from consilience.elicitation.session import elicit
     from consilience.elicitation.settings import Settings
     from consilience.errors import ConsilienceError

@@ -18,7 +18,7 @@ from wire_client import KEYS
 from wire_model import PseudoModel
 from wire_server import serve
 
-SMALL = ["--calls-per-example", 3, "--settled", 0, "--shots", 4]
+SMALL = ["--calls-per-example", 3, "--set", "planning.settled=0", "--set", "planning.shots=4"]
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +88,7 @@ def test_the_module_is_the_command():
     done = subprocess.run([*words, "run"], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr == (
-        "consilience run: Missing argument 'DATA'. (see `consilience run --help`)\n"
+        "consilience run: Missing argument 'TASK|DATA'. (see `consilience run --help`)\n"
     )
 
 
@@ -154,7 +154,9 @@ def test_scores_take_the_place_of_labels_where_there_is_gold(data):
 
 def test_talk_says_that_simulated_labels_mean_nothing_on_real_texts(data):
     assert "these labels mean nothing" in consilience(*simulated(data)).stderr
-    done = consilience("run", "easy", "--groups", 40, "--model", "simulated:easy", *SMALL)
+    done = consilience(
+        "run", "easy", "--set", "data.groups=40", "--model", "simulated:easy", *SMALL
+    )
     assert "mean nothing" not in done.stderr
 
 
@@ -209,7 +211,7 @@ def test_a_dry_run_sends_nothing_and_leaves_nothing(server, data):
     for dry in ([*words, "--dry-run"], ["plan", *words[1:]]):
         cost = json.loads(consilience(*dry, "--json").stdout)
         assert (cost["calls"], cost["known"]) == (36, 0)
-        assert cost["money"] == pytest.approx(cost["prompt_tokens"] * 2e-6)
+        assert cost["money"] == pytest.approx((cost["prompt_tokens"] + 36) * 2e-6)
     assert len(server.requests) == before
     assert list(Path().iterdir()) == []
     consilience(*words)
@@ -228,11 +230,11 @@ def test_the_address_may_come_from_the_environment(server, data, monkeypatch):
 
 def test_another_endpoint_does_not_change_what_the_first_run_goes_on_with(server, data):
     first = consilience(*on(server, data))
-    consilience(*on(server, data, "--api", "chat"))
+    consilience(*on(server, data, "--set", "model.api=chat"))
     with Store("consilience.db", readonly=True) as db:
         assert {run.model_settings["api"] for run in db.runs()} == {"completions", "chat"}
         predictions = db.stats().models[0].predictions
-    for options in ([], ["--api", "completions"], ["--api", "chat"]):
+    for options in ([], ["--set", "model.api=completions"], ["--set", "model.api=chat"]):
         again = consilience(*on(server, data, *options))
         assert "0 calls made" in again.stderr
     assert consilience(*on(server, data)).stdout == first.stdout
@@ -242,7 +244,7 @@ def test_another_endpoint_does_not_change_what_the_first_run_goes_on_with(server
 
 def test_interrupted_by_the_user_it_says_so_and_goes_on_later(data):
     with serve("vllm", model=PseudoModel(world=True), delay=0.02) as server:
-        words = on(server, data, "--concurrency", 2)
+        words = on(server, data, "--set", "model.concurrency=2")
         consilience("plan", *on(server, data)[1:], "--output", "first.jsonl")
         at = len(server.questions)
 
@@ -273,7 +275,18 @@ def test_interrupted_by_the_user_it_says_so_and_goes_on_later(data):
 def test_transport_options_change_no_label(server, data):
     first = consilience(*on(server, data))
     before = len(server.requests)
-    more = ["--concurrency", 1, "--timeout", 50, "--retries", 1, "--rate", 6e4, "--price", 3]
+    more = [
+        "--set",
+        "model.concurrency=1",
+        "--set",
+        "model.timeout=50",
+        "--set",
+        "model.retries=1",
+        "--set",
+        "model.rate=6e4",
+        "--price",
+        3,
+    ]
     assert consilience(*on(server, data, *more)).stdout == first.stdout
     assert len(server.requests) == before
 
@@ -308,7 +321,9 @@ def test_a_prediction_is_shown_in_full(stored):
 def test_a_sampled_run_is_scored_by_the_ids(tmp_path):
     data = write_csv(claims(40), tmp_path / "claims.csv")
     gold = ["--label", "truth"]
-    scored = consilience(*simulated(data, "--groups", 7, "--seed", 3, "--store", "s.db", *gold))
+    scored = consilience(
+        *simulated(data, "--set", "data.groups=7", "--seed", 3, "--store", "s.db", *gold)
+    )
     rows = claims(40)
     write_csv(rows[::-1], tmp_path / "backwards.csv")
     for name in ("claims.csv", "backwards.csv"):
@@ -324,7 +339,17 @@ def test_a_sampled_run_is_scored_by_the_ids(tmp_path):
 
 
 def test_a_world_is_scored_without_being_named():
-    run = ["run", "easy", "--groups", 30, "--seed", 2, "--model", "simulated:easy", *SMALL]
+    run = [
+        "run",
+        "easy",
+        "--set",
+        "data.groups=30",
+        "--seed",
+        2,
+        "--model",
+        "simulated:easy",
+        *SMALL,
+    ]
     scored = consilience(*run, "--store", "s.db")
     assert consilience("evaluate", "--store", "s.db").stdout == scored.stdout
 
@@ -343,7 +368,9 @@ def test_gold_for_none_of_the_sample_stops_nothing(tmp_path):
     rows = [row | {"truth": row["truth"] if i < 2 else ""} for i, row in enumerate(claims(12))]
     data = write_csv(rows, tmp_path / "claims.csv")
     for seed in range(9):
-        done = consilience(*simulated(data, "--label", "truth", "--groups", 1, "--seed", seed))
+        done = consilience(
+            *simulated(data, "--label", "truth", "--set", "data.groups=1", "--seed", seed)
+        )
         if "nothing will be scored" in done.stderr:
             assert done.stdout.startswith('"row","question"')
             return
@@ -373,7 +400,7 @@ def by_hand(words, store):
 
 
 def test_plan_ask_solve_by_hand_give_the_labels_of_a_run(server, data):
-    more = ["--calls-per-example", 5, "--seed", 4, "--contrasts", 0.3]
+    more = ["--calls-per-example", 5, "--seed", 4, "--set", "planning.contrasts=0.3"]
     for words in (on(server, data, *more), simulated(data, *more)):
         name = "a" if words[0] == "run" and "--base-url" in words else "b"
         whole = consilience(*words, "--store", f"{name} whole.db")
@@ -394,7 +421,7 @@ def test_a_plan_for_ask_must_fit(server, data):
     consilience("plan", *words[1:], "--output", "p.jsonl")
     before = len(server.requests)
     model = ["--model", "openai:tiny", "--base-url", server.url]
-    line = the_line(consilience("ask", "p.jsonl", *model, "--k", 5, code=2))
+    line = the_line(consilience("ask", "p.jsonl", *model, "--set", "model.top_logprobs=5", code=2))
     assert "was planned for another model or other sampling settings" in line
     whole = Path("p.jsonl").read_text()
     for broken in ("", "x", "{}\n{}", whole[:-20], whole.replace("names-", "verse"), "[1]\n[2]"):

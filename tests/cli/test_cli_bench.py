@@ -11,12 +11,18 @@ import pytest
 from command import Done, consilience
 from consilience.models.simulated import SimulatedModel
 from consilience.store.database import Store
-from made_up import TASK_OPTIONS, claims, write_csv
+from made_up import claims, write_csv
 from wire_client import KEYS
 from wire_model import PseudoModel
 from wire_server import serve
 
-SMALL = ("--groups", 20, "--shots", 4, "--block", 8)
+SMALL = ("--set", "data.groups=20", "--set", "planning.shots=4", "--set", "planning.block=8")
+TRUTH = (
+    *("--set", "data.label=truth", "--set", "task.question=Is the claim true or false?"),
+    *("--set", "task.classes=False,True"),
+)
+"""The gold of the claims, and the task that is about them."""
+
 METHODS = "zero-shot-all,bootstrap,consilience,golden"
 USUAL = ("bench", "--data", "easy,k4", "--methods", METHODS, "--budgets", "4,2,4", "--seeds", 2)
 
@@ -195,7 +201,7 @@ def test_a_dry_run_asks_nothing_and_writes_nothing(asked: list[str], tmp_path: P
     for name in ("jobs", "rows", "calls", "prompt_tokens"):
         assert total[name] == sum(line[name] for line in lines[:-1])
     assert total["rows"] == 36
-    assert total["money"] == pytest.approx(total["prompt_tokens"] * 2 / 1e6)
+    assert total["money"] == pytest.approx((total["prompt_tokens"] + total["calls"]) * 2 / 1e6)
 
 
 def test_a_dry_run_counts_what_is_missing(whole: tuple[Path, Done]) -> None:
@@ -223,8 +229,8 @@ def test_predictions_are_in_the_store_that_is_named(asked: list[str]) -> None:
 def test_on_a_server(tmp_path: Path) -> None:
     file = write_csv(claims(24), tmp_path / "c.csv")
     with serve("vllm", model=PseudoModel(world=True)) as server:
-        model = ("--model", "openai:tiny", "--base-url", server.url, "--shots", 4)
-        words = ("--data", file, "--text", "claim", "--label", "truth", *TASK_OPTIONS, *model)
+        model = ("--model", "openai:tiny", "--base-url", server.url, "--set", "planning.shots=4")
+        words = ("--data", file, "--set", "data.text=claim", *TRUTH, *model)
         words += ("--budgets", 3)
         less = ("bench", *words, "--methods", "bootstrap,vote", "--seeds", 1)
         consilience(*less, "--output", "r.json", "--dry-run")
@@ -244,10 +250,10 @@ def test_on_a_server(tmp_path: Path) -> None:
 
 def test_a_file_of_ones_own(tmp_path: Path) -> None:
     file = write_csv(claims(24), tmp_path / "c.csv")
-    words = ("--text", "{question} {claim}", "--label", "truth", *TASK_OPTIONS)
+    words = ("--set", "data.text={question} {claim}", *TRUTH)
     words += ("--model", "simulated:noisy")
     own = ("bench", "--data", file, "--methods", "bootstrap", "--budgets", 2, "--seeds", 1, *words)
-    done = consilience(*own, "--shots", 4, "--output", "r.json")
+    done = consilience(*own, "--set", "planning.shots=4", "--output", "r.json")
     assert f"{file} (simulated:noisy), 1 seed: all measures at 2 calls" in done.stdout
 
 
@@ -266,7 +272,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         (["--data", "easy", "--output", "no/r.json"], "cannot write no/r.json"),
         (["--data", "easy", "--set", "a=b", "--output", "r.json"], "takes no a; leave it out"),
         (["--data", "easy", "--plot", "p.txt", "--output", "r.json"], "is no picture"),
-        (["--data", "easy", "--framings", "sets", "--output", "r.json"], "means anything"),
+        (["--data", "easy", "--set", "task.framings=sets", "--output", "r.json"], "means anything"),
         (["--table", "nosuch.json"], "there is no file nosuch.json"),
         (["--table", "other.json"], "other.json is no file of benchmark results"),
         (["--data", "easy", "--output", "other.json"], "other.json is no file of benchmark"),
@@ -284,17 +290,19 @@ def test_a_mistake_is_one_line_before_any_call(
 
 def test_a_file_without_gold_is_a_mistake(tmp_path: Path, asked: list[str]) -> None:
     file = write_csv(claims(12), tmp_path / "c.csv")
-    words = ("--data", file, "--text", "claim", "--model", "simulated:noisy", "--output", "r.json")
+    words = ("--data", file, "--set", "data.text=claim", "--model", "simulated:noisy")
+    words += ("--output", "r.json")
     assert "has no gold, so nothing can be scored" in the_line(consilience("bench", *words, code=2))
     assert asked == []
 
 
 def test_data_sets_of_the_pocket_world_have_their_own_model() -> None:
     from consilience.cli.bench import model_of
+    from consilience.cli.config import built
 
-    assert model_of("pocket-topics", {"model_name": None}) == "local:pocket"
-    assert model_of("k4", {"model_name": None}) == "simulated:k4"
-    assert model_of("pocket", {"model_name": "openai:x"}) == "openai:x"
+    assert model_of("pocket-topics", built(0, None)) == "local:pocket"
+    assert model_of("k4", built(0, None)) == "simulated:k4"
+    assert model_of("pocket", built(0, None, {"model": {"name": "openai:x"}})) == "openai:x"
 
 
 def test_options_of_a_data_set_are_part_of_its_name() -> None:

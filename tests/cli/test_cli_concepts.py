@@ -26,7 +26,7 @@ from wire_client import KEYS
 from wire_server import MODEL, serve
 
 RUN = ["run", "distractor", "--model", "simulated:distractor"]
-GROUPS = ["--groups", 200]
+GROUPS = ["--set", "data.groups=200"]
 ASK = "If the first is not the one meant: vouch for these rows"
 
 
@@ -153,7 +153,9 @@ def test_examples_without_a_label_are_not_of_a_concept() -> None:
     assert some.task == data.task and not some.relations
 
 
-@pytest.mark.parametrize("why", [["--groups", 40], [*GROUPS, "--census", 0]])
+@pytest.mark.parametrize(
+    "why", [["--set", "data.groups=40"], [*GROUPS, "--set", "planning.census=0"]]
+)
 def test_a_run_without_a_census(why: list[object]) -> None:
     done = consilience(*RUN, *why, "--calls-per-example", 4, "--store", "none.db", "--json")
     report = json.loads(done.stdout)
@@ -170,7 +172,7 @@ def test_a_run_without_a_census(why: list[object]) -> None:
 
 
 def test_landmarks_choose_the_truth_before_the_budget_is_spent(kept: Kept, store: Path) -> None:
-    more = [*vouched(kept.report), "--calibration", "none", "--store", store]
+    more = [*vouched(kept.report), "--set", "landmarks.calibration=none", "--store", store]
     done = consilience(*RUN, *GROUPS, *more, "--json")
     report = json.loads(done.stdout)
     assert report["run"] != kept.report["run"]
@@ -193,21 +195,24 @@ def test_a_plan_with_landmarks_is_of_the_same_run(kept: Kept) -> None:
         asked += json.loads(done.stdout)["calls"]
     head = json.loads(Path("round.jsonl").read_text().splitlines()[0])
     assert head["round"] == 2
-    done = consilience(*RUN, *more, "--calibration", "none", "--json")
+    done = consilience(*RUN, *more, "--set", "landmarks.calibration=none", "--json")
     report = json.loads(done.stdout)
     assert report["run"] == head["run"]
     assert report["concepts"] and report["calls"] <= 1200 - asked
     assert "nothing is left to ask" in consilience(*plan).stderr
     # Another share, or no landmarks, is another run.
-    for other in (["--census", 0.2, *more], [w for w in more if w not in vouched(kept.report)]):
+    for other in (
+        ["--set", "planning.census=0.2", *more],
+        [w for w in more if w not in vouched(kept.report)],
+    ):
         consilience("plan", *RUN[1:], *other, "--output", "other.jsonl")
         assert json.loads(Path("other.jsonl").read_text().splitlines()[0])["run"] != head["run"]
 
 
 def test_a_share_that_is_none_is_misuse() -> None:
     for share in ("1", "-0.1", "nan"):
-        failed = consilience(*RUN, "--census", share, code=2)
-        assert "--census" in failed.stderr and failed.stderr.count("\n") == 1
+        failed = consilience(*RUN, "--set", f"planning.census={share}", code=2)
+        assert "planning.census" in failed.stderr and failed.stderr.count("\n") == 1
 
 
 # ---- abstention ---------------------------------------------------------------------------------
@@ -221,7 +226,7 @@ def test_open_labels_are_left_out_on_demand(kept: Kept, store: Path) -> None:
     assert some == left and 0 < len(left) < len(all_of_them) == 200
     assert f"{200 - len(left)} of 200 labels are open and left out" in done.stderr
     assert f"{len(left)} rows written to some.csv" in done.stderr
-    again = ["--store", store, "--output", "run.csv", "--decided-only"]
+    again = ["--store", store, "--output", "run.csv", "--set", "output.decided_only=yes"]
     done = consilience(*RUN, *GROUPS, *again)
     assert Path("run.csv").read_text() == Path("some.csv").read_text()
     assert done.stderr.count("labels are open and left out") == 1
@@ -236,7 +241,15 @@ def claims(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with a run that had a census, of a model whose concept is the state of things."""
     folder = tmp_path_factory.mktemp("described")
     data = write_csv(told(), folder / "claims.csv")
-    how = ["--text", "{claim}", *TASK_OPTIONS, "--calls-per-example", 12, "--census", 0.9]
+    how = [
+        "--text",
+        "{claim}",
+        *TASK_OPTIONS,
+        "--calls-per-example",
+        12,
+        "--set",
+        "planning.census=0.9",
+    ]
     with serve("vllm", model=Sorter(True)) as server:
         model = ["--model", f"openai:{MODEL}", "--base-url", server.url]
         consilience("run", data, *how, *model, "--store", folder / "s.db")
@@ -245,7 +258,14 @@ def claims(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def describe(server: Any, store: Path, *more: object, code: int = 0) -> Done:
     model = ["--model", f"openai:{MODEL}", "--base-url", server.url]
-    small = ["--orders", 2, "--typical", 4, "--check", 6]
+    small = [
+        "--set",
+        "describing.orders=2",
+        "--set",
+        "describing.typical=4",
+        "--set",
+        "describing.check=6",
+    ]
     return consilience("describe", "--store", store, *model, *small, *more, code=code)
 
 

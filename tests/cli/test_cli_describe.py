@@ -21,8 +21,15 @@ from wire_model import Faults
 from wire_server import MODEL, serve
 
 RUN = ["--text", "{claim}", "--group", "about", *TASK_OPTIONS]
-RUN += ["--calls-per-example", 3, "--settled", 0]
-SMALL = ["--orders", 2, "--typical", 4, "--check", 6]
+RUN += ["--calls-per-example", 3, "--set", "planning.settled=0"]
+SMALL = [
+    "--set",
+    "describing.orders=2",
+    "--set",
+    "describing.typical=4",
+    "--set",
+    "describing.check=6",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -138,7 +145,7 @@ def test_a_dry_run_spends_nothing_and_is_right(store: Path) -> None:
         # The server is another one than that of the run, and is not even probed.
         assert server.requests == [] and store.read_bytes() == before
         assert (cost["calls"], cost["known"], cost["written_tokens"]) == (26, 0, 120)
-        assert cost["money"] == pytest.approx(cost["prompt_tokens"] * 3e-6) and cost["money"] > 0
+        assert cost["money"] == pytest.approx((cost["prompt_tokens"] + 120 + 24) * 3e-6)
         assert "written tokens" in describe(server, store, "--dry-run").stdout
         describe(server, store)
         after = json.loads(describe(server, store, "--dry-run", "--json").stdout)
@@ -147,8 +154,8 @@ def test_a_dry_run_spends_nothing_and_is_right(store: Path) -> None:
 
 def test_without_a_check_only_the_words(store: Path) -> None:
     with writing() as server:
-        done = describe(server, store, "--check", 0)
-        bare = json.loads(describe(server, store, "--check", 0, "--json").stdout)
+        done = describe(server, store, "--set", "describing.check=0")
+        bare = json.loads(describe(server, store, "--set", "describing.check=0", "--json").stdout)
     assert "Best description not checked." in done.stdout
     assert "2 calls made" in done.stderr
     assert bare["labellings"][0]["descriptions"][0]["agreement"] is None
@@ -159,7 +166,7 @@ def test_the_words_of_another_model_are_named_as_such(tmp_path: Path) -> None:
     store = tmp_path / "simulated.db"
     consilience("run", data, *RUN, "--model", "simulated:easy", "--store", store)
     with writing() as server:
-        done = describe(server, store, "--check", 0)
+        done = describe(server, store, "--set", "describing.check=0")
     assert f"the labels are those of simulated:easy, in the words of {MODEL}" in done.stderr
 
 
@@ -185,8 +192,8 @@ def test_a_simulated_model_does_not_write(store: Path) -> None:
     [
         (["--optimum", "1x"], "--optimum 1x: this run has 0"),
         (["--optimum", "-1"], "--optimum -1: this run has 0"),
-        (["--optimum", "99"], "more --starts may find more"),
-        (["--orders", "0"], "--orders"),
+        (["--optimum", "99"], "more solving.starts may find more"),
+        (["--set", "describing.orders=0"], "describing.orders"),
         (["--run", "nope"], "no run 'nope'"),
         (["--store", "gone.db"], "there is no store gone.db"),
     ],
@@ -209,18 +216,31 @@ def test_a_model_has_to_be_named(store: Path) -> None:
 
 def test_a_refused_key_and_a_slow_server_are_one_line(store: Path) -> None:
     with writing() as server:
-        describe(server, store, "--check", 0)  # probes it
+        describe(server, store, "--set", "describing.check=0")  # probes it
         server.key = "another"
-        done = describe(server, store, "--orders", 4, "--check", 0, code=1)
+        done = describe(
+            server, store, "--set", "describing.orders=4", "--set", "describing.check=0", code=1
+        )
         assert "HTTP 401" in the_line(done) and "CONSILIENCE_API_KEY" in the_line(done)
         server.key, server.faults = None, Faults(always="hang")
-        slow = ["--timeout", 0.1, "--retries", 0]
-        done = describe(server, store, "--longest", 50, "--check", 0, *slow, code=1)
+        slow = ["--set", "model.timeout=0.1", "--set", "model.retries=0"]
+        done = describe(
+            server,
+            store,
+            "--set",
+            "describing.longest=50",
+            "--set",
+            "describing.check=0",
+            *slow,
+            code=1,
+        )
         assert "gave no description in 2 calls" in the_line(done)
         assert "no answer within 0.1 s" in the_line(done)
         # What was written before is not lost, and is not asked for again.
         server.faults, sent = Faults(), len(server.questions)
-        done = describe(server, store, "--orders", 4, "--check", 0)
+        done = describe(
+            server, store, "--set", "describing.orders=4", "--set", "describing.check=0"
+        )
         assert len(server.questions) == sent + 2
     assert "2 calls made" in done.stderr
     assert "4 texts, 4 failed calls" in consilience("store", "stats", store).stderr

@@ -47,7 +47,17 @@ def data(tmp_path_factory):
 def words(command, data, url, store, *more):
     return [
         *(command, data, *FILE_OPTIONS, "--model", "openai:tiny", "--base-url", url),
-        *("--store", store, "--calls-per-example", 3, "--settled", 0, "--shots", 4, *more),
+        *(
+            "--store",
+            store,
+            "--calls-per-example",
+            3,
+            "--set",
+            "planning.settled=0",
+            "--set",
+            "planning.shots=4",
+            *more,
+        ),
     ]
 
 
@@ -56,7 +66,7 @@ HANG = 3.0
 
 def waiting(fault):
     """A time-out that ends before a server that hangs does, and not before a busy one answers."""
-    return ("--timeout", 2 if fault == "hang" else 30)
+    return ("--set", "model.timeout=2" if fault == "hang" else "model.timeout=30")
 
 
 def probed(data, server, store):
@@ -88,36 +98,45 @@ MISTAKES = {
     "no calls": (["--calls-per-example", 0.1], "fewer than the 12 of the zero-shot round"),
     "less than none": (["--calls-per-example", -1], "--calls-per-example"),
     "not a number": (["--calls-per-example", "nan"], "nan is not a finite number"),
-    "no concurrency": (["--concurrency", 0], "--concurrency"),
-    "negative concurrency": (["--concurrency", -3], "--concurrency"),
-    "no list": (["--k", 0], "--k"),
-    "no time": (["--timeout", 0], "--timeout"),
-    "no rate": (["--rate", 0], "--rate"),
-    "fewer than no retries": (["--retries", -1], "--retries"),
-    "no groups": (["--groups", 0], "--groups"),
+    "no concurrency": (["--set", "model.concurrency=0"], "model.concurrency"),
+    "negative concurrency": (["--set", "model.concurrency=-3"], "model.concurrency"),
+    "no list": (["--set", "model.top_logprobs=0"], "model.top_logprobs"),
+    "no time": (["--set", "model.timeout=0"], "model.timeout"),
+    "no rate": (["--set", "model.rate=0"], "model.rate"),
+    "fewer than no retries": (["--set", "model.retries=-1"], "model.retries"),
+    "no groups": (["--set", "data.groups=0"], "data.groups"),
     "negative seed": (["--seed", -1], "--seed"),
     "negative price": (["--price", -1], "--price"),
-    "too many contrasts": (["--contrasts", 2], "--contrasts"),
-    "all settled": (["--settled", 1], "--settled"),
-    "no shots": (["--shots", 0], "--shots"),
-    "no block": (["--block", 0], "--block"),
-    "framing": (["--framings", "rhymes"], "the framings are: plain, names, negated, letters, sets"),
-    "framing twice": (["--framings", "plain,plain"], "named twice"),
-    "anchor": (["--anchor", "truth"], "add the framing `sets`"),
-    "JSON": (["--extra-body", "{'a': 1}"], "not JSON"),
-    "JSON list": (["--extra-body", "[1]"], "a JSON object is expected"),
-    "taken field": (["--extra-body", '{"logprobs": 3}'], "the package sets these itself"),
+    "too many contrasts": (["--set", "planning.contrasts=2"], "planning.contrasts"),
+    "all settled": (["--set", "planning.settled=1"], "planning.settled"),
+    "no shots": (["--set", "planning.shots=0"], "planning.shots"),
+    "no block": (["--set", "planning.block=0"], "planning.block"),
+    "framing": (
+        ["--set", "task.framings=rhymes"],
+        "the framings are: plain, names, negated, letters, sets",
+    ),
+    "framing twice": (["--set", "task.framings=plain,plain"], "named twice"),
+    "anchor": (["--set", "planning.anchor=truth"], "add the framing `sets`"),
+    "JSON": (["--set", "model.extra_body={'a': 1}"], "not JSON"),
+    "JSON list": (["--set", "model.extra_body=[1]"], "a JSON object is expected"),
+    "taken field": (["--set", 'model.extra_body={"logprobs": 3}'], "the package sets these itself"),
     "classes": (["--classes", "yes"], "two or more different classes"),
-    "classes twice": (["--classes", "yes,yes"], "two or more different classes"),
-    "opposite": (["--classes", "a,b,c", "--opposite", "It is a"], "for tasks with two classes"),
-    "relation": (["--fact", "half"], "there is no relation 'half'"),
+    "classes twice": (["--classes", "yes,yes"], "a class is named twice: yes, yes"),
+    "opposite": (
+        ["--classes", "a,b,c", "--set", "task.opposite=It is a"],
+        "for tasks with two classes",
+    ),
+    "relation": (["--set", "relations.facts=half"], "there is no relation 'half'"),
     "text": (["--text", "claimant"], "claimant"),
     "template": (["--text", "{question} {claimant}"], "claimant"),
     "group": (["--group", "topic"], "topic"),
     "label": (["--label", "gold"], "gold"),
     "label in the text": (["--label", "claim"], "the method would see the answers"),
-    "embedder": (["--embed", "word2vec"], "use tfidf, local:FOLDER or openai:NAME"),
-    "embeddings": (["--embed-url", "http://x/v1"], "--embed-url is for --embed openai:NAME"),
+    "embedder": (["--set", "relations.embed=word2vec"], "use tfidf, local:FOLDER or openai:NAME"),
+    "embeddings": (
+        ["--set", "relations.embed_url=http://x/v1"],
+        "relations.embed_url is for relations.embed openai:NAME",
+    ),
     "suffix": (["--output", "labels.xls"], "the suffix is the format"),
     "no folder": (["--output", "there/labels.csv"], "cannot write there/labels.csv"),
     "a folder": (["--output", "folder.csv"], "it is a folder"),
@@ -126,11 +145,14 @@ MISTAKES = {
     "password": (["--base-url", "http://me:secret@localhost/v1"], "holds a password"),
     "model": (["--model", "tiny"], "no model 'tiny'"),
     "world": (["--model", "simulated:flat"], "flat"),
-    "local key": (["--local", "speed=9"], "'speed' is none of device, dtype, batch, reuse"),
-    "local batch": (["--local", "batch=0"], "--local"),
-    "local reuse": (["--local", "reuse=perhaps"], "'perhaps' is not a valid boolean"),
-    "local word": (["--local", "cuda"], "KEY=VALUE is expected"),
-    "local on a server": (["--local", "batch=4"], "'openai:tiny' is none"),
+    "local key": (
+        ["--set", "model.local.speed=9"],
+        "'speed' is none of device, dtype, batch, reuse",
+    ),
+    "local batch": (["--set", "model.local.batch=0"], "model.local.batch"),
+    "local reuse": (["--set", "model.local.reuse=perhaps"], "'perhaps' is not a valid boolean"),
+    "a word": (["--set", "model.local.cuda"], "KEY=VALUE is expected"),
+    "local on a server": (["--set", "model.local.batch=4"], "'openai:tiny' is none"),
     "no such option": (["--calls", 3], "No such option"),
 }
 
@@ -174,7 +196,12 @@ def test_a_model_must_be_named_and_have_an_address(data):
     run = ["run", data, *FILE_OPTIONS]
     assert "say --model" in one_line(consilience(*run, code=2))
     assert "--base-url" in one_line(consilience(*run, "--model", "openai:tiny", code=2))
-    for option in (["--k", 5], ["--retries", 2], ["--api", "chat"], ["--base-url", "http://x/v1"]):
+    for option in (
+        ["--set", "model.top_logprobs=5"],
+        ["--set", "model.retries=2"],
+        ["--set", "model.api=chat"],
+        ["--base-url", "http://x/v1"],
+    ):
         done = consilience(*run, "--model", "simulated:noisy", *option, code=2)
         assert "is not on a server" in one_line(done)
     assert list(Path().iterdir()) == []
@@ -261,8 +288,8 @@ def test_a_lasting_fault_ends_in_one_line_and_loses_nothing(data, calm, tmp_path
     with serve("vllm", model=WORLD, hang=HANG) as server:
         at = probed(data, server, store)
         server.faults = Faulty({good: None}, last=fault)
-        run = words("run", data, server.url, store, *waiting(fault), "--retries", 0)
-        line = the_line(consilience(*run, "--concurrency", 4, code=1), server)
+        run = words("run", data, server.url, store, *waiting(fault), "--set", "model.retries=0")
+        line = the_line(consilience(*run, "--set", "model.concurrency=4", code=1), server)
         assert LASTING[fault] in line
         # A refusal ends it at once, other failures when no answer came between eight of them;
         # three more may have been under way before the last answer came, and three at the end.
@@ -278,7 +305,7 @@ def test_a_lasting_fault_ends_in_one_line_and_loses_nothing(data, calm, tmp_path
         # The cure, and the same command with more patience: what is there is not asked again.
         server.faults = Faults()
         before = len(server.questions)
-        done = consilience(*run, "--timeout", 30)
+        done = consilience(*run, "--set", "model.timeout=30")
         assert len(server.questions) == before + 36 - good
     assert (done.stdout, answers(store)) == calm
 
@@ -288,7 +315,8 @@ def test_a_server_that_fails_from_the_start_is_named(data, tmp_path, fault):
     store = tmp_path / "s.db"
     with serve("vllm", faults=Faults(always=fault), hang=HANG) as server:
         done = consilience(
-            *words("run", data, server.url, store, *waiting(fault), "--retries", 0), code=1
+            *words("run", data, server.url, store, *waiting(fault), "--set", "model.retries=0"),
+            code=1,
         )
         assert "unusable" in done.stderr or the_line(done, server)
         with Store(store, readonly=True) as db:
@@ -315,7 +343,16 @@ def test_a_server_without_log_probabilities_is_refused_with_the_cure(data, calm,
 def test_log_probabilities_that_stop_coming_end_the_run_at_once(data, tmp_path, api, how):
     store = tmp_path / "s.db"
     with serve("vllm", model=WORLD) as server:
-        run = words("run", data, server.url, store, "--api", api, "--concurrency", 2)
+        run = words(
+            "run",
+            data,
+            server.url,
+            store,
+            "--set",
+            f"model.api={api}",
+            "--set",
+            "model.concurrency=2",
+        )
         consilience(*run, "--calls-per-example", 2)
         before = len(server.questions)
         server.dialect = replace(DIALECTS["vllm"], **{api: how})
@@ -330,7 +367,7 @@ def test_log_probabilities_that_stop_coming_end_the_run_at_once(data, tmp_path, 
 def test_nobody_there(data, calm, tmp_path):
     store = tmp_path / "s.db"
     with serve("vllm", model=WORLD) as server:
-        run = words("run", data, server.url, store, "--retries", 0)
+        run = words("run", data, server.url, store, "--set", "model.retries=0")
     line = the_line(consilience(*run, code=1), server)
     assert "check that the server runs and that the base URL is its address" in line
     with serve("vllm", model=WORLD, port=int(server.url.split(":")[2].split("/")[0])):
@@ -364,7 +401,7 @@ def test_some_queries_that_fail_are_absent_and_counted(data, calm, tmp_path):
     with serve("vllm", model=WORLD) as server:
         probed(data, server, store)
         server.faults = Faulty({3: "malformed", 20: "413"})
-        run = words("run", data, server.url, store, "--retries", 0)
+        run = words("run", data, server.url, store, "--set", "model.retries=0")
         done = consilience(*run)
     kept = answers(store)
     assert len(kept) == 34
@@ -380,7 +417,16 @@ def test_what_failed_is_asked_again_by_the_same_command(data, tmp_path):
     with serve("vllm", model=WORLD) as server:
         probed(data, server, store)
         server.faults = Faulty(dict.fromkeys(range(1, 7), "malformed"))
-        run = words("run", data, server.url, store, "--retries", 0, "--concurrency", 1)
+        run = words(
+            "run",
+            data,
+            server.url,
+            store,
+            "--set",
+            "model.retries=0",
+            "--set",
+            "model.concurrency=1",
+        )
         assert "6 queries failed" in consilience(*run).stderr
         before = len(server.questions)
         done = consilience(*run)
@@ -391,7 +437,7 @@ def test_what_failed_is_asked_again_by_the_same_command(data, tmp_path):
 def test_a_key_is_used_and_shown_nowhere(data, calm, tmp_path, monkeypatch):
     store = tmp_path / "s.db"
     with serve("vllm", model=WORLD, key="sk-right") as server:
-        run = words("run", data, server.url, store, "--retries", 0)
+        run = words("run", data, server.url, store, "--set", "model.retries=0")
         monkeypatch.setenv("CONSILIENCE_API_KEY", "sk-wrong")
         failed = consilience(*run, code=1)
         assert "HTTP 401" in the_line(failed, server)

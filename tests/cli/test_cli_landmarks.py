@@ -16,7 +16,9 @@ from wire_client import KEYS
 from wire_model import PseudoModel
 from wire_server import serve
 
-SMALL = ["--calls-per-example", 3, "--settled", 0, "--shots", 4]
+SMALL = ["--calls-per-example", 3, "--set", "planning.settled=0", "--set", "planning.shots=4"]
+
+DETAILS = ("--set", "output.details=yes")
 
 
 @pytest.fixture(autouse=True)
@@ -80,12 +82,12 @@ def test_a_run_and_its_store_are_calibrated_alike(data: Path) -> None:
     rows = [row | {"label": row["truth"]} for row in claims(24)[:8]]
     write_csv(rows, Path("known.csv"))
     write_csv(marks(), Path("texts.csv"))
-    more = ["--landmarks", "known.csv", "--calibration", "temperature"]
+    more = ["--landmarks", "known.csv", "--set", "landmarks.calibration=temperature"]
     run = consilience(*simulated(data, "--store", "s.db", *more))
     solved = consilience("solve", "--store", "s.db", "--landmarks", "texts.csv", *more[2:])
     assert run.stdout == solved.stdout
     report = json.loads(
-        consilience(*simulated(data, "--store", "s.db", *more, "--json", "--details")).stdout
+        consilience(*simulated(data, "--store", "s.db", *more, "--json", *DETAILS)).stdout
     )
     assert report["probabilities"].startswith("calibrated by temperature ")
     assert sum(row["landmark"] for row in report["labels"]) == 8
@@ -102,7 +104,10 @@ def test_landmarks_are_not_scored(data: Path, store: Path) -> None:
     write_csv([row | {"label": row["truth"]} for row in claims(24)[:2]], Path("few.csv"))
     few = [*words, "--landmarks", "few.csv"]
     assert "needs 5 landmarks or more, got 2" in the_line(consilience(*few, code=2))
-    assert "2 landmarks are left out" in consilience(*few, "--calibration", "none").stdout
+    assert (
+        "2 landmarks are left out"
+        in consilience(*few, "--set", "landmarks.calibration=none").stdout
+    )
     assert table[-1]["method"] == "consilience"
 
 
@@ -142,7 +147,7 @@ def test_a_mistake_is_found_before_anything_is_sent(data: Path, store: Path, cas
 
 def test_options_that_do_nothing_are_refused(store: Path) -> None:
     for method in ("temperature", "platt", "none"):
-        words = ["solve", "--store", store, "--calibration", method]
+        words = ["solve", "--store", store, "--set", f"landmarks.calibration={method}"]
         assert "is done by landmarks" in the_line(consilience(*words, code=2))
     line = the_line(consilience("solve", "--store", store, "--landmarks", "no.csv", code=2))
     assert "no.csv does not exist" in line

@@ -20,7 +20,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("run")
     write_csv(claims(24), made / "claims.csv")
     words = ["run", made / "claims.csv", *FILE_OPTIONS, "--model", "simulated:easy"]
-    consilience(*words, "--shots", 4, "--calls-per-example", 3, "--store", made / "s.db")
+    consilience(
+        *words, "--set", "planning.shots=4", "--calls-per-example", 3, "--store", made / "s.db"
+    )
     return made
 
 
@@ -68,8 +70,11 @@ def test_the_models_own_words_are_on_the_page(
     with serve("vllm", model=Sorter(True), writes=honest) as server:
         model = ["--model", f"openai:{MODEL}", "--base-url", server.url, "--store", "s.db"]
         shape = ["--text", "{claim}", "--group", "about", *TASK_OPTIONS]
-        consilience("run", data, *shape, *model, "--calls-per-example", 3, "--settled", 0)
-        few = ["--orders", 2, "--typical", 4, "--check", 6]
+        consilience(
+            "run", data, *shape, *model, "--calls-per-example", 3, "--set", "planning.settled=0"
+        )
+        small = ("orders=2", "typical=4", "check=6")
+        few = [word for one in small for word in ("--set", f"describing.{one}")]
         words.write_text(consilience("describe", *model, *few, "--json").stdout, "utf-8")
     consilience("report", "--store", "s.db", "--output", "page.html", "--words", words)
     (labelling,) = json.loads(words.read_text("utf-8"))["labellings"]

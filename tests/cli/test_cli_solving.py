@@ -14,7 +14,16 @@ import pytest
 from command import consilience
 from made_up import FILE_OPTIONS, claims, write_csv
 
-SMALL = ["--calls-per-example", 5, "--settled", 0, "--shots", 4, "--contrasts", 0.5]
+SMALL = [
+    "--calls-per-example",
+    5,
+    "--set",
+    "planning.settled=0",
+    "--set",
+    "planning.shots=4",
+    "--set",
+    "planning.contrasts=0.5",
+]
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +32,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = write_csv(claims(12), folder / "claims.csv")
     model = ["--model", "simulated:noisy", "--store", folder / "s.db"]
     consilience(
-        "run", data, *FILE_OPTIONS, "--prior-relation", "exactly-one", "--priors", *model, *SMALL
+        "run",
+        data,
+        *FILE_OPTIONS,
+        "--set",
+        "relations.priors=exactly-one",
+        "--set",
+        "relations.count_priors=yes",
+        *model,
+        *SMALL,
     )
     return folder / "s.db"
 
@@ -34,7 +51,7 @@ def probabilities(printed: str) -> np.ndarray:
 
 @pytest.mark.parametrize("solver", ["lbfgs", "adam", "bp", "annealing", "exhaustive"])
 def test_every_solver_labels(store: Path, solver: str) -> None:
-    done = consilience("solve", "--store", store, "--solver", solver, "--details")
+    done = consilience("solve", "--store", store, "--set", f"solving.solver={solver}", "--details")
     found = probabilities(done.stdout)
     usual = probabilities(consilience("solve", "--store", store, "--details").stdout)
     assert len(found) == 12 and "Coherence" in done.stderr
@@ -48,19 +65,22 @@ def test_every_solver_labels(store: Path, solver: str) -> None:
 def test_a_weight_changes_the_labels(store: Path, term: str) -> None:
     solve = ["solve", "--store", store, "--details"]
     usual = probabilities(consilience(*solve).stdout)
-    other = consilience(*solve, "--weight", f"{term}=2.5").stdout
+    other = consilience(*solve, "--set", f"solving.weights.{term}=2.5").stdout
     assert np.abs(probabilities(other) - usual).max() > 0.01
 
 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--weight", "entropie=1"], "the terms are"),
-        (["--weight", "entropy"], "TERM=NUMBER"),
-        (["--weight", "entropy=nan"], "TERM=NUMBER"),
-        (["--solver", "exhaustive", "--starts", 3], "leave out --starts"),
-        (["--device", "nowhere"], "--device nowhere"),
-        (["--solver", "magic"], "--solver"),
+        (["--set", "solving.weights.entropie=1"], "the terms are"),
+        (["--set", "solving.weights.entropy"], "KEY=VALUE is expected"),
+        (["--set", "solving.weights.entropy=nan"], "nan is not a finite number"),
+        (
+            ["--set", "solving.solver=exhaustive", "--set", "solving.starts=3"],
+            "leave out its starts",
+        ),
+        (["--set", "solving.device=nowhere"], "the device nowhere"),
+        (["--set", "solving.solver=magic"], "solving.solver"),
     ],
     ids=str,
 )
@@ -120,16 +140,17 @@ def test_an_explanation_names_contrasts_and_the_keys_of_predictions(store: Path)
 def test_a_way_to_take_out_bias(store: Path, tmp_path: Path) -> None:
     data = write_csv(claims(12), tmp_path / "claims.csv")
     usual = probabilities(consilience("solve", "--store", store, "--details").stdout)
-    for more in (["--bias", "none"], ["--bias", "batch-mean"]):
+    for more in (["--set", "planning.bias=none"], ["--set", "planning.bias=batch-mean"]):
         other = tmp_path / "other.db"
         model = ["--model", "simulated:noisy", "--store", other]
         consilience(
             "run",
             data,
             *FILE_OPTIONS,
-            "--prior-relation",
-            "exactly-one",
-            "--priors",
+            "--set",
+            "relations.priors=exactly-one",
+            "--set",
+            "relations.count_priors=yes",
             *model,
             *SMALL,
             *more,

@@ -18,7 +18,16 @@ from consilience.store.database import Store
 from made_up import FILE_OPTIONS, claims, write_csv
 from wire_client import KEYS
 
-SMALL = ["--calls-per-example", 5, "--settled", 0, "--shots", 4, "--contrasts", 0.2]
+SMALL = [
+    "--calls-per-example",
+    5,
+    "--set",
+    "planning.settled=0",
+    "--set",
+    "planning.shots=4",
+    "--set",
+    "planning.contrasts=0.2",
+]
 
 
 @pytest.fixture(autouse=True)

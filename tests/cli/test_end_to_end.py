@@ -52,8 +52,17 @@ def prompts_in(log: Path) -> list[str]:
 def run_words(data: Path, url: str, store: Path, output: Path) -> list[object]:
     return [
         *("run", data, *FILE_OPTIONS, "--model", "openai:tiny", "--base-url", url),
-        *("--store", store, "--output", output, "--calls-per-example", 6, "--settled", 0),
-        *("--shots", 4, "--block", 6),
+        *(
+            "--store",
+            store,
+            "--output",
+            output,
+            "--calls-per-example",
+            6,
+            "--set",
+            "planning.settled=0",
+        ),
+        *("--set", "planning.shots=4", "--set", "planning.block=6"),
     ]
 
 
@@ -65,7 +74,7 @@ def test_a_file_is_labelled_over_either_endpoint_and_the_labels_are_right(
     log, output = tmp_path / "log", tmp_path / "labels.csv"
     with server(log, "--world") as url:
         words = run_words(data, url, tmp_path / "s.db", output)
-        consilience(*words, "--api", api, "--details")
+        consilience(*words, "--set", f"model.api={api}", "--set", "output.details=yes")
     labels = pd.read_csv(output)
     assert len(labels) == 24
     assert (labels["predictions"] == 6).all()
@@ -89,7 +98,7 @@ def test_killed_in_the_middle_nothing_is_asked_twice_and_the_labels_are_the_same
     with server(log, "--world", "--delay", "20") as url:
         words = run_words(data, url, store, tmp_path / "resumed.csv")
         first = subprocess.Popen(
-            [sys.executable, "-m", "consilience", *map(str, words), "--concurrency", "4"],
+            [sys.executable, "-m", "consilience", *map(str, words), "--set", "model.concurrency=4"],
             stderr=subprocess.DEVNULL,
         )
         deadline = time.monotonic() + 120
@@ -119,7 +128,7 @@ def test_serial_and_concurrent_give_the_same_bits(tmp_path: Path) -> None:
             words = run_words(
                 data, url, tmp_path / f"{concurrency}.db", tmp_path / f"{concurrency}.csv"
             )
-            consilience(*words, "--concurrency", concurrency)
+            consilience(*words, "--set", f"model.concurrency={concurrency}")
     prompts = prompts_in(tmp_path / "log")
     half = len(prompts) // 2
     assert sorted(prompts[:half]) == sorted(prompts[half:])
@@ -147,7 +156,14 @@ def test_gold_and_the_order_of_rows_change_not_one_bit(tmp_path: Path) -> None:
             data = write_csv(made, tmp_path / f"{name}.csv")
             output = tmp_path / f"labels {name}.csv"
             words = run_words(data, url, tmp_path / f"{name}.db", output)
-            consilience(*words, *options, "--prior-relation", "exactly-one", "--priors")
+            consilience(
+                *words,
+                *options,
+                "--set",
+                "relations.priors=exactly-one",
+                "--set",
+                "relations.count_priors=yes",
+            )
             with output.open(encoding="utf-8", newline="") as file:
                 found = csv.DictReader(file)
                 outputs.append(tuple(sorted(tuple(row[c] for c in OURS) for row in found)))
@@ -204,10 +220,17 @@ def test_the_whole_of_truthfulqa_is_labelled_by_one_command(tmp_path: Path, api:
     log, output = tmp_path / "log", tmp_path / "labels.parquet"
     with server(log) as url:
         consilience(
-            *("run", "truthfulqa", "--data-dir", publishers_folder(tmp_path)),
-            *("--model", "openai:tiny", "--base-url", url, "--api", api),
-            *("--calls-per-example", 3, "--k", 20, "--concurrency", 8),
-            *("--store", tmp_path / "tqa.db", "--output", output, "--details"),
+            *("run", "truthfulqa", "--set", f"data.folder={publishers_folder(tmp_path)}"),
+            *("--model", "openai:tiny", "--base-url", url, "--set", f"model.api={api}"),
+            *(
+                "--calls-per-example",
+                3,
+                "--set",
+                "model.top_logprobs=20",
+                "--set",
+                "model.concurrency=8",
+            ),
+            *("--store", tmp_path / "tqa.db", "--output", output, "--set", "output.details=yes"),
         )
     labels = pd.read_parquet(output)
     assert len(labels) == 1580

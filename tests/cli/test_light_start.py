@@ -51,7 +51,7 @@ SIMULATED = "--model simulated:easy"
     [
         ("run t.csv --nonsense 3", "No such option"),
         ("run t.csv --calls-per-example 0", "--calls-per-example"),
-        ("run t.csv --framings", "requires an argument"),
+        ("run t.csv --question", "requires an argument"),
         ("run t.csv", "no model; say --model"),
         ("run t.csv --model openai:tiny", "needs the address of its server"),
         ("run missing.csv --model simulated:easy", "missing.csv"),

@@ -30,7 +30,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ([], '--question "SENTENCE" and --classes NAME,NAME'),
         (QUESTION, "--classes NAME,NAME"),
         (CLASSES, '--question "SENTENCE"'),
-        (["--statement", "It is urgent"], '--question "SENTENCE" and --classes NAME,NAME'),
+        (["--set", "task.statement=It is urgent"], '--question "SENTENCE" and --classes NAME,NAME'),
     ],
 )
 def test_a_file_without_a_task_is_refused_before_anything_is_asked(
@@ -44,7 +44,8 @@ def test_a_file_without_a_task_is_refused_before_anything_is_asked(
 
 
 def test_a_bench_of_a_file_needs_its_task(path: Path) -> None:
-    words = ["--data", path, "--text", "claim", "--label", "truth", "--model", "simulated:easy"]
+    words = ["--data", path, "--set", "data.text=claim", "--set", "data.label=truth"]
+    words += ["--model", "simulated:easy"]
     words += ["--output", "r.json"]
     assert "nobody said what is asked" in consilience("bench", *words, code=2).stderr
 
@@ -101,10 +102,13 @@ def test_no_sentence_of_another_task_is_asked(
 
 def test_a_statement_alone_asks_nothing_of_claims(path: Path) -> None:
     words = ["datasets", "show", path, "--text", "question", *QUESTION, *CLASSES]
-    shown = json.loads(consilience(*words, "--statement", "It is urgent", "--json").stdout)
+    shown = json.loads(consilience(*words, "--set", "task.statement=It is urgent", "--json").stdout)
     assert not any("claim" in row["prompt"] for row in shown)
-    more = ["--statement", "It is urgent", "--framings", "plain,negated"]
-    assert "`negated` needs a task of two" in consilience(*words, *more, code=2).stderr
+    more = ["--set", "task.statement=It is urgent", "--json", "--set"]
+    dropped = json.loads(consilience(*words, *more, "task.framings=plain,negated").stdout)
+    assert {row["framing"] for row in dropped} == {"plain"}
+    alone = consilience(*words, *more, "task.framings=negated", code=2)
+    assert "`negated` needs a task of two" in alone.stderr
 
 
 @pytest.mark.parametrize("more", [["--dry-run"], [], ["--dry-run", "--json"]])

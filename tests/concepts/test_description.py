@@ -16,6 +16,7 @@ from consilience.data.dataset import Dataset, Example
 from consilience.errors import AnswerError, InputError, ModelError, ServerError
 from consilience.models.base import Answer, Completion, Model, Request, Writer
 from consilience.models.openai import OpenAIModel
+from consilience.models.price import Price
 from consilience.models.server import RetryPolicy
 from consilience.models.simulated import SimulatedModel
 from consilience.models.wire import written_text
@@ -366,12 +367,12 @@ def test_what_it_takes_is_known_before():
     how = DescribeOptions(orders=2, shown=4, check=10)
     with serve("vllm", model=Sorter(True), writes=honest) as server, Store() as store:
         model = model_at(server)
-        cost = foreseen(DATA, [labels_of()], model, store=store, how=how, price=2.0)
+        cost = foreseen(DATA, [labels_of()], model, store=store, how=how, price=Price(2.0))
         assert server.requests == [] and store.stats().models == ()
         made = describe(DATA, labels_of(), model, store=store, how=how)
         assert cost["calls"] == made.asked.calls == 2 + 2 * 2 * 10
         assert (cost["known"], cost["written_tokens"]) == (0, 120)
-        assert cost["money"] == pytest.approx(cost["prompt_tokens"] * 2e-6)
+        assert cost["money"] == pytest.approx((cost["prompt_tokens"] + 120 + 40) * 2e-6)
         sent = sum(len(r["body"]["prompt"]) for r in server.questions)
         assert sent / 4 <= cost["prompt_tokens"] < 2.5 * sent / 4
         # All of it is known now; one more check is not, and its size is known from the text.

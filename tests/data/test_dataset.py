@@ -8,8 +8,9 @@ import random
 
 import pytest
 
-from consilience.data.dataset import Dataset, Example, Gold, Task, example_id
+from consilience.data.dataset import Dataset, Example, Gold, example_id
 from consilience.data.relations import ExactlyOne, Opposite
+from consilience.data.task import Task
 from consilience.errors import InputError
 
 ROWS = [

@@ -26,7 +26,7 @@ from consilience.errors import InputError
 from made_up import TASK_OPTIONS, claims, write_csv
 
 CLAIMS = claims(12)
-MODEL = ["--model", "simulated:easy", "--calls-per-example", 4, "--shots", 4]
+MODEL = ["--model", "simulated:easy", "--calls-per-example", 4, "--set", "planning.shots=4"]
 
 
 def parquet() -> bytes:

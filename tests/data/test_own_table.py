@@ -338,7 +338,7 @@ def test_cells_of_several_kinds_are_written(tmp_path: Path) -> None:
 
 # --- from a store alone, and from the command line
 
-SMALL = ["--calls-per-example", 4, "--shots", 4, "--model", "simulated:easy"]
+SMALL = ["--calls-per-example", 4, "--set", "planning.shots=4", "--model", "simulated:easy"]
 ASKED = ["--question", "Is there anything?", "--classes", "None,N/A"]
 
 
@@ -355,13 +355,18 @@ def run(path: Path, *more: object) -> str:
 
 
 def test_the_command_line_gives_the_table(path: Path) -> None:
-    printed = run(path, "--keep-formulas")
+    printed = run(path, "--set", "output.keep_formulas=yes")
     rows = list(csv.DictReader(io.StringIO(printed)))
     assert [{k: v for k, v in row.items() if k in TICKETS[0]} for row in rows] == TICKETS
     assert list(rows[0]) == [*TICKETS[0], *RESULTS]
-    assert consilience("solve", "--store", "s.db", "--keep-formulas").stdout == printed
+    assert (
+        consilience("solve", "--store", "s.db", "--set", "output.keep_formulas=yes").stdout
+        == printed
+    )
     for suffix in (".csv", ".jsonl", ".parquet", ".xlsx"):
-        said = consilience("export", f"a{suffix}", "--store", "s.db", "--keep-formulas")
+        said = consilience(
+            "export", f"a{suffix}", "--store", "s.db", "--set", "output.keep_formulas=yes"
+        )
         assert f"{len(TICKETS)} rows written" in said.stderr
     assert Path("a.csv").read_text(encoding="utf-8") == printed
     told = json.loads(run(path, "--json"))["labels"]
@@ -401,7 +406,7 @@ def test_a_table_that_is_not_there_any_more(
 ) -> None:
     run(path)
     spoil(path)
-    done = consilience("solve", "--store", "s.db", "--keep-formulas")
+    done = consilience("solve", "--store", "s.db", "--set", "output.keep_formulas=yes")
     assert "only ids, texts and groups are given: " in done.stderr and said in done.stderr
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     assert list(rows[0]) == ["ticket", "message", *RESULTS]
@@ -410,7 +415,7 @@ def test_a_table_that_is_not_there_any_more(
 
 def test_open_rows_can_be_left_out(path: Path) -> None:
     told = json.loads(run(path, "--json"))["labels"]
-    kept = json.loads(run(path, "--json", "--decided-only"))["labels"]
+    kept = json.loads(run(path, "--json", "--set", "output.decided_only=yes"))["labels"]
     assert [row["ticket"] for row in kept] == [row["ticket"] for row in told if not row["open"]]
 
 
@@ -425,8 +430,8 @@ def test_landmarks_are_the_table_with_labels_corrected(path: Path) -> None:
             "s.db",
             "--landmarks",
             "mine.csv",
-            "--calibration",
-            "none",
+            "--set",
+            "landmarks.calibration=none",
             "--details",
         )
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from consilience.data.dataset import Task
+from consilience.data.task import Task
 from consilience.datasets import MADE, REGISTRY, describe_datasets, load_dataset
 from consilience.errors import InputError
 from consilience.models.simulated import WORLDS, world_dataset

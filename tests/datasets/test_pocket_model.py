@@ -72,13 +72,23 @@ def test_the_demo_labels_its_claims() -> None:
 def test_the_command_line_says_how_it_runs(tmp_path) -> None:
     store = tmp_path / "s.db"
     run = ("run", "pocket", "--set", "claims=20", "--model", "local:pocket", "--store", store)
-    run += ("--calls-per-example", 2, "--concurrency", 8)
-    consilience(*run, "--local", "dtype=float64", "--local", "batch=3", "--local", "reuse=no")
+    run += ("--calls-per-example", 2, "--set", "model.concurrency=8")
+    consilience(
+        *run,
+        "--set",
+        "model.local.dtype=float64",
+        "--set",
+        "model.local.batch=3",
+        "--set",
+        "model.local.reuse=no",
+    )
     with Store(store, readonly=True) as db:
         keys = [key for rows in db.rounds(db.run().id) for key, _ in rows]
         kept = [p for p in db.predictions(keys) if p is not None]
         assert len(kept) == 40
         assert {p.usage["prompt_tokens_details"]["cached_tokens"] for p in kept} == {0}
         assert db.detail(keys[0])["settings"]["dtype"] == "float64"
-    done = consilience(*run, "--local", "dtype=float64", "--local", "device=abacus", code=2)
+    done = consilience(
+        *run, "--set", "model.local.dtype=float64", "--set", "model.local.device=abacus", code=2
+    )
     assert "the device 'abacus' cannot be used here" in done.stderr

@@ -142,7 +142,9 @@ def test_gold_that_is_partly_empty_is_counted(path: Path) -> None:
 
 
 def test_what_relations_leave_out_is_told(path: Path) -> None:
-    said = consilience("datasets", "show", path, "--group", "scene", "--fact", "answer:final")
+    said = consilience(
+        "datasets", "show", path, "--group", "scene", "--set", "relations.facts=answer:final"
+    )
     assert "answer:final says nothing of 1 row without an answer." in said.stderr
 
 
@@ -156,10 +158,14 @@ def one_line(*words: object) -> str:
 BROKEN: dict[str, tuple[bytes, list[str], str]] = {
     "no column": (b"claim\na\n", [], "x.csv has no column 'text'; the columns are: claim"),
     "empty text": (b"text,g\na,1\n,2\n", [], "x.csv, row 2 (line 3): column 'text' is empty"),
-    "unknown relation": (b"text\na\n", ["--fact", "xor"], "there is no relation 'xor'; the rela"),
+    "unknown relation": (
+        b"text\na\n",
+        ["--set", "relations.facts=xor"],
+        "there is no relation 'xor'; the rela",
+    ),
     "groups of one": (
         b"text,g\na,1\nb,2\n",
-        ["--group", "g", "--prior-relation", "exactly-one"],
+        ["--group", "g", "--set", "relations.priors=exactly-one"],
         "relation 'exactly-one' relates nothing: no two rows with different texts share a group",
     ),
     "a text in two groups": (
@@ -169,7 +175,7 @@ BROKEN: dict[str, tuple[bytes, list[str], str]] = {
     ),
     "a text with two keys": (
         b"text,k\na,1\nb,1\na,2\n",
-        ["--fact", "equal:k"],
+        ["--set", "relations.facts=equal:k"],
         "row 3 (line 4) has the text of x.csv, row 1 (line 2) but another 'k', '2' instead of '1'",
     ),
     "a text with two golds": (
@@ -179,13 +185,17 @@ BROKEN: dict[str, tuple[bytes, list[str], str]] = {
     ),
     "three that are a pair": (
         b"text,p\na,1\nb,1\nc,1\n",
-        ["--fact", "opposite:p"],
+        ["--set", "relations.facts=opposite:p"],
         "relation 'opposite' is for groups of 2, but group '1' has 3 members",
     ),
-    "itself": (b"text,l,r\na,x,x\n", ["--fact", "order:l,r"], "compares 'x' with itself"),
+    "itself": (
+        b"text,l,r\na,x,x\n",
+        ["--set", "relations.facts=order:l,r"],
+        "compares 'x' with itself",
+    ),
     "torn": (
         b"text,k,p\na,1,1\nb,1,1\n",
-        ["--fact", "equal:k", "--fact", "opposite:p"],
+        ["--set", "relations.facts=equal:k", "--set", "relations.facts=opposite:p"],
         "by the relations equal:k, opposite:p the texts 'b' and 'a' are both equal and opposite",
     ),
     "Cyrillic": ("text\nдом\n".encode("cp1251"), [], "byte 0xe4 in line 2 and does not read like"),
@@ -198,12 +208,12 @@ BROKEN: dict[str, tuple[bytes, list[str], str]] = {
     "no column of ids": (b"text\na\n", ["--id", "n"], "x.csv has no column 'n'; the columns are:"),
     "a fact and a prior": (
         b"text,k\na,1\nb,1\n",
-        ["--fact", "equal:k", "--prior-relation", "equal:k"],
-        "--fact and --prior-relation both say 'equal:k'; leave one out",
+        ["--set", "relations.facts=equal:k", "--set", "relations.priors=equal:k"],
+        "facts and priors of [relations] both say 'equal:k'; leave one out",
     ),
     "gold in a relation": (
         b"text,y\na,1\nb,1\n",
-        ["--fact", "equal:y", "--label", "y"],
+        ["--set", "relations.facts=equal:y", "--label", "y"],
         "column 'y' is both the gold label and in the relation 'equal:y'",
     ),
 }
@@ -225,7 +235,7 @@ def test_a_formula_is_asked_as_it_is_and_runs_in_no_spreadsheet(path: Path, tmp_
     formula = "=SUM(A1:A3) is deeper than @cmd"
     assert formula in prompts
     out = tmp_path / "out.csv"
-    for more, written in (([], f"'{formula}"), (["--keep-formulas"], formula)):
+    for more, written in (([], f"'{formula}"), (["--set", "output.keep_formulas=yes"], formula)):
         words = ["run", path, *TASK_OPTIONS, "--model", "simulated:easy", "--output", out, *more]
         consilience(*words)
         with out.open(encoding="utf-8", newline="") as file:
@@ -286,13 +296,12 @@ def test_options_reach_the_hub_from_the_command_line(asked: list[Hub]) -> None:
     [
         ("x.csv", ["split"], "KEY=VALUE is expected, such as split=test, got 'split'"),
         ("x.csv", ["=test"], "KEY=VALUE is expected"),
-        ("hub:a/b", ["split=a", "split=b"], "'split' is set twice; set it once"),
         ("x.csv", ["split=test"], "x.csv has no option 'split'; its options are: none"),
         ("hub:a/b", ["value=x"], "no option 'value'; its options are: config, split, revision"),
         ("easy", ["split=test"], "the data set 'easy' takes no split; leave it out"),
         ("truthfulqa", ["size=2"], "the data set 'truthfulqa' has no option 'size'"),
         ("x.csv", ["seed=3"], "--set seed=… is no option of a data set; see --help"),
-        ("x.csv", ["groups=3"], "--set groups=… is no option of a data set"),
+        ("x.csv", ["groups=3"], "'groups' is the key of a table: say data.groups="),
         ("x.csv", ["relations=equal"], "--set relations=… is no option of a data set"),
     ],
 )

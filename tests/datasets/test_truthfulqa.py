@@ -142,7 +142,7 @@ def test_a_hub_that_does_not_answer(
     monkeypatch.setitem(sys.modules, "datasets", stand_in(load))
     with pytest.raises(InputError, match="could not be loaded from the Hugging Face hub") as caught:
         load_dataset("truthfulqa")
-    assert "--data-dir" in str(caught.value) and "\n" not in str(caught.value)
+    assert "data.folder" in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_library_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, no_folder: None) -> None:

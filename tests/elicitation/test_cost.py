@@ -11,6 +11,7 @@ from consilience.elicitation.cost import estimate
 from consilience.elicitation.session import elicit
 from consilience.elicitation.settings import Settings
 from consilience.errors import InputError
+from consilience.models.price import Price
 from consilience.models.simulated import SimulatedModel, world_dataset
 from consilience.planning.planner import PlanSettings
 from consilience.prompts.token_estimates import round_up
@@ -104,11 +105,14 @@ def test_a_larger_block_has_less_that_is_fresh(store: Store) -> None:
 def test_money_is_tokens_times_the_price(store: Store) -> None:
     model = SimulatedModel("noisy")
     assert estimate(DATA, model, SETTINGS, store).money is None
-    said = estimate(DATA, model, SETTINGS, store, price=2.5)
-    assert said.money == pytest.approx(said.prompt_tokens * 2.5 / 1e6)
+    said = estimate(DATA, model, SETTINGS, store, price=Price(2.5))
+    assert said.money == pytest.approx((said.prompt_tokens + said.output_tokens) * 2.5 / 1e6)
+    assert said.output_tokens == said.calls
+    cheap = estimate(DATA, model, SETTINGS, store, price=Price(2.5, 0.0, 0.0))
+    assert cheap.money == pytest.approx(said.fresh_tokens * 2.5 / 1e6)
     assert said.to_json()["money"] == said.money
     assert set(said.to_json()) == {
-        *("calls", "known", "prompt_tokens", "fresh_tokens", "money", "basis"),
+        *("calls", "known", "prompt_tokens", "fresh_tokens", "output_tokens", "money", "basis"),
     }
 
 

@@ -623,7 +623,7 @@ def test_the_command_writes_the_labels_and_says_what_it_left_out(
     table = pd.read_csv("labels.csv", dtype={"uid": str})
     expected = solved.labels.astype({"label": float})
     pd.testing.assert_frame_equal(table, expected, check_dtype=False, rtol=1e-12)
-    as_json = json.loads(consilience("legacy", "log.jsonl", "--json", "--starts", 8).stdout)
+    as_json = json.loads(consilience("legacy", "log.jsonl", "--json").stdout)
     assert [row["label"] for row in as_json[:-1]] == solved.labels["label"][:-1].tolist()
     assert as_json[-1]["label"] is None
 

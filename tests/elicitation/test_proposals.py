@@ -17,14 +17,16 @@ import pytest
 from scipy.special import log_softmax
 
 from command import consilience
-from consilience.data.dataset import Dataset, Example, Task
+from consilience.data.dataset import Dataset, Example
 from consilience.data.relations import AtMostOne, Equal, ExactlyOne, Relation
+from consilience.data.task import Task
 from consilience.elicitation.cost import estimate
 from consilience.elicitation.proposals import STRONGEST, TASK, candidates, propose, settings_for
 from consilience.elicitation.session import elicit
 from consilience.elicitation.settings import Settings
 from consilience.errors import InputError, ServerError
 from consilience.models.base import Answer, Request
+from consilience.models.price import Price
 from consilience.planning.embeddings import TfidfSvd
 from consilience.planning.planner import PlanSettings
 from consilience.prompts.framing import Style
@@ -340,7 +342,7 @@ def test_nothing_is_asked_twice_and_the_cost_is_known_before(tmp_path: Path) -> 
         after = estimate(pairs, Judge(), settings_for(pairs), store)
         assert (after.calls, after.known) == (said.calls, said.calls)
         assert after.money is None and (after + after).calls == 2 * said.calls
-        priced = estimate(pairs, Judge(), settings_for(pairs), store, price=3.0)
+        priced = estimate(pairs, Judge(), settings_for(pairs), store, price=Price(3.0))
         assert (priced + priced).money == pytest.approx(2 * (priced.money or 0))
         assert (priced + after).money is None
     with Store(path) as store:
@@ -398,27 +400,40 @@ def server():
 def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Any) -> list[Any]:
     monkeypatch.chdir(tmp_path)
     path = write_csv(claims(12), tmp_path / "claims.csv")
-    small = ["--calls-per-example", 3, "--settled", 0, "--shots", 4, "--concurrency", 4]
+    small = [
+        "--calls-per-example",
+        3,
+        "--set",
+        "planning.settled=0",
+        "--set",
+        "planning.shots=4",
+        "--set",
+        "model.concurrency=4",
+    ]
     on = ["--model", "openai:tiny", "--base-url", server.url, "--store", "s.db"]
     return ["run", path, *FILE_OPTIONS, "--label", "truth", *on, *small]
 
 
 def test_the_command_asks_first_and_keeps_what_was_proposed(words: list[Any]) -> None:
-    dry = json.loads(consilience(*words, "--propose", 1, "--dry-run", "--json").stdout)
+    dry = json.loads(
+        consilience(*words, "--set", "relations.propose=1", "--dry-run", "--json").stdout
+    )
     usual = json.loads(consilience(*words, "--dry-run", "--json").stdout)
     assert dry["calls_for_pairs"] == 6 * 2 * 3 and "calls_for_pairs" not in usual
     assert dry["calls"] == usual["calls"] + dry["calls_for_pairs"]
     assert dry["prompt_tokens"] > usual["prompt_tokens"] + 36 * 50
     assert not Path("s.db").exists()
 
-    first = consilience(*words, "--propose", 1)
+    first = consilience(*words, "--set", "relations.propose=1")
     assert "pairs, round 0: 36 queries" in first.stderr
     assert "Of 6 pairs the model itself says that 0 say the same and 6 contradict" in first.stderr
     assert "soft relations, its opinion" in first.stdout
-    again = consilience(*words, "--propose", 1)
+    again = consilience(*words, "--set", "relations.propose=1")
     assert again.stdout == first.stdout
     assert "36 of them in the store" in again.stderr and " 0 calls made" in again.stderr
-    known = json.loads(consilience(*words, "--propose", 1, "--dry-run", "--json").stdout)
+    known = json.loads(
+        consilience(*words, "--set", "relations.propose=1", "--dry-run", "--json").stdout
+    )
     assert known["known"] == 36 + 12
 
     solved = consilience("solve", "--store", "s.db").stdout
@@ -432,12 +447,21 @@ def test_the_command_asks_first_and_keeps_what_was_proposed(words: list[Any]) ->
 
 def test_it_is_off_by_default_and_one_line_where_it_cannot_be(words: list[Any]) -> None:
     plain = consilience(*words).stdout
-    assert consilience(*words, "--propose", 0).stdout == plain and "soft" not in plain
+    assert (
+        consilience(*words, "--set", "relations.propose=0").stdout == plain and "soft" not in plain
+    )
     assert len(json.loads(consilience("store", "runs", "s.db", "--json").stdout)) == 1
     done = consilience(
-        "run", words[1], *FILE_OPTIONS, "--model", "simulated:easy", "--propose", 1, code=2
+        "run",
+        words[1],
+        *FILE_OPTIONS,
+        "--model",
+        "simulated:easy",
+        "--set",
+        "relations.propose=1",
+        code=2,
     )
-    assert done.stderr.count("\n") == 1 and "leave out --propose" in done.stderr
+    assert done.stderr.count("\n") == 1 and "leave out relations.propose" in done.stderr
     bare = [
         "run",
         words[1],
@@ -446,5 +470,5 @@ def test_it_is_off_by_default_and_one_line_where_it_cannot_be(words: list[Any]) 
         *TASK_OPTIONS,
         *words[words.index("--model") :],
     ]
-    done = consilience(*bare, "--propose", 1, code=2)
+    done = consilience(*bare, "--set", "relations.propose=1", code=2)
     assert "nothing to propose" in done.stderr and "Traceback" not in done.stderr

@@ -20,7 +20,18 @@ from wire_server import serve
 
 BAD = "The FORBIDDEN lamp is lit."
 ROWS = [f"The lamp number {i} is lit." for i in range(23)] + [BAD]
-CHEAP = ["--calls-per-example", "3", "--census", "0", "--shots", "8", "--retries", "1"]
+CHEAP = [
+    "--calls-per-example",
+    "3",
+    "--set",
+    "planning.census=0",
+    "--set",
+    "planning.shots=8",
+    "--set",
+    "model.retries=1",
+]
+
+DETAILS = ("--set", "output.details=yes")
 
 
 def refusing(answer, word="FORBIDDEN"):
@@ -59,7 +70,7 @@ def test_one_refused_row_never_ends_a_run(kind, claims, tmp_path):
     store, labels = tmp_path / "s.db", tmp_path / "labels.csv"
     with serve_odd(refusing(answer())) as server:
         words = ["run", claims, *TASK_OPTIONS, "--model", "openai:tiny", "--base-url", server.url]
-        done = consilience(*words, "--store", store, "--output", labels, "--details", *CHEAP)
+        done = consilience(*words, "--store", store, "--output", labels, *DETAILS, *CHEAP)
         bad = example_id(BAD)
         assert f"1 row has no answer and so no label:\n  {bad}  " in done.stderr
         assert reason in done.stderr

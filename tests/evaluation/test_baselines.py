@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from consilience.data.dataset import Dataset, Example, Gold, Task
+from consilience.data.dataset import Dataset, Example, Gold
 from consilience.data.relations import AtMostOne, Equal, ExactlyOne, Opposite
+from consilience.data.task import Task
 from consilience.elicitation.session import Session
 from consilience.elicitation.settings import Settings
 from consilience.errors import InputError, ServerError

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from consilience.data.dataset import Dataset, Example, Gold, Task, example_id
+from consilience.data.dataset import Dataset, Example, Gold, example_id
+from consilience.data.task import Task
 from consilience.elicitation.settings import Settings
 from consilience.errors import InputError
 from consilience.evaluation.baselines import (

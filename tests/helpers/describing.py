@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from consilience.data.dataset import Dataset, Example, Task
+from consilience.data.dataset import Dataset, Example
+from consilience.data.task import Task
 from made_up import ANIMALS, PLACES
 from wire_model import PseudoModel, number_of
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from consilience.data.dataset import Dataset, Example, Task
+from consilience.elicitation.session import elicit
+from consilience.elicitation.settings import Settings
 from consilience.models.base import Answer
+from consilience.planning.planner import PlanSettings
+from consilience.results.result import Found
+from consilience.solvers.lbfgs import LBFGS
 
 HOSTILE = (
     "<script>document.title='taken'</script>",
@@ -22,7 +27,7 @@ HOSTILE = (
 )
 
 
-def hostile(copies: int = 3) -> Dataset:
+def hostile(copies: int = 2) -> Dataset:
     """A data set of them, under a task that is no better."""
     texts = [text + " " * n for n in range(copies) for text in HOSTILE]
     task = Task("Is it <b>odd</b>?", ("<i>no</i>", "yes & so"), None, None)
@@ -38,3 +43,10 @@ class Lengths:
         odds = len(str(request.prompt)) % 7 - 3.0
         usage = {"prompt_tokens": 10, "completion_tokens": 1}
         return Answer((-1.0 - odds / 4, -1.0), (True, True), 0.7, usage, {})
+
+
+def labelled() -> Found:
+    """The texts as a run labelled them, in a second."""
+    plan = PlanSettings(shots=4)
+    settings = Settings(calls_per_example=4.0, plan=plan, settled=0.0)
+    return elicit(hostile(), Lengths(), settings=settings, solver=LBFGS(starts=1))

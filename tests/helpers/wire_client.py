@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from consilience.data.dataset import Task
+from consilience.data.task import Task
 from consilience.models.base import Request
 from consilience.models.capabilities import Capabilities
 from consilience.models.openai import OpenAIModel

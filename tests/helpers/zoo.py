@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from consilience.data.dataset import Dataset, Example, Task
+from consilience.data.dataset import Dataset, Example
 from consilience.data.relations import Relation
+from consilience.data.task import Task
 from consilience.evidence.evidence import Evidence, collect
 from consilience.prompts.framing import Framing
 from consilience.prompts.query import Query

@@ -13,7 +13,8 @@ import pytest
 import trustme
 
 from command import consilience
-from consilience.cli.inputs import open_embedder
+from consilience.cli.config import built
+from consilience.cli.opening import open_embedder
 from consilience.errors import AnswerError, InputError, MissingExtra, ServerError
 from consilience.models.address import Address
 from consilience.models.server import Server
@@ -60,9 +61,10 @@ def test_secrets_are_in_no_file_and_no_output(lasting, tmp_path, monkeypatch):
         url = f"{server.url}?api-version=7&code=quiet%2Bplease+2"
         done = consilience(
             "run", path, *TASK_OPTIONS, "--model", "openai:tiny", "--base-url", url,
-            "--census", "0",
-            "--store", tmp_path / "s.db", "--output", tmp_path / "l.csv", "--retries", "0",
-            "--header", f"X-Gate={SECRETS['header']}", "--calls-per-example", "2",
+            "--set", "planning.census=0",
+            "--store", tmp_path / "s.db", "--output", tmp_path / "l.csv",
+            "--set", "model.retries=0",
+            "--set", f"model.headers.X-Gate={SECRETS['header']}", "--calls-per-example", "2",
             code=int(lasting),
         )  # fmt: skip
         [odd] = [h for h in server.headers if h.get("x-gate") != SECRETS["header"]] or [None]
@@ -128,7 +130,9 @@ def test_an_address_that_is_none_is_refused_without_its_secrets(url):
 
 @pytest.mark.parametrize("header", ["Schlüssel=x", "a b=x", "x=\ny", "Host=x", "x"])
 def test_headers_that_cannot_be_sent_are_refused(header):
-    done = consilience("probe", "http://127.0.0.1:9", "--model", "m", "--header", header, code=2)
+    done = consilience(
+        "probe", "http://127.0.0.1:9", "--model", "m", "--set", f"model.headers.{header}", code=2
+    )
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -138,8 +142,8 @@ def test_headers_come_from_the_environment_too(monkeypatch):
 
     with serve_odd(reply) as server:
         words = ["probe", server.url, "--model", "tiny"]
-        assert "--header" in consilience(*words, code=1).stderr
-        consilience(*words, "--header", "x-api-key=hush-hush")
+        assert "model.headers" in consilience(*words, code=1).stderr
+        consilience(*words, "--set", "model.headers.x-api-key=hush-hush")
         monkeypatch.setenv("CONSILIENCE_HEADERS", '{"X-API-Key": "hush-hush"}')
         consilience(*words)
         monkeypatch.setenv("CONSILIENCE_HEADERS", "x-api-key: hush-hush")
@@ -149,17 +153,18 @@ def test_headers_come_from_the_environment_too(monkeypatch):
 def test_a_server_of_embeddings_gets_the_key_that_is_its_own(monkeypatch):
     monkeypatch.setenv("CONSILIENCE_API_KEY", SECRETS["key"])
     with serve_odd(lambda r, b, t: said(400, "no")) as server:
-        given = {"embed": "openai:e", "embed_url": server.url, "base_url": "http://other/v1"}
+        embed = {"relations": {"embed": "openai:e", "embed_url": server.url}}
+        other = built(0, None, embed, {"model": {"base_url": "http://other/v1"}})
         for own in (None, "sk-of-embeddings"):
             if own:
                 monkeypatch.setenv("CONSILIENCE_EMBED_API_KEY", own)
             with pytest.raises(ServerError, match="HTTP 400"):
-                open_embedder(given).embed(["a"])
+                open_embedder(other).embed(["a"])
             sent = server.headers[-1].get("authorization")
             assert sent == (own and f"Bearer {own}")
-        given["base_url"] = server.url
+        same = built(0, None, embed, {"model": {"base_url": server.url}})
         with pytest.raises(ServerError, match="HTTP 400"):
-            open_embedder(given).embed(["a"])
+            open_embedder(same).embed(["a"])
         assert server.headers[-1]["authorization"] == f"Bearer {SECRETS['key']}"
 
 

@@ -15,6 +15,7 @@ from made_up import TASK_OPTIONS
 from odd_server import said, serve_odd
 
 ROWS = 400
+LANES = ("--set", "model.concurrency=8")
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def started(claims, server, store, *more):
         store,
     ]
     process = subprocess.Popen(
-        [sys.executable, "-m", "consilience", *map(str, words), "--concurrency", "8", *more],
+        [sys.executable, "-m", "consilience", *map(str, words), *LANES, *more],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         # As a shell starts it in the foreground, whoever runs the tests.

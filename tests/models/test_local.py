@@ -23,7 +23,8 @@ from transformers import (
 )
 
 from consilience.concepts.description import DescribeOptions, describe
-from consilience.data.dataset import Dataset, Task
+from consilience.data.dataset import Dataset
+from consilience.data.task import Task
 from consilience.elicitation.session import elicit
 from consilience.errors import InputError, MissingExtra, ModelError
 from consilience.models import open_model

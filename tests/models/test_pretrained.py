@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from consilience.data.dataset import Dataset, Example, Task, example_id
+from consilience.data.dataset import Dataset, Example, example_id
+from consilience.data.task import Task
 from consilience.elicitation.session import elicit
 from consilience.elicitation.settings import Settings
 from consilience.models.local import LocalModel, open_local

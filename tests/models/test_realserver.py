@@ -73,7 +73,7 @@ def test_it_answers_and_drops_the_log_probabilities(server, path):
 def test_the_probe_says_so_in_one_line(server, api):
     url, log = server
     before = asked(log)
-    done = consilience("probe", url, "--model", MODEL_NAME, "--api", api, code=1)
+    done = consilience("probe", url, "--model", MODEL_NAME, "--set", f"model.api={api}", code=1)
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
     assert "no log-probabilities" in done.stderr

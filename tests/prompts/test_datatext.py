@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from consilience.data.dataset import Dataset, Example, Task
+from consilience.data.dataset import Dataset, Example
+from consilience.data.task import Task
 from consilience.elicitation.proposals import candidates
 from consilience.prompts.datatext import MARKS, as_data, defused
 from consilience.prompts.framing import framings, render

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from consilience.data.dataset import Task
+from consilience.data.task import Task
 from consilience.errors import InputError
 from consilience.prompts.framing import LETTERS, Framing, Prompt, framings, render
 from zoo import task

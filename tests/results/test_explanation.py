@@ -119,6 +119,21 @@ def test_what_landmarks_changed_is_a_part_of_its_own() -> None:
     assert "landmarks and calibration" not in set(found.explain(free)["what"])
 
 
+def test_a_correction_is_a_part_of_its_own_and_moves_others_by_their_parts(two: Found) -> None:
+    ids = two.dataset.ids
+    free = two.labels.set_index("id")["label"]
+    made = two.corrected({ids[3]: 1 - int(free[ids[3]]), ids[8]: int(free[ids[8]])})
+    np.testing.assert_allclose(sums_of(made), odds_of(made), atol=1e-9)
+    for id in ids:
+        parts = made.explain(id).set_index("what")["pull"]
+        corrected = id in (ids[3], ids[8])
+        assert ("your correction, which holds" in parts) == corrected
+        if not corrected:
+            assert abs(parts["what the solver's last step left"]) < 0.05
+    pull = made.explain(ids[3]).set_index("what")["pull"]
+    assert pull["your correction, which holds"] > 20
+
+
 def test_a_term_of_ones_own_is_a_part_by_its_name() -> None:
     terms = default_terms() | {"ranking within": (0.5, TERMS["ranking within"])}
     found = found_on("easy", 24, terms=terms)

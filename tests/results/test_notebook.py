@@ -18,7 +18,7 @@ from consilience.objective.evidence_tables import KIND_WORDS, evidence_summary, 
 from consilience.planning.planner import PlanSettings
 from consilience.results.result import Found
 from consilience.solvers.lbfgs import LBFGS
-from hostile import Lengths, hostile
+from hostile import Lengths, labelled
 
 SETTINGS = Settings(calls_per_example=3.0, plan=PlanSettings(shots=4), settled=0.0)
 
@@ -29,7 +29,7 @@ def found() -> Found:
     return elicit(data, SimulatedModel("grouped"), settings=SETTINGS, solver=LBFGS(starts=1))
 
 
-@pytest.mark.parametrize("count", [40, 1200])
+@pytest.mark.parametrize("count", [40, pytest.param(1200, marks=pytest.mark.slow)])
 def test_a_result_is_a_few_lines_and_a_small_table_whatever_its_size(count: int) -> None:
     texts = [Example(f"{number} " + "a long text " * 200) for number in range(count)]
     found = elicit(
@@ -57,7 +57,7 @@ def test_the_numbers_are_those_of_the_labels(found: Found) -> None:
 
 
 def test_a_text_is_no_html() -> None:
-    found = elicit(hostile(), Lengths(), settings=SETTINGS, solver=LBFGS(starts=1))
+    found = labelled()
     page = found._repr_html_()
     for mark in ("<script", "<img", "<u>", "<i>", "<s>"):
         assert mark not in page

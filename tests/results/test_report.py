@@ -27,7 +27,7 @@ from consilience.results.report_rows import PromptPieces, prompt_of, prompt_text
 from consilience.results.result import Found
 from consilience.solvers.lbfgs import LBFGS
 from consilience.store.database import Store
-from hostile import Lengths, hostile
+from hostile import Lengths, labelled
 
 SETTINGS = Settings(calls_per_example=6.0, plan=PlanSettings(shots=4), settled=0.0)
 
@@ -235,7 +235,7 @@ def test_what_is_said_above_the_table_is_the_librarys(found: Found) -> None:
 
 
 def test_texts_are_shown_as_texts(tmp_path: Path) -> None:
-    found = elicit(hostile(), Lengths(), settings=SETTINGS, solver=LBFGS(starts=1))
+    found = labelled()
     path = found.report(tmp_path / "page.html")
     page = path.read_text("utf-8")
     reader = read(page)

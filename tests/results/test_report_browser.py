@@ -19,7 +19,7 @@ from consilience.planning.planner import PlanSettings
 from consilience.results.report_rows import prompt_of
 from consilience.results.result import Found
 from consilience.solvers.lbfgs import LBFGS
-from hostile import HOSTILE, Lengths, hostile
+from hostile import HOSTILE, labelled
 
 SETTINGS = Settings(calls_per_example=6.0, plan=PlanSettings(shots=4), settled=0.0)
 
@@ -257,7 +257,7 @@ def test_the_policy_stops_a_request_even_if_something_made_one(written: Seen) ->
 
 
 def test_texts_of_any_kind_are_shown_as_texts(browser: Any, tmp_path: Path) -> None:
-    found = elicit(hostile(), Lengths(), settings=SETTINGS, solver=LBFGS(starts=1))
+    found = labelled()
     browser.get_log("performance")
     page = found.report(tmp_path / "hostile.html")
     browser.get(page.as_uri())

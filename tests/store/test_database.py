@@ -12,8 +12,9 @@ from dataclasses import replace
 
 import pytest
 
-from consilience.data.dataset import Dataset, Task
+from consilience.data.dataset import Dataset
 from consilience.data.relations import AtMostOne
+from consilience.data.task import Task
 from consilience.errors import AnswerError, StoreError
 from consilience.models.base import Completion
 from consilience.prompts.query import Query

@@ -30,7 +30,7 @@ def test_opening_again_finds_everything(tmp_path):
     with Store(path, readonly=True) as store, pytest.raises(StoreError, match="readonly"):
         store.add(MODEL, ask(500), answer(), 0.0)
     with Store(path, readonly=True) as store:
-        assert store.export_jsonl(tmp_path / "a.jsonl") == 47
+        assert store.export_jsonl(tmp_path / "a.jsonl") == 48
     store.close()
     with pytest.raises(StoreError, match="closed"):
         store.runs()
@@ -91,7 +91,7 @@ def test_an_older_store_is_read_as_it_is_and_brought_up_to_date_by_writing(tmp_p
     with Store(path, readonly=True) as store:
         assert store.run().answered == 20 and store.verify() == []
         assert (store.stats().texts, store.texts([text_key(MODEL, NOTE)])) == (0, [None])
-        assert store.export_jsonl(tmp_path / "a.jsonl") == 45
+        assert store.export_jsonl(tmp_path / "a.jsonl") == 46
     assert path.read_bytes() == before
     with Store(path) as store:
         assert store.run().answered == 20
@@ -150,6 +150,7 @@ TAMPERING = [
     ("plan", "round = round + 5", "5 of its rounds are missing"),
     ("failures", "key = 'md5:1'", "not a key"),
     ("probes", "data = '[]'", "no object"),
+    ("corrections", "label = 'yes'", "number of a class"),
     ("texts", "prompt = '\"another\"'", "another key"),
     ("texts", "settings = json_set(settings, '$.max_tokens', 5)", "another key"),
     ("texts", "seconds = -1", "seconds"),
@@ -195,7 +196,7 @@ def test_verify_reports_a_damaged_file(filled_file, tmp_path):
 def test_the_trip_through_lines_is_lossless(tmp_path):
     with filled(tmp_path / "a.db") as store, Store(tmp_path / "b.db") as other:
         lines = store.export_jsonl(tmp_path / "a.jsonl")
-        assert other.import_jsonl(tmp_path / "a.jsonl") == lines == 47
+        assert other.import_jsonl(tmp_path / "a.jsonl") == lines == 48
         assert other.import_jsonl(tmp_path / "a.jsonl") == 0
         other.export_jsonl(tmp_path / "b.jsonl")
         assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
@@ -242,8 +243,8 @@ def test_runs_that_went_different_ways_are_not_merged(tmp_path):
         (tmp_path / "a.jsonl").write_text(
             "\n".join(line for line in lines if '"table":"plan"' not in line)
         )
-        # Two predictions, and the table, the failures and the probe of another time.
-        assert other.import_jsonl(tmp_path / "a.jsonl") == 6
+        # Two predictions, and the table, correction, failures and probe of another time.
+        assert other.import_jsonl(tmp_path / "a.jsonl") == 7
         assert other.verify() == []
 
 

@@ -19,10 +19,13 @@ from consilience.cli.data import datasets
 from consilience.cli.demo import demo
 from consilience.cli.describe import describe
 from consilience.cli.evidence import evidence
+from consilience.cli.init import init
 from consilience.cli.legacy import legacy
 from consilience.cli.output import speak_utf8, talk
+from consilience.cli.predict import predict
 from consilience.cli.report import report
 from consilience.cli.results import evaluate, explain, export, solve
+from consilience.cli.review import estimate, landmarks, review
 from consilience.cli.run import run
 from consilience.cli.server import probe
 from consilience.cli.steps import ask, plan
@@ -40,22 +43,30 @@ class _InOrder(click.Group):
 
 
 @click.group(
-    cls=_InOrder, context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]}
+    cls=_InOrder,
+    context_settings={
+        "max_content_width": 100,
+        "help_option_names": ["-h", "--help"],
+        # run --store is CONSILIENCE_RUN_STORE, and so on.
+        "auto_envvar_prefix": "CONSILIENCE",
+    },
 )
 @click.version_option(package_name="consilience")
 def cli() -> None:
     """Finds the labels that a language model already believes, without being given any.
 
     Start with `consilience demo`, then `consilience probe URL --model NAME` on your own server,
-    then `consilience run DATA`. Data goes to stdout and talk to stderr; exit codes are 0 done,
-    1 failed (run the same command again: nothing is asked twice), 2 misuse. The API key is read
-    from CONSILIENCE_API_KEY, else from the variable that belongs to the host (OPENAI_API_KEY for
-    OpenAI and the host of OPENAI_BASE_URL, OPENROUTER_API_KEY, …), and is sent to no other.
+    then `consilience init FILE`, which writes a task file, and `consilience run TASK`. Data goes to
+    stdout and talk to stderr; exit codes are 0 done, 1 failed (run the same command again: nothing
+    is asked twice), 2 misuse. The API key is read from CONSILIENCE_API_KEY, else from the variable
+    that belongs to the host (OPENAI_API_KEY for OpenAI and the host of OPENAI_BASE_URL,
+    OPENROUTER_API_KEY, …), and is sent to no other.
     """
 
 
 for command in (
-    *(demo, run, probe, plan, ask, solve, evaluate, report, explain, concepts, describe),
+    *(demo, init, run, probe, plan, ask, solve, evaluate, report, explain),
+    *(concepts, describe, review, landmarks, estimate, predict),
     *(evidence, export, weights, bench, legacy, store, datasets),
 ):
     cli.add_command(command)
@@ -124,7 +135,7 @@ def unforeseen(error: Exception) -> str:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or said or type(error).__name__}"
     if isinstance(error, MemoryError):
-        return "there is not enough memory; use --groups, or fewer rows"
+        return "there is not enough memory; use --set data.groups=NUMBER, or fewer rows"
     return (
         f"{type(error).__name__}: {said}; nobody foresaw this: what is in a --store is kept; "
         f"set {TRACE}=1 to see where it happened, and please report it"

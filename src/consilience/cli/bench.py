@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import closing
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,22 +12,35 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from consilience.cli import options, values
-from consilience.cli.inputs import (
-    Options,
-    check_writable,
-    chosen_settings,
-    open_data,
-    open_model,
-    require_task,
-)
+from consilience.cli.config import Config
+from consilience.cli.inputs import check_writable, chosen_settings, open_data, require_task
+from consilience.cli.opening import open_model, open_price
 from consilience.cli.output import dump, rows, talk
 from consilience.errors import InputError
 
 if TYPE_CHECKING:
     from consilience.data.dataset import Dataset, Gold
+    from consilience.elicitation.settings import Settings
     from consilience.evaluation.benchmark.benchmark import Case, Job
     from consilience.evaluation.benchmark.result_file import Results
     from consilience.models import Model
+
+
+@dataclass(frozen=True, slots=True)
+class BenchOptions:
+    """What is compared, how often, and where results go."""
+
+    names: list[str] | None
+    methods: list[str] | None
+    budgets: list[float]
+    seeds: range
+    output: str | None
+    workers: int
+    table: str | None
+    markdown: bool
+    plot: str | None
+    dry_run: bool
+    as_json: bool
 
 
 def numbers(context: click.Context, option: click.Parameter, value: str) -> list[float]:
@@ -37,22 +51,22 @@ def numbers(context: click.Context, option: click.Parameter, value: str) -> list
     return sorted(set(found))
 
 
-@click.command()
-@click.option(
+@options.command()
+@options.option(
     "--data",
     "names",
     metavar="NAMES",
     callback=values.words,
     help="Data sets, from `datasets list`, or files, with a comma between them: easy,noisy,pocket.",
 )
-@click.option(
+@options.option(
     "--methods",
     metavar="NAMES",
     callback=values.words,
     help="What is compared, with a comma between them  [default: all but those in -full, which "
     "spend what their authors spend]",
 )
-@click.option(
+@options.option(
     "--budgets",
     metavar="NUMBERS",
     default="8",
@@ -60,7 +74,7 @@ def numbers(context: click.Context, option: click.Parameter, value: str) -> list
     callback=numbers,
     help="Calls per example that each method may make, with a comma between them: 2,4,8.",
 )
-@click.option(
+@options.option(
     "--seeds",
     metavar="SEEDS",
     default="5",
@@ -69,43 +83,38 @@ def numbers(context: click.Context, option: click.Parameter, value: str) -> list
     help="How many seeds, from 0, or a range of them, as 40-59; each is a draw of the data and of "
     "everything else.",
 )
-@click.option(
+@options.option(
     "--output",
     metavar="FILE",
     callback=values.home,
     help="The JSON file of results; what it has is not done again.",
 )
-@click.option(
+@options.option(
     "--workers",
     type=values.COUNT,
     default=1,
     show_default=True,
     help="Processes that share out the jobs, each with a model of its own.",
 )
-@click.option(
+@options.option(
     "--table",
     metavar="FILE",
     callback=values.home,
     help="Print the tables of this file of results; nothing is asked.",
 )
-@click.option("--markdown", is_flag=True, help="Print Markdown.")
-@click.option(
+@options.option("--markdown", is_flag=True, help="Print Markdown.")
+@options.option(
     "--plot",
     metavar="FILE",
     callback=values.home,
     help="Draw accuracy against calls into this .svg, .png or .pdf file (extra `plots`).",
 )
-@options.described
-@options.groups
-@options.model
-@options.planning
-@options.census
-@options.store
-@options.concurrency
-@options.price
+@options.configured(
+    *options.MODEL, "budget.price", "output.store", "data", "task", "planning", seeded=False
+)
 @options.dry_run
 @options.as_json
-def bench(**given: Any) -> None:
+def bench(config: Config, **given: Any) -> None:
     """Compares ways of finding labels at the same number of calls.
 
     Every method is put to every data set, for each seed and budget; on one draw all share a store.
@@ -116,82 +125,83 @@ def bench(**given: Any) -> None:
     from consilience.evaluation.benchmark.result_file import Results
     from consilience.evaluation.plots import check_plot
 
-    if given["plot"]:
-        check_plot(given["plot"])
-        check_writable(given["plot"])
-    if given["table"]:
-        if not Path(given["table"]).exists():
-            raise InputError(f"there is no file {given['table']}; make it with --output")
-        show(Results.read(given["table"]), None, given)
+    said = BenchOptions(**given)
+    if said.plot:
+        check_plot(said.plot)
+        check_writable(said.plot)
+    if said.table:
+        if not Path(said.table).exists():
+            raise InputError(f"there is no file {said.table}; make it with --output")
+        show(Results.read(said.table), None, said)
         return
-    if not given["names"]:
+    if not said.names:
         raise InputError("no data; name data sets with --data, or a file of results with --table")
-    if not given["output"] and not given["dry_run"]:
+    if not said.output and not said.dry_run:
         raise InputError("no file for the results; name one with --output")
-    if given["output"]:
-        check_writable(given["output"])
-    results = Results.read(given["output"]) if given["output"] else Results()
-    jobs, models = planned(given)
+    if said.output:
+        check_writable(said.output)
+    results = Results.read(said.output) if said.output else Results()
+    jobs, models = planned(said, config)
     ids = {id for job in jobs for id in job.wanted.values()}
     todo = pending(jobs, results.rows)
-    if given["dry_run"]:
-        show_spend(todo, models, given)
+    if said.dry_run:
+        show_spend(todo, models, config, said.as_json)
         return
-    work(todo, models, results, len(ids), given)
-    show(results, ids, given)
+    work(todo, models, results, len(ids), said.workers, config)
+    show(results, ids, said)
 
 
-def planned(given: Options) -> tuple[list[Job], dict[str, Model]]:
+def planned(said: BenchOptions, config: Config) -> tuple[list[Job], dict[str, Model]]:
     """All jobs of the options, and the model of each case; all that can be wrong is found here."""
     from consilience.evaluation.benchmark.benchmark import USUAL, check_methods, plan_jobs
 
-    methods = check_methods(given["methods"] or USUAL)
-    settings = chosen_settings({**given, "calls_per_example": 8.0, "settled": 0.0})
+    methods = check_methods(said.methods or USUAL)
+    settings = settings_of(config)
     jobs: list[Job] = []
     models: dict[str, Model] = {}
-    for name in dict.fromkeys(given["names"]):
-        case = case_of(name, given)
-        models[case.name] = opened(model_of(name, given), given, dry=given["dry_run"])
+    for name in dict.fromkeys(said.names or ()):
+        case = case_of(name, config)
+        models[case.name] = opened(model_of(name, config), config, dry=said.dry_run)
         jobs += plan_jobs(
             case,
             models[case.name],
             methods,
-            given["budgets"],
-            given["seeds"],
+            said.budgets,
+            said.seeds,
             settings,
-            concurrency=given["concurrency"],
+            concurrency=config.model.concurrency,
         )
     return jobs, models
 
 
-def case_of(name: str, given: Options) -> Case:
+def case_of(name: str, config: Config) -> Case:
     """The data set of that name with the model that the options give it."""
     from consilience.datasets import find_source
     from consilience.evaluation.benchmark.benchmark import Case
 
-    model = model_of(name, given)
-    kept = given["store"] or (options.STORE if model.startswith("openai:") else ":memory:")
+    model = model_of(name, config)
+    kept = config.output.store or (options.STORE if model.startswith("openai:") else ":memory:")
     # A folder of publishers' files is for those that have some.
-    mine = {**given, "data_dir": given["data_dir"] if find_source(name) else None}
-    chosen = {key: mine[key] for key in ("groups", "chosen") if mine[key]}
+    folder = config.data.folder if find_source(name) else None
+    mine = replace(config, data=replace(config.data, file=name, folder=folder))
+    chosen = dict(config.data.options)
+    more: dict[str, Any] = {"groups": config.data.groups} if config.data.groups else {}
     return Case(
-        name=" ".join(
-            [name, *(f"{key}={value}" for key, value in sorted(given["chosen"].items()))]
-        ),
-        data=partial(drawn, name, mine),
-        model=partial(opened, model, given),
+        name=" ".join([name, *(f"{key}={value}" for key, value in sorted(chosen.items()))]),
+        data=partial(drawn, mine),
+        model=partial(opened, model, config),
         store=kept,
-        options=chosen,
+        options=more | ({"chosen": chosen} if chosen else {}),
     )
 
 
-def model_of(name: str, given: Options) -> str:
+def model_of(name: str, config: Config) -> str:
     """The model that the options name, else the one that belongs to the data set."""
     from consilience.datasets import MADE
     from consilience.models.simulated import WORLDS
 
-    if given["model_name"]:
-        return str(given["model_name"])
+    if config.model.name:
+        return config.model.name
     if name in WORLDS:
         return f"simulated:{name}"
     if name in MADE:
@@ -202,38 +212,56 @@ def model_of(name: str, given: Options) -> str:
     )
 
 
-def drawn(name: str, given: Options, seed: int) -> tuple[Dataset, Gold]:
+def drawn(config: Config, seed: int) -> tuple[Dataset, Gold]:
     """The data set of a seed with its gold; InputError where it has none."""
-    data, gold = open_data(name, {**given, "seed": seed})
+    data, gold = open_data(replace(config, seed=seed))
     if gold is None:
-        raise InputError(f"{name} has no gold, so nothing can be scored; name its column (--label)")
-    require_task(given, data)
+        raise InputError(
+            f"{config.data.file} has no gold, so nothing can be scored; name its column (--set "
+            "data.label=COLUMN)"
+        )
+    require_task(config, data)
     return data, gold
 
 
-def opened(model: str, given: Options, *, dry: bool = False) -> Model:
+def opened(model: str, config: Config, *, dry: bool = False) -> Model:
     """The model of that name, in whichever process; the store keeps what a probe found."""
     # Only a probe of a server has something to keep; jobs open the store themselves.
-    store = given["store"] if model.startswith("openai:") else None
-    with open_model({**given, "model_name": model, "store": store}, dry=dry) as (found, _):
+    store = config.output.store if model.startswith("openai:") else None
+    mine = replace(
+        config,
+        model=replace(config.model, name=model),
+        output=replace(config.output, store=store),
+    )
+    with open_model(mine, dry=dry) as (found, _):
         return found
 
 
+def settings_of(config: Config) -> Settings:
+    """The settings of every method; the budgets are those of the benchmark, and are used up."""
+    return replace(chosen_settings(config), calls_per_example=8.0, settled=0.0)
+
+
 def work(
-    todo: list[Job], models: dict[str, Model], results: Results, total: int, given: Options
+    todo: list[Job],
+    models: dict[str, Model],
+    results: Results,
+    total: int,
+    workers: int,
+    config: Config,
 ) -> None:
     """Makes the rows that are missing, each written as soon as it is there."""
     from consilience.evaluation.benchmark.benchmark import setup_of, short_hash
     from consilience.evaluation.benchmark.workers import work_off
 
-    settings = chosen_settings({**given, "calls_per_example": 8.0, "settled": 0.0})
+    settings = settings_of(config)
     setups = {}
     for case in {job.case.name: job.case for job in todo}.values():
         setup = setup_of(case, models[case.name], settings)
         setups[short_hash(setup)] = setup
     missing = sum(len(job.wanted) for job in todo)
     talk(f"{missing:,} of {total:,} rows to make, in {len(todo):,} jobs, written to {results.path}")
-    with closing(work_off(todo, models, given["workers"])) as made:
+    with closing(work_off(todo, models, workers)) as made:
         for count, row in enumerate(made, start=1):
             results.add(row, setups[row.setup])
             at = "" if row.budget is None else f", {row.budget:g} calls"
@@ -243,21 +271,21 @@ def work(
             )
 
 
-def show(results: Results, ids: set[str] | None, given: Options) -> None:
+def show(results: Results, ids: set[str] | None, said: BenchOptions) -> None:
     """Tables or JSON to stdout, and a picture where one is wanted."""
     from consilience.evaluation.benchmark.tables import notes, render_tables, summarise, tables
     from consilience.evaluation.plots import plot_budgets
 
     found = summarise(results, ids)
-    if given["as_json"]:
+    if said.as_json:
         click.echo(dump([summary.to_json() for summary in found]))
     else:
-        click.echo(f"{render_tables(tables(results, ids), given['markdown'])}\n\n{notes(found)}")
-    if given["plot"]:
-        talk(f"drew {plot_budgets(found, given['plot'])}")
+        click.echo(f"{render_tables(tables(results, ids), said.markdown)}\n\n{notes(found)}")
+    if said.plot:
+        talk(f"drew {plot_budgets(found, said.plot)}")
 
 
-def show_spend(todo: list[Job], models: dict[str, Model], given: Options) -> None:
+def show_spend(todo: list[Job], models: dict[str, Model], config: Config, as_json: bool) -> None:
     """What the rows that are missing would take, for each case and budget and in all."""
     from consilience.evaluation.benchmark.benchmark import spend
 
@@ -285,12 +313,14 @@ def show_spend(todo: list[Job], models: dict[str, Model], given: Options) -> Non
     )
     if lines:
         lines.append({"data": "all", "model": "", "budget": None, **total})
-    for line in lines if given["price"] is not None else []:
-        line["money"] = line["prompt_tokens"] * given["price"] / 1e6
+    price = open_price(config.budget)
+    if price is not None:
+        for line in lines:
+            line["money"] = price.of(line["prompt_tokens"], 0, line["calls"])
     talk(
         f"at most, of the first seed times the seeds; {basis}; what methods share, and what a "
         "store holds, is not asked again"
         if lines
         else "nothing to do: the file has all these rows"
     )
-    rows(lines, given["as_json"])
+    rows(lines, as_json)

@@ -10,6 +10,7 @@ from consilience.cli import options
 from consilience.cli.inputs import open_solver
 from consilience.cli.output import dump, rows, say
 from consilience.cli.results import concept_rows, labelled, opened, question_rows
+from consilience.cli.values import COUNT
 from consilience.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,10 +22,16 @@ if TYPE_CHECKING:
     from consilience.results.result import Found
 
 
-@click.command()
+@options.command()
 @options.store_read
 @options.run_id
-@options.typical
+@options.option(
+    "--typical",
+    type=COUNT,
+    default=8,
+    show_default=True,
+    help="Typical examples of each class shown at once.",
+)
 @options.as_json
 def concepts(store: str, run_id: str | None, typical: int, as_json: bool) -> None:
     """The concepts that the model carries, as a census found them.
@@ -58,8 +65,8 @@ def check_census(found: Found) -> None:
     """InputError where a run found no concepts."""
     if not found.concepts:
         raise InputError(
-            f"run {found.run.id} had no census: it was made with --census 0, with too few examples "
-            "or calls for one, or has not come so far"
+            f"run {found.run.id} had no census: it was made with planning.census=0, with too few "
+            "examples or calls for one, or has not come so far"
         )
 
 

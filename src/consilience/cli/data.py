@@ -7,8 +7,10 @@ from typing import Any
 import click
 
 from consilience.cli import options, values
+from consilience.cli.config import Config
 from consilience.cli.inputs import open_data, open_loaded
 from consilience.cli.output import dump, rows, say, talk
+from consilience.cli.run import labelling
 
 
 @click.group()
@@ -16,7 +18,7 @@ def datasets() -> None:
     """What there is to label, and what a model sees of it."""
 
 
-@datasets.command(name="list")
+@datasets.command(name="list", cls=options.Command)
 @options.as_json
 def list_datasets(as_json: bool) -> None:
     """The data sets that have a name; a file of your own needs none."""
@@ -25,27 +27,24 @@ def list_datasets(as_json: bool) -> None:
     rows(describe_datasets(), as_json)
 
 
-@datasets.command()
-@click.argument("data")
-@options.described
-@options.groups
-@options.seed
-@options.framings
-@click.option(
+@datasets.command(cls=options.Command)
+@click.argument("data", required=False, metavar="TASK|DATA")
+@options.configured(*options.TASK, seeded=True)
+@options.option(
     "--examples", type=values.COUNT, default=5, show_default=True, help="How many to show."
 )
 @options.as_json
-def show(data: str, framings: list[str] | None, examples: int, as_json: bool, **given: Any) -> None:
+def show(data: str | None, config: Config, examples: int, as_json: bool) -> None:
     """The first examples of DATA as a model will see them.
 
     Zero-shot, in each framing, and never with their gold. DATA is a name from `datasets list` or
-    a file.
+    a file, TASK a task file (.toml); other framings: --set task.framings=plain,letters.
     """
     from consilience.prompts.framing import framings as framings_of
     from consilience.prompts.framing import render
 
-    dataset, _ = open_data(data, given)
-    made = framings_of(dataset.task, framings)
+    dataset, _ = open_data(labelling(config, data))
+    made = framings_of(dataset.task, config.task.framings)
     talk(repr(dataset) + (f": {dataset.note}" if dataset.note else ""))
     if dataset.origin is not None and not dataset.origin.stated:
         talk("shown with the task about claims; to label it, `run` needs --question and --classes")
@@ -67,12 +66,11 @@ def show(data: str, framings: list[str] | None, examples: int, as_json: bool, **
         say(f"{row['prompt']}\n")
 
 
-@datasets.command()
-@click.argument("data")
-@options.described
-@options.seed
+@datasets.command(cls=options.Command)
+@click.argument("data", required=False, metavar="TASK|DATA")
+@options.configured(*options.TASK, seeded=True)
 @options.as_json
-def audit(data: str, as_json: bool, **given: Any) -> None:
+def audit(data: str | None, config: Config, as_json: bool) -> None:
     """What gives the gold of DATA away without any model.
 
     And so what a result must beat. Structure, the surface of the texts, the order of the file,
@@ -81,7 +79,7 @@ def audit(data: str, as_json: bool, **given: Any) -> None:
     """
     from consilience.evaluation.audit import audit as audit_of
 
-    found = audit_of(open_loaded(data, given), given["seed"])
+    found = audit_of(open_loaded(labelling(config, data)), config.seed)
     if as_json:
         told = {"name": found.name, "notes": found.notes, "verdict": found.verdict}
         click.echo(dump({**told, "ways": found.rows}))

@@ -19,25 +19,25 @@ if TYPE_CHECKING:
 CONCURRENCY = 64
 
 
-@click.command()
-@click.option(
+@options.command()
+@options.option(
     "--world",
     metavar="WORLD",
     default="pocket",
     show_default=True,
     help="A data set of the pocket model or a simulated world, see `datasets list`.",
 )
-@click.option(
+@options.option(
     "--examples", type=values.COUNT, default=200, show_default=True, help="How many to make up."
 )
-@click.option(
+@options.option(
     "--calls-per-example",
     type=values.ABOVE_ZERO,
     default=8.0,
     show_default=True,
     help="The budget of each method.",
 )
-@click.option(
+@options.option(
     "--plot",
     metavar="FILE",
     callback=values.home,

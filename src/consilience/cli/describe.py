@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from consilience.cli import options, values
+from consilience.cli import options
 from consilience.cli.concepts import check_census, standing, within
-from consilience.cli.inputs import open_model, open_solver
+from consilience.cli.config import Config
+from consilience.cli.inputs import open_solver
+from consilience.cli.opening import open_model, open_price
 from consilience.cli.output import dump, pairs, progress_bar, rows, say, talk
 from consilience.cli.results import concept_rows, opened
 from consilience.cli.run import first_failure
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from consilience.concepts.description import Described, DescribeOptions
     from consilience.data.dataset import Dataset
     from consilience.models import Model
+    from consilience.models.price import Price
     from consilience.results.result import Found
     from consilience.store.database import Store
     from consilience.store.runner import CallCounts
@@ -52,11 +55,14 @@ class _Labelling:
         return {name: int((hard == c).sum()) for c, name in enumerate(self.dataset.task.classes)}
 
 
-@click.command()
-@options.store_read
+@options.command()
+@options.configured(
+    *options.MODEL,
+    *("budget.price", "budget.max_cost", "output.store", "landmarks.file"),
+    *("describing", "solving", "data"),
+)
 @options.run_id
-@options.model
-@click.option(
+@options.option(
     "--optimum",
     "optima",
     metavar="N",
@@ -64,7 +70,7 @@ class _Labelling:
     help="Which labelling: 0 is the most coherent one, 1, 2, … those that `solve` found beside it, "
     "or all (repeatable)  [default: the labels chosen]",
 )
-@click.option(
+@options.option(
     "--concept",
     "concepts",
     metavar="N",
@@ -72,38 +78,16 @@ class _Labelling:
     help="Instead: a concept of the census, on its sample: 1, 2, … as `concepts` numbers them, or "
     "all (repeatable).",
 )
-@click.option(
-    "--orders",
-    type=values.COUNT,
-    default=4,
-    show_default=True,
-    help="How often to ask, with other examples and the groups the other way round.",
-)
-@options.typical
-@click.option(
-    "--check",
-    type=values.Whole(min=0),
-    default=20,
-    show_default=True,
-    metavar="N",
-    help="Test each description on N typical examples that were not shown; 0: none.",
-)
-@click.option(
-    "--longest",
-    metavar="TOKENS",
-    type=values.COUNT,
-    default=60,
-    show_default=True,
-    help="How long a description may be.",
-)
-@options.starts
-@options.landmarks
-@options.concurrency
-@options.budget
-@options.price
 @options.dry_run
 @options.as_json
-def describe(store: str, run_id: str | None, **given: Any) -> None:
+def describe(
+    config: Config,
+    run_id: str | None,
+    optima: tuple[str, ...],
+    concepts: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     """What separates the labels, in the model's own words.
 
     A model that can write is shown typical examples of each class under names that mean nothing,
@@ -115,23 +99,26 @@ def describe(store: str, run_id: str | None, **given: Any) -> None:
     from consilience.concepts.description import describe as ask_for
     from consilience.models.base import check_writes
 
-    if given["optima"] and given["concepts"]:
+    if optima and concepts:
         raise InputError("--optimum and --concept name different labellings; leave one out")
-    how = DescribeOptions(given["orders"], given["typical"], given["check"], given["longest"])
-    solver = open_solver("lbfgs", given["starts"])
-    vouched = {key: given[key] for key in ("landmarks", "calibration")}
-    found = opened(store, run_id, solver, **vouched)
-    wanted = _concepts(found, given["concepts"]) or _optima(found, given["optima"])
-    with open_model(given | {"store": store}, dry=given["dry_run"]) as (model, db):
+    said = config.describing
+    how = DescribeOptions(said.orders, said.typical, said.check, said.longest)
+    solver = open_solver("lbfgs", config.solving.starts)
+    store = config.output.store or options.STORE
+    found = opened(store, run_id, solver, config=config)
+    wanted = _concepts(found, concepts) or _optima(found, optima)
+    price = open_price(config.budget)
+    config = replace(config, output=replace(config.output, store=store))
+    with open_model(config, dry=dry_run) as (model, db):
         check_writes(model)
         if model.name != found.run.model:
             talk(f"the labels are those of {found.run.model}, in the words of {model.name}")
-        if given["dry_run"]:
-            cost = _cost(wanted, model, db, how, given["price"])
+        if dry_run:
+            cost = _cost(wanted, model, db, how, price)
             named = ((key.replace("_", " "), value) for key, value in cost.items())
-            pairs(cost.items() if given["as_json"] else named, given["as_json"])
+            pairs(cost.items() if as_json else named, as_json)
             return
-        bar = progress_bar(given["price"])
+        bar = progress_bar(price)
         told = []
         for one in wanted:
             bar.begin(one.title.lower())
@@ -141,13 +128,13 @@ def describe(store: str, run_id: str | None, **given: Any) -> None:
                 model,
                 store=db,
                 how=how,
-                concurrency=given["concurrency"],
+                concurrency=config.model.concurrency,
                 progress=bar,
             )
             told.append((one, made))
-    if given["as_json"]:
-        said = [_plain(one, made) for one, made in told]
-        click.echo(dump({"run": found.run.id, "model": model.name, "labellings": said}))
+    if as_json:
+        plain = [_plain(one, made) for one, made in told]
+        click.echo(dump({"run": found.run.id, "model": model.name, "labellings": plain}))
     else:
         for one, made in told:
             _show(one, made)
@@ -159,7 +146,9 @@ def _optima(found: Found, words: tuple[str, ...]) -> list[_Labelling]:
     """The optima that the words of --optimum name, in the order of their coherence."""
     chosen = found.orientation.optimum if found.orientation else 0
     count = len(found.solution.optima)
-    there = f"{f'0 to {count - 1}' if count > 1 else '0'}, or all; more --starts may find more"
+    there = (
+        f"{f'0 to {count - 1}' if count > 1 else '0'}, or all; more solving.starts may find more"
+    )
     made = []
     for n in _numbers("--optimum", words, range(count), there) or [chosen]:
         optimum = found.solution.optima[n]
@@ -207,7 +196,7 @@ def _cost(
     model: Model,
     store: Store,
     how: DescribeOptions,
-    price: float | None,
+    price: Price | None,
 ) -> dict[str, Any]:
     """What describing them takes at most; what optima of one data set have in common counts once.
 
@@ -235,7 +224,7 @@ def _talk_of(title: str, asked: CallCounts, empty: int) -> None:
         f"{asked.known:,} answers found in the store"
     )
     if empty:
-        talk(f"{empty} of the texts are empty: a larger --longest may help")
+        talk(f"{empty} of the texts are empty: a larger describing.longest may help")
     if asked.failures:
         talk(first_failure(asked))
 

@@ -16,15 +16,15 @@ KINDS = ("direct", "flips", "ensemble", "mutual", "logic")
 """The kinds of evidence by one word each."""
 
 
-@click.command()
+@options.command()
 @options.store_read
 @options.run_id
-@click.option(
+@options.option(
     "--kind",
     type=click.Choice(KINDS),
     help="Every piece of evidence of this kind  [default: a summary of all five]",
 )
-@click.option(
+@options.option(
     "--graph",
     metavar="FILE",
     callback=values.home,

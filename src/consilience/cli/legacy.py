@@ -9,21 +9,23 @@ from consilience.cli.inputs import check_table
 from consilience.cli.output import csv, dump, talk
 
 
-@click.command()
+@options.command()
 @click.argument("log")
-@click.option(
+@options.option(
     "--labels",
     metavar="FILE",
     callback=values.home,
     help="JSON of the labels that the shots carried, a list by index or an object by uid, for a "
     "log that has none; never gold.",
 )
-@options.output
-@options.starts
+@options.option(
+    "--output",
+    metavar="FILE",
+    callback=values.home,
+    help="Write the labels to this .csv, .jsonl, .parquet or .xlsx file, and not to stdout.",
+)
 @options.as_json
-def legacy(
-    log: str, labels: str | None, output: str | None, starts: int | None, as_json: bool
-) -> None:
+def legacy(log: str, labels: str | None, output: str | None, as_json: bool) -> None:
     """Solves a log of predictions that another program kept.
 
     LOG is a JSON or JSONL file of rows with uid, score and context, or with context_indices,
@@ -32,12 +34,11 @@ def legacy(
     """
     from consilience.data.export import write_table
     from consilience.elicitation.legacy import read_log
-    from consilience.solvers.lbfgs import LBFGS
 
     check_table(output)
     found = read_log(log, labels)
     talk(found.summary())
-    solved = found.solve(LBFGS() if starts is None else LBFGS(starts=starts))
+    solved = found.solve()
     talk(solved.summary())
     table = solved.labels
     if output:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from rich.table import Table
 
+    from consilience.models.price import Price
     from consilience.store.progress import ProgressBar
 
 
@@ -37,8 +38,8 @@ def say(text: str, *, end: bool = True) -> None:
     click.echo(harmless(text) if sys.stdout.isatty() else text, nl=end)
 
 
-def progress_bar(price: float | None = None) -> ProgressBar:
-    """The asking as a bar on stderr; `price` is money per million prompt tokens."""
+def progress_bar(price: Price | None = None) -> ProgressBar:
+    """The asking as a bar on stderr, which with a `price` counts money too."""
     from rich.console import Console
 
     from consilience.store.progress import ProgressBar
@@ -94,11 +95,11 @@ def cell(value: object) -> str:
     return harmless(str(value))
 
 
-def csv(frame: DataFrame, *, keep_formulas: bool = False) -> None:
+def csv(frame: DataFrame, *, keep_formulas: bool = False, header: bool = True) -> None:
     """A table as CSV, the same as in a file."""
     from consilience.data.export import csv_bytes
 
-    say(csv_bytes(frame, keep_formulas=keep_formulas).decode(), end=False)
+    say(csv_bytes(frame, keep_formulas=keep_formulas, header=header).decode(), end=False)
 
 
 def dump(data: object) -> str:

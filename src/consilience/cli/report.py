@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from consilience.cli import options, values
+from consilience.cli import options
+from consilience.cli.config import Config
 from consilience.cli.output import talk
 from consilience.cli.results import opened, scored_by
+from consilience.cli.values import home
 from consilience.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,27 +21,27 @@ if TYPE_CHECKING:
     from consilience.results.result import Found
 
 
-@click.command()
-@click.argument("data", required=False)
-@click.option(
+@options.command()
+@click.argument("data", required=False, metavar="[TASK|DATA]")
+@options.configured(*options.TASK, "output.store", "landmarks.file")
+@options.run_id
+@options.option(
     "--output",
     metavar="FILE.html",
     required=True,
-    callback=values.home,
+    callback=home,
     help="Where the page is written.",
 )
-@click.option(
+@options.option(
     "--words",
     "told",
     metavar="FILE",
-    callback=values.home,
+    callback=home,
     help="What `describe --json` printed about this run: the model's own words for its concepts.",
 )
-@options.described
-@options.store_read
-@options.run_id
-@options.landmarks
-def report(data: str | None, output: str, store: str, run_id: str | None, **given: Any) -> None:
+def report(
+    data: str | None, config: Config, run_id: str | None, output: str, told: str | None
+) -> None:
     """A run as one HTML page, every row with its reasons.
 
     The page needs nothing beside it and asks nothing of any server: verdict, prompt, cost, rounds,
@@ -50,10 +52,9 @@ def report(data: str | None, output: str, store: str, run_id: str | None, **give
     from consilience.results.report import check_report
 
     path = check_report(output)
-    vouched = {key: given[key] for key in ("landmarks", "calibration", "text")}
-    found = opened(store, run_id, **vouched)
-    words = None if given["told"] is None else read_words(given["told"], found)
-    scores = scored_by(found, data, given) if data or given["label"] else None
+    found = opened(config.output.store or options.STORE, run_id, config=config)
+    words = None if told is None else read_words(told, found)
+    scores = scored_by(found, data, config) if data or config.data.label else None
     found.report(path, scores=scores, words=words)
     size = path.stat().st_size / 1e6
     talk(f"run {found.run.id}: {len(found.dataset):,} examples on a page of {size:.1f} MB, {path}")

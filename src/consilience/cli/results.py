@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from consilience.cli import options
+from consilience.cli.config import Config
 from consilience.cli.inputs import check_device, check_table, open_data, open_solver, open_terms
 from consilience.cli.output import csv, dump, rows, talk
+from consilience.cli.values import Number
 from consilience.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,12 +42,9 @@ def opened(
     solver: Solver | None = None,
     terms: Terms | None = None,
     *,
-    device: str | None = None,
-    landmarks: str | None = None,
-    calibration: str = "auto",
-    text: str | None = None,
+    config: Config | None = None,
 ) -> Found:
-    """A run of a store, solved, and calibrated where a file of landmarks is named.
+    """A run of a store, solved; by a `config` on its device, with its landmarks.
 
     Where `run_id` names several, separated by commas, they are solved together.
     """
@@ -55,10 +55,10 @@ def opened(
 
     if not Path(store).exists():
         raise InputError(f"there is no store {store}; name one with --store, or make it with `run`")
+    device = config.solving.device if config else None
     with Store(store, readonly=True) as db:
         runs = [db.run(id.strip() if id else None) for id in (run_id or "").split(",")]
-        dataset = db.dataset(runs[0].dataset)
-        vouched = open_landmarks(landmarks, calibration, dataset, text)
+        vouched = open_landmarks(config, db.dataset(runs[0].dataset)) if config else None
         found = together(
             [
                 solve_run(
@@ -68,22 +68,26 @@ def opened(
                 for run in runs
             ]
         )  # fmt: skip
-    return found if vouched is None else found.calibrated(vouched, calibration)
+    if config is None or vouched is None:
+        return found
+    return found.calibrated(vouched, config.landmarks.calibration)
 
 
-def open_landmarks(
-    path: str | None, calibration: str, dataset: Dataset, text: str | None = None
-) -> Landmarks | None:
-    """The landmarks in a file, enough of them to calibrate; None without a file."""
+def open_landmarks(config: Config, dataset: Dataset, *, enough: bool = True) -> Landmarks | None:
+    """The landmarks in a file, `enough` of them to calibrate; None without a file."""
+    path, calibration = config.landmarks.file, config.landmarks.calibration
     if path is None:
         if calibration != "auto":
-            raise InputError("--calibration is done by landmarks; name their file with --landmarks")
+            raise InputError(
+                "landmarks.calibration is done by landmarks; name their file with --landmarks"
+            )
         return None
     from consilience.results.calibration import check_enough
     from consilience.results.landmarks import Landmarks
 
-    landmarks = Landmarks.of(Path(path), dataset, text)
-    check_enough(landmarks, calibration)
+    landmarks = Landmarks.of(Path(path), dataset, config.data.text)
+    if enough:
+        check_enough(landmarks, calibration)
     return landmarks
 
 
@@ -189,7 +193,7 @@ def what_to_vouch_for(found: Found) -> list[str]:
         return []
     return [
         f"If the first is not the one meant: vouch for these rows (columns {own} and label) and "
-        "run again with --landmarks FILE --calibration none:",
+        "run again with --landmarks FILE --set landmarks.calibration=none:",
         *(f"  {row['id']}  {_short(row['text'])}" for row in asked),
     ]
 
@@ -232,85 +236,73 @@ def print_labels(
         csv(table, keep_formulas=keep_formulas)
 
 
-@click.command()
-@options.store_read
+@options.command()
+@options.configured("output.store", "output.table", "landmarks.file", "solving", "data")
 @options.run_id
-@options.output
 @options.details
-@options.keep_formulas
-@options.solving
-@options.landmarks
 @options.as_json
-def solve(
-    store: str,
-    run_id: str | None,
-    output: str | None,
-    solver: str,
-    starts: int | None,
-    weights: tuple[str, ...],
-    details: bool,
-    keep_formulas: bool,
-    as_json: bool,
-    **given: Any,
-) -> None:
+def solve(config: Config, run_id: str | None, details: bool, as_json: bool) -> None:
     """The labels of a run from its store, asking nothing.
 
-    No model and no network: the same store gives the same labels, bit for bit. Labels go to
-    stdout as CSV, or to --output.
+    No model and no network: the same store gives the same labels, bit for bit. A task file (.toml)
+    stands for its store. Labels go to stdout as CSV, or to --output. Another solver, or another
+    weight of a term: --set solving.solver=adam, --set solving.weights.entropy=0.8.
     """
-    check_table(output)
-    check_device(given["device"])
-    made = open_solver(solver, starts)
-    found = opened(store, run_id, made, open_terms(weights), **given)
+    said = config.output
+    check_table(said.table)
+    check_device(config.solving.device)
+    made = open_solver(config.solving.solver, config.solving.starts)
+    terms = open_terms(config.solving.weights)
+    found = opened(said.store or options.STORE, run_id, made, terms, config=config)
     lines = [f"run {found.run.id}: {found.run.rounds} rounds", result(found)]
     talk("\n".join([*lines, *what_to_vouch_for(found)]))
-    print_labels(label_table(found, details=details), output, as_json, keep_formulas)
+    table = label_table(found, said.decided_only, details or said.details)
+    print_labels(table, said.table, as_json, said.keep_formulas)
 
 
-def scored_by(found: Found, data: str | None, given: dict[str, Any]) -> Evaluation:
+def scored_by(found: Found, data: str | None, config: Config) -> Evaluation:
     """A run scored by the gold of `data`, which is what it labelled; InputError without any."""
     from consilience.datasets import find_source
     from consilience.evaluation.evaluation import evaluate as score
     from consilience.models.simulated import WORLDS
 
-    name = data or found.dataset.name
+    name = data or config.data.file or found.dataset.name
     named = find_source(name) is not None or name in WORLDS
-    if not data and not named:
+    if not (data or config.data.file or named):
         raise InputError(
             f"run {found.run.id} labelled the file {name!r}; name it, with the --text that it was "
             "labelled with and its column of gold in --label"
         )
     # All of the data, of which the run may have labelled a sample.
-    given = given | {"groups": None, "seed": found.run.seed}
-    _, gold = open_data(name, given, None if named else found.dataset.task)
+    whole = replace(config.data, file=name, groups=None)
+    config = replace(config, data=whole, seed=found.run.seed)
+    _, gold = open_data(config, None if named else found.dataset.task)
     if gold is None:
         raise InputError(f"{name} has no gold; name its column with --label")
     return score(found, gold)
 
 
-@click.command()
-@click.argument("data", required=False)
-@options.described
-@options.store_read
+@options.command()
+@click.argument("data", required=False, metavar="[TASK|DATA]")
+@options.configured(*options.TASK, "output.store", "landmarks.file")
 @options.run_id
-@options.landmarks
 @options.as_json
-def evaluate(data: str | None, store: str, run_id: str | None, **given: Any) -> None:
+def evaluate(data: str | None, config: Config, run_id: str | None, as_json: bool) -> None:
     """Scores a run against gold, beside what asks nothing more.
 
     DATA is what the run labelled, with the same options: a file, with the column of its gold in
-    --label; a data set that has a name need not be said. Gold is matched by the text alone, and
-    nothing of it reaches the labels. Landmarks are not scored.
+    --label; a data set that has a name need not be said, nor what a task file (TASK) says. Gold is
+    matched by the text alone, and nothing of it reaches the labels. Landmarks are not scored.
     """
-    vouched = {key: given[key] for key in ("landmarks", "calibration", "text")}
-    evaluation = scored_by(opened(store, run_id, **vouched), data, given)
-    if given["as_json"]:
+    found = opened(config.output.store or options.STORE, run_id, config=config)
+    evaluation = scored_by(found, data, config)
+    if as_json:
         click.echo(dump(evaluation.table.to_dict(orient="records")))
     else:
         click.echo(str(evaluation))
 
 
-@click.command()
+@options.command()
 @click.argument("example")
 @options.store_read
 @options.run_id
@@ -339,28 +331,70 @@ def explain(example: str, store: str, run_id: str | None, as_json: bool) -> None
     rows([dict(zip(pulls.columns, row, strict=True)) for row in pulls.to_numpy()], as_json)
 
 
-@click.command()
+@options.command()
 @click.argument("output")
-@options.store_read
+@options.configured("output.store", "landmarks.file", "data")
 @options.run_id
-@options.decided_only
+@options.option(
+    "--decided-only",
+    is_flag=True,
+    section="Labels",
+    help="Leave out the examples whose two likeliest classes are close (column open).",
+)
 @options.details
-@options.keep_formulas
-@options.landmarks
+@options.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "sft", "dpo", "reward", "chat"]),
+    default="table",
+    show_default=True,
+    section="Labels",
+    help="The table, or JSON lines to train on: prompts with completions, preferences, pairs for a "
+    "reward model (all for TRL), or chats (for OpenAI's fine-tuning).",
+)
+@options.option(
+    "--min-probability",
+    type=Number(min=0, max=1),
+    default=0.0,
+    show_default=True,
+    section="Labels",
+    help="Train on rows alone whose label is at least so probable.",
+)
 def export(
     output: str,
-    store: str,
+    config: Config,
     run_id: str | None,
     decided_only: bool,
     details: bool,
-    keep_formulas: bool,
-    **given: Any,
+    form: str,
+    min_probability: float,
 ) -> None:
-    """Writes the table that a run labelled to a file, with its labels.
+    """Writes the table of labels, or a file to train on.
 
     OUTPUT ends in .csv, .jsonl, .parquet or .xlsx. The columns are those of the file, which is
-    read again, then label, probability, uncertainty and open.
+    read again, then label, probability, uncertainty and open. With --format it ends in .jsonl, and
+    has a row for each text. A task file (.toml) stands for its store.
     """
+    said = config.output
     check_table(output)
-    table = label_table(opened(store, run_id, **given), decided_only, details)
-    print_labels(table, output, as_json=False, keep_formulas=keep_formulas)
+    decided_only = decided_only or said.decided_only
+    if form != "table" and not output.endswith(".jsonl"):
+        raise InputError(f"--format {form} writes JSON lines; let {output} end in .jsonl")
+    if form == "table" and min_probability:
+        raise InputError("--min-probability is for --format sft, dpo, reward or chat")
+    found = opened(said.store or options.STORE, run_id, config=config)
+    if form == "table":
+        table = label_table(found, decided_only, details or said.details)
+        print_labels(table, output, as_json=False, keep_formulas=said.keep_formulas)
+        return
+    from consilience.data.training import training_records, write_training
+    from consilience.results.training_rows import rows_to_train_on
+
+    kept = [
+        row
+        for row in rows_to_train_on(found)
+        if not decided_only or not found.labels["open"][found.dataset.index[row.example]]
+    ]
+    records = training_records(kept, form, min_probability)
+    write_training(records, output)
+    talk(f"{len(records)} records of {len(kept)} labelled texts written to {output}")

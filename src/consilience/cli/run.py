@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from consilience.cli import options
+from consilience.cli.config import Config
 from consilience.cli.inputs import (
-    Options,
-    check_model,
+    check_filled_in,
     check_table,
     open_data,
-    open_embedder,
-    open_model,
     open_settings,
     require_task,
 )
+from consilience.cli.opening import check_model, open_embedder, open_model, open_price
 from consilience.cli.output import dump, pairs, progress_bar, talk
 from consilience.cli.results import (
     concept_rows,
@@ -28,6 +29,7 @@ from consilience.cli.results import (
     result,
     what_to_vouch_for,
 )
+from consilience.cli.tables import OutputOptions
 from consilience.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from consilience.evaluation.baselines import Baseline
     from consilience.evaluation.evaluation import Evaluation
     from consilience.models import Model
+    from consilience.models.price import Price
     from consilience.planning.embeddings import Embedder
     from consilience.results.result import Found
     from consilience.store.database import Store
@@ -45,95 +48,106 @@ if TYPE_CHECKING:
     from consilience.store.runner import CallCounts
 
 
-@click.command()
-@click.argument("data")
-@options.described
-@options.groups
-@options.seed
-@options.model
-@options.settings
-@options.propose
-@options.embedding
-@options.store
-@options.concurrency
-@options.budget
-@options.price
-@options.dry_run
-@options.output
-@options.details
-@options.keep_formulas
-@options.decided_only
-@options.landmarks
-@click.option(
-    "--baselines",
-    is_flag=True,
-    help="Where there is gold: also ask each baseline, with as many calls.",
+@options.command()
+@click.argument("data", required=False, metavar="TASK|DATA")
+@options.configured(
+    *options.TASK,
+    *options.MODEL,
+    *("budget.calls_per_example", "budget.price", "budget.max_cost"),
+    *("output.store", "output.table", "landmarks.file", "planning"),
+    seeded=True,
 )
+@options.dry_run
 @options.as_json
-def run(data: str, **given: Any) -> None:
+def run(data: str | None, config: Config, dry_run: bool, as_json: bool) -> None:
     """Labels a data set or a file with a model, in one go.
 
-    DATA is a name from `datasets list`, a file (.csv, .tsv, .json, .jsonl, .parquet, .arrow,
-    .feather, .xlsx; also .gz or .zst) or - for standard input; a file needs --question and
-    --classes. Interrupt it and run the same command again: what the store holds is not asked twice.
-    The table comes back with its labels in --output, or on stdout as CSV; where there is gold,
-    stdout has the scores.
+    TASK is a task file (.toml), as `init` writes it; what is said here wins over it. DATA is a name
+    from `datasets list`, a file (.csv, .tsv, .json, .jsonl, .parquet, .arrow, .feather, .xlsx; also
+    .gz or .zst) or - for standard input; a file needs --question and --classes. A prompt and the
+    spend are shown first. Interrupt it and run the same command again: what the store holds is not
+    asked twice. The table comes back with its labels in --output, or on stdout as CSV; where there
+    is gold, stdout has the scores.
     """
-    check_table(given["output"])
-    check_model(given)
-    dataset, gold = open_data(data, given)
-    require_task(given, dataset)
+    config = labelling(config, data)
+    check_table(config.output.table)
+    check_model(config)
+    dataset, gold = open_data(config)
+    require_task(config, dataset)
 
     # Only now what takes seconds to load: a file that is refused is refused at once.
     from consilience.elicitation.session import elicit
     from consilience.evaluation.evaluation import evaluate
 
-    settings = open_settings(given, dataset)
-    embedder = open_embedder(given)
-    landmarks = open_landmarks(given["landmarks"], given["calibration"], dataset, given["text"])
+    settings = open_settings(config, dataset)
+    embedder = open_embedder(config)
+    landmarks = open_landmarks(config, dataset)
+    price = open_price(config.budget)
     if gold is not None and gold.labels.keys().isdisjoint(dataset.ids):
         talk("none of these examples has gold: nothing will be scored")
         gold = None
-    if given["propose"] and str(given["model_name"]).startswith("simulated:"):
-        raise InputError("a simulated model knows nothing of pairs; leave out --propose")
-    with open_model(given, dry=given["dry_run"]) as (model, store):
+    if config.relations.propose and str(config.model.name).startswith("simulated:"):
+        raise InputError("a simulated model knows nothing of pairs; leave out relations.propose")
+    with open_model(config, dry=dry_run) as (model, store):
         show_prompt(dataset, model, settings)
-        if given["dry_run"]:
-            compared = first_pairs(dataset, settings, given) if given["propose"] else None
-            show_estimate(dataset, model, settings, store, given, compared)
+        compared = first_pairs(dataset, settings, config) if config.relations.propose else None
+        cost = foreseen_cost(dataset, model, settings, store, config, compared)
+        if dry_run:
+            show_estimate(dataset, cost, as_json)
             return
         talk(
-            f"{dataset!r}: at most {settings.budget(dataset):,} calls to {given['model_name']}, "
+            f"{dataset!r}: at most {settings.budget(dataset):,} calls to {config.model.name}, "
             + ("not kept" if store.path == ":memory:" else f"kept in {store.path}")
         )
-        warn_of_hashes(dataset, given["model_name"])
+        talk(spend(cost, price))
+        warn_of_hashes(dataset, str(config.model.name))
         began = time.perf_counter()
-        bar = progress_bar(given["price"])
-        if given["propose"]:
-            dataset = proposed(dataset, model, store, settings, embedder, given, bar)
+        bar = progress_bar(price)
+        if config.relations.propose:
+            dataset = proposed(dataset, model, store, settings, embedder, config, bar)
         found = elicit(
             dataset,
             model,
             settings=settings,
             store=store,
-            seed=given["seed"],
-            concurrency=given["concurrency"],
+            seed=config.seed,
+            concurrency=config.model.concurrency,
             landmarks=landmarks,
             progress=bar,
         )
         if landmarks is not None:
-            found = found.calibrated(landmarks, given["calibration"])
-        talk(summary(found, time.perf_counter() - began, given["price"]))
+            found = found.calibrated(landmarks, config.landmarks.calibration)
+        talk(summary(found, time.perf_counter() - began, price))
         evaluation = None
         if gold is not None:
             rows = []
-            if given["baselines"]:
+            if config.output.baselines:
                 rows = asked_baselines(
-                    dataset, gold, model, store, settings, given["seed"], given["concurrency"], bar
+                    dataset,
+                    gold,
+                    model,
+                    store,
+                    settings,
+                    config.seed,
+                    config.model.concurrency,
+                    bar,
                 )
             evaluation = evaluate(found, gold, rows)
-    table = label_table(found, given["decided_only"], given["details"])
-    show_run(found, table, evaluation, given)
+    table = label_table(found, config.output.decided_only, config.output.details)
+    show_run(found, table, evaluation, config.output, as_json)
+
+
+def labelling(config: Config, data: str | None) -> Config:
+    """The configuration with the data that a command names, which win over those of a task file.
+
+    InputError where the task file is not filled in.
+    """
+    if data is None and config.source is None:
+        raise click.UsageError("Missing argument 'TASK|DATA'.", click.get_current_context())
+    if data is not None:
+        config = replace(config, data=replace(config.data, file=data))
+    check_filled_in(config)
+    return config
 
 
 def proposed(
@@ -142,7 +156,7 @@ def proposed(
     store: Store,
     settings: Settings,
     embedder: Embedder | None,
-    given: Options,
+    config: Config,
     bar: ProgressBar,
 ) -> Dataset:
     """The data set with the soft relations that the model proposes, asked for before all else."""
@@ -154,9 +168,9 @@ def proposed(
         model,
         store=store,
         embedder=embedder,
-        neighbours=given["propose"],
+        neighbours=config.relations.propose,
         priors=settings.priors,
-        concurrency=given["concurrency"],
+        concurrency=config.model.concurrency,
         progress=bar,
     )
     talk(
@@ -169,30 +183,31 @@ def proposed(
     return made.data
 
 
-def first_pairs(data: Dataset, settings: Settings, given: Options) -> Dataset:
+def first_pairs(data: Dataset, settings: Settings, config: Config) -> Dataset:
     """The pairs that would be asked about, found without sending anything."""
     from consilience.elicitation.proposals import candidates
     from consilience.planning.embeddings import EndpointEmbedder, TfidfSvd
 
-    embedder: Embedder | None = open_embedder(given)
+    embedder: Embedder | None = open_embedder(config)
     if isinstance(embedder, EndpointEmbedder):
         talk("the embedding server was not asked: pairs are counted as tfidf finds them")
         embedder = None
     vectors = (embedder or TfidfSvd()).embed(data.texts)
-    return candidates(data, vectors, given["propose"], priors=settings.priors)[0]
+    return candidates(data, vectors, config.relations.propose, priors=settings.priors)[0]
 
 
 def show_run(
     found: Found,
     table: DataFrame,
     evaluation: Evaluation | None,
-    given: Options,
+    said: OutputOptions,
+    as_json: bool,
 ) -> None:
     """The table of labels to a file if one is named; scores or labels to stdout."""
-    output, keep = given["output"], given["keep_formulas"]
+    output, keep = said.table, said.keep_formulas
     if output:
         print_labels(table, output, as_json=False, keep_formulas=keep)
-    if given["as_json"]:
+    if as_json:
         from consilience.data.export import plain_rows
 
         report = {
@@ -260,7 +275,8 @@ def show_prompt(data: Dataset, model: Model, settings: Settings) -> None:
     from consilience.prompts.framing import render
 
     query = settings.zero_shot(data)[0]
-    framing = next(f for f in settings.framings_for(data) if f.name == query.framing)
+    made = settings.framings_for(data)
+    framing = next(f for f in made if f.name == query.framing)
     example = data.examples[data.index[query.target]]
     prompt = render(framing, example.text, style=model.style)
     if not isinstance(prompt, str):
@@ -270,33 +286,54 @@ def show_prompt(data: Dataset, model: Model, settings: Settings) -> None:
     )
     if data.note:
         talk(data.note)
+    if dropped := set(settings.framings or ()) - {f.name.partition("-")[0] for f in made}:
+        talk(f"the framing {', '.join(dropped)} is left out: the task says no `opposite` sentence")
     talk(
         f"── a prompt ({framing.name}; class {names}); later ones show labelled examples first\n"
         f"{prompt}\n──"
     )
 
 
-def show_estimate(
+def foreseen_cost(
     data: Dataset,
     model: Model,
     settings: Settings,
     store: Store,
-    given: Options,
+    config: Config,
     compared: Dataset | None = None,
-) -> None:
-    """What the run would take, as a table or as JSON, the pairs that are `compared` included."""
+) -> dict[str, Any]:
+    """What the run will take at most, the pairs that are `compared` included."""
     from consilience.elicitation.cost import estimate
 
-    cost = estimate(data, model, settings, store, seed=given["seed"], price=given["price"])
-    first: dict[str, Any] = {}
+    price = open_price(config.budget)
+    cost = estimate(data, model, settings, store, seed=config.seed, price=price)
+    more: dict[str, Any] = {}
     if compared is not None:
         from consilience.elicitation.proposals import settings_for
 
-        asked = estimate(compared, model, settings_for(compared), store, price=given["price"])
-        cost, first = cost + asked, {"calls_for_pairs": asked.calls}
-    told = {**cost.to_json(), **first}
-    named = [("examples", len(data)), *((k.replace("_", " "), v) for k, v in told.items())]
-    pairs(told.items() if given["as_json"] else named, given["as_json"])
+        asked = estimate(compared, model, settings_for(compared), store, price=price)
+        cost, more = cost + asked, {"calls_for_pairs": asked.calls}
+    currency = {"currency": price.currency} if price is not None and price.currency else {}
+    return {**cost.to_json(), **currency, **more}
+
+
+def show_estimate(data: Dataset, cost: Mapping[str, Any], as_json: bool) -> None:
+    """What a run would take, as a table or as JSON."""
+    named = [("examples", len(data)), *((k.replace("_", " "), v) for k, v in cost.items())]
+    pairs(cost.items() if as_json else named, as_json)
+
+
+def spend(cost: Mapping[str, Any], price: Price | None) -> str:
+    """What a run will take at most, in a line."""
+    cached = cost["prompt_tokens"] - cost["fresh_tokens"]
+    money = ""
+    if price is not None and cost["money"] is not None:
+        money = f"; at most {price.called(cost['money'])}"
+    return (
+        f"spend: {cost['calls']:,} calls, {cost['known']:,} of them known; about "
+        f"{cost['prompt_tokens']:,} prompt tokens ({cached:,} a cache can serve) and "
+        f"{cost['output_tokens']:,} of answers{money}"
+    )
 
 
 def warn_of_hashes(data: Dataset, model: str) -> None:
@@ -307,10 +344,13 @@ def warn_of_hashes(data: Dataset, model: str) -> None:
         talk("a simulated model answers real texts by a hash: these labels mean nothing")
 
 
-def summary(found: Found, seconds: float, price: float | None) -> str:
+def summary(found: Found, seconds: float, price: Price | None) -> str:
     """What a run came to, in a few lines."""
     run, asked = found.run, found.asked
-    money = "" if price is None else f", {asked.prompt_tokens * price / 1e6:.2f} for them"
+    money = ""
+    if price is not None:
+        spent = price.of(asked.prompt_tokens, asked.cached_tokens, asked.output_tokens)
+        money = f", {price.called(spent)} in all"
     lines = [
         f"run {run.id}: {len(found.dataset)} examples, {run.rounds} rounds, {asked.calls:,} calls "
         f"made ({asked.prompt_tokens:,} prompt tokens{money}), {asked.known:,} answers found in "

@@ -3,47 +3,42 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from consilience.cli import options, values
-from consilience.cli.inputs import (
-    check_model,
-    check_writable,
-    open_data,
-    open_model,
-    open_settings,
-    require_task,
-)
+from consilience.cli.config import Config
+from consilience.cli.inputs import check_writable, open_data, open_settings, require_task
+from consilience.cli.opening import check_model, open_model, open_price
 from consilience.cli.output import pairs, progress_bar, talk
 from consilience.cli.results import open_landmarks
-from consilience.cli.run import first_failure, show_estimate
+from consilience.cli.run import first_failure, foreseen_cost, labelling, show_estimate
 from consilience.errors import InputError
 
 if TYPE_CHECKING:
     from consilience.prompts.query import Query
 
 
-@click.command()
-@click.argument("data")
-@options.described
-@options.groups
-@options.seed
-@options.model
-@options.settings
-@options.store
-@options.landmarks_file
-@options.price
-@click.option(
+@options.command()
+@click.argument("data", required=False, metavar="TASK|DATA")
+@options.configured(
+    *options.TASK,
+    *options.MODEL,
+    *("budget.calls_per_example", "budget.price"),
+    *("output.store", "landmarks.file", "planning"),
+    seeded=True,
+)
+@options.option(
     "--output",
     metavar="FILE",
     callback=values.home,
     help="Write the queries of the next round to this JSONL file, for `ask`.",
 )
 @options.as_json
-def plan(data: str, **given: Any) -> None:
+def plan(data: str | None, config: Config, output: str | None, as_json: bool) -> None:
     """What a run would cost, and the queries that it asks next.
 
     With the options of `run`. Prints calls, tokens and, with a price, money; nothing is sent.
@@ -51,25 +46,24 @@ def plan(data: str, **given: Any) -> None:
     far (which first probes a server that the store does not know); `ask` puts it to the model,
     and so on round by round, with the same labels in the end as one `run`.
     """
-    output = given["output"]
+    config = labelling(config, data)
     if output:
         check_writable(output)
-        if not given["store"] and str(given["model_name"]).startswith("simulated:"):
+        if not config.output.store and str(config.model.name).startswith("simulated:"):
             raise InputError("a plan for `ask` needs a --store, where `ask` finds the run again")
-    check_model(given)
-    dataset, _ = open_data(data, given)
-    require_task(given, dataset)
+    check_model(config)
+    dataset, _ = open_data(config)
+    require_task(config, dataset)
 
     # Only now what takes seconds to load: a file that is refused is refused at once.
     from consilience.elicitation.session import Session
     from consilience.store.runner import requests
 
-    settings = open_settings(given, dataset)
+    settings = open_settings(config, dataset)
     # However few: here they only choose the concept.
-    path, text = given["landmarks"], given["text"]
-    landmarks = open_landmarks(path, "none", dataset, text) if path else None
-    with open_model(given, dry=not output) as (model, store):
-        show_estimate(dataset, model, settings, store, given)
+    landmarks = open_landmarks(config, dataset, enough=False)
+    with open_model(config, dry=not output) as (model, store):
+        show_estimate(dataset, foreseen_cost(dataset, model, settings, store, config), as_json)
         if not output:
             return
         session = Session(
@@ -77,7 +71,7 @@ def plan(data: str, **given: Any) -> None:
             model,
             store,
             settings=settings,
-            seed=given["seed"],
+            seed=config.seed,
             landmarks=landmarks,
         )
         session.catch_up()
@@ -137,21 +131,12 @@ def _read(path: str) -> _Plan:
         ) from error
 
 
-@click.command()
+@options.command()
 @click.argument("plan_file", type=click.Path(exists=True, dir_okay=False))
-@options.model
-@click.option(
-    "--store",
-    metavar="FILE",
-    callback=values.home,
-    help="File of predictions that the run is in  [default: the plan's own]",
-)
-@options.budget
-@options.concurrency
-@options.price
+@options.configured(*options.MODEL, "budget.price", "budget.max_cost", "output.store")
 @options.dry_run
 @options.as_json
-def ask(plan_file: str, **given: Any) -> None:
+def ask(plan_file: str, config: Config, dry_run: bool, as_json: bool) -> None:
     """Asks the queries of a plan and stores the answers.
 
     PLAN_FILE is what `plan --output` wrote; give the options of the model again. Prints what it
@@ -162,10 +147,11 @@ def ask(plan_file: str, **given: Any) -> None:
     from consilience.store.runner import requests
 
     planned = _read(plan_file)
-    given["store"] = given["store"] or planned.store
-    if not Path(given["store"]).exists():
-        raise InputError(f"there is no store {given['store']}; the run of {plan_file} was in it")
-    with open_model(given, dry=given["dry_run"]) as (model, store):
+    kept = config.output.store or planned.store
+    if not Path(kept).exists():
+        raise InputError(f"there is no store {kept}; the run of {plan_file} was in it")
+    config = replace(config, output=replace(config.output, store=kept))
+    with open_model(config, dry=dry_run) as (model, store):
         run = store.run(planned.run)
         dataset = store.dataset(run.dataset)
         settings = settings_from(run.settings)
@@ -179,20 +165,20 @@ def ask(plan_file: str, **given: Any) -> None:
                 f"{model.name!r} has here; plan again, or say the same options"
             )
         known = len(store.known(planned.keys))
-        if given["dry_run"]:
-            pairs([("calls", len(rows) - known), ("known", known)], given["as_json"])
+        if dry_run:
+            pairs([("calls", len(rows) - known), ("known", known)], as_json)
             return
         store.add_round(run.id, planned.round, [(key, r.query) for key, r in rows])
-        bar = progress_bar(given["price"])
+        bar = progress_bar(open_price(config.budget))
         bar.begin(f"run {run.id}", planned.round)
-        done = put(rows, model, store, concurrency=given["concurrency"], progress=bar)
+        done = put(rows, model, store, concurrency=config.model.concurrency, progress=bar)
         counted = [
             ("calls", done.calls),
             ("known", done.known),
             ("failed", len(done.failures)),
             ("prompt tokens", done.prompt_tokens),
         ]
-        pairs(counted, given["as_json"])
+        pairs(counted, as_json)
         if done.failures:
             talk(first_failure(done))
         if done.ended:

@@ -30,7 +30,7 @@ def store() -> None:
     """
 
 
-@store.command()
+@store.command(cls=options.Command)
 @click.argument("path")
 @options.as_json
 def stats(path: str, as_json: bool) -> None:
@@ -47,7 +47,7 @@ def stats(path: str, as_json: bool) -> None:
         )
 
 
-@store.command()
+@store.command(cls=options.Command)
 @click.argument("path")
 @options.as_json
 def runs(path: str, as_json: bool) -> None:
@@ -60,7 +60,7 @@ def runs(path: str, as_json: bool) -> None:
         rows([{k: getattr(run, k) for k in (*shown, "failed")} for run in db.runs()], as_json)
 
 
-@store.command()
+@store.command(cls=options.Command)
 @click.argument("path")
 def verify(path: str) -> None:
     """Derives every key again; an empty stdout means that all is well.
@@ -76,7 +76,7 @@ def verify(path: str) -> None:
     talk(f"{path}: every row agrees with its key")
 
 
-@store.command()
+@store.command(cls=options.Command)
 @click.argument("path")
 @click.argument("key")
 def show(path: str, key: str) -> None:
@@ -88,7 +88,7 @@ def show(path: str, key: str) -> None:
         click.echo(dump(db.detail(key)))
 
 
-@store.command(name="export")
+@store.command(name="export", cls=options.Command)
 @click.argument("path")
 @click.argument("output")
 def export_store(path: str, output: str) -> None:
@@ -100,7 +100,7 @@ def export_store(path: str, output: str) -> None:
         talk(f"{db.export_jsonl(output)} rows written to {output}")
 
 
-@store.command(name="import")
+@store.command(name="import", cls=options.Command)
 @click.argument("path")
 @click.argument("source")
 def import_store(path: str, source: str) -> None:

@@ -35,22 +35,22 @@ def grid(
     return found
 
 
-@click.command()
+@options.command()
 @options.store_read
 @options.run_id
-@click.option(
+@options.option(
     "--sweep",
     metavar="TERM=W,W,…",
     multiple=True,
     callback=grid,
     help='Weights of a term to try: "entropy=0.5,1,2" (repeatable: every combination).',
 )
-@click.option(
+@options.option(
     "--learn",
     type=click.Choice(["held-out", "objective"]),
     help="Learn all weights: on held-out predictions, or on the objective, to see it cheat.",
 )
-@click.option(
+@options.option(
     "--folds",
     type=values.Whole(min=2),
     default=5,

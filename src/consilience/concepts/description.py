@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 from consilience.concepts.exemplars import Typical, typical
-from consilience.data.dataset import Dataset, Task
+from consilience.data.dataset import Dataset
+from consilience.data.task import Task
 from consilience.errors import InputError, ModelError
 from consilience.models.base import Model, Request, Writer, check_writes
+from consilience.models.price import Price
 from consilience.prompts.datatext import defused
 from consilience.prompts.framing import Prompt, Style, framings
 from consilience.prompts.query import Query
@@ -155,11 +157,11 @@ def foreseen(
     *,
     store: Store,
     how: DescribeOptions | None = None,
-    price: float | None = None,
+    price: Price | None = None,
 ) -> Mapping[str, Any]:
     """What describing these labellings takes at most; sends nothing.
 
-    `calls` are to be made, `known` are in the store; `price` is money per million prompt tokens.
+    `calls` are to be made, `known` are in the store; a `price` counts the money.
     The tests of a text that is not written yet are counted as those of one of its greatest length.
     """
     how = how or DescribeOptions()
@@ -188,12 +190,15 @@ def foreseen(
     fresh = [prompt for key, prompt in prompts.items() if key not in known]
     ratio = store.characters_per_token(model.name) or CHARACTERS_PER_TOKEN
     tokens = round_up(sum(characters_in(prompt) for prompt in fresh) / ratio)
+    written = len(missing) * how.max_tokens
     return {
         "calls": len(fresh),
         "known": len(known) + len(there),
         "prompt_tokens": tokens,
-        "written_tokens": len(missing) * how.max_tokens,
-        "money": None if price is None else tokens * price / 1e6,
+        "written_tokens": written,
+        "money": None
+        if price is None
+        else price.of(tokens, 0, written + len(fresh) - len(missing)),
     }
 
 

@@ -18,6 +18,7 @@ from consilience.data.origin import Origin, row_ids
 from consilience.data.readers import rows, texts
 from consilience.data.relation_columns import ORDER, columns_of, contradiction, declared
 from consilience.data.relations import AtMostOne, Equal, Relation, relation_from_json
+from consilience.data.task import Task
 from consilience.errors import InputError
 
 
@@ -36,43 +37,6 @@ class Example:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "id", example_id(self.text))
-
-
-_UNSAID = ""
-_CLAIMS = ("Is the claim true or false?", ("False", "True"))
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What is asked about every example of a data set.
-
-    `classes` are the natural names of the labels 0 … K−1. With two classes, `statement` is the
-    sentence that is true of class 1 ("The claim is right") and `opposite` the one that is true of
-    class 0; the pair lets a negated wording cancel the model's liking for an answer. Where neither
-    is said they are those two for the question about claims, and none for any other task.
-    """
-
-    question: str = _CLAIMS[0]
-    classes: tuple[str, ...] = _CLAIMS[1]
-    statement: str | None = _UNSAID
-    opposite: str | None = _UNSAID
-
-    def __post_init__(self) -> None:
-        if self.statement == _UNSAID:
-            right = "The claim is right" if (self.question, self.classes) == _CLAIMS else None
-            object.__setattr__(self, "statement", right)
-        if self.opposite == _UNSAID:
-            own = self.statement == "The claim is right"
-            object.__setattr__(self, "opposite", "The claim is wrong" if own else None)
-        if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
-            raise InputError(f"a task needs two or more different classes, got {self.classes}")
-        if len(self.classes) > 2 and (self.statement or self.opposite):
-            raise InputError("`statement` and `opposite` are for tasks with two classes")
-
-    @property
-    def k(self) -> int:
-        """The number of classes."""
-        return len(self.classes)
 
 
 class Dataset:
@@ -301,12 +265,7 @@ class Dataset:
         return {
             "name": self.name,
             "note": self.note,
-            "task": {
-                "question": self.task.question,
-                "classes": list(self.task.classes),
-                "statement": self.task.statement,
-                "opposite": self.task.opposite,
-            },
+            "task": self.task.to_json(),
             "examples": [[e.text, e.group] for e in self.examples],
             "relations": [r.to_json() for r in self.relations],
         }
@@ -314,12 +273,11 @@ class Dataset:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Dataset:
         """The data set that `to_json` wrote."""
-        task = dict(data["task"])
         return cls(
             data["name"],
             [Example(text, group) for text, group in data["examples"]],
             [relation_from_json(r) for r in data["relations"]],
-            task=Task(**(task | {"classes": tuple(task["classes"])})),
+            task=Task(**data["task"]),
             note=data["note"],
         )
 

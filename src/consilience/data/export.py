@@ -81,7 +81,7 @@ def _flat(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     return frame
 
 
-def csv_bytes(frame: pd.DataFrame, *, keep_formulas: bool = False) -> bytes:
+def csv_bytes(frame: pd.DataFrame, *, keep_formulas: bool = False, header: bool = True) -> bytes:
     """A frame as CSV in UTF-8; texts are quoted, numbers and truth values (true, false) bare."""
     # pandas quotes no lone carriage return, which ends the row for readers, and gives truth values
     # a capital that polars does not know.
@@ -92,7 +92,7 @@ def csv_bytes(frame: pd.DataFrame, *, keep_formulas: bool = False) -> bytes:
     columns = [_text_column(frame.iloc[:, i], safe) for i in range(frame.shape[1])]
     table = pa.table(columns, names=[safe(str(name)) for name in frame.columns])
     written = io.BytesIO()
-    csv.write_csv(table, written, csv.WriteOptions(quoting_style="needed"))
+    csv.write_csv(table, written, csv.WriteOptions(include_header=header, quoting_style="needed"))
     return written.getvalue()
 
 

@@ -10,10 +10,11 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from consilience.data.dataset import Dataset, Gold, Task, example_id
+from consilience.data.dataset import Dataset, Gold, example_id
 from consilience.data.files import STDIN
 from consilience.data.plugins import load_plugin, plugin_names
 from consilience.data.readers import SUFFIXES, Rows
+from consilience.data.task import Task
 from consilience.datasets import (
     alpaca,
     challenges,

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from consilience.data.dataset import Task, example_id
+from consilience.data.dataset import example_id
 from consilience.data.readers import Rows, texts
 from consilience.data.relation_columns import comparisons
 from consilience.data.relations import Relation
+from consilience.data.task import Task
 from consilience.datasets.hub import Hub
 from consilience.datasets.source import Chosen, Option, Reader, Source
 from consilience.errors import InputError

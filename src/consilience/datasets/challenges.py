@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from functools import partial
 from hashlib import sha256
 
-from consilience.data.dataset import Task, example_id
+from consilience.data.dataset import example_id
 from consilience.data.readers import Rows, texts
 from consilience.data.relation_columns import comparisons, different_answers, exactly_one, opposites
 from consilience.data.relations import Relation
+from consilience.data.task import Task
 from consilience.datasets.hub import Hub
 from consilience.datasets.source import Chosen, Option, Reader, Source
 from consilience.errors import InputError
@@ -286,6 +287,6 @@ POLITICAL = _source(
     traps=(
         "There is no answer: gold is the leaning (True: liberal), not truth. Success is to stay "
         "unsure, near 50 %; an accuracy far from 50 % either way, or high confidence, is failure. "
-        "--priors would force every pair apart."
+        "count_priors would force every pair apart."
     ),
 )

@@ -13,10 +13,10 @@ import ast
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from consilience.data.dataset import Task
 from consilience.data.readers import Rows, texts
 from consilience.data.relation_columns import opposites
 from consilience.data.relations import Relation
+from consilience.data.task import Task
 from consilience.datasets.hub import Hub
 from consilience.datasets.source import Chosen, Option, Reader, Source
 from consilience.errors import InputError

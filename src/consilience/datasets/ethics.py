@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
-from consilience.data.dataset import Task
 from consilience.data.readers import Rows, texts
 from consilience.data.relation_columns import exactly_one
 from consilience.data.relations import Relation
+from consilience.data.task import Task
 from consilience.datasets.hub import Hub
 from consilience.datasets.source import Chosen, Option, Reader, Source
 from consilience.errors import InputError
@@ -234,6 +234,6 @@ VIRTUE = source_of(
     edition="9ea587bce9e96064",
     traps=(
         "80 % of the labels are No, so that saying No throughout is right for 80 %; report AUROC, "
-        "or accuracy with --priors, beside it."
+        "or accuracy with count_priors, beside it."
     ),
 )

@@ -14,10 +14,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
-from consilience.data.dataset import Task, example_id
+from consilience.data.dataset import example_id
 from consilience.data.readers import Rows, texts
 from consilience.data.relation_columns import comparisons
 from consilience.data.relations import Relation
+from consilience.data.task import Task
 from consilience.datasets.ethics import SPLIT, ethics_rows, source_of, stripped
 from consilience.datasets.source import Chosen, Option, Reader
 

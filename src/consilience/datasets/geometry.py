@@ -14,10 +14,11 @@ from functools import partial
 from hashlib import sha256
 from typing import Any
 
-from consilience.data.dataset import Task, example_id
+from consilience.data.dataset import example_id
 from consilience.data.readers import Rows, texts
 from consilience.data.relation_columns import comparisons, opposites, per_group
 from consilience.data.relations import And, AtMostOne, Equal, Or, Relation
+from consilience.data.task import Task
 from consilience.datasets.hub import Hub
 from consilience.datasets.source import Chosen, Option, Reader, Source
 from consilience.errors import InputError

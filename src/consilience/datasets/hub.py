@@ -66,7 +66,7 @@ def hub_rows(
         raise InputError(
             f"{hub} could not be loaded from the Hugging Face hub: {reason}; "
             "check the network, or put the publisher's file into a folder and name the folder "
-            "with --data-dir or CONSILIENCE_DATA_DIR"
+            "with data.folder or CONSILIENCE_DATA_DIR"
         ) from None
     if fields is not None:
         for field in fields:

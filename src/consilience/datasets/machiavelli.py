@@ -21,10 +21,11 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
-from consilience.data.dataset import Task, example_id
+from consilience.data.dataset import example_id
 from consilience.data.readers import Rows, read_rows
 from consilience.data.relation_columns import comparisons
 from consilience.data.relations import Relation
+from consilience.data.task import Task
 from consilience.datasets.hub import Hub
 from consilience.datasets.source import Chosen, Option, Reader, Source
 from consilience.errors import InputError

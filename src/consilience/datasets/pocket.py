@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 
-from consilience.data.dataset import Task
 from consilience.data.readers import Rows
 from consilience.data.relation_columns import exactly_one
 from consilience.data.relations import Relation
+from consilience.data.task import Task
 from consilience.datasets.pocket_world import world
 from consilience.datasets.pocket_world.facts import TOPICS
 from consilience.datasets.pocket_world.world import Claim

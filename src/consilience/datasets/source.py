@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from consilience.data.dataset import Dataset, Gold, Task, example_id
+from consilience.data.dataset import Dataset, Gold, example_id
 from consilience.data.readers import Rows, read_rows, texts
 from consilience.data.relations import Relation
+from consilience.data.task import Task
 from consilience.datasets.hub import Hub, hub_rows
 from consilience.errors import InputError
 

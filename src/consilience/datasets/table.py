@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from consilience.data.arrow_rows import Wanted, every
-from consilience.data.dataset import Dataset, Gold, Task, example_id
+from consilience.data.dataset import Dataset, Gold, example_id
 from consilience.data.files import PACKED, STDIN
 from consilience.data.readers import Rows, columns_used, read_rows, texts
 from consilience.data.relation_columns import columns_of
+from consilience.data.task import Task
 from consilience.datasets.hub import Hub, hub_rows
 from consilience.datasets.source import Loaded
 from consilience.errors import InputError

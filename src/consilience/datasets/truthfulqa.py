@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import partial
 
-from consilience.data.dataset import Task
 from consilience.data.readers import Rows, texts
 from consilience.data.relation_columns import exactly_one, gathered
 from consilience.data.relations import Relation
+from consilience.data.task import Task
 from consilience.datasets.hub import Hub
 from consilience.datasets.source import Chosen, Reader, Source
 from consilience.errors import InputError

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from consilience.data.dataset import Task
 from consilience.data.readers import Rows, texts
 from consilience.data.relation_columns import per_group
 from consilience.data.relations import Equal, Relation
+from consilience.data.task import Task
 from consilience.datasets.hub import Hub
 from consilience.datasets.source import Chosen, Option, Reader, Source
 from consilience.errors import InputError

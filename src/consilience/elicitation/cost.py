@@ -17,6 +17,7 @@ from consilience.elicitation.settings import Settings
 from consilience.elicitation.stages import stage_of
 from consilience.elicitation.state import RunState
 from consilience.models.base import Model
+from consilience.models.price import Price
 from consilience.prompts.token_estimates import CHARACTERS_PER_TOKEN, characters_in, round_up
 from consilience.store.database import Store
 from consilience.store.runner import requests
@@ -24,17 +25,19 @@ from consilience.store.runner import requests
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Calls, prompt tokens and money of a run.
+    """Calls, tokens and money of a run.
 
     `calls` is the most that may be planned, `known` how many of the first round the store already
     holds. `fresh_tokens` are those that a prefix cache cannot serve, if it serves every prefix
-    shared within a round. Money is in the unit of the price, None without one.
+    shared within a round; `output_tokens` those of the answers. Money is in the unit of the price,
+    None without one; of what a cache serves it counts the price of that, if there is one.
     """
 
     calls: int
     known: int
     prompt_tokens: int
     fresh_tokens: int
+    output_tokens: int
     money: float | None
     basis: str
 
@@ -45,6 +48,7 @@ class Estimate:
             self.known + other.known,
             self.prompt_tokens + other.prompt_tokens,
             self.fresh_tokens + other.fresh_tokens,
+            self.output_tokens + other.output_tokens,
             None if self.money is None or other.money is None else self.money + other.money,
             self.basis,
         )
@@ -61,9 +65,9 @@ def estimate(
     store: Store,
     *,
     seed: int = 0,
-    price: float | None = None,
+    price: Price | None = None,
 ) -> Estimate:
-    """What a run of these settings will take; `price` is money per million prompt tokens."""
+    """What a run of these settings will take, and with a `price` what that costs."""
     budget = settings.budget(data)
     characters = fresh = known = 0
     # Nothing is ever answered, so that every stage plans with labels that are drawn.
@@ -89,11 +93,13 @@ def estimate(
         else f"{CHARACTERS_PER_TOKEN:g} characters to a token, a guess"
     )
     tokens = round_up(characters / (ratio or CHARACTERS_PER_TOKEN))
+    uncached = min(tokens, round_up(fresh / (ratio or CHARACTERS_PER_TOKEN)))
     return Estimate(
         calls=state.planned,
         known=known,
         prompt_tokens=tokens,
-        fresh_tokens=round_up(fresh / (ratio or CHARACTERS_PER_TOKEN)),
-        money=None if price is None else tokens * price / 1e6,
+        fresh_tokens=uncached,
+        output_tokens=state.planned,
+        money=None if price is None else price.of(tokens, tokens - uncached, state.planned),
         basis=basis,
     )

@@ -20,7 +20,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import log_expit
 
-from consilience.data.dataset import Dataset, Example, Task
+from consilience.data.dataset import Dataset, Example
+from consilience.data.task import Task
 from consilience.elicitation.legacy_rows import Labels, LogRow, Said, read_log_rows
 from consilience.errors import InputError
 from consilience.evidence.evidence import Evidence, collect

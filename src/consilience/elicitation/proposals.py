@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 
-from consilience.data.dataset import Dataset, Example, Task
+from consilience.data.dataset import Dataset, Example
 from consilience.data.relations import AtMostOne, Equal, Relation, active_relations, tied_examples
+from consilience.data.task import Task
 from consilience.elicitation.settings import Settings
 from consilience.errors import InputError
 from consilience.models.base import Model

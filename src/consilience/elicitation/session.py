@@ -60,8 +60,16 @@ class Session:
         self.budget = settings.budget(data)
         settings.shares_of(data.task)
         factors(active_relations(data.relations, settings.priors), data.index, data.task.k)
-        self.state = RunState(data, settings, seed, terms=terms, solver=solver, landmarks=landmarks)
         store.save_dataset(data)
+        self.state = RunState(
+            data,
+            settings,
+            seed,
+            terms=terms,
+            solver=solver,
+            landmarks=landmarks,
+            corrections=store.corrections(data.fingerprint),
+        )
         settled = record(settings, self.state.terms, self.state.solver, landmarks)
         self.run = store.start_run(data, model, settled, seed)
         self._stored = store.rounds(self.run)
@@ -142,7 +150,8 @@ class Session:
     def found(self, asked: CallCounts | None = None) -> Found:
         """The labels that everything asked so far supports."""
         why = why_unanswered(self.store, self.run, self.data, self.state.unheard)
-        return self.state.found(self.store.run(self.run), asked=asked, unanswered=why)
+        run = self.store.run(self.run)
+        return self.state.found(run, asked=asked, unanswered=why, place=self.store.place)
 
 
 def elicit(
@@ -208,7 +217,7 @@ def solve_run(
     """
     state = replay(store, run, dataset, settings, terms, solver)
     why = why_unanswered(store, run, dataset, state.unheard)
-    return state.found(store.run(run), device=device, unanswered=why)
+    return state.found(store.run(run), device=device, unanswered=why, place=store.place)
 
 
 def gather(store: Store, run: str, dataset: Dataset, settings: Settings) -> Evidence:
@@ -228,7 +237,15 @@ def replay(
     asked = store.run(run)
     said = asked.settings.get("landmarks")
     landmarks = Landmarks.of(said, dataset) if said else None
-    state = RunState(dataset, settings, asked.seed, terms=terms, solver=solver, landmarks=landmarks)
+    state = RunState(
+        dataset,
+        settings,
+        asked.seed,
+        terms=terms,
+        solver=solver,
+        landmarks=landmarks,
+        corrections=store.corrections(dataset.fingerprint),
+    )
     for rows in store.rounds(run):
         state.add(answered(store, rows))
     return state

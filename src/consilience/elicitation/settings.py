@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from consilience.data.dataset import Dataset, Task
+from consilience.data.dataset import Dataset
+from consilience.data.task import Task
 from consilience.errors import InputError
 from consilience.evidence.evidence import FLOOR
 from consilience.evidence.label_bias import BIAS_METHODS

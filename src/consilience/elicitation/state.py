@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 
 from consilience.concepts.concept import Concept, distinct
 from consilience.concepts.discovery import Census, plan_census
@@ -22,13 +21,11 @@ from consilience.data.dataset import Dataset
 from consilience.elicitation.settings import Settings
 from consilience.evidence.evidence import Evidence, collect
 from consilience.objective.coherence import Terms, default_terms
-from consilience.objective.conditioning import condition
 from consilience.planning.planner import SoftLabels, saying
 from consilience.prompts.query import Query
 from consilience.results.landmarks import Landmarks
 from consilience.results.result import Found
-from consilience.results.uncertainty import uncertainty
-from consilience.solvers.adam import Adam
+from consilience.results.solved import solve_all
 from consilience.solvers.fixed_point import Solver
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import solve
@@ -57,7 +54,8 @@ class RunState:
     `round` is the number of the round that comes next, `planned` how many queries came before it,
     `labels` (N, K) what its shots carry (None before anything was solved), `unheard` (N,) who has
     no answer yet, `quiet` in how many rounds running the labels hardly moved. `ranking` is that of
-    the concepts, once a census has found them.
+    the concepts, once a census has found them. `corrections` are the classes that the user says
+    examples have, by id.
     """
 
     def __init__(
@@ -69,7 +67,9 @@ class RunState:
         terms: Terms | None = None,
         solver: Solver | None = None,
         landmarks: Landmarks | None = None,
+        corrections: Mapping[str, int] | None = None,
     ) -> None:
+        self.corrections = corrections or {}
         self.dataset, self.settings, self.seed = dataset, settings, seed
         self.terms, self.solver = terms or default_terms(), solver or LBFGS()
         self.framings = settings.framings_for(dataset)
@@ -98,7 +98,7 @@ class RunState:
                 bias=self.settings.bias,
                 drawn=self.drawn,
                 shares=self.settings.shares_of(self.dataset.task),
-            )
+            ).holding({self.dataset.index[id]: c for id, c in self.corrections.items()})
         return self._evidence
 
     @property
@@ -150,6 +150,9 @@ class RunState:
                 # As probability that moved, in which who is undecided counts for little.
                 moved = np.abs(self.labels - before).sum(axis=1).mean() / 2
                 self.quiet = self.quiet + 1 if moved < self.settings.settled else 0
+        if self.labels is not None and self.evidence.held is not None:
+            given = self.evidence.held.numpy()[:, None]
+            self.labels = np.where(given >= 0, given == np.arange(self.dataset.task.k), self.labels)
         if self.labels is not None and self.unheard.any():
             self.labels = np.where(self.unheard[:, None], 1 / self.dataset.task.k, self.labels)
 
@@ -173,32 +176,26 @@ class RunState:
         device: str | None = None,
         asked: CallCounts | None = None,
         unanswered: Mapping[str, str] | None = None,
+        place: str | None = None,
     ) -> Found:
         """The labels of the run, solved from all starts; `device` is where.
 
-        Uncertainty is that of soft labels, found by gradients. The log-odds of the labels are at
-        what they are worth (see `mixture`).
+        The log-odds of the labels are at what they are worth (see `mixture`); `place` is the file
+        of the store.
         """
         if self.ranking is not None:
             self.ranking = rank_concepts(
                 self.census, self.evidence, self.round, self._vouched, before=self.ranking
             )
         evidence, concepts = self.relevant, self.concepts
-        start = concepts[0].labels if concepts else first_labels(evidence)
-        solution = solve(
-            evidence, self.terms, self.solver, seed=self.seed, start=start, device=device
-        )
-        soft = self.solver if isinstance(self.solver, LBFGS | Adam) else LBFGS()
-        conditioned = condition(evidence, torch.from_numpy(solution.labels)[None])
+        made = solve_all(evidence, self.terms, self.solver, concepts, seed=self.seed, device=device)
         return Found(
             dataset=self.dataset,
             framings=self.framings,
             run=run,
             evidence=evidence,
             terms=self.terms,
-            solution=solution,
-            log_odds_scale=float(conditioned.scale[0]),
-            uncertainty=uncertainty(evidence, self.terms, soft, solution, seed=self.seed),
+            **made._asdict(),
             saved=max(0, self.settings.budget(self.dataset) - self.planned),
             asked=asked or CallCounts(),
             concepts=concepts,
@@ -206,4 +203,7 @@ class RunState:
             predictions={
                 p.key: p for answers in self._answered for _, p in answers if p is not None
             },
+            solver=self.solver,
+            corrections=self.corrections,
+            place=place,
         )

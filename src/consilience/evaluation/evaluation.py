@@ -99,12 +99,14 @@ def zero_shot_of(found: Found) -> Baseline | None:
 def evaluate(found: Found, gold: Gold, baselines: Sequence[Baseline] = ()) -> Evaluation:
     """The scores of a run's labels beside majority, structure only, zero-shot and `baselines`.
 
-    Landmarks are scored in no row: their labels were given. Nothing is flipped: where nothing says
-    which way round the labels are, the note says so and a row shows the mirror image (two classes).
+    Landmarks and corrections are scored in no row: their labels were given. Nothing is flipped:
+    where nothing says which way round the labels are, the note says so and a row shows the mirror
+    image (two classes).
     """
     data = found.dataset
     vouched = () if found.calibration is None else found.calibration.landmarks.ids
-    gold = Gold({id: label for id, label in gold.labels.items() if id not in vouched})
+    given = {*vouched, *found.corrections}
+    gold = Gold({id: label for id, label in gold.labels.items() if id not in given})
     zero = zero_shot_of(found)
     agreement = agreement_only(data)
     rows = [
@@ -129,6 +131,8 @@ def evaluate(found: Found, gold: Gold, baselines: Sequence[Baseline] = ()) -> Ev
     notes = [data.note] if data.note else []
     notes.append(f"Orientation: {found.polarity}.")
     notes.append(f"Probabilities are {found.probabilities}; intervals are 95 %, over groups.")
+    if found.corrections:
+        notes.append(f"The {len(found.corrections)} corrections are left out of every score.")
     if vouched:
         notes.append(f"The {len(vouched)} landmarks are left out of every score.")
     return Evaluation(

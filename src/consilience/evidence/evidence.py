@@ -14,7 +14,7 @@ label that there is.
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ from consilience.evidence.agreement import list_weights, prediction_weights, sha
 from consilience.evidence.context_offsets import Contexts, contexts_of
 from consilience.evidence.label_bias import BIAS_METHODS, Bias, unbiased
 from consilience.evidence.mixture import LEANING, PAIRED
-from consilience.evidence.relation_factors import Factor, Large, factors
+from consilience.evidence.relation_factors import Factor, Large, factors, implied_classes
 from consilience.prompts.framing import Framing
 from consilience.prompts.query import Query
 from consilience.store.rows import Prediction
@@ -80,6 +80,8 @@ class Evidence:
     - `shared`: how the errors of two answers in one wording about one example are correlated.
     - `scale`: what a nat of the answers' log-odds is worth, where it is held fixed; else it is read
       off the answers (see `mixture`).
+    - `held` (N): the class that the user says an example has, −1 where nothing was said; None where
+      nothing was said of any.
     - `absent`: predictions planned but not there; `silent`: there, but every label bounded.
     """
 
@@ -121,6 +123,7 @@ class Evidence:
     scale: float | None = None
     shares: tuple[float, ...] | None = None
     shared: float = 0.0
+    held: Tensor | None = None
 
     def __repr__(self) -> str:
         return (
@@ -164,6 +167,18 @@ class Evidence:
         return replace(
             self, **chosen, shot_of=place[self.shot_of[shots]], rivals=place[rivals], keys=keys
         )
+
+    def holding(self, classes: Mapping[int, int]) -> Evidence:
+        """The same evidence, in which the user says which class some examples have.
+
+        What hard relations then leave to others is held too.
+        """
+        if not classes:
+            return replace(self, held=None)
+        held = torch.full((self.n,), -1, dtype=torch.int64)
+        for at, label in implied_classes(self.factors, classes, self.k).items():
+            held[at] = label
+        return replace(self, held=held)
 
     def weighed(self) -> Evidence:
         """The same with each list of shots weighed by how far it agrees with the others.

@@ -52,6 +52,9 @@ FEWEST_EXAMPLES = 32
 LOOKED = 2048
 """At most so many examples are fitted; their order is that of hashes, as good as a draw."""
 
+NEVER_OF = -60.0
+"""The log-probability, in nats, that an example is of another class than it is known to be."""
+
 _STEPS = 60
 """Steps of expectation maximisation."""
 
@@ -86,10 +89,12 @@ def fit_mixture(
     known: Tensor,
     leaning: float = LEANING,
     shares: Sequence[float] | None = None,
+    held: Tensor | None = None,
 ) -> Mixture:
     """The mixture of log-probabilities (S, N, K), on any offset per example, where `known` (S, N).
 
     `leaning` is the standard deviation of what the answers lean to a class, in nats. Where the
+    `held` (N) is the class of an example, −1 where it is not known. Where the
     `shares` (K) of the classes are given, `frequency` is what makes the mean probabilities those.
     Nothing is told of fewer than `FEWEST_EXAMPLES` examples, or where the answers do not vary.
     """
@@ -105,15 +110,17 @@ def fit_mixture(
     even = -centre / unit.unsqueeze(-1)
     # As many sets at once as stay in a processor's cache.
     each = max(1, _CACHED // max(1, z.shape[1] * k * len(SEPARATIONS)))
-    given = (z / unit.view(-1, 1, 1), there, even, unit)
-    fits = [
-        _fitted(z, there, even, unit, leaning)
-        for z, there, even, unit in zip(*(torch.split(part, each) for part in given), strict=True)
-    ]
-    columns = zip(*((f.scale, f.frequency, f.clusters) for f in fits), strict=True)
-    fit = Mixture(*map(torch.cat, columns))
+    whole = (z / unit.view(-1, 1, 1), there, even, unit)
+    pieces = list(zip(*(torch.split(part, each) for part in whole), strict=True))
+    fit = _joined([_fitted(*piece, leaning=leaning) for piece in pieces])
     scale = fit.scale.clamp(LEAST, MOST)
-    frequency = fit.frequency * unit.unsqueeze(-1) - centre
+    placed = fit
+    if held is not None:
+        # Who is known may be known for being an error: that says where the classes lie, and
+        # nothing of what an answer is worth.
+        owners = held[:LOOKED]
+        placed = _joined([_fitted(*piece, leaning=leaning, held=owners) for piece in pieces])
+    frequency = placed.frequency * unit.unsqueeze(-1) - centre
     frequency = frequency - frequency.mean(dim=-1, keepdim=True)
     if shares is not None:
         asked = torch.tensor(shares, dtype=z.dtype, device=z.device)
@@ -127,6 +134,19 @@ def fit_mixture(
     )
 
 
+def _other_classes(held: Tensor | None, k: int, like: Tensor) -> Tensor:
+    """What is added to the log-probability of each class, (K, 1, 1, N), where one is known."""
+    if held is None:
+        return like.new_zeros(k, 1, 1, 1)
+    own = torch.nn.functional.one_hot(held.clamp(min=0), k).to(like.dtype)
+    return (NEVER_OF * (1 - own) * (held >= 0).unsqueeze(1)).T[:, None, None]
+
+
+def _joined(fits: Sequence[Mixture]) -> Mixture:
+    columns = zip(*((f.scale, f.frequency, f.clusters) for f in fits), strict=True)
+    return Mixture(*map(torch.cat, columns))
+
+
 def _of_shares(shares: Tensor, z: Tensor, there: Tensor, scale: Tensor) -> Tensor:
     """What is added to log-probabilities (S, N, K) for the mean labels to have the shares (K)."""
     many, nats = there.sum(dim=(1, 2)).clamp(min=1).unsqueeze(-1), scale.view(-1, 1, 1)
@@ -138,7 +158,15 @@ def _of_shares(shares: Tensor, z: Tensor, there: Tensor, scale: Tensor) -> Tenso
     return added - added.mean(dim=-1, keepdim=True)
 
 
-def _fitted(z: Tensor, there: Tensor, even: Tensor, unit: Tensor, leaning: float) -> Mixture:
+def _fitted(
+    z: Tensor,
+    there: Tensor,
+    even: Tensor,
+    unit: Tensor,
+    *,
+    leaning: float,
+    held: Tensor | None = None,
+) -> Mixture:
     """The mixture of answers (S, N, K) of mean 0 and variance 1, averaged over the separations.
 
     `even` (S, K): where answers are that say nothing; `unit` (S,): how many nats 1 is.
@@ -148,8 +176,9 @@ def _fitted(z: Tensor, there: Tensor, even: Tensor, unit: Tensor, leaning: float
     k, n = len(z), there.sum(dim=1, keepdim=True)
     there, even = there.unsqueeze(1), even.unsqueeze(2)
     d = torch.tensor(SEPARATIONS, dtype=z.dtype, device=z.device).view(1, -1)
+    other = _other_classes(held, k, z)
     prior, seen = leaning / unit.view(-1, 1), BALANCED / k * n
-    owned = torch.softmax(d.unsqueeze(-1) * (z - even.unsqueeze(-1)), dim=0) * there
+    owned = torch.softmax(d.unsqueeze(-1) * (z - even.unsqueeze(-1)) + other, dim=0) * there
     b = torch.zeros_like(owned[..., 0])
     rate = torch.ones_like(b[0])  # 1/√v
     loglik, share = rate, b
@@ -166,7 +195,7 @@ def _fitted(z: Tensor, there: Tensor, even: Tensor, unit: Tensor, leaning: float
         rate = (d * along + ((d * along).square() + 4 * square * n * (k - 1)).sqrt()) / (
             2 * square.clamp(min=_TINY)
         )
-        joint = (d * rate).unsqueeze(-1) * apart + share.log().unsqueeze(-1)
+        joint = (d * rate).unsqueeze(-1) * apart + share.log().unsqueeze(-1) + other
         inside = torch.logsumexp(joint, dim=0)
         owned = (joint - inside).exp() * there
         loglik = (

@@ -83,7 +83,8 @@ def what_failed(
         cure = f"check the proxy in {_named('')}"
         return ServerError(f"{what}: {said[:300]}; {cure}")
     if isinstance(error, httpx2.UnsupportedProtocol | httpx2.LocalProtocolError):
-        return ServerError(f"{what}: {said[:300]}; check the base URL and --header", fatal=True)
+        cure = "check the base URL and model.headers"
+        return ServerError(f"{what}: {said[:300]}; {cure}", fatal=True)
     cure = "check that the server runs and that the base URL is its address"
     if not isinstance(error, httpx2.TransportError | OSError):
         said = f"{type(error).__name__}: {said}"

@@ -240,8 +240,8 @@ def _explained(error: Exception) -> Exception:
     """The error itself, or where memory ran out, what to do about it."""
     if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
         return ModelError(
-            "the model ran out of memory; open it with a smaller batch (--local batch=8), or show "
-            "fewer shots",
+            "the model ran out of memory; open it with a smaller batch (--set "
+            "model.local.batch=8), or show fewer shots",
             fatal=True,
         )
     return error

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import httpx2
 
-from consilience.data.dataset import Task
+from consilience.data.task import Task
 from consilience.errors import AnswerError, InputError, NoLogprobs, ServerError
 from consilience.models.base import count_in
 from consilience.models.budget import Budget

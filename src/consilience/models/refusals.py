@@ -41,8 +41,8 @@ FILTERED = re.compile(
 
 CURES: Mapping[Reason, str] = {
     "filtered": "a content filter stopped this row: it stays without this answer",
-    "too long": "the prompt is too long for this model: show fewer shots (--shots), or shorten "
-    "the row",
+    "too long": "the prompt is too long for this model: show fewer shots (planning.shots), or "
+    "shorten the row",
     "refused": "the server refuses this request: check extra_body, or run `consilience probe`",
 }
 

@@ -20,7 +20,7 @@ from consilience.models.address import (
     key_from_environment,
 )
 from consilience.models.body import MOST_BYTES, Unreadable, parse, read_body
-from consilience.models.budget import Budget
+from consilience.models.budget import Aside, Budget
 from consilience.models.client import open_client, what_failed
 from consilience.models.gate import Gate, Outcome, Ticket
 from consilience.models.interrupts import on_interrupt, stopping
@@ -173,7 +173,7 @@ class Server:
         """One attempt, once the budget and the gate allow it, and what they learn from it."""
         budget = self._budget if sent.path.endswith("completions") else None
         body = sent.body or {}
-        aside = await budget.reserve(body) if budget else 0
+        aside = await budget.reserve(body) if budget else Aside()
         try:
             ticket = await self._gate.enter()
         except (ServerError, Interrupted, asyncio.CancelledError) as error:

@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 
 from consilience.data.arrays import Floats
-from consilience.data.dataset import Dataset, Example, Gold, Task, example_id
+from consilience.data.dataset import Dataset, Example, Gold, example_id
 from consilience.data.relations import ExactlyOne, Relation
+from consilience.data.task import Task
 from consilience.errors import InputError
 from consilience.models.base import Answer, Request
 from consilience.models.pretrained_worlds import Pretrained, Wording, drawn

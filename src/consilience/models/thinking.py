@@ -61,6 +61,6 @@ def still_thinking(what: str, opening: str, mass: float, names: Sequence[str]) -
         f"{what}: the model thinks before it answers: it begins with {opening}, and of its "
         f"probability {mass:.2g} falls on the labels {', '.join(map(repr, names))}, so that no "
         f"label can be read; thinking could not be switched off with {tried}: serve the model "
-        "without it, try --api completions, or take a model that answers at once",
+        "without it, try --set model.api=completions, or take a model that answers at once",
         fatal=True,
     )

@@ -207,7 +207,7 @@ def _cure(status: int, text: str, reason: Reason | None) -> str:
     cures = {
         401: "set CONSILIENCE_API_KEY to a key that this server accepts (OPENAI_API_KEY goes to "
         "OpenAI and to the host of OPENAI_BASE_URL alone), or send the header that it wants "
-        "(--header NAME=VALUE)",
+        "(--set model.headers.NAME=VALUE)",
         402: "the account is out of credit: add some, or choose another server",
         403: "this key may not use this model: choose another model, or another key in "
         "CONSILIENCE_API_KEY",

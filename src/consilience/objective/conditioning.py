@@ -120,7 +120,7 @@ def condition(evidence: Evidence, q: Tensor, weight: Tensor | None = None) -> Co
     # As if all predictions were relevant: else a labelling would be the surer the less fits it.
     whole = (share * relevance).sum(dim=1) / known.sum(dim=1).clamp(min=1)
     mean = said / whole.clamp(min=1e-6).view(-1, 1, 1)
-    mixture = fit_mixture(mean, known, evidence.leaning, evidence.shares)
+    mixture = fit_mixture(mean, known, evidence.leaning, evidence.shares, evidence.held)
     scale = mixture.scale if evidence.scale is None else torch.full_like(whole, evidence.scale)
     log_pool = scale.view(-1, 1, 1) * said - missed
     log_pool = log_pool.masked_fill(unknown, -math.log(k))

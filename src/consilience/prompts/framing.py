@@ -12,12 +12,13 @@ distribution.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
 
-from consilience.data.dataset import Task
+from consilience.data.task import Task
 from consilience.errors import InputError
 from consilience.prompts.datatext import as_data
 
@@ -63,6 +64,9 @@ def framings(
     tell them apart. On pretrained models of up to 1.5 billion parameters names carried more than
     the statement on every set, and negations and letters were beyond them
     (`docs/development/log.md`).
+
+    Where a task has a statement without its opposite, `negated` is left out beside other families.
+    An instruction of the task and descriptions of its classes stand in all but ``sets``.
     """
     if names is None:
         names = ("names" if _distinct(task) else "letters",)
@@ -80,6 +84,8 @@ def framings(
         raise InputError(f"a framing is named twice: {', '.join(names)}")
     if anchor and "sets" not in names:
         raise InputError("an anchor describes neutral sets; add the framing `sets`")
+    if task.statement and not task.opposite and len(names) > 1:
+        names = [name for name in names if name != "negated"]
     return tuple(chain.from_iterable(makers[name](task, anchor) for name in names))
 
 
@@ -89,25 +95,50 @@ def _plain(task: Task, anchor: str | None) -> list[Framing]:
             "the framing `plain` needs a task with a `statement` that is true of one class; use "
             "`names`"
         )
+    names = ("False", "True")
     text = (
-        f"{task.question} After each one stands the sentence "
-        f'"{task.statement}", marked True or False.'
+        f"{_question(task)} After each one stands the sentence "
+        f'"{task.statement}", marked True or False.{_described(task, names)}'
     )
-    return [Framing("plain", "wording", text, f"{task.statement}:", ("False", "True"))]
+    return [Framing("plain", "wording", text, f"{task.statement}:", names)]
 
 
 def _names(task: Task, anchor: str | None) -> list[Framing]:
     made = []
     # What is listed last, or first, is liked for its place; both ways round that evens out.
     for r, listed in enumerate((task.classes, task.classes[::-1])):
-        text = f"{task.question} Answer with one of: {', '.join(listed)}."
+        text = f"{_question(task)} Answer with one of: {_listed(listed)}."
+        text += _described(task, task.classes, backwards=r == 1)
         made.append(Framing(f"names-{r}", "names", text, "Answer:", task.classes))
     return made
 
 
+def _question(task: Task) -> str:
+    """The question, with the instruction of the task on lines of its own before it."""
+    return f"{task.instruction}\n{task.question}" if task.instruction else task.question
+
+
+def _described(task: Task, names: Sequence[str], *, backwards: bool = False) -> str:
+    """A line for each class that is described: the name that stands for it, what belongs there."""
+    pairs = zip(names, task.descriptions, strict=True) if task.descriptions else ()
+    lines = [f"\n{name}: {words}" for name, words in pairs if words]
+    return "".join(lines[::-1] if backwards else lines)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names in one line, between them the first sign that stands in none of them."""
+    for between in (", ", "; ", " | "):
+        if not any(between.strip() in name for name in names):
+            return between.join(names)
+    return ", ".join(json.dumps(name, ensure_ascii=False) for name in names)
+
+
 def _distinct(task: Task) -> bool:
-    """Whether the names of the classes begin with different words."""
+    """Whether the names of the classes begin with different words, and not with the same sign."""
     first = [(name.split() or [""])[0].casefold() for name in task.classes]
+    signs = [word[0] for word in first if not word[:1].isalnum()]
+    if len(set(signs)) < len(signs):
+        return False
     return not any(a.startswith(b) for i, a in enumerate(first) for b in first[:i] + first[i + 1 :])
 
 
@@ -117,11 +148,12 @@ def _negated(task: Task, anchor: str | None) -> list[Framing]:
             "the framing `negated` needs a task of two classes with an `opposite` sentence; "
             "use `letters`"
         )
+    names = ("True", "False")
     text = (
-        f"{task.question} After each one stands the sentence "
-        f'"{task.opposite}", marked True or False.'
+        f"{_question(task)} After each one stands the sentence "
+        f'"{task.opposite}", marked True or False.{_described(task, names)}'
     )
-    return [Framing("negated", "wording", text, f"{task.opposite}:", ("True", "False"))]
+    return [Framing("negated", "wording", text, f"{task.opposite}:", names)]
 
 
 def _rotations(k: int) -> list[tuple[str, ...]]:
@@ -134,9 +166,12 @@ def _rotations(k: int) -> list[tuple[str, ...]]:
 def _letters(task: Task, anchor: str | None) -> list[Framing]:
     made = []
     for r, names in enumerate(_rotations(task.k)):
-        options = sorted(zip(names, task.classes, strict=True))
-        listed = "\n".join(f"{letter}. {name}" for letter, name in options)
-        text = f"{task.question} Answer with a letter.\n{listed}"
+        words = task.descriptions or ("",) * task.k
+        options = sorted(zip(names, task.classes, words, strict=True))
+        listed = "\n".join(
+            f"{letter}. {name}{f': {said}' if said else ''}" for letter, name, said in options
+        )
+        text = f"{_question(task)} Answer with a letter.\n{listed}"
         made.append(Framing(f"letters-{r}", "letters", text, "Answer:", names))
     return made
 

@@ -7,8 +7,9 @@ that it was not fitted to.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -127,6 +128,14 @@ def calibrate(
     return Calibration(made, chosen, scaling.parameters, scores, landmarks, sentence)
 
 
+def rescaled(calibration: Calibration, labels: Floats) -> Floats:
+    """Other soft labels (M, K) scaled as those were that the calibration was made for."""
+    of = calibration.parameters
+    if "temperature" in of:
+        return _by_power(labels, 1 / of["temperature"][0])
+    return _by_lines(labels, of["slope"], of["shift"]) if "slope" in of else labels
+
+
 def _chosen(losses: Mapping[str, Floats]) -> str:
     """Temperature, unless another way is ahead by more than two standard errors."""
 
@@ -193,10 +202,11 @@ def _temperature(labels: Floats, at: Whole, classes: Whole) -> Scaling:
     beta = float(scaler.calibrated_classifiers_[0].calibrators[0].beta_)
     power = min(max(beta, 1 / LIMIT), LIMIT)
 
-    def apply(labels: Floats) -> Floats:
-        return np.asarray(softmax(power * np.log(_kept_off_the_ends(labels)), axis=1))
+    return Scaling(partial(_by_power, power=power), {"temperature": (1 / power,)})
 
-    return Scaling(apply, {"temperature": (1 / power,)})
+
+def _by_power(labels: Floats, power: float) -> Floats:
+    return np.asarray(softmax(power * np.log(_kept_off_the_ends(labels)), axis=1))
 
 
 def _platt(labels: Floats, at: Whole, classes: Whole) -> Scaling:
@@ -205,15 +215,17 @@ def _platt(labels: Floats, at: Whole, classes: Whole) -> Scaling:
     scaled = range(1 if k == 2 else 0, k)
     lines = [_line(_log_odds(q[:, c]), y == c, weight) for c in scaled]
     slope, shift = (tuple(of) for of in zip(*lines, strict=True))
+    made = partial(_by_lines, slope=slope, shift=shift)
+    return Scaling(made, {"slope": slope, "shift": shift})
 
-    def apply(labels: Floats) -> Floats:
-        odds = _log_odds(_kept_off_the_ends(labels)[:, scaled])
-        each = expit(np.array(slope) * odds + np.array(shift))
-        if k == 2:
-            return np.concatenate([1 - each, each], axis=1)
-        return np.asarray(each / each.sum(axis=1, keepdims=True))
 
-    return Scaling(apply, {"slope": slope, "shift": shift})
+def _by_lines(labels: Floats, slope: Sequence[float], shift: Sequence[float]) -> Floats:
+    first = labels.shape[1] - len(slope)
+    odds = _log_odds(_kept_off_the_ends(labels)[:, first:])
+    each = expit(np.array(slope) * odds + np.array(shift))
+    if first:
+        return np.concatenate([1 - each, each], axis=1)
+    return np.asarray(each / each.sum(axis=1, keepdims=True))
 
 
 def _line(odds: Floats, positive: NDArray[np.bool_], weight: Floats) -> tuple[float, float]:

@@ -4,8 +4,8 @@ At an optimum of the objective the log-odds of a label are what the terms pull w
 temperature λ (the weights of entropy and of prior fidelity, see `Problem.temperature`): each term
 by its weight times N ∂J/∂q_i, of the label less the best other class. Two terms are sums over
 predictions and over contrasts and are told apart so; every other one is a part by itself. What the
-solver's last step left, and what landmarks changed afterwards, are parts of their own, so that
-nothing is missing from the sum.
+solver's last step left, what the user's correction holds a label at, and what landmarks changed
+afterwards, are parts of their own, so that nothing is missing from the sum.
 """
 
 from __future__ import annotations
@@ -134,7 +134,9 @@ class Explainer:
             )
         pulled = sum(row.get("pull", 0.0) for row in rows)
         left = float(self._at_optimum[i]) - pulled
-        rows.append({"kind": "rest", "what": "what the solver's last step left", "pull": left})
+        held = self._evidence.held is not None and int(self._evidence.held[i]) >= 0
+        what = "your correction, which holds" if held else "what the solver's last step left"
+        rows.append({"kind": "rest", "what": what, "pull": left})
         if self._given:
             moved = float(self.log_odds[i] - self._at_optimum[i])
             rows.append({"kind": "rest", "what": "landmarks and calibration", "pull": moved})

@@ -9,7 +9,7 @@ A landmark is no gold: it is given before anything is scored, and what is scored
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
 from math import log
@@ -43,6 +43,23 @@ class Landmarks:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def without(self, ids: Collection[str]) -> Landmarks:
+        """Those that are none of `ids`: of what was corrected the solved label is no guess.
+
+        InputError where none is left.
+        """
+        kept = [i for i, id in enumerate(self.ids) if id not in ids]
+        if not kept:
+            raise InputError(
+                "every landmark is a correction too, so that none can say how good the labels are; "
+                "draw landmarks at random (`consilience landmarks`)"
+            )
+        return Landmarks(
+            tuple(self.ids[i] for i in kept),
+            tuple(self.at[i] for i in kept),
+            tuple(self.classes[i] for i in kept),
+        )
+
     @classmethod
     def of(cls, source: object, dataset: Dataset, text: str | None = None) -> Landmarks:
         """The landmarks in a mapping of ids to classes, in rows, or in a file of them.
@@ -58,27 +75,7 @@ class Landmarks:
                     "these landmarks belong to another data set; make them from this one"
                 )
             return source
-        read = label_reader(dataset.task.classes)
-        vouched: dict[int, int] = {}
-        for id, label, place in _said(source, text, dataset):
-            example, number = dataset.find(id), read(label)
-            if example is None:
-                raise InputError(
-                    f"{place}: no such example in {dataset.name!r}; its ids and texts stand in the "
-                    "table of labels; correct the landmark or leave it out"
-                )
-            if number is None:
-                raise InputError(
-                    f"{place}: {label[:60]!r} is none of the classes "
-                    f"{', '.join(dataset.task.classes)}; correct the label"
-                )
-            at = dataset.index[example]
-            if vouched.setdefault(at, number) != number:
-                raise InputError(
-                    f"{place}: the same example was called "
-                    f"{dataset.task.classes[vouched[at]]!r} before, and is now called "
-                    f"{dataset.task.classes[number]!r}; correct one of them"
-                )
+        vouched = vouched_labels(source, dataset, text)
         if not vouched:
             raise InputError(
                 "there is no landmark: no row has a label; give the labels that you vouch for"
@@ -88,13 +85,52 @@ class Landmarks:
         return cls(tuple(dataset.ids[at] for at in order), tuple(order), classes)
 
 
-def _said(source: object, text: str | None, data: Dataset) -> Iterator[tuple[str, str, str]]:
+def vouched_labels(
+    source: object,
+    dataset: Dataset,
+    text: str | None = None,
+    *,
+    columns: Sequence[str] = ("label",),
+    what: str = "landmark",
+) -> dict[int, int]:
+    """The classes that a mapping, rows or a file gives to examples, by position; see `Landmarks`.
+
+    The label is in the first of `columns` that is there; `what` a row is called in errors.
+    """
+    read = label_reader(dataset.task.classes)
+    vouched: dict[int, int] = {}
+    for id, label, place in _said(source, text, dataset, columns, what):
+        example, number = dataset.find(id), read(label)
+        if example is None:
+            raise InputError(
+                f"{place}: no such example in {dataset.name!r}; its ids and texts stand in the "
+                f"table of labels; correct the {what} or leave it out"
+            )
+        if number is None:
+            raise InputError(
+                f"{place}: {label[:60]!r} is none of the classes "
+                f"{', '.join(dataset.task.classes)}; correct the label"
+            )
+        at = dataset.index[example]
+        if vouched.setdefault(at, number) != number:
+            raise InputError(
+                f"{place}: the same example was called "
+                f"{dataset.task.classes[vouched[at]]!r} before, and is now called "
+                f"{dataset.task.classes[number]!r}; correct one of them"
+            )
+    return vouched
+
+
+def _said(
+    source: object, text: str | None, data: Dataset, columns: Sequence[str], what: str
+) -> Iterator[tuple[str, str, str]]:
     """Each id with the label it is given, as text, and where that stands."""
     own = data.origin.id_name if data.origin else "id"
     if isinstance(source, Mapping):
-        source, own = [{"id": id, "label": label} for id, label in source.items()], "id"
+        source, own = [{"id": id, columns[-1]: label} for id, label in source.items()], "id"
     table = read_rows(source) if isinstance(source, str | Path) else rows(source)
-    table.require("label")
+    column = next((name for name in columns if name in table.columns), columns[-1])
+    table.require(column)
     ids = next((name for name in (own, "id") if name in table.columns), None)
     words: list[str] = []
     if ids is None:
@@ -102,10 +138,10 @@ def _said(source: object, text: str | None, data: Dataset) -> Iterator[tuple[str
         told = [t for t in (text, data.origin and data.origin.text, "text") if t]
         words = texts(table, next((t for t in told if _fits(table, t)), told[0]))
     for i in range(len(table)):
-        label = table.cell(i, "label")
+        label = table.cell(i, column)
         if label is not None:
             named = words[i] if ids is None else (table.cell(i, ids) or "")
-            place = f"{table.place(i)}, landmark {named[:60]!r}"
+            place = f"{table.place(i)}, {what} {named[:60]!r}"
             if ids is None:
                 known = example_id(named) in data.index
                 named = example_id(named if known else unguarded(named))
@@ -226,11 +262,12 @@ def renamed(evidence: Evidence, order: Sequence[int]) -> Evidence:
     """The same evidence, in which class c is what was called `order[c]`."""
     if tuple(order) == tuple(range(evidence.k)):
         return evidence
-    now = torch.tensor(np.argsort(order))
+    now, held = torch.tensor(np.argsort(order)), evidence.held
     return replace(
         evidence,
         logp=evidence.logp[:, list(order)],
         shot_label=now[evidence.shot_label],
         flip_from=now[evidence.flip_from],
         flip_to=now[evidence.flip_to],
+        held=None if held is None else torch.where(held < 0, held, now[held.clamp(min=0)]),
     )

@@ -28,6 +28,7 @@ from consilience.results.landmarks import Landmarks, Orientation, oriented, rena
 from consilience.results.shot_free_check import ShotFreeCheck, check_without_shots
 from consilience.results.tempering import tempered
 from consilience.results.uncertainty import Uncertainty, uncertainty
+from consilience.solvers.fixed_point import Solver
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import Solution
 from consilience.store.rows import Prediction, Run
@@ -51,7 +52,8 @@ class Found:
     `predictions` has what was answered, as it was answered, by the keys of `evidence`.
     `concepts` are the labellings that the census found on its sample, if there was one, that of
     these labels first. `orientation` and `calibration` say what landmarks changed, where there
-    were any.
+    were any. `corrections` are the classes that the user says examples have, by id; `place` is
+    the file of the store, None where the run is in memory.
     """
 
     dataset: Dataset
@@ -69,6 +71,9 @@ class Found:
     predictions: Mapping[str, Prediction] = field(default_factory=dict)
     orientation: Orientation | None = None
     calibration: Calibration | None = None
+    solver: Solver = field(default_factory=LBFGS)
+    corrections: Mapping[str, int] = field(default_factory=dict)
+    place: str | None = None
 
     def __repr__(self) -> str:
         from consilience.results.notebook import short_text
@@ -109,6 +114,8 @@ class Found:
         }
         if self.calibration is not None:
             columns["landmark"] = np.isin(np.arange(len(q)), self.calibration.landmarks.at)
+        if self.corrections:
+            columns["corrected"] = [id in self.corrections for id in self.dataset.ids]
         made = pd.DataFrame(columns | {f"p_{name}": q[:, c] for c, name in enumerate(names)})
         if (none := self._unlabelled(counts)).any():
             made["label"] = made["label"].astype("Int64")
@@ -123,7 +130,8 @@ class Found:
         tied = tied_examples(active_relations(self.dataset.relations, priors))
         vouched = () if self.calibration is None else self.calibration.landmarks.at
         none = counts == 0
-        none[[self.dataset.index[id] for id in tied] + list(vouched)] = False
+        known = [self.dataset.index[id] for id in (*tied, *self.corrections)]
+        none[known + list(vouched)] = False
         return np.asarray(none)
 
     @cached_property
@@ -133,12 +141,15 @@ class Found:
         Those of the solution, calibrated where there are landmarks; where the verdict doubts the
         labels no surer than the evidence (see `tempering`).
         """
-        return (
-            tempered(self.solution.labels, self._doubt) if self._doubt < 1 else self.solution.labels
-        )
+        labels = self.solution.labels
+        labels = tempered(labels, self.doubt) if self.doubt < 1 else labels.copy()
+        if self.evidence.held is not None:
+            given = self.evidence.held.numpy()
+            labels[given >= 0] = np.eye(labels.shape[1])[given[given >= 0]]
+        return labels
 
     @property
-    def _doubt(self) -> float:
+    def doubt(self) -> float:
         """What the log-odds of the solution are multiplied by."""
         return 1.0 if self.calibration is not None else self.verdict.doubt
 
@@ -159,8 +170,8 @@ class Found:
         """How far the probabilities can be trusted: "uncalibrated", or how they were calibrated."""
         if self.calibration is not None:
             return self.calibration.sentence
-        scale = self._doubt * self.log_odds_scale
-        why = ", no surer than what no found label has touched" if self._doubt < 1 else ""
+        scale = self.doubt * self.log_odds_scale
+        why = ", no surer than what no found label has touched" if self.doubt < 1 else ""
         scaled = round(scale, 2) != 1
         return f"uncalibrated (log-odds × {scale:.2g}{why})" if scaled else "uncalibrated"
 
@@ -177,6 +188,16 @@ class Found:
             return f"{said} (assumed: no class leads in the answers as a whole)"
         return f"{said} (estimated from the answers, from even where they cannot tell)"
 
+    def corrected(self, corrections: object) -> Found:
+        """The same run with labels that the user gives held fixed, solved again: 0 calls.
+
+        `corrections`: a mapping of ids to classes, rows, or a file with the column `correction`
+        or `label`. They are kept in the store; see `consilience.results.corrections`.
+        """
+        from consilience.results.corrections import with_corrections
+
+        return with_corrections(self, corrections)
+
     def calibrated(self, landmarks: object, method: str = "auto") -> Found:
         """The same with the labels that landmarks mean, and probabilities scaled to fit them.
 
@@ -189,7 +210,7 @@ class Found:
 
         if self.calibration is not None:
             raise InputError("these labels are calibrated already; calibrate those as solved")
-        vouched = Landmarks.of(landmarks, self.dataset)
+        vouched = Landmarks.of(landmarks, self.dataset).without(self.corrections)
         check_enough(vouched, method)
         meant = oriented(self.solution, vouched, named=self._named, fixed=self._spoken_of())
         made = calibrate(meant.labels, vouched, method, seed=self.run.seed)
@@ -217,7 +238,8 @@ class Found:
     def _spoken_of(self) -> list[int]:
         """The classes of which relations that count speak: they cannot be renamed."""
         relations = active_relations(self.dataset.relations, self.run.settings["priors"])
-        return sorted({r.label for r in relations if not isinstance(r, Equal | Opposite)})
+        related = {r.label for r in relations if not isinstance(r, Equal | Opposite)}
+        return sorted(related | set(self.corrections.values()))
 
     def _as_meant(self, meant: Orientation) -> tuple[Solution, Uncertainty]:
         """The solution with the classes as they are meant, and the uncertainty of that optimum."""

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from consilience.errors import InputError
 from consilience.evidence.relation_factors import Factor, Large
+from consilience.solvers.clamping import clamped
 from consilience.solvers.factor_graph import Graph, Pairs, factor_graph, fields
 from consilience.solvers.fixed_point import (
     FixedPoints,
@@ -82,6 +83,7 @@ def _passed(graph: Graph, messages: list[Tensor]) -> tuple[Tensor, list[Tensor]]
     total = graph.field
     for factor, message in zip(graph.factors, messages, strict=True):
         total = total.index_add(1, factor.members.flatten(), message.flatten(1, 2))
+    total = clamped(graph.rest.problem.evidence, total, NEVER)
     new = [
         _sent(graph, factor, total[:, factor.members] - message)
         for factor, message in zip(graph.factors, messages, strict=True)

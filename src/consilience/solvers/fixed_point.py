@@ -27,16 +27,11 @@ from consilience.objective.coherence import (
     prior_fidelity,
 )
 from consilience.objective.conditioning import ConditionedEvidence, condition
+from consilience.solvers.clamping import HARD, clamped
 
 STAYED = 1e-3
 """Labels have settled when no probability moves by more than this from one reading to the next."""
 
-
-HARD = -30.0
-"""The lowest log-probability, in nats, from which a class is still found to be the better one.
-
-Below it the slope is lost in rounding, so that a label once hard would stay whatever is read.
-"""
 
 COLD = 1e-3
 """The lowest temperature, in nats, that is told from none."""
@@ -90,17 +85,21 @@ class Problem:
         weight = None if self.weight is None else self.weight[index]
         return Problem(self.evidence, self.terms, weight)
 
+    def held(self, logq: Tensor) -> Tensor:
+        """Log labels (S, N, K) in which those that the user corrected are as given."""
+        return clamped(self.evidence, logq)
+
     def condition(self, logq: Tensor) -> ConditionedEvidence:
         """The evidence read under log labels (S, N, K)."""
-        return condition(self.evidence, logq.exp(), self.weight)
+        return condition(self.evidence, self.held(logq).exp(), self.weight)
 
     def value(self, reading: ConditionedEvidence, logq: Tensor) -> Tensor:
         """The coherence of log labels (S, N, K) under a reading, (S,), in nats per example."""
-        return coherence(self.evidence, self.terms, reading, logq)
+        return coherence(self.evidence, self.terms, reading, self.held(logq))
 
     def values(self, reading: ConditionedEvidence, logq: Tensor) -> dict[str, Tensor]:
         """The unweighted value of each term, name → (S,)."""
-        return evaluate_terms(self.evidence, self.terms, reading, logq)
+        return evaluate_terms(self.evidence, self.terms, reading, self.held(logq))
 
     def objective(self, reading: ConditionedEvidence) -> Objective:
         """The coherence under a reading as a function of θ, q = softmax(θ)."""
@@ -177,7 +176,7 @@ def settle(
     `short` where the last maximisation had not converged.
     """
     with one_thread():
-        logq = torch.log_softmax(theta, dim=-1)
+        logq = problem.held(torch.log_softmax(theta, dim=-1))
         results = [Result.UNSETTLED] * len(theta)
         active = torch.arange(len(theta), device=theta.device)
         steps = taken = 0
@@ -187,7 +186,7 @@ def settle(
             reading = mine.condition(before)
             ended = maximise(mine.objective(reading), before)
             steps += ended.steps
-            moved = torch.log_softmax(ended.theta, dim=-1)
+            moved = problem.held(torch.log_softmax(ended.theta, dim=-1))
             logq = logq.index_copy(0, active, moved)
             stayed = (moved.exp() - before.exp()).abs().amax(dim=(1, 2)) < STAYED
             for s in active[stayed].tolist():
@@ -202,6 +201,7 @@ def assess(
     problem: Problem, logq: Tensor, results: list[Result], steps: int, readings: int
 ) -> FixedPoints:
     """Labels with their coherence, each under its own reading."""
+    logq = problem.held(logq)
     reading = problem.condition(logq)
     return FixedPoints(
         logq,

@@ -19,6 +19,7 @@ from consilience.evidence.evidence import Evidence
 from consilience.evidence.relation_factors import Factor
 from consilience.objective.conditioning import condition, untouched_answer
 from consilience.objective.pair_terms import flip_effect
+from consilience.solvers.clamping import clamped
 
 _STREAM = 20
 """What tells the random numbers of this module from those of others that use the same seed."""
@@ -126,7 +127,8 @@ def _pull(evidence: Evidence, weight: Tensor, q: Tensor) -> Tensor:
 
 
 def _keeping(evidence: Evidence, theta: Tensor) -> Tensor:
-    """Scores in whose best labels the relations hold that were listed."""
+    """Scores in whose best labels the relations hold that were listed, with those held fixed."""
+    theta = clamped(evidence, theta)
     for factor in evidence.factors:
         if isinstance(factor, Factor):
             theta = _kept(theta, factor)

@@ -26,21 +26,18 @@ from consilience.data.dataset import Dataset
 from consilience.errors import AnswerError, StoreError
 from consilience.models.base import Answer, Completion, Model, Request, Writer, plain_usage
 from consilience.store import verification as audit
+from consilience.store.identities import dump, identity, plain, run_identity
 from consilience.store.origins import origin_of, save_origin
 from consilience.store.rows import Prediction, Run, prediction_of
 from consilience.store.schema import (
     Planned,
     connect,
     decode,
-    dump,
-    identity,
     insert,
     insert_round,
     now,
-    plain,
     planned,
     request_columns,
-    run_identity,
     storable,
     versions,
 )
@@ -69,6 +66,11 @@ class Store:
         self.path = path = path if path == ":memory:" else Path(path).expanduser()
         self._lock = threading.Lock()
         self._db = connect(path, readonly)
+
+    @property
+    def place(self) -> str | None:
+        """The file, None where the store is in memory."""
+        return None if str(self.path) == ":memory:" else str(Path(self.path).absolute())
 
     def close(self) -> None:
         """Close the file; safe to call twice."""
@@ -230,6 +232,29 @@ class Store:
         with self._using("read where a data set comes from") as db:
             found.origin = origin_of(db, found)
         return found
+
+    def save_corrections(self, dataset: Dataset, classes: Mapping[str, int]) -> int:
+        """Keep the classes that the user says examples have, by id; the number that are new.
+
+        They belong to the data set, so that every run of it in this store holds them fixed. The
+        newest of an example counts.
+        """
+        self.save_dataset(dataset)
+        kept, created = self.corrections(dataset.fingerprint), now()
+        new = {id: label for id, label in classes.items() if kept.get(id) != label}
+        with self._transaction("keep corrections") as db:
+            for id, label in sorted(new.items()):
+                row = {"dataset": dataset.fingerprint, "created": created}
+                insert(db, "corrections", row | {"example": id, "label": label})
+        return len(new)
+
+    def corrections(self, fingerprint: str) -> dict[str, int]:
+        """The classes that the user says examples of a data set have, by id."""
+        rows = self._rows(
+            "SELECT example, label FROM corrections WHERE dataset = ? ORDER BY created, rowid",
+            (fingerprint,),
+        )
+        return dict(sorted((str(id), int(label)) for id, label in dict(map(tuple, rows)).items()))
 
     def start_run(
         self, dataset: Dataset, model: Model, settings: Mapping[str, Any], seed: int

@@ -13,7 +13,8 @@ from typing import Any
 
 from consilience.data.dataset import Dataset
 from consilience.data.origin import Origin
-from consilience.store.schema import dump, insert, now
+from consilience.store.identities import dump
+from consilience.store.schema import insert, now
 
 
 def save_origin(db: sqlite3.Connection, data: Dataset) -> None:

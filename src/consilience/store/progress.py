@@ -13,20 +13,22 @@ from rich.progress import (
 
 from consilience.errors import ModelError
 from consilience.models.base import Answer, Completion, count_in
+from consilience.models.price import Price
 
 
 class ProgressBar:
     """A bar per round on a terminal; elsewhere one line as each round begins, for a log.
 
-    `price` is money per million prompt tokens.
+    With a `price` it counts money too.
     """
 
-    def __init__(self, console: Console, price: float | None = None) -> None:
+    def __init__(self, console: Console, price: Price | None = None) -> None:
         self._console = console
         self._price = price
         self._what = ""
         self._round = 0
         self._tokens = 0
+        self._money = 0.0
         self._failures = 0
         self._bar: Progress | None = None
 
@@ -59,6 +61,8 @@ class ProgressBar:
     def answered(self, answer: Answer | Completion) -> None:
         """One more."""
         self._tokens += count_in(answer.usage, "prompt_tokens")
+        if self._price is not None:
+            self._money += self._price.charged(answer.usage or {})
         self._advance()
 
     def failed(self, error: ModelError) -> None:
@@ -77,7 +81,7 @@ class ProgressBar:
         speed = self._bar.tasks[0].speed
         spent = f"{self._tokens:,} tokens"
         if self._price is not None:
-            spent += f", {self._tokens * self._price / 1e6:.2f}"
+            spent += f", {self._price.called(self._money)}"
         if self._failures:
             spent += f", {self._failures} failed"
         rate = f"{speed:.1f}/s" if speed else ""

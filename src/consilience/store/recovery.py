@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from consilience.errors import StoreError
+from consilience.store.identities import dump
 from consilience.store.schema import (
     TABLES,
     Planned,
     connect,
     decode,
-    dump,
     insert,
     insert_round,
     query_of,

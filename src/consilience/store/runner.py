@@ -19,6 +19,7 @@ from consilience.errors import BudgetSpent, InputError, ModelError, Reason
 from consilience.models import interrupts
 from consilience.models.base import Answer, Completion, Model, Request, Writer, count_in
 from consilience.models.event_loop import run
+from consilience.models.price import tokens_in
 from consilience.models.served import Watch, served_by
 from consilience.prompts.framing import Framing, render
 from consilience.prompts.query import Query
@@ -82,6 +83,8 @@ class CallCounts:
     calls: int = 0
     known: int = 0
     prompt_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
     failures: dict[str, str] = field(default_factory=dict)
     refused: dict[str, Reason] = field(default_factory=dict)
     ended: str | None = None
@@ -92,6 +95,8 @@ class CallCounts:
             self.calls + other.calls,
             self.known + other.known,
             self.prompt_tokens + other.prompt_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.output_tokens + other.output_tokens,
             self.failures | other.failures,
             self.refused | other.refused,
             other.ended or self.ended,
@@ -245,7 +250,10 @@ class Runner(ABC, Generic[M, R]):
             return
         self.failed_in_a_row = 0
         self.outcome.calls += count_in(answer.usage, "calls") or 1
-        self.outcome.prompt_tokens += count_in(answer.usage, "prompt_tokens")
+        tokens = tokens_in(answer.usage)
+        self.outcome.prompt_tokens += tokens.prompt
+        self.outcome.cached_tokens += tokens.cached
+        self.outcome.output_tokens += tokens.output
         self.watch.answered(answer)
 
     def plainly_everything(self, request: R, error: ModelError) -> bool:

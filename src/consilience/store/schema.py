@@ -7,7 +7,6 @@ with ``sha256:`` was made by `tagged_hash`, and says so, so that another hash co
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import sqlite3
@@ -24,6 +23,7 @@ from typing import Any
 from consilience.errors import StoreError
 from consilience.models.base import Request
 from consilience.prompts.query import Query
+from consilience.store.identities import dump
 from consilience.store.place import create, lies_still
 
 APPLICATION_ID = 0x434F4E53
@@ -35,6 +35,7 @@ LONGEST_WAIT = 60.0
 TABLES: dict[str, tuple[str, ...]] = {
     "datasets": ("fingerprint", "name", "created", "content"),
     "origins": ("dataset", "created", "content"),
+    "corrections": ("dataset", "created", "example", "label"),
     "runs": (
         "id", "dataset", "dataset_name", "model", "style", "model_settings", "settings", "seed",
         "created", "versions",
@@ -92,6 +93,12 @@ _ORIGINS = (
         content TEXT NOT NULL, UNIQUE (dataset, created))""",
 )
 
+_CORRECTIONS = (
+    """CREATE TABLE corrections (
+        dataset TEXT NOT NULL REFERENCES datasets (fingerprint), created TEXT NOT NULL,
+        example TEXT NOT NULL, label INTEGER NOT NULL, UNIQUE (dataset, created, example))""",
+)
+
 MIGRATIONS: dict[str, tuple[str, ...]] = {
     # The large columns stand last, so that reading the others does not read them.
     "m001_initial": (
@@ -125,6 +132,7 @@ MIGRATIONS: dict[str, tuple[str, ...]] = {
     ),
     "m002_texts": (*_TEXTS, *_append_only("texts", "text_failures")),
     "m003_origins": (*_ORIGINS, *_append_only("origins")),
+    "m004_corrections": (*_CORRECTIONS, *_append_only("corrections")),
 }
 """Each change of the schema by name, in order; a store records which it has had."""
 
@@ -132,7 +140,11 @@ _TRIGGERS = frozenset(
     sql for made in MIGRATIONS.values() for sql in made if sql.startswith("CREATE TRIGGER")
 )
 
-NEW_TABLES = {"m002_texts": _TEXTS, "m003_origins": _ORIGINS}
+NEW_TABLES = {
+    "m002_texts": _TEXTS,
+    "m003_origins": _ORIGINS,
+    "m004_corrections": _CORRECTIONS,
+}
 """Changes that only add tables, so that a store without them can be read as one that has none."""
 
 
@@ -238,59 +250,6 @@ def _pending(db: sqlite3.Connection, path: str | Path) -> list[str]:
             f"{path} was written by a newer version of consilience ({', '.join(unknown)}); upgrade"
         )
     return [name for name in MIGRATIONS if name not in applied]
-
-
-def dump(value: object) -> str:
-    """A value as compact JSON text in ASCII; StoreError if it is not plain JSON data."""
-    try:
-        return json.dumps(value, separators=(",", ":"))
-    except (TypeError, ValueError) as error:
-        raise StoreError(f"only plain JSON data can be stored: {error}") from error
-
-
-def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as they are hashed and stored: plain JSON data, 0.0 and 0 the same, no NaN."""
-    try:
-        text = json.dumps(dict(settings), allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise StoreError(f"settings must be plain JSON data: {error}") from error
-    return dict(_read(text))
-
-
-@lru_cache(maxsize=64)
-def _read(text: str) -> dict[str, Any]:
-    """Settings from their JSON; cached, because a model has the same for each prediction."""
-    return dict(json.loads(text, parse_float=_number))
-
-
-def _number(text: str) -> float:
-    value = float(text)
-    return int(value) if value.is_integer() else value
-
-
-def tagged_hash(content: object) -> str:
-    """``sha256:`` and the hexadecimal digest of `content` as canonical JSON."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return "sha256:" + hashlib.sha256(text.encode("ascii")).hexdigest()
-
-
-def identity(row: Mapping[str, Any]) -> str:
-    """The key of a prediction, from the five columns that decide the answer."""
-    names = ("model", "prompt", "label_names", "repeat")
-    return tagged_hash({n: row[n] for n in names} | {"settings": plain(row["settings"])})
-
-
-def text_identity(row: Mapping[str, Any]) -> str:
-    """The key of a text, from the three columns that decide it."""
-    names = ("model", "prompt")
-    return tagged_hash({n: row[n] for n in names} | {"settings": plain(row["settings"])})
-
-
-def run_identity(row: Mapping[str, Any]) -> str:
-    """The id of a run: 12 hexadecimal digits, from what decides its first plan."""
-    names = ("dataset", "model", "style", "seed")
-    both = {n: plain(row[n]) for n in ("model_settings", "settings")}
-    return tagged_hash({n: row[n] for n in names} | both)[7:19]
 
 
 def encode(table: str, row: Mapping[str, Any]) -> list[Any]:

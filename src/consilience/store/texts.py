@@ -15,7 +15,8 @@ from typing import Any
 from consilience.errors import AnswerError
 from consilience.models.base import Completion, Writer, plain_usage
 from consilience.prompts.framing import Prompt
-from consilience.store.schema import dump, now, plain, storable, text_identity
+from consilience.store.identities import dump, plain, text_identity
+from consilience.store.schema import now, storable
 from consilience.store.verification import seconds_fault
 
 

@@ -17,19 +17,9 @@ from typing import Any
 from consilience.data.dataset import Dataset
 from consilience.data.whole_file import whole_file
 from consilience.errors import ConsilienceError, StoreError
+from consilience.store.identities import dump, identity, run_identity, text_identity
 from consilience.store.origins import origin_fault
-from consilience.store.schema import (
-    TABLES,
-    Planned,
-    decode,
-    dump,
-    identity,
-    insert,
-    insert_round,
-    query_of,
-    run_identity,
-    text_identity,
-)
+from consilience.store.schema import TABLES, Planned, decode, insert, insert_round, query_of
 
 _SLACK = 1e-3
 """How far a log-probability may exceed 0, and a mass 1, before it is refused: rounding."""
@@ -78,6 +68,11 @@ def _dataset_fault(row: Mapping[str, Any]) -> str | None:
     return None if same else "its content has another fingerprint"
 
 
+def _correction_fault(row: Mapping[str, Any]) -> str | None:
+    plain = isinstance(row["label"], int) and row["label"] >= 0
+    return None if plain else f"its label must be the number of a class, got {row['label']!r}"
+
+
 def _run_fault(row: Mapping[str, Any]) -> str | None:
     return None if run_identity(row) == row["id"] else "its content has another id"
 
@@ -110,6 +105,7 @@ def _text_failure_fault(row: Mapping[str, Any]) -> str | None:
 _FAULTS: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
     "datasets": _dataset_fault,
     "origins": origin_fault,
+    "corrections": _correction_fault,
     "runs": _run_fault,
     "plan": _key_fault,
     "predictions": _prediction_fault,

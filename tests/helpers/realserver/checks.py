@@ -20,7 +20,7 @@ from typing import Any, Literal
 import httpx2
 from reference import Reference
 
-from consilience.data.dataset import Task
+from consilience.data.task import Task
 from consilience.errors import ConsilienceError, InputError, NoLogprobs, ServerError
 from consilience.models.base import Answer, Request
 from consilience.models.capabilities import Capabilities
@@ -545,7 +545,7 @@ def run_refuses(url: str, api: str, folder: Path) -> Found:
             "--model",
             f"openai:{MODEL_NAME}",
         ),
-        *("--base-url", url, "--api", api, "--store", str(store)),
+        *("--base-url", url, "--set", f"model.api={api}", "--store", str(store)),
         *("--output", str(folder / "labels.csv")),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

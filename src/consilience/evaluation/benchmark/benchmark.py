@@ -45,8 +45,9 @@ from consilience.prompts.shared_prefixes import flat, fresh
 from consilience.results.calibration import calibrate
 from consilience.results.landmarks import Landmarks
 from consilience.store.database import Store
+from consilience.store.identities import plain, tagged_hash
 from consilience.store.runner import requests
-from consilience.store.schema import decode, plain, tagged_hash
+from consilience.store.schema import decode
 
 VERSION = 2
 """Raised when the same inputs would come to other rows, so that old ones are not taken for new.

@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from consilience.data.dataset import Gold, Task
+from consilience.data.dataset import Gold
+from consilience.data.task import Task
 from consilience.elicitation.session import elicit
 from consilience.errors import InputError
 from consilience.evaluation import baselines

@@ -1,0 +1,220 @@
+"""The model that a configuration names, with the store that keeps its answers.
+
+All that can be wrong is found here, before a store is made and before anything is sent.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from consilience.cli.options import STORE
+from consilience.cli.output import talk
+from consilience.cli.task_file import line_of
+from consilience.cli.values import with_headers_of_environment
+from consilience.errors import InputError
+
+if TYPE_CHECKING:
+    from consilience.cli.config import Config
+    from consilience.cli.tables import BudgetOptions, ModelOptions
+    from consilience.models import Model
+    from consilience.models.budget import Budget
+    from consilience.models.capabilities import Capabilities
+    from consilience.models.price import Price
+    from consilience.models.server import RetryPolicy
+    from consilience.planning.embeddings import Embedder
+    from consilience.store.database import Store
+
+
+def open_embedder(config: Config) -> Embedder:
+    """What turns texts into vectors."""
+    from consilience.planning.embeddings import EndpointEmbedder, open_embedder
+
+    name, own_url = config.relations.embed, config.relations.embed_url
+    on_server = name.startswith("openai:")
+    if own_url and not on_server:
+        raise InputError("relations.embed_url is for relations.embed openai:NAME; leave it out")
+    url = (own_url or _url(config.model)) if on_server else None
+    made = open_embedder(name, url)
+    if isinstance(made, EndpointEmbedder) and own_url:
+        from consilience.models.address import EMBED_KEY, Address, same_host
+
+        # A key goes to the host that it belongs to, and to no other.
+        if not same_host(_url(config.model) or "", Address.of(own_url).url):
+            made = replace(made, key=EMBED_KEY)
+    return made
+
+
+def open_price(said: BudgetOptions) -> Price | None:
+    """What tokens cost; None where nobody said."""
+    if said.price is None:
+        if said.max_cost is not None:
+            raise InputError("--max-cost needs --price INPUT[,CACHED[,OUTPUT]]")
+        return None
+    from consilience.models.price import Price
+
+    first, *more = said.price
+    cached, output = (*more, None, None)[:2]
+    return Price(first, cached, output, said.currency)
+
+
+def patience(said: ModelOptions) -> RetryPolicy | None:
+    """How long a server is waited for; None where nobody said."""
+    from consilience.models.server import RetryPolicy
+
+    waiting = RetryPolicy()
+    if said.timeout is not None:
+        waiting = replace(waiting, timeout=said.timeout)
+    if said.retries is not None:
+        waiting = replace(waiting, attempts=said.retries + 1)
+    return None if waiting == RetryPolicy() else waiting
+
+
+def check_model(config: Config) -> None:
+    """InputError where no model is named, or one that what else is said does not suit."""
+    said = config.model
+    if not said.name and config.source is not None:
+        line = line_of(config.source, "model", "name")
+        raise InputError(
+            f'{config.source}, line {line}: fill in `name` of [model]: "openai:NAME" with a '
+            'base_url, "local:FOLDER_OR_HUB_ID", or "simulated:WORLD"'
+        )
+    if not said.name:
+        raise InputError(
+            "no model; say --model openai:NAME --base-url URL, local:FOLDER_OR_HUB_ID, "
+            "or simulated:WORLD"
+        )
+    kind, _, rest = said.name.partition(":")
+    if said.local and kind != "local":
+        raise InputError(
+            f"model.local says how a model in this process runs, and {said.name!r} is none"
+        )
+    if kind == "openai" and rest and not _url(said):
+        raise InputError(
+            f"{said.name!r} needs the address of its server (--base-url, ending in /v1)"
+        )
+    open_price(config.budget)
+
+
+@contextmanager
+def open_model(config: Config, *, dry: bool = False) -> Iterator[tuple[Model, Store]]:
+    """The model of a configuration and the store that keeps its answers.
+
+    A server that the store does not know is probed, and what was found is kept in the store.
+    Where `dry`, nothing is sent and no file is made: prompts are then counted as plain text.
+    """
+    check_model(config)
+
+    from consilience import models
+    from consilience.models.capabilities import Capabilities
+    from consilience.store.database import Store
+
+    said = config.model
+    name = str(said.name)
+    budget = _budget(config.budget)
+    options = {**_transport(said), "k": said.top_logprobs, "budget": budget}
+    kind, _, rest = name.partition(":")
+    if kind != "openai" or not rest:
+        api = None if said.api == "auto" else said.api
+        if not name.startswith("openai:"):
+            if budget:
+                raise InputError(
+                    f"a budget of calls, tokens or money is for a server; {name!r} is none"
+                )
+            # Headers may come from the environment, for another command.
+            options["headers"] = None
+        model = models.open_model(name, base_url=said.base_url, api=api, **options, **said.local)
+        with Store(config.output.store or ":memory:") as store:
+            yield model, store
+        return
+    from consilience.models.address import Address
+
+    url = str(_url(said))
+    # Opened before the store and before the probe, because it checks every option.
+    chat = said.api == "chat"
+    k = max(said.top_logprobs or 0, 20)
+    shown = Address.of(url).shown
+    guess = Capabilities(shown, rest, "completions", "text", k, k)
+    if chat:
+        guess = replace(guess, api="chat", style="chat")
+    model = models.open_model(name, base_url=url, capabilities=guess, **options)
+    path = Path(config.output.store or STORE)
+    with Store(":memory:" if dry and not path.exists() else path) as store:
+        found = _kept(store, rest, shown, said.api)
+        if found is None and dry:
+            talk("the server was not asked what it can do: prompts are counted as plain text")
+        elif found is None:
+            found = _probed(store, rest, url, said, budget)
+        if found is not None:
+            model = models.open_model(name, base_url=url, capabilities=found, **options)
+        yield model, store
+
+
+def _transport(said: ModelOptions) -> dict[str, Any]:
+    """How a server is reached, as `open_model` and `probe` take it."""
+    headers: Mapping[str, str] = with_headers_of_environment(dict(said.headers))
+    return {
+        "extra_body": said.extra_body,
+        "patience": patience(said),
+        "requests_per_minute": said.rate,
+        "headers": headers or None,
+    }
+
+
+def _url(said: ModelOptions) -> str | None:
+    return said.base_url or os.environ.get("OPENAI_BASE_URL")
+
+
+def _kept(store: Store, name: str, url: str, api: str) -> Capabilities | None:
+    """What the store has of an earlier probe, if that answers for the endpoint asked for."""
+    from consilience.models.capabilities import Capabilities
+
+    kept = store.probe(name, url)
+    if kept is None:
+        return None
+    found = Capabilities.from_json(kept)
+    if api != "auto":
+        return found if found.api == api else None
+    # A probe of the chat endpoint alone does not say that the other one would not do.
+    chat_alone = found.api == "chat" and found.completions == "not tried"
+    return None if chat_alone else found
+
+
+def _budget(said: BudgetOptions) -> Budget | None:
+    from consilience.models.budget import Budget
+
+    if not (said.max_calls or said.max_tokens or said.max_cost):
+        return None
+    return Budget(said.max_calls, said.max_tokens, said.max_cost, open_price(said))
+
+
+def _probed(
+    store: Store, name: str, url: str, said: ModelOptions, budget: Budget | None
+) -> Capabilities:
+    found = probed(url, name, said, budget)
+    store.save_probe(name, found.base_url, found.to_json())
+    talk(
+        f"probed {found.base_url}: api {found.api}, style {found.style}, {found.k} "
+        f"log-probabilities; {found.calls} small requests"
+    )
+    return found
+
+
+def probed(
+    url: str, name: str | None, said: ModelOptions, budget: Budget | None = None
+) -> Capabilities:
+    """What a server can do; `name` None is its only model."""
+    from consilience.models.event_loop import run
+    from consilience.models.listing import only_model
+    from consilience.models.probe import probe
+
+    transport = _transport(said)
+    if name is None:
+        some = {key: transport[key] for key in ("patience", "headers")}
+        name = run(only_model(url, **some))
+    api: Any = said.api
+    return run(probe(url, name.removeprefix("openai:"), api, **transport, budget=budget))

@@ -1,0 +1,137 @@
+"""`review` and `landmarks`: rows for a person to label, and what that person says of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from consilience.cli import options
+from consilience.cli.config import Config
+from consilience.cli.inputs import check_table
+from consilience.cli.output import talk
+from consilience.cli.results import label_table, opened, print_labels, result
+from consilience.cli.values import COUNT, home
+
+count = options.option(
+    "--count", type=COUNT, default=20, show_default=True, help="How many rows to show or draw."
+)
+corrections = options.option(
+    "--corrections",
+    metavar="FILE",
+    callback=home,
+    help="A review that was filled in: its column correction, and the ids of the file.",
+)
+
+
+@options.command()
+@options.configured("output.store", "output.table", "landmarks.file")
+@options.run_id
+@count
+@corrections
+@options.as_json
+def review(
+    config: Config, run_id: str | None, count: int, corrections: str | None, as_json: bool
+) -> None:
+    """Doubtful rows first, to correct; corrections cost nothing.
+
+    Shows the rows whose two likeliest classes are closest, with an empty column `correction`; with
+    --output all rows, as a table to fill in (.csv, .xlsx, …). With --corrections that table comes
+    back: the labels are solved again with the corrections held fixed, 0 calls, and the whole table
+    of labels is written to --output or stdout. Corrections stay in the store, and later rounds
+    show them to the model. They do not calibrate: `landmarks` draws rows that do.
+    """
+    said = config.output
+    check_table(said.table)
+    found = opened(said.store or options.STORE, run_id, config=config)
+    if corrections is not None:
+        before = found.soft_labels.argmax(axis=1)
+        found = found.corrected(Path(corrections))
+        moved = int((found.soft_labels.argmax(axis=1) != before).sum())
+        talk(
+            f"run {found.run.id}: {len(found.corrections)} corrections, kept in {found.place}; "
+            f"{moved} labels changed, theirs included; 0 calls\n{result(found)}"
+        )
+        table = label_table(found, said.decided_only, said.details)
+        print_labels(table, said.table, as_json, said.keep_formulas)
+        return
+    from consilience.results.corrections import review_table
+
+    shown = review_table(found, None if said.table else count)
+    talk(
+        f"run {found.run.id}: {len(found.corrections)} corrections so far; write the right class "
+        f"({', '.join(found.dataset.task.classes)}) into the last column where a label is wrong, "
+        "and give the file back with --corrections"
+    )
+    if said.table or as_json:
+        print_labels(shown, said.table, as_json, said.keep_formulas)
+    else:
+        show(shown)
+
+
+def show(table: Any) -> None:
+    """A table for the terminal, long cells folded to a line."""
+    from consilience.cli.output import rows
+    from consilience.cli.results import SHORT
+
+    short = [
+        {name: value[:SHORT] if isinstance(value, str) else value for name, value in row.items()}
+        for row in table.drop(columns=table.columns[-1]).to_dict("records")
+    ]
+    rows(short, as_json=False)
+
+
+@options.command()
+@options.configured("output.store", "output.table", seeded=True)
+@options.run_id
+@count
+@options.as_json
+def landmarks(config: Config, run_id: str | None, count: int, as_json: bool) -> None:
+    """Draws rows at random, for you to label.
+
+    They say how good the labels are. Fill in the column `label` and give the file to `solve`,
+    `export` or `run` (--landmarks), which calibrates probabilities by it, or to `estimate`, for a
+    share or an accuracy with an interval.
+    Every row is drawn with the same chance, whatever was found.
+    """
+    said = config.output
+    check_table(said.table)
+    found = opened(said.store or options.STORE, run_id)
+    from consilience.results.corrections import draw_landmarks
+
+    drawn = draw_landmarks(found, count, config.seed)
+    print_labels(drawn, said.table, as_json, said.keep_formulas)
+    names = ", ".join(found.dataset.task.classes)
+    talk(f"write the class of each ({names}) into the column label; leave none out that is hard")
+
+
+@options.command()
+@options.configured("output.store", "landmarks.file")
+@options.run_id
+@options.option(
+    "--level",
+    type=click.FloatRange(0.5, 0.999),
+    default=0.95,
+    show_default=True,
+    help="How often such intervals hold the truth.",
+)
+@options.as_json
+def estimate(config: Config, run_id: str | None, level: float, as_json: bool) -> None:
+    """Shares of the classes and the accuracy, with intervals.
+
+    By rows drawn at random (`consilience landmarks`) and labelled by a person, and the labels
+    found as predictions of all others: prediction-powered inference, never wider than from the
+    landmarks alone. Nothing is asked.
+    """
+    from consilience.cli.output import rows
+    from consilience.errors import InputError
+
+    path = config.landmarks.file
+    if path is None:
+        raise InputError("an estimate needs labels that you know; name their file in --landmarks")
+    found = opened(config.output.store or options.STORE, run_id)
+    from consilience.results.estimation import estimates
+
+    made = estimates(found, Path(path), level=level)
+    rows([{"of": name, **one.to_json()} for name, one in made.items()], as_json)

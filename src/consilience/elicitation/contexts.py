@@ -1,0 +1,88 @@
+"""The contexts of a finished run, best first, and what each adds to all its answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from consilience.data.arrays import Floats
+from consilience.errors import InputError
+from consilience.results.result import Found
+from consilience.store.database import Store
+
+ENOUGH_TARGETS = 10
+"""The offset of a context is known well from so many answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownContext:
+    """A list of shots under a framing, its offset (K) in nats, and how its answers counted.
+
+    `weight` and `relevance` are those of its predictions in the run, `targets` how many there were.
+    """
+
+    framing: str
+    shots: tuple[tuple[str, int], ...]
+    offset: Floats
+    weight: float
+    relevance: float
+    targets: int
+
+
+def known_contexts(found: Found, store: Store) -> list[KnownContext]:
+    """The contexts that a run asked in: those whose answers counted most first, framings in turn.
+
+    Prompts without shots come last, those with labels drawn at random not at all. InputError where
+    the store has none of the run's answers.
+    """
+    e = found.evidence
+    mine = {key for rows in store.rounds(found.run.id) for key, _ in rows}
+    raw = store.predictions(e.keys)
+    order = list(found.orientation.order) if found.orientation else list(range(e.k))
+    groups: dict[tuple[int, int], list[int]] = {}
+    for t, (context, framing) in enumerate(
+        zip(e.context.tolist(), e.framing.tolist(), strict=True)
+    ):
+        shown = int(e.shots[t]) > 0 or bool(e.zero[t])
+        if e.keys[t] in mine and raw[t] is not None and shown and not bool(e.brief[t]):
+            groups.setdefault((context, framing), []).append(t)
+    shots: dict[int, list[tuple[str, int]]] = {}
+    columns = (e.shot_of.tolist(), e.shot_example.tolist(), e.shot_label.tolist())
+    for t, example, label in zip(*columns, strict=True):
+        shots.setdefault(t, []).append((e.ids[example], label))
+    made = []
+    for (_, framing), members in groups.items():
+        said = np.array([raw[t].logprobs for t in members])[:, order]  # type: ignore[union-attr]
+        read = e.logp[members].numpy()
+        offsets = said - said.mean(axis=1, keepdims=True)
+        offsets = offsets - (read - read.mean(axis=1, keepdims=True))
+        made.append(
+            KnownContext(
+                framing=e.framings[framing],
+                shots=tuple(shots.get(members[0], ())),
+                offset=offsets.mean(axis=0),
+                weight=float(e.weight[members].mean()),
+                relevance=float(found.solution.relevance[members].mean()),
+                targets=len(members),
+            )
+        )
+    if not made:
+        raise InputError(
+            f"the store has no answers of run {found.run.id} to compare new ones with; "
+            "name the store that it was asked in"
+        )
+    made.sort(key=lambda c: (bool(c.shots), c.targets >= ENOUGH_TARGETS, c.weight * c.relevance))
+    made.reverse()
+    return _in_turn(made)
+
+
+def _in_turn(contexts: list[KnownContext]) -> list[KnownContext]:
+    """The best of each framing, then the second of each, and so on; with shots before without."""
+    place: dict[tuple[str, bool], int] = {}
+    ranked: list[tuple[bool, int, int, KnownContext]] = []
+    for context in contexts:
+        kind = context.framing, bool(context.shots)
+        place[kind] = place.get(kind, -1) + 1
+        ranked.append((not context.shots, place[kind], len(ranked), context))
+    return [context for *_, context in sorted(ranked, key=lambda one: one[:3])]

@@ -1,0 +1,351 @@
+"""Labels for rows that come after a run, a few calls each, and a run grown by new rows.
+
+A new row is asked under lists of shots that the run has asked already: what each list adds to all
+its answers is known from the run's own targets, so that a single answer can be read. The row is
+labelled as the run would label it with those answers alone, so its label depends on no other new
+row: rows may come in any order and in blocks of any size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.special import log_softmax, softmax
+
+from consilience.data.arrays import Floats
+from consilience.data.dataset import Dataset, Example
+from consilience.data.files import STDIN
+from consilience.data.readers import read_rows
+from consilience.elicitation.contexts import KnownContext, known_contexts
+from consilience.elicitation.session import solve_run
+from consilience.elicitation.settings import record, settings_from
+from consilience.errors import InputError
+from consilience.models.base import Model
+from consilience.objective.coherence import (
+    class_frequency,
+    direct_consistency,
+    entropy,
+    mutual_predictability,
+    prior_fidelity,
+)
+from consilience.objective.conditioning import condition
+from consilience.prompts.query import Query
+from consilience.results.diagnosis import open_labels
+from consilience.results.result import Found
+from consilience.results.tempering import tempered
+from consilience.solvers.fixed_point import weight_of
+from consilience.store.database import Store
+from consilience.store.runner import CallCounts, Progress, ask, requests
+
+CALLS = 2
+"""Calls for each new row, where nothing else is said."""
+
+BLOCK = 256
+"""So many rows are asked before their labels are given."""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Labels of rows that came after a run: soft labels (N, K), and what they took.
+
+    `labels` has the columns of `Found.labels`; who got no answer has no label. A row that the run
+    had labelled keeps that label and took no call.
+    """
+
+    dataset: Dataset
+    soft_labels: Floats
+    labels: pd.DataFrame
+    asked: CallCounts
+
+    def table(self, *, details: bool = False, decided_only: bool = False) -> pd.DataFrame:
+        """The user's rows with label, probability, uncertainty and open, as `Found.table` has."""
+        from consilience.data.result_table import result_table
+
+        return result_table(self.dataset, self.labels, details, decided_only)
+
+    def export(
+        self, path: str | Path, *, details: bool = False, keep_formulas: bool = False
+    ) -> None:
+        """Writes `table()` to a CSV, JSONL, Parquet or XLSX file, by its suffix."""
+        from consilience.data.export import write_table
+
+        write_table(self.table(details=details), path, keep_formulas=keep_formulas)
+
+
+def predict(
+    found: Found,
+    rows: object,
+    model: Model,
+    *,
+    calls: int = CALLS,
+    store: str | Path | Store | None = None,
+    concurrency: int = 16,
+    progress: Progress | None = None,
+) -> Predicted:
+    """The labels of rows that come after a run; what is asked goes into the same store.
+
+    `rows` are a file, a table or a Dataset, with the columns of text and ids that the run's table
+    had; `calls` is how many lists of shots each is asked under. `store` is that of the run, needed
+    where the run is in memory. InputError for another model than the run's.
+    """
+    with ExitStack() as stack:
+        labeller = _Labeller(found, model, _opened(found, store, stack), calls)
+        data = rows_like(found, rows)
+        parts = [
+            labeller.label(data, block, concurrency, progress) for block in _blocks(data, BLOCK)
+        ]
+    return _together(data, found, parts)
+
+
+def predict_blocks(
+    found: Found,
+    rows: object,
+    model: Model,
+    *,
+    calls: int = CALLS,
+    block: int = BLOCK,
+    store: str | Path | Store | None = None,
+    concurrency: int = 16,
+    progress: Progress | None = None,
+) -> Iterator[Predicted]:
+    """The same, block by block in the order of the rows, each as soon as it is answered."""
+    with ExitStack() as stack:
+        labeller = _Labeller(found, model, _opened(found, store, stack), calls)
+        data = rows_like(found, rows)
+        for ids in _blocks(data, block):
+            origin = data.origin and data.origin.within(set(ids))
+            examples = [data.examples[data.index[id]] for id in ids]
+            part = Dataset(data.name, examples, task=data.task, origin=origin)
+            yield _together(part, found, [labeller.label(data, ids, concurrency, progress)])
+
+
+def extend(
+    found: Found,
+    rows: object,
+    model: Model,
+    *,
+    calls: int = CALLS,
+    store: str | Path | Store | None = None,
+    concurrency: int = 16,
+    progress: Progress | None = None,
+) -> Found:
+    """The run of a table that has grown: only new rows are asked, and all labels solved again.
+
+    `rows` are the whole grown table (for relations among its new rows, a Dataset that has them).
+    Answers about the old rows count as they are. It is a run of its own in the same store.
+    InputError where rows of the run are missing, or none is new.
+    """
+    data = rows_like(found, rows).with_relations(found.dataset.relations)
+    missing = [id for id in found.dataset.ids if id not in data.index]
+    new = [id for id in data.ids if id not in found.dataset.index]
+    if missing or not new:
+        said = f"{len(missing)} rows of the run are not in it" if missing else "no row is new"
+        raise InputError(f"the table cannot extend run {found.run.id}: {said}; see `predict`")
+    settings = replace(settings_from(found.run.settings), census=0.0)
+    with ExitStack() as stack:
+        db = _opened(found, store, stack)
+        contexts = _chosen(found, model, db, calls)
+        planned = [
+            (key, request)
+            for key, request in requests(
+                _queries(new, contexts), _texts(found, data), found.framings, model
+            )
+        ]
+        asked = ask(planned, model, db, concurrency=concurrency, progress=progress)
+        counts = set(found.evidence.keys)
+        before = [
+            [(key, query) for key, query in asked_then if key in counts]
+            for asked_then in db.rounds(found.run.id)
+        ]
+        plan = [*filter(None, before), [(key, request.query) for key, request in planned]]
+        kept = record(settings, found.terms, found.solver)
+        run = db.start_run(data, model, {**kept, "extends": found.run.id}, found.run.seed)
+        db.save_corrections(data, found.corrections)
+        for number, queries in enumerate(plan):
+            db.add_round(run, number, queries)
+        made = solve_run(db, run, data, settings, found.terms, found.solver)
+    return replace(made, asked=asked)
+
+
+def rows_like(found: Found, rows: object) -> Dataset:
+    """The data set in a file or a table whose columns are called as those of the run were."""
+    if isinstance(rows, Dataset):
+        if rows.task != found.dataset.task:
+            raise InputError("these rows have another task than the run; give them the same one")
+        return rows
+    origin = found.dataset.origin
+    file = Path(rows) if isinstance(rows, str | Path) and str(rows) != STDIN else None
+    table = read_rows(rows) if isinstance(rows, str | Path) else rows
+    named = getattr(table, "columns", None)
+    columns = list(getattr(table, "column_names", ()) if named is None else named)
+    return Dataset.from_records(
+        table,
+        text=origin.text if origin else "text",
+        id=origin.id if origin and origin.id in columns else None,
+        task=found.dataset.task,
+        name=file.stem if file else "rows",
+        source=str(file.absolute()) if file else "",
+    )
+
+
+def _opened(found: Found, store: str | Path | Store | None, stack: ExitStack) -> Store:
+    place = found.place if store is None else store
+    if place is None:
+        raise InputError("the run is in memory: give the store that it was asked in")
+    return place if isinstance(place, Store) else stack.enter_context(Store(place))
+
+
+def _blocks(data: Dataset, size: int) -> Iterator[list[str]]:
+    """The ids of the examples in the order of their rows, so many at a time."""
+    ids = list(dict.fromkeys(data.origin.examples if data.origin else data.ids))
+    return (ids[start : start + size] for start in range(0, len(ids), size))
+
+
+def _texts(found: Found, data: Dataset) -> Dataset:
+    """The examples of both, to be rendered."""
+    texts = (*found.dataset.texts, *data.texts)
+    return Dataset("texts", map(Example, texts), task=data.task)
+
+
+def _queries(ids: Sequence[str], contexts: Sequence[KnownContext]) -> list[Query]:
+    """Each row under each context; those of a context together, as they share its whole prompt."""
+    return [Query(id, context.shots, context.framing) for context in contexts for id in ids]
+
+
+def _chosen(found: Found, model: Model, store: Store, calls: int) -> list[KnownContext]:
+    """The contexts that new rows are asked in."""
+    if calls < 1:
+        raise InputError(f"a new row needs one call or more, got {calls}")
+    if model.name != found.run.model:
+        raise InputError(
+            f"the run asked {found.run.model}, not {model.name}; what a list of shots adds to "
+            "answers is known of that model alone"
+        )
+    return known_contexts(found, store)[:calls]
+
+
+class _Labeller:
+    """Asks about new rows and reads the answers as the run read its own."""
+
+    def __init__(self, found: Found, model: Model, store: Store, calls: int) -> None:
+        self.found, self.model, self.store = found, model, store
+        self.contexts = _chosen(found, model, store, calls)
+        # As solved: landmarks calibrate what is read, and are no part of the reading.
+        optimum = found.orientation.optimum if found.orientation else 0
+        labels = found.solution.optima[optimum].labels
+        reading = condition(found.evidence, torch.from_numpy(labels)[None])
+        self.scale = float(reading.scale[0])
+        heard = int(found.evidence.target[0])
+        self.frequency = reading.frequency[0, heard].numpy()
+        terms = found.terms
+        self.log_weight = weight_of(terms, mutual_predictability)
+        self.linear_weight = weight_of(terms, direct_consistency)
+        self.frequency_weight = weight_of(terms, class_frequency)
+        self.temperature = max(weight_of(terms, entropy) + weight_of(terms, prior_fidelity), 1e-3)
+
+    def label(
+        self,
+        data: Dataset,
+        ids: Sequence[str],
+        concurrency: int,
+        progress: Progress | None,
+    ) -> tuple[pd.DataFrame, CallCounts]:
+        """Soft labels, uncertainty and number of predictions of some examples, by id."""
+        k, known = data.task.k, self.found.dataset.index
+        new = [id for id in ids if id not in known]
+        queries = _queries(new, self.contexts)
+        planned = requests(queries, _texts(self.found, data), self.found.framings, self.model)
+        asked = ask(
+            planned, self.model, self.store, concurrency=concurrency, progress=progress
+        ) if planned else CallCounts()  # fmt: skip
+        given = iter(self.store.predictions([key for key, _ in planned]))
+        answers: dict[str, list[tuple[KnownContext, Floats]]] = {id: [] for id in ids}
+        for context in self.contexts:
+            for id in new:
+                said = next(given)
+                if said is not None and any(said.exact):
+                    raw = np.array(said.logprobs)
+                    answers[id].append((context, raw - raw.mean() - context.offset))
+        columns = [*(f"p{c}" for c in range(k)), "epistemic", "aleatoric", "predictions"]
+        found = []
+        for id in ids:
+            if id in known:
+                at = known[id]
+                unsure = self.found.uncertainty
+                counted = int((self.found.evidence.target == at).sum())
+                parts = (unsure.epistemic[at], unsure.aleatoric[at], counted)
+                found.append([*self.found.soft_labels[at], *parts])
+            elif answers[id]:
+                found.append([*self._read(answers[id]), len(answers[id])])
+            else:
+                found.append([*np.full(k, 1 / k), 0.0, float(np.log(k)), 0])
+        return pd.DataFrame(found, columns=columns, index=list(ids)), asked
+
+    def _read(self, answers: Sequence[tuple[KnownContext, Floats]]) -> list[float]:
+        """The soft label (K) that answers support, its epistemic and its aleatoric uncertainty."""
+        whole = self._pooled(answers)
+        each = np.array([self._pooled([answer]) for answer in answers])
+        total, within = _entropy(each.mean(axis=0)), float(np.mean([_entropy(q) for q in each]))
+        scaled = self._scaled(whole)
+        return [*scaled, max(total - within, 0.0), _entropy(whole)]
+
+    def _pooled(self, answers: Sequence[tuple[KnownContext, Floats]]) -> Floats:
+        """What the objective makes of a row that has these answers and nothing else, (K,)."""
+        share = np.array([context.weight for context, _ in answers])
+        share = share / share.sum()
+        used = share * [context.relevance for context, _ in answers]
+        logp = log_softmax(np.array([z for _, z in answers]), axis=1)
+        pool = self.scale * used @ logp
+        ignorance = (1 - used.sum()) / logp.shape[1]
+        linear = np.log(used @ softmax(self.scale * logp, axis=1) + ignorance)
+        pull = self.log_weight * pool + self.linear_weight * linear
+        pull = pull + self.frequency_weight * self.frequency
+        return np.asarray(softmax(pull / self.temperature))
+
+    def _scaled(self, labels: Floats) -> Floats:
+        """The label at what the run's labels are worth: tempered, or calibrated by landmarks."""
+        if self.found.calibration is not None:
+            from consilience.results.calibration import rescaled
+
+            made = rescaled(self.found.calibration, labels[None])
+        else:
+            made = tempered(labels[None], self.found.doubt)
+        return np.asarray(made[0])
+
+
+def _entropy(q: Floats) -> float:
+    return float(-(q * np.log(np.maximum(q, 1e-300))).sum())
+
+
+def _together(
+    data: Dataset, found: Found, parts: Sequence[tuple[pd.DataFrame, CallCounts]]
+) -> Predicted:
+    """The labels of all blocks in the order of the data set."""
+    frame = pd.concat([frame for frame, _ in parts]).loc[list(data.ids)]
+    names, k = data.task.classes, data.task.k
+    soft = frame.iloc[:, :k].to_numpy(dtype=np.float64)
+    none = (frame["predictions"] == 0).to_numpy() & ~np.isin(data.ids, list(found.corrections))
+    hard = soft.argmax(axis=1)
+    labels = pd.DataFrame(
+        {
+            "id": list(data.ids),
+            "label": pd.array(hard, dtype="Int64"),
+            "name": [names[c] for c in hard],
+            "probability": soft.max(axis=1),
+            "epistemic": frame["epistemic"].to_numpy(),
+            "aleatoric": frame["aleatoric"].to_numpy(),
+            "predictions": frame["predictions"].to_numpy(),
+            "open": open_labels(soft) | none,
+        }
+        | {f"p_{name}": soft[:, c] for c, name in enumerate(names)}
+    )
+    labels.loc[none, ["label", "name"]] = None
+    labels.loc[none, ["probability", *(f"p_{name}" for name in names)]] = np.nan
+    asked = sum((asked for _, asked in parts), CallCounts())
+    return Predicted(data, soft, labels, asked)

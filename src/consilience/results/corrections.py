@@ -1,0 +1,143 @@
+"""Corrections: labels that the user changed, held fixed while all others are solved again.
+
+Nothing is asked. A correction is a fact about one row; it is no sample of them, because rows are
+corrected where they are doubtful, so it calibrates nothing (`landmarks` do, which are drawn).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from consilience.data.dataset import Dataset
+from consilience.data.frames import free_name
+from consilience.data.relations import AtMostOne, ExactlyOne, active_relations
+from consilience.errors import InputError
+from consilience.evidence.relation_factors import Factor, factors
+from consilience.results.landmarks import vouched_labels
+from consilience.results.solved import solve_all
+from consilience.store.database import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from consilience.results.result import Found
+
+CORRECTION = "correction"
+"""The column of a review that the user fills in."""
+
+
+def read_corrections(source: object, dataset: Dataset) -> dict[str, int]:
+    """The classes in a mapping of ids to classes, in rows or in a file, by example id.
+
+    A class is its name or its number. Of rows the column `correction` counts, and without one the
+    column `label`; a row where it is empty corrects nothing. InputError where there is none.
+    """
+    own = free_name(CORRECTION, [CORRECTION])
+    columns = (own, CORRECTION, "label")
+    said = vouched_labels(source, dataset, columns=columns, what="correction")
+    if not said:
+        raise InputError(
+            f"nothing is corrected: no row has a {CORRECTION}; write the right class into that "
+            "column where a label is wrong"
+        )
+    return {dataset.ids[at]: label for at, label in said.items()}
+
+
+def check_possible(dataset: Dataset, corrections: Mapping[str, int], priors: bool) -> None:
+    """InputError where relations that must hold forbid labels that the user gave."""
+    relations = active_relations(dataset.relations, priors)
+    held = {dataset.index[id]: label for id, label in corrections.items()}
+    for factor in factors(relations, dataset.index, dataset.task.k):
+        for members in factor.members.tolist():
+            given = {m: held[at] for m, at in enumerate(members) if at in held}
+            if not given:
+                continue
+            if isinstance(factor, Factor):
+                worlds = factor.worlds.numpy()
+                same = [worlds[:, m] == label for m, label in given.items()]
+                fits = bool(np.all(same, axis=0).any())
+            else:
+                shared = factor.log_rest is None and factor.kind in (AtMostOne, ExactlyOne)
+                fits = not shared or sum(c == factor.label for c in given.values()) < 2
+            if not fits:
+                rows = ", ".join(dataset.own_id(dataset.ids[members[m]]) for m in given)
+                raise InputError(
+                    f"the relations among the rows {rows} cannot hold with the labels you gave "
+                    "them; correct one of them, or leave the relation out"
+                )
+
+
+def with_corrections(found: Found, source: object) -> Found:
+    """The same run solved again with the labels that the user gave; 0 calls.
+
+    They are kept in the store of the run, where it has a file, and are then shown as shots in
+    whatever rounds follow. Earlier corrections stay.
+    """
+    if found.calibration is not None:
+        raise InputError("these labels are calibrated; correct those as solved, then calibrate")
+    data = found.dataset
+    new = read_corrections(source, data)
+    every = dict(sorted((dict(found.corrections) | new).items()))
+    check_possible(data, every, found.run.settings.get("priors", False))
+    if found.place is not None:
+        with Store(Path(found.place)) as store:
+            store.save_corrections(data, new)
+    evidence = found.evidence.holding({data.index[id]: label for id, label in every.items()})
+    made = solve_all(evidence, found.terms, found.solver, found.concepts, seed=found.run.seed)
+    return replace(found, evidence=evidence, corrections=every, **made._asdict())
+
+
+def review_table(found: Found, count: int | None = None) -> pd.DataFrame:
+    """The user's rows with their labels and an empty column `correction`, the doubtful first.
+
+    `count` is how many, None for all. What was corrected before is not shown. Rows without a label
+    come first, then those by how close their two likeliest classes are, in nats of log-odds, less
+    their epistemic uncertainty: what the evidence contradicts itself about.
+    """
+    import pandas as pd
+
+    data, table = found.dataset, found.table()
+    examples = data.ids if data.origin is None else data.origin.examples
+    doubt = doubts(found)[[data.index[id] for id in examples]]
+    order = np.argsort(-doubt, kind="stable")
+    order = order[[examples[row] not in found.corrections for row in order]]
+    shown = table.iloc[order[:count]].reset_index(drop=True)
+    name = free_name(CORRECTION, list(shown.columns))
+    return pd.concat([shown, pd.Series([""] * len(shown), name=name, dtype=object)], axis=1)
+
+
+def doubts(found: Found) -> NDArray[np.float64]:
+    """How doubtful each label is, (N,): higher is more; infinite where there is no label."""
+    ordered = np.sort(np.maximum(found.soft_labels, 1e-12), axis=1)
+    margin = np.log(ordered[:, -1]) - np.log(ordered[:, -2])
+    doubt = found.uncertainty.epistemic - margin
+    none = found.labels["label"].isna().to_numpy()
+    return np.asarray(np.where(none, np.inf, doubt))
+
+
+def draw_landmarks(found: Found, count: int, seed: int = 0) -> pd.DataFrame:
+    """`count` rows drawn at random, in the order of the table, with an empty column `label`.
+
+    Each example is drawn at most once, whatever its label: who labels them and gives them back as
+    landmarks calibrates probabilities and estimates shares (`estimation`). Nothing that was found
+    is shown beside them, so that it sways nobody. InputError for more than there are.
+    """
+    from consilience.data.frames import own_rows
+
+    frame, at = own_rows(found.dataset)
+    first = {example: row for row, example in reversed(list(enumerate(at)))}
+    if not 1 <= count <= len(first):
+        raise InputError(f"{count} landmarks cannot be drawn from {len(first)} different texts")
+    drawn = np.random.default_rng([seed, 70]).choice(sorted(first), size=count, replace=False)
+    shown = frame.iloc[sorted(first[i] for i in drawn.tolist())].reset_index(drop=True)
+    if "label" in shown.columns:
+        # Gold of the user's own, perhaps; it is not to be copied.
+        shown = shown.drop(columns="label")
+    shown["label"] = ""
+    return shown

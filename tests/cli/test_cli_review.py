@@ -1,0 +1,128 @@
+"""Doubtful rows go out, corrections come back, new rows follow, training files go."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from command import consilience
+from made_up import TASK_OPTIONS, write_csv
+from wire_client import KEYS
+
+MODEL = ["--model", "simulated:noisy"]
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in (*KEYS, "OPENAI_BASE_URL", "CONSILIENCE_DATA_DIR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def tickets(first: int, count: int) -> list[dict[str, str]]:
+    numbers = range(first, first + count)
+    return [{"ticket": f"T-{i}", "message": f"The lamp number {i} is lit."} for i in numbers]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    write_csv(tickets(0, 40), tmp_path / "tickets.csv")
+    words = ["--text", "message", "--id", "ticket", *TASK_OPTIONS]
+    spent = ["--calls-per-example", 4, "--set", "planning.shots=4", "--output", "l.csv"]
+    consilience("run", "tickets.csv", *words, *MODEL, *spent, "--store", "s.db")
+    return tmp_path / "s.db"
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_the_way_of_a_correction(store: Path, tmp_path: Path) -> None:
+    shown = consilience("review", "--store", store, "--count", 5)
+    assert "0 corrections so far" in shown.stderr
+    assert shown.stdout.count("The lamp number") == 5
+    consilience("review", "--store", store, "--output", "doubtful.csv")
+    doubtful = rows((tmp_path / "doubtful.csv").read_text())
+    assert len(doubtful) == 40 and {r["correction"] for r in doubtful} == {""}
+    told = {r["ticket"]: "True" if r["label"] == "False" else "False" for r in doubtful[:3]}
+    for row in doubtful[:3]:
+        row["correction"] = told[row["ticket"]]
+    write_csv(doubtful, tmp_path / "doubtful.csv")
+    done = consilience(
+        "review", "--store", store, "--corrections", "doubtful.csv", "--output", "labels.csv"
+    )
+    assert "3 corrections, kept in" in done.stderr and "0 calls" in done.stderr
+    labels = {r["ticket"]: r for r in rows((tmp_path / "labels.csv").read_text())}
+    assert {id: labels[id]["label"] for id in told} == told
+    assert all(float(labels[id]["probability"]) == 1 for id in told)
+    # They stay: another command knows of them, and the store is sound.
+    solved = {r["ticket"]: r["label"] for r in rows(consilience("solve", "--store", store).stdout)}
+    assert solved == {id: r["label"] for id, r in labels.items()}
+    assert "3 corrections so far" in consilience("review", "--store", store).stderr
+    consilience("store", "verify", store)
+
+
+def test_landmarks_are_drawn_and_estimate(store: Path, tmp_path: Path) -> None:
+    consilience("landmarks", "--store", store, "--count", 20, "--output", "marks.csv")
+    marks = rows((tmp_path / "marks.csv").read_text())
+    assert len(marks) == 20 and list(marks[0]) == ["ticket", "message", "label"]
+    for i, row in enumerate(marks):
+        row["label"] = ("False", "True")[i % 2]
+    write_csv(marks, tmp_path / "marks.csv")
+    made = json.loads(
+        consilience("estimate", "--store", store, "--landmarks", "marks.csv", "--json").stdout
+    )
+    assert [r["of"] for r in made] == ["accuracy", "share of False", "share of True"]
+    for one in made:
+        assert one["low"] <= one["value"] <= one["high"] and one["landmarks"] == 20
+        assert one["high"] - one["low"] <= one["alone_high"] - one["alone_low"] + 1e-12
+    assert "name their file" in consilience("estimate", "--store", store, code=2).stderr
+
+
+def test_new_rows_are_labelled_and_a_grown_table(store: Path, tmp_path: Path) -> None:
+    write_csv(tickets(100, 10), tmp_path / "more.csv")
+    printed = consilience("predict", "more.csv", "--store", store, *MODEL)
+    assert "20 calls made" in printed.stderr
+    new = rows(printed.stdout)
+    assert [r["ticket"] for r in new] == [f"T-{i}" for i in range(100, 110)]
+    assert all(r["label"] in ("False", "True") for r in new)
+    again = consilience("predict", "more.csv", "--store", store, *MODEL, "--output", "new.csv")
+    assert "0 calls made, 20 answers found" in again.stderr
+    assert rows((tmp_path / "new.csv").read_text()) == new
+    write_csv([*tickets(0, 40), *tickets(100, 12)], tmp_path / "grown.csv")
+    grown = consilience("predict", "grown.csv", "--extend", "--store", store, *MODEL)
+    assert "4 calls made, 20 answers found" in grown.stderr
+    assert len(rows(grown.stdout)) == 52
+    assert "not in it" in consilience(
+        "predict", "more.csv", "--extend", "--store", store, *MODEL, code=2
+    ).stderr  # fmt: skip
+    consilience("store", "verify", store)
+
+
+@pytest.mark.parametrize("form", ["sft", "dpo", "reward", "chat"])
+def test_labels_to_train_on(store: Path, tmp_path: Path, form: str) -> None:
+    done = consilience("export", "t.jsonl", "--store", store, "--format", form)
+    assert "40 records of 40 labelled texts" in done.stderr
+    lines = (tmp_path / "t.jsonl").read_text("utf-8").splitlines()
+    assert len(lines) == 40 and "The lamp number" in lines[0]
+    fewer = ["--format", form, "--min-probability", 0.7]
+    labels = rows((tmp_path / "l.csv").read_text())
+    sure = sum(float(r["probability"]) >= 0.7 for r in labels)
+    if sure:
+        consilience("export", "f.jsonl", "--store", store, *fewer)
+        assert len((tmp_path / "f.jsonl").read_text("utf-8").splitlines()) == sure
+
+
+def test_what_does_not_go_together_is_refused(store: Path) -> None:
+    for words, said in [
+        (["export", "t.csv", "--format", "sft"], "let t.csv end in .jsonl"),
+        (["export", "t.csv", "--min-probability", 0.5], "is for --format sft"),
+        (["review", "--corrections", "missing.csv"], "missing.csv"),
+        (["landmarks", "--count", 41], "41 landmarks cannot be drawn from 40"),
+        (["predict", "t.csv"], "no model"),
+    ]:
+        assert said in consilience(*words, "--store", store, code=2).stderr
