@@ -104,7 +104,7 @@ USES = {
     "`consilience evaluate claims.csv --text claim --label truth --store claims.db`.",
     "consilience report": "To look at a run, or to show it to somebody: `consilience report "
     "--store claims.db --output claims.html`, with `claims.csv --text claim --label truth` "
-    "where there is gold.",
+    "where there is gold. What is on it: [look at a run](report.md).",
     "consilience explain": "For a label that surprises: `consilience explain 3f2a --store "
     "claims.db`.",
     "consilience concepts": "Where the verdict is `several concepts`, or the labels are not those "

@@ -253,7 +253,8 @@ def test_texts_are_shown_as_texts(tmp_path: Path) -> None:
 
 
 def test_a_page_has_room_for_so_much(found: Found, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report_rows, "ROOM", 1200)
+    monkeypatch.setattr(report_rows, "ROOM", 0)
+    monkeypatch.setattr(report_rows, "LEAST", 1200)
     monkeypatch.setattr(report_rows, "MOST_SHOWN", 20)
     data = page_rows(found)
     assert (len(data["rows"]), data["total"]) == (20, len(found.labels))
@@ -263,16 +264,17 @@ def test_a_page_has_room_for_so_much(found: Found, monkeypatch: pytest.MonkeyPat
 
 def test_room_is_counted_in_bytes_of_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     signs = ("字", "<", "\n", "a", "字" * 9)
-    texts = [Example(f"{number} {signs[number % 5] * 1000}") for number in range(40)]
-    found = elicit(Dataset("long", texts), Lengths(), settings=SETTINGS, solver=LBFGS(starts=1))
+    texts = [Example(f"{number} {signs[number % 5] * 1000}") for number in range(20)]
+    few = replace(SETTINGS, calls_per_example=3.0)
+    found = elicit(Dataset("long", texts), Lengths(), settings=few, solver=LBFGS(starts=1))
 
     def size(room: int) -> int:
         monkeypatch.setattr(report_rows, "ROOM", room)
+        monkeypatch.setattr(report_rows, "LEAST", 1000)
         return len(report_page(found).encode())
 
-    # Besides the texts a page has what was told of each that it is cut.
-    assert 20_000 < size(60_000) - size(30_000) < 31_000
-    assert size(60_000) < size(10**9) - 200_000
+    assert 19_000 < size(60_000) - size(40_000) < 21_000
+    assert size(60_000) < size(10**9) - 100_000
 
 
 def test_runs_solved_together_have_their_prompts_too(kept: tuple[Found, Store]) -> None:

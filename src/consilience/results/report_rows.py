@@ -21,8 +21,11 @@ from consilience.results.result import Found
 MOST_SHOWN = 5_000
 """A report has so many rows at most, the most doubtful first."""
 
-ROOM = 2_500_000
-"""All texts together take at most so many bytes; where they take more, long ones are cut."""
+ROOM = 4_500_000
+"""Rows and texts together take so many bytes; where they would take more, long texts are cut."""
+
+LEAST = 500_000
+"""So many bytes are left for texts, however many pulls there are."""
 
 _TARGET, _SHOT = "\ue000", "\ue001"
 """Stand for a text where a prompt is taken to pieces; no wording has them."""
@@ -115,7 +118,7 @@ def report_rows(found: Found, scores: Scores | None = None) -> dict[str, Any]:
         "rows": rows,
         "total": len(table),
         "tempered": found.doubt < 1,
-        **made.shared(),
+        **made.shared(max(ROOM - len(json.dumps(rows)), LEAST)),
     }
 
 
@@ -168,8 +171,8 @@ class _Page:
         rest = self.word("rest")
         return sorted(made, key=lambda row: (row[0] == rest, -abs(row[2] or 0.0)))
 
-    def shared(self) -> dict[str, Any]:
-        """What was numbered: texts, words, wordings, lists of shots."""
+    def shared(self, room: int) -> dict[str, Any]:
+        """What was numbered: texts, in so many bytes, words, wordings, lists of shots."""
         data = self._found.dataset
         texts = [data.texts[i] for i in self._texts]
         quoted: dict[str, dict[str, str]] = {}
@@ -179,7 +182,7 @@ class _Page:
             if changed:
                 quoted[str(number)] = changed
         every = [*texts, *(text for changed in quoted.values() for text in changed.values())]
-        limit = _limit([_weight(text) for text in every])
+        limit = _limit([_weight(text) for text in every], room)
         return {
             "texts": [_cut(text, limit) for text in texts],
             "cut": limit,
@@ -229,11 +232,11 @@ def _weight(text: str) -> int:
     return whole + 5 * sum(map(text.count, "<>&"))
 
 
-def _limit(weights: list[int]) -> int | None:
+def _limit(weights: list[int], room: int) -> int | None:
     """To how many bytes texts are cut, so that all have room together; None for no cut."""
-    if sum(weights) <= ROOM:
+    if sum(weights) <= room:
         return None
-    left, ordered = ROOM, sorted(weights)
+    left, ordered = room, sorted(weights)
     for place, weight in enumerate(ordered):
         share = left // (len(ordered) - place)
         if weight > share:
