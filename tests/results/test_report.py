@@ -305,3 +305,13 @@ def test_a_place_where_no_page_can_be_is_refused(
     monkeypatch.setitem(__import__("sys").modules, "jinja2", None)
     with pytest.raises(MissingExtra, match="needs the extra `report`"):
         check_report(tmp_path / "report.html")
+
+
+def test_a_correction_is_marked_and_its_pulls_are_whole(found: Found) -> None:
+    id = str(found.labels.sort_values("probability")["id"].iloc[0])
+    made = found.corrected({id: 1 - int(found.labels.set_index("id")["label"][id])})
+    rows = {row["id"]: row for row in page_rows(made)["rows"]}
+    assert [row["id"] for row in rows.values() if row.get("corrected")] == [id]
+    assert max(rows[id]["p"]) == 1.0
+    pulls = sum(pull[2] or 0 for pull in rows[id]["pulls"])
+    assert pulls == pytest.approx(rows[id]["odds"][2], abs=1e-3)

@@ -9,7 +9,7 @@ from consilience.results.diagnosis import Kind
 if TYPE_CHECKING:
     from consilience.results.result import Found
 
-FEW = 10
+FEW = 20
 """So many landmarks, drawn at random, are asked for where probabilities are to be checked."""
 
 
@@ -36,8 +36,8 @@ def next_steps(found: Found) -> list[str]:
     if kind is Kind.SEVERAL:
         ids = ", ".join(found.questions())
         steps.append(
-            f"Label these rows yourself: {ids}. Give them as landmarks and run again; what was "
-            "asked is not asked again."
+            f"Label these rows yourself: {ids}. Give them as landmarks (--landmarks) and run "
+            "again; what was asked is not asked again."
         )
     if kind is Kind.DEGENERATE:
         steps.append("Ask in other framings, or give landmarks, and run again.")
@@ -58,11 +58,13 @@ def next_steps(found: Found) -> list[str]:
     if kind is Kind.COHERENT and (doubtful := int(table["open"].astype(bool).sum())):
         rows = "row is" if doubtful == 1 else "rows are"
         steps.append(
-            f"{doubtful:,} {rows} open: read them first. They come first in the table below."
+            f"{doubtful:,} {rows} open and first in the table below. Read them, and correct what "
+            "is wrong with `consilience review`: that asks nothing."
         )
     if found.calibration is None and kind in (Kind.COHERENT, Kind.SEVERAL):
         steps.append(
-            f"The probabilities are not calibrated. Label {FEW} rows drawn at random and give them "
-            "as landmarks: they say how far the probabilities can be trusted."
+            f"The probabilities are not calibrated. `consilience landmarks --count {FEW}` draws "
+            "rows at random; label them and give them back (--landmarks): they say how far the "
+            "probabilities can be trusted."
         )
     return steps

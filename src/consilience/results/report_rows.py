@@ -108,6 +108,8 @@ def report_rows(found: Found, scores: Scores | None = None) -> dict[str, Any]:
             row["group"] = data.examples[i].group
         if found.calibration is not None and columns["landmark"][i]:
             row["landmark"] = True
+        if data.ids[i] in found.corrections:
+            row["corrected"] = True
         if scores is not None and scores.known[i] >= 0:
             row["gold"] = int(scores.known[i])
         if data.ids[i] in found.unanswered:

@@ -70,10 +70,11 @@
   data.classes.forEach((name, number) => at("label").append(make("option", { value: number }, name)));
   if (rows.some((row) => row.label === null)) at("label").append(make("option", { value: "none" }, "no label"));
   if (scored) at("show").append(make("option", { value: "wrong" }, "not as the reference"));
+  if (rows.some((row) => row.corrected)) at("show").append(make("option", { value: "corrected" }, "corrected"));
   if (rows.some((row) => row.landmark)) at("show").append(make("option", { value: "landmark" }, "landmarks"));
 
   const haystack = (row) => (row.haystack ??= `${row.id}\n${text(row)}`.toLowerCase());
-  const KEEP = { open: (r) => r.open, decided: (r) => !r.open, wrong, landmark: (r) => Boolean(r.landmark) };
+  const KEEP = { open: (r) => r.open, decided: (r) => !r.open, wrong, landmark: (r) => Boolean(r.landmark), corrected: (r) => Boolean(r.corrected) };
   function select() {
     const needle = state.words.toLowerCase();
     state.shown = rows.filter((row) =>
@@ -112,6 +113,7 @@
     const flags = [
       row.open ? make("span", { class: "flag" }, " open") : null,
       row.landmark ? make("span", { class: "flag" }, " landmark") : null,
+      row.corrected ? make("span", { class: "flag" }, " corrected") : null,
     ];
     return make("tr", { "data-place": place, onclick: () => open(place) },
       make("td", { class: "id", title: row.id, dir: "auto" }, row.rows ? `${row.id} ×${row.rows}` : row.id),
