@@ -65,7 +65,8 @@ def test_the_commands_that_it_names_are_there(found: Found) -> None:
     for line in named:
         program, name, *words = shlex.split(line)
         assert program == "consilience"
-        cli.commands[name].make_context(name, words).close()
+        with cli.make_context(program, [name]) as above:
+            cli.commands[name].make_context(name, words, parent=above).close()
 
 
 def test_rows_without_an_answer_are_counted(found: Found) -> None:

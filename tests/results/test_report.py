@@ -254,7 +254,7 @@ def test_texts_are_shown_as_texts(tmp_path: Path) -> None:
 
 def test_a_page_has_room_for_so_much(found: Found, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report_rows, "ROOM", 0)
-    monkeypatch.setattr(report_rows, "LEAST", 1200)
+    monkeypatch.setattr(report_rows, "TEXT_ROOM", 1200)
     monkeypatch.setattr(report_rows, "MOST_SHOWN", 20)
     data = page_rows(found)
     assert (len(data["rows"]), data["total"]) == (20, len(found.labels))
@@ -270,7 +270,7 @@ def test_room_is_counted_in_bytes_of_the_page(monkeypatch: pytest.MonkeyPatch) -
 
     def size(room: int) -> int:
         monkeypatch.setattr(report_rows, "ROOM", room)
-        monkeypatch.setattr(report_rows, "LEAST", 1000)
+        monkeypatch.setattr(report_rows, "TEXT_ROOM", 1000)
         return len(report_page(found).encode())
 
     assert 19_000 < size(60_000) - size(40_000) < 21_000

@@ -24,7 +24,7 @@ MOST_SHOWN = 5_000
 ROOM = 4_500_000
 """Rows and texts together take so many bytes; where they would take more, long texts are cut."""
 
-LEAST = 500_000
+TEXT_ROOM = 500_000
 """So many bytes are left for texts, however many pulls there are."""
 
 _TARGET, _SHOT = "\ue000", "\ue001"
@@ -120,7 +120,7 @@ def report_rows(found: Found, scores: Scores | None = None) -> dict[str, Any]:
         "rows": rows,
         "total": len(table),
         "tempered": found.doubt < 1,
-        **made.shared(max(ROOM - len(json.dumps(rows)), LEAST)),
+        **made.shared(max(ROOM - len(json.dumps(rows)), TEXT_ROOM)),
     }
 
 
