@@ -143,6 +143,7 @@ def test_a_term_of_ones_own_is_a_part_by_its_name() -> None:
     assert abs(parts["what the solver's last step left"]) < 0.05
 
 
+@pytest.mark.slow
 def test_labels_that_are_hard_have_a_rest_that_says_so() -> None:
     found = found_on("easy", 24, solver=Annealing(starts=1))
     np.testing.assert_allclose(sums_of(found), odds_of(found), rtol=1e-9)
