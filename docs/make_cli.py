@@ -102,6 +102,9 @@ USES = {
     "`consilience solve --store claims.db --output labels.parquet`.",
     "consilience evaluate": "With gold that was not there, or not shown, when the run was made: "
     "`consilience evaluate claims.csv --text claim --label truth --store claims.db`.",
+    "consilience report": "To look at a run, or to show it to somebody: `consilience report "
+    "--store claims.db --output claims.html`, with `claims.csv --text claim --label truth` "
+    "where there is gold. What is on it: [look at a run](report.md).",
     "consilience explain": "For a label that surprises: `consilience explain 3f2a --store "
     "claims.db`.",
     "consilience concepts": "Where the verdict is `several concepts`, or the labels are not those "

@@ -20,7 +20,7 @@ from consilience.objective.coherence import Terms, default_terms, entropy, logic
 from consilience.objective.evidence_tables import evidence_table
 from consilience.planning.planner import PlanSettings, shot_round
 from consilience.prompts.framing import framings
-from consilience.results.explanation import explain
+from consilience.results.explanation import Explainer
 from consilience.solvers.annealing import Annealing
 from consilience.solvers.belief_propagation import BeliefPropagation
 from consilience.solvers.exhaustive import Exhaustive, corners
@@ -184,7 +184,8 @@ def test_an_explanation_says_that_it_is_soft_and_how():
         ]
     )
     ev = collect(data, [alone()], [pairs(data, leaning([1.0, 1.0, -1.0]))], bias="none")
-    table = explain(data, ev, solve(ev, default_terms()), a, priors=False)
+    terms = default_terms()
+    table = Explainer(data, ev, terms, solve(ev, terms), priors=False).table(a)
     said = dict(zip(table["what"], table["kind"], strict=True))
     assert said[f"equal: {b}=1"] == "soft relation (0.83)"
     assert said[f"at-most-one: {c}=0"] == "soft relation (0.6), design prior, not counted"

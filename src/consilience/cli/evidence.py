@@ -12,14 +12,8 @@ from consilience.cli.output import rows, talk
 from consilience.cli.results import opened
 from consilience.errors import InputError
 
-KINDS = {
-    "direct": "direct confidence",
-    "flips": "flip sensitivity",
-    "ensemble": "ensemble variance",
-    "mutual": "mutual predictability",
-    "logic": "logical consistency",
-}
-"""The kinds of evidence by the words that the command takes."""
+KINDS = ("direct", "flips", "ensemble", "mutual", "logic")
+"""The kinds of evidence by one word each."""
 
 
 @options.command()
@@ -27,7 +21,7 @@ KINDS = {
 @options.run_id
 @options.option(
     "--kind",
-    type=click.Choice(list(KINDS)),
+    type=click.Choice(KINDS),
     help="Every piece of evidence of this kind  [default: a summary of all five]",
 )
 @options.option(
@@ -61,14 +55,5 @@ def evidence(
         networkx.write_graphml(made, graph)
         talk(f"{len(made)} nodes and {made.number_of_edges()} edges written to {graph}")
         return
-    from consilience.objective.evidence_tables import evidence_summary, evidence_table
-
-    labels = found.solution.labels
-    table = (
-        evidence_table(found.evidence, KINDS[kind], labels)
-        if kind
-        else evidence_summary(found.evidence, labels)
-    )
-    data = found.dataset
-    table = table.map(lambda cell: data.own_id(cell) if cell in data.index else cell)
+    table = found.evidence_table(kind) if kind else found.evidence_summary()
     rows([dict(zip(table.columns, row, strict=True)) for row in table.to_numpy()], as_json)

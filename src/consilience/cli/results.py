@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from consilience.concepts.concept import Concept
     from consilience.data.dataset import Dataset
+    from consilience.evaluation.evaluation import Evaluation
     from consilience.objective.coherence import Terms
     from consilience.results.landmarks import Landmarks
     from consilience.results.result import Found
@@ -259,23 +260,12 @@ def solve(config: Config, run_id: str | None, details: bool, as_json: bool) -> N
     print_labels(table, said.table, as_json, said.keep_formulas)
 
 
-@options.command()
-@click.argument("data", required=False, metavar="[TASK|DATA]")
-@options.configured(*options.TASK, "output.store", "landmarks.file")
-@options.run_id
-@options.as_json
-def evaluate(data: str | None, config: Config, run_id: str | None, as_json: bool) -> None:
-    """Scores a run against gold, beside what asks nothing more.
-
-    DATA is what the run labelled, with the same options: a file, with the column of its gold in
-    --label; a data set that has a name need not be said, nor what a task file (TASK) says. Gold is
-    matched by the text alone, and nothing of it reaches the labels. Landmarks are not scored.
-    """
+def scored_by(found: Found, data: str | None, config: Config) -> Evaluation:
+    """A run scored by the gold of `data`, which is what it labelled; InputError without any."""
     from consilience.datasets import find_source
     from consilience.evaluation.evaluation import evaluate as score
     from consilience.models.simulated import WORLDS
 
-    found = opened(config.output.store or options.STORE, run_id, config=config)
     name = data or config.data.file or found.dataset.name
     named = find_source(name) is not None or name in WORLDS
     if not (data or config.data.file or named):
@@ -289,7 +279,23 @@ def evaluate(data: str | None, config: Config, run_id: str | None, as_json: bool
     _, gold = open_data(config, None if named else found.dataset.task)
     if gold is None:
         raise InputError(f"{name} has no gold; name its column with --label")
-    evaluation = score(found, gold)
+    return score(found, gold)
+
+
+@options.command()
+@click.argument("data", required=False, metavar="[TASK|DATA]")
+@options.configured(*options.TASK, "output.store", "landmarks.file")
+@options.run_id
+@options.as_json
+def evaluate(data: str | None, config: Config, run_id: str | None, as_json: bool) -> None:
+    """Scores a run against gold, beside what asks nothing more.
+
+    DATA is what the run labelled, with the same options: a file, with the column of its gold in
+    --label; a data set that has a name need not be said, nor what a task file (TASK) says. Gold is
+    matched by the text alone, and nothing of it reaches the labels. Landmarks are not scored.
+    """
+    found = opened(config.output.store or options.STORE, run_id, config=config)
+    evaluation = scored_by(found, data, config)
     if as_json:
         click.echo(dump(evaluation.table.to_dict(orient="records")))
     else:

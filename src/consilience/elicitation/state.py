@@ -200,6 +200,9 @@ class RunState:
             asked=asked or CallCounts(),
             concepts=concepts,
             unanswered=unanswered or {},
+            predictions={
+                p.key: p for answers in self._answered for _, p in answers if p is not None
+            },
             solver=self.solver,
             corrections=self.corrections,
             place=place,

@@ -7,10 +7,11 @@ after the labels are fixed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from consilience.concepts.concept import pooled
 from consilience.data.dataset import Gold
@@ -21,6 +22,7 @@ from consilience.evaluation.baselines import (
     majority,
     structure_only,
 )
+from consilience.evaluation.calibration_curve import CurvePoint, calibration_curve
 from consilience.evaluation.metrics import Interval, pgr, score
 from consilience.results.result import Found
 
@@ -38,13 +40,16 @@ class Evaluation:
 
     `scores[method][metric]` is an `Interval`; `table` has the same as columns `accuracy`,
     `accuracy_lower`, `accuracy_upper` and so on. `note` says what the data set is, and what
-    gives the labels their orientation.
+    gives the labels their orientation. `curve` says how often the run's labels of a given
+    probability are right; `known` (N,) is the class that each example was scored by, −1 for none.
     """
 
     scores: dict[str, dict[str, Interval]]
     calls: dict[str, float]
     scored: int
     note: str
+    curve: tuple[CurvePoint, ...] = ()
+    known: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64), repr=False)
 
     @property
     def table(self) -> pd.DataFrame:
@@ -135,4 +140,6 @@ def evaluate(found: Found, gold: Gold, baselines: Sequence[Baseline] = ()) -> Ev
         calls={row.name: row.calls_per_example for row in rows},
         scored=int((truth >= 0).sum()),
         note="\n".join(notes),
+        curve=calibration_curve(found.soft_labels, truth),
+        known=truth,
     )

@@ -125,6 +125,13 @@ class Evidence:
     shared: float = 0.0
     held: Tensor | None = None
 
+    def __repr__(self) -> str:
+        return (
+            f"Evidence({self.t:,} predictions of {self.n:,} examples, K={self.k}, "
+            f"{self.f:,} contrasts, framings {', '.join(self.framings)}; {self.absent:,} absent, "
+            f"{self.silent:,} silent)"
+        )
+
     @property
     def n(self) -> int:
         """The number of examples."""

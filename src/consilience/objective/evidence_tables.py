@@ -36,7 +36,11 @@ _ROUNDING = 1e-9
 def evidence_table(
     evidence: Evidence, kind: str = "direct confidence", labels: Floats | None = None
 ) -> pd.DataFrame:
-    """The pieces of one kind of evidence (`EVIDENCE_KINDS`), read under soft `labels` (N, K)."""
+    """The pieces of one kind of evidence, read under soft `labels` (N, K).
+
+    `kind` is one of `EVIDENCE_KINDS`, or one of the words for them in `KIND_WORDS`.
+    """
+    kind = KIND_WORDS.get(kind, kind)
     if kind not in _KINDS:
         raise InputError(f"no kind of evidence {kind!r}; there are: {', '.join(EVIDENCE_KINDS)}")
     evidence = evidence.to("cpu")
@@ -300,6 +304,9 @@ _KINDS: Mapping[str, _Kind] = {
         lambda pieces, k: pieces["graded"],
     ),
 }
+
+KIND_WORDS = dict(zip(("direct", "flips", "ensemble", "mutual", "logic"), _KINDS, strict=True))
+"""The kinds of evidence by one word each."""
 
 EVIDENCE_KINDS = tuple(_KINDS)
 """The kinds of evidence, by the names that `evidence_table` takes."""

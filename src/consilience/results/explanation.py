@@ -1,4 +1,12 @@
-"""What pulls the label of one example: its predictions, the contrasts it is in, its relations."""
+"""What pulls the label of one example, in parts that sum to the log-odds of the label.
+
+At an optimum of the objective the log-odds of a label are what the terms pull with, divided by the
+temperature λ (the weights of entropy and of prior fidelity, see `Problem.temperature`): each term
+by its weight times N ∂J/∂q_i, of the label less the best other class. Two terms are sums over
+predictions and over contrasts and are told apart so; every other one is a part by itself. What the
+solver's last step left, what the user's correction holds a label at, and what landmarks changed
+afterwards, are parts of their own, so that nothing is missing from the sum.
+"""
 
 from __future__ import annotations
 
@@ -8,114 +16,215 @@ import numpy as np
 import pandas as pd
 import torch
 
+from consilience.data.arrays import Floats
 from consilience.data.dataset import Dataset
+from consilience.data.relations import active_relations
 from consilience.evidence.evidence import Evidence
-from consilience.objective.conditioning import condition
-from consilience.objective.pair_terms import flip_effect
+from consilience.objective.coherence import (
+    Term,
+    Terms,
+    entropy,
+    logical_consistency,
+    mutual_predictability,
+    prior_fidelity,
+)
+from consilience.objective.pair_terms import couplings, flip_effect
+from consilience.solvers.factor_graph import fields
+from consilience.solvers.fixed_point import Problem, weight_of
 from consilience.solvers.solution import Solution
 
-_Rows = list[dict[str, Any]]
+PullRow = dict[str, Any]
+"""One part of the log-odds of a label: the columns that `Explainer.rows` names."""
+
+TERM_GLOSSES = {
+    "direct consistency": "direct consistency: the average answer over framings and orders",
+    "prior fidelity": "prior fidelity: the answers that no found label has touched",
+    "class frequency": "class frequency: how frequent the classes are, and the model's leaning",
+}
+"""What a term pulls by, for those that are on by default."""
+
+_TINY = 1e-300
 
 
-def explain(
-    dataset: Dataset, evidence: Evidence, solution: Solution, id: str, *, priors: bool
-) -> pd.DataFrame:
-    """One row per prediction, contrast and relation that speaks of the example `id`.
+class Explainer:
+    """The pulls on every label of a solution, computed once.
 
-    `log_odds` are those of the label found against the best other class, nats, `pull` what is
-    left of them after relevance, the share of the pool that they have and the scale of all
-    log-odds; the pull of a contrast
-    is what it adds to the log-odds through the couplings. `prediction` is the key in the store.
-    Weights of the terms are left out of all of them. `priors`: design priors counted.
+    `solved` (N, K) are the labels as they were solved where `solution.labels` were calibrated
+    since. `priors`: design priors counted. `log_odds` (N,), in nats: those of each label against
+    the best `other` class.
     """
-    i = dataset.index[id]
-    q = solution.labels
-    label = int(q[i].argmax())
-    other = int(np.where(np.arange(evidence.k) == label, -1.0, q[i]).argmax())
-    reading = condition(evidence, torch.from_numpy(q)[None])
-    share = reading.share[0].numpy() * float(reading.scale[0])
-    rows = _predictions(evidence, solution, share, i, label)
-    rows += _couplings(dataset, evidence, q, reading.flip_weight[0].numpy(), i, label, other)
-    rows += _relations(dataset, q, id, priors)
-    return pd.DataFrame(rows)
 
+    def __init__(
+        self,
+        dataset: Dataset,
+        evidence: Evidence,
+        terms: Terms,
+        solution: Solution,
+        *,
+        priors: bool,
+        solved: Floats | None = None,
+    ) -> None:
+        self._data, self._evidence, self._solution = dataset, evidence, solution
+        self._q = q = solution.labels
+        self._given, self._solved = solved is not None, q if solved is None else solved
+        every = np.arange(len(q))
+        self.label = q.argmax(axis=1)
+        masked = q.copy()
+        masked[every, self.label] = -1.0
+        self.other = masked.argmax(axis=1)
+        self.log_odds = self._between(np.log(np.maximum(q, _TINY)))
+        self._at_optimum = self._between(np.log(np.maximum(self._solved, _TINY)))
 
-def _predictions(
-    e: Evidence, solution: Solution, share: np.ndarray[Any, Any], i: int, label: int
-) -> _Rows:
-    rows = []
-    for t in np.flatnonzero(e.target.numpy() == i):
-        logp = e.logp[t].numpy()
-        odds = float(logp[label] - np.delete(logp, label).max())
-        relevance = float(solution.relevance[t])
-        kind = "contrast" if bool(e.brief[t]) else "with shots"
-        rows.append(
-            {
-                "kind": "zero-shot" if bool(e.zero[t]) else kind,
-                "what": e.framings[int(e.framing[t])],
-                "round": int(e.round[t]),
-                "log_odds": odds,
-                "relevance": relevance,
-                "pull": odds * relevance * float(share[t]),
-                "bounded": bool(e.bounded[t]),
-                "prediction": e.keys[t],
-            }
-        )
-    return rows
+        labels = torch.from_numpy(self._solved)[None]
+        problem = Problem(evidence, terms)
+        reading = problem.condition(labels.clamp(min=_TINY).log())
+        heat = problem.temperature
+        scale = float(reading.scale[0])
+        self._share = reading.share[0].numpy() * scale
+        self._relevance = reading.relevance[0].numpy()
+        self._answers = weight_of(terms, mutual_predictability) / heat
+        self._coupled = reading.flip_weight[0].numpy() * weight_of(terms, couplings) / heat
+        self._effect = flip_effect(evidence).numpy() / 2
+        self._relations = [r for r in dataset.relations if r.members]
+        self._counted = set(active_relations(dataset.relations, priors))
 
+        apart: set[Term] = {mutual_predictability, couplings, entropy, logical_consistency}
+        logq = labels.clamp(min=_TINY).log()
 
-def _couplings(
-    data: Dataset,
-    e: Evidence,
-    q: np.ndarray[Any, Any],
-    weight: np.ndarray[Any, Any],
-    i: int,
-    label: int,
-    other: int,
-) -> _Rows:
-    """Each contrast in which the example is the target or the shot: its gradient in the labels."""
-    effect = flip_effect(e).numpy() / 2
-    target, shot = e.target[e.flip_twin].numpy(), e.flip_example.numpy()
-    rows = []
-    for f in np.flatnonzero((target == i) | (shot == i)):
-        shown, turned = int(e.flip_from[f]), int(e.flip_to[f])
-        if target[f] == i:
-            sure = q[shot[f], shown] - q[shot[f], turned]
-            odds = (effect[f, label] - effect[f, other]) * sure
-            what = f"answers when {data.own_id(e.ids[shot[f]])} is flipped"
-        else:
-            said = float(q[target[f]] @ effect[f])
-            odds = said * ((label == shown) - (label == turned) - (other == shown))
-            odds += said * (other == turned)
-            what = f"flipped, before {data.own_id(e.ids[target[f]])}"
-        twin = int(e.flip_twin[f])
-        rows.append(
-            {
-                "kind": "coupling",
-                "what": what,
-                "round": int(e.round[twin]),
-                "log_odds": float(odds),
-                "pull": float(odds * weight[f]),
-                "bounded": bool(e.bounded[twin] | e.bounded[e.flip_contrast[f]]),
-                "prediction": e.keys[twin],
-            }
-        )
-    return rows
+        def pull(name: str, weight: float, term: Term) -> Floats:
+            """What one term adds to the log-odds of every label, (N,)."""
+            one: dict[str, tuple[float, Term]] = {name: (weight, term)}
+            if term is prior_fidelity:
+                one["its entropy"] = (-weight, entropy)
+            made = fields(Problem(evidence, one).objective(reading), logq)[0].numpy()
+            return self._between(made) / heat
 
+        self._terms = {
+            name: pull(name, weight, term)
+            for name, (weight, term) in terms.items()
+            if weight and term not in apart
+        }
+        tied = weight_of(terms, logical_consistency) if evidence.factors else 0.0
+        self._tied = pull("relations", tied, logical_consistency) if tied else None
+        target, shot = evidence.target[evidence.flip_twin].numpy(), evidence.flip_example.numpy()
+        self._asked = _places(evidence.target.numpy(), len(q))
+        self._flips = [
+            np.unique(np.concatenate(both))
+            for both in zip(_places(target, len(q)), _places(shot, len(q)), strict=True)
+        ]
 
-def _relations(dataset: Dataset, q: np.ndarray[Any, Any], id: str, priors: bool) -> _Rows:
-    rows = []
-    for relation in dataset.relations:
-        if id in relation.members:
-            others = [m for m in relation.members if m != id]
-            said = ", ".join(
-                f"{dataset.own_id(m)}={int(q[dataset.index[m]].argmax())}" for m in others
+    def table(self, id: str) -> pd.DataFrame:
+        """`rows` as a table; a column that a row does not have is missing there."""
+        return pd.DataFrame(self.rows(id))
+
+    def rows(self, id: str) -> list[PullRow]:
+        """One row per part of the log-odds of the label of the example `id`.
+
+        `kind` and `what` say what pulls, `pull` how much it adds to the log-odds, nats; the pulls
+        sum to them. Predictions also have their `round`, their own `log_odds` (of the label
+        against the best other class), their `relevance`, whether some label was only `bounded`,
+        and their key in the store, `prediction`. Of several relations that tie an example only
+        all together have a pull.
+        """
+        i = self._data.index[id]
+        rows = self._predictions(i) + self._couplings(i) + self._of_relations(id, i)
+        for name, pulls in self._terms.items():
+            rows.append(
+                {"kind": "term", "what": TERM_GLOSSES.get(name, name), "pull": float(pulls[i])}
             )
+        pulled = sum(row.get("pull", 0.0) for row in rows)
+        left = float(self._at_optimum[i]) - pulled
+        held = self._evidence.held is not None and int(self._evidence.held[i]) >= 0
+        what = "your correction, which holds" if held else "what the solver's last step left"
+        rows.append({"kind": "rest", "what": what, "pull": left})
+        if self._given:
+            moved = float(self.log_odds[i] - self._at_optimum[i])
+            rows.append({"kind": "rest", "what": "landmarks and calibration", "pull": moved})
+        return rows
+
+    def _between(self, values: Floats) -> Floats:
+        """Values (N, K) of each label less those of the best other class, (N,)."""
+        every = np.arange(len(values))
+        return np.asarray(values[every, self.label] - values[every, self.other])
+
+    def _predictions(self, i: int) -> list[PullRow]:
+        e, rows = self._evidence, []
+        for t in self._asked[i]:
+            logp = e.logp[t].numpy()
+            odds = float(logp[self.label[i]] - logp[self.other[i]])
+            weight = self._answers * float(self._share[t] * self._relevance[t])
+            kind = "contrast" if bool(e.brief[t]) else "with shots"
+            rows.append(
+                {
+                    "kind": "zero-shot" if bool(e.zero[t]) else kind,
+                    "what": e.framings[int(e.framing[t])],
+                    "round": int(e.round[t]),
+                    "log_odds": odds,
+                    "relevance": float(self._solution.relevance[t]),
+                    "pull": odds * weight,
+                    "bounded": bool(e.bounded[t]),
+                    "prediction": e.keys[t],
+                }
+            )
+        return rows
+
+    def _couplings(self, i: int) -> list[PullRow]:
+        """Each contrast in which the example is the target or the shot: its gradient in q_i."""
+        e, q, rows = self._evidence, self._solved, []
+        label, other = int(self.label[i]), int(self.other[i])
+        for f in self._flips[i]:
+            twin, shot = int(e.flip_twin[f]), int(e.flip_example[f])
+            target = int(e.target[twin])
+            shown, turned = int(e.flip_from[f]), int(e.flip_to[f])
+            if target == i:
+                sure = q[shot, shown] - q[shot, turned]
+                odds = (self._effect[f, label] - self._effect[f, other]) * sure
+                what = f"answers when {self._data.own_id(e.ids[shot])} is flipped"
+            else:
+                said = float(q[target] @ self._effect[f])
+                odds = said * ((label == shown) - (label == turned) - (other == shown))
+                odds += said * (other == turned)
+                what = f"flipped, before {self._data.own_id(e.ids[target])}"
+            rows.append(
+                {
+                    "kind": "coupling",
+                    "what": what,
+                    "round": int(e.round[twin]),
+                    "log_odds": float(odds),
+                    "pull": float(odds * self._coupled[f]),
+                    "bounded": bool(e.bounded[twin] | e.bounded[e.flip_contrast[f]]),
+                    "prediction": e.keys[twin],
+                }
+            )
+        return rows
+
+    def _of_relations(self, id: str, i: int) -> list[PullRow]:
+        data, rows, counted = self._data, [], 0
+        for relation in self._relations:
+            if id not in relation.members:
+                continue
+            others = [m for m in relation.members if m != id]
+            said = ", ".join(f"{data.own_id(m)}={self.label[data.index[m]]}" for m in others)
             kind = "design prior" if relation.prior else "logical fact"
             if relation.strength < 1:
                 soft = f"soft relation ({relation.strength:.2g})"
                 kind = f"{soft}, {kind}" if relation.prior else soft
-            if relation.prior and not priors:
+            counts = relation in self._counted
+            if not counts:
                 kind += ", not counted"
-            rows.append({"kind": kind, "what": f"{relation.name}: {said}"})
-    return rows
+            counted += counts
+            rows.append({"kind": kind, "what": f"{relation.name}: {said}", "counts": counts})
+        pull = None if self._tied is None or not counted else float(self._tied[i])
+        if pull is not None and counted == 1:
+            next(row for row in rows if row["counts"])["pull"] = pull
+        elif pull is not None:
+            what = f"the {counted} relations together"
+            rows.append({"kind": "relations", "what": what, "pull": pull})
+        return [{name: row[name] for name in row if name != "counts"} for row in rows]
+
+
+def _places(numbers: np.ndarray[Any, Any], count: int) -> list[np.ndarray[Any, Any]]:
+    """Where each of the numbers 0 … count − 1 stands, in order."""
+    order = np.argsort(numbers, kind="stable")
+    ends = np.cumsum(np.bincount(numbers, minlength=count))
+    return np.split(order, ends[:-1])

@@ -69,6 +69,7 @@ def together(runs: Sequence[Found]) -> Found:
         uncertainty=uncertainty(evidence, first.terms, LBFGS(), solution, seed=first.run.seed),
         saved=sum(found.saved for found in runs),
         asked=sum((found.asked for found in runs), CallCounts()),
+        predictions={key: p for found in runs for key, p in found.predictions.items()},
         unanswered={
             id: why
             for id, why in first.unanswered.items()

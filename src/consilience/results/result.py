@@ -23,7 +23,7 @@ from consilience.objective.conditioning import condition
 from consilience.planning.planner import SoftLabels
 from consilience.prompts.framing import Framing
 from consilience.results.diagnosis import Verdict, open_labels, verdict
-from consilience.results.explanation import explain
+from consilience.results.explanation import Explainer
 from consilience.results.landmarks import Landmarks, Orientation, oriented, renamed
 from consilience.results.shot_free_check import ShotFreeCheck, check_without_shots
 from consilience.results.tempering import tempered
@@ -31,11 +31,13 @@ from consilience.results.uncertainty import Uncertainty, uncertainty
 from consilience.solvers.fixed_point import Solver
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import Solution
-from consilience.store.rows import Run
+from consilience.store.rows import Prediction, Run
 from consilience.store.runner import CallCounts
 
 if TYPE_CHECKING:
     from consilience.results.calibration import Calibration
+    from consilience.results.report_content import Words
+    from consilience.results.report_scores import Scores
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Found:
     very call asked (nothing, where everything was in the store), `saved` how many calls of the
     budget were not planned. `unanswered` has the examples without any answer, by id, and why;
     they have no label.
+    `predictions` has what was answered, as it was answered, by the keys of `evidence`.
     `concepts` are the labellings that the census found on its sample, if there was one, that of
     these labels first. `orientation` and `calibration` say what landmarks changed, where there
     were any. `corrections` are the classes that the user says examples have, by id; `place` is
@@ -65,11 +68,22 @@ class Found:
     log_odds_scale: float = 1.0
     concepts: tuple[Concept, ...] = ()
     unanswered: Mapping[str, str] = field(default_factory=dict)
+    predictions: Mapping[str, Prediction] = field(default_factory=dict)
     orientation: Orientation | None = None
     calibration: Calibration | None = None
     solver: Solver = field(default_factory=LBFGS)
     corrections: Mapping[str, int] = field(default_factory=dict)
     place: str | None = None
+
+    def __repr__(self) -> str:
+        from consilience.results.notebook import short_text
+
+        return short_text(self)
+
+    def _repr_html_(self) -> str:
+        from consilience.results.notebook import short_html
+
+        return short_html(self)
 
     @cached_property
     def labels(self) -> pd.DataFrame:
@@ -245,14 +259,26 @@ class Found:
     def explain(self, id: str) -> pd.DataFrame:
         """Every prediction, contrast and relation that speaks of an example, and how hard it pulls.
 
-        `id` is that of a row or of an example. See `consilience.results.explanation` for the
-        columns.
+        `id` is that of a row or of an example. The column `pull` sums to the log-odds of the label
+        in `solution.labels`; see `consilience.results.explanation.Explainer.rows` for the others.
         """
         example = self.dataset.find(id)
         if example is None:
             raise InputError(f"no example {id!r} in {self.dataset.name!r}; ids are in `table()`")
-        priors = self.run.settings["priors"]
-        return explain(self.dataset, self.evidence, self.solution, example, priors=priors)
+        return self.explainer.table(example)
+
+    @cached_property
+    def explainer(self) -> Explainer:
+        """The pulls on every label, which sum to the log-odds of `solution.labels`."""
+        chosen = self.orientation.optimum if self.orientation else 0
+        return Explainer(
+            self.dataset,
+            self.evidence,
+            self.terms,
+            self.solution,
+            priors=self.run.settings["priors"],
+            solved=None if self.calibration is None else self.solution.optima[chosen].labels,
+        )
 
     @cached_property
     def shot_free_check(self) -> ShotFreeCheck | None:
@@ -299,3 +325,39 @@ class Found:
         from consilience.data.export import write_table
 
         write_table(self.table(details=details), path, keep_formulas=keep_formulas)
+
+    def report(
+        self, path: str | Path, *, scores: Scores | None = None, words: Words | None = None
+    ) -> Path:
+        """Writes one HTML page about the run that needs nothing beside it, and returns its path.
+
+        `scores` is what `evaluate` made of gold: methods side by side, and a calibration curve.
+        `words` is what `describe` found, `descriptions` by the number of their concept, those of
+        the labels under 0. MissingExtra without Jinja2.
+        """
+        from consilience.results.report import write_report
+
+        return write_report(self, path, scores, words)
+
+    def evidence_table(self, kind: str = "direct") -> pd.DataFrame:
+        """The pieces of one kind of evidence, read under the labels found; ids are those of rows.
+
+        `kind` is a word as on the command line: direct, flips, ensemble, mutual or logic.
+        """
+        from consilience.objective.evidence_tables import evidence_table
+
+        table = evidence_table(self.evidence, kind, self.solution.labels)
+        data = self.dataset
+        return table.map(lambda cell: data.own_id(cell) if cell in data.index else cell)
+
+    def evidence_summary(self) -> pd.DataFrame:
+        """One row per kind of evidence: how much there is, how far it agrees, how strong it is."""
+        from consilience.objective.evidence_tables import evidence_summary
+
+        return evidence_summary(self.evidence, self.solution.labels)
+
+    def rounds(self) -> pd.DataFrame:
+        """One row per round: what was asked, and how its answers go with the labels found."""
+        from consilience.results.rounds import round_table
+
+        return round_table(self.evidence, self.solution.labels)

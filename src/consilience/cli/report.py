@@ -1,0 +1,95 @@
+"""`report`: a run as one HTML page."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from consilience.cli import options
+from consilience.cli.config import Config
+from consilience.cli.output import talk
+from consilience.cli.results import opened, scored_by
+from consilience.cli.values import home
+from consilience.errors import InputError
+
+if TYPE_CHECKING:
+    from consilience.concepts.description import Description
+    from consilience.results.result import Found
+
+
+@options.command()
+@click.argument("data", required=False, metavar="[TASK|DATA]")
+@options.configured(*options.TASK, "output.store", "landmarks.file")
+@options.run_id
+@options.option(
+    "--output",
+    metavar="FILE.html",
+    required=True,
+    callback=home,
+    help="Where the page is written.",
+)
+@options.option(
+    "--words",
+    "told",
+    metavar="FILE",
+    callback=home,
+    help="What `describe --json` printed about this run: the model's own words for its concepts.",
+)
+def report(
+    data: str | None, config: Config, run_id: str | None, output: str, told: str | None
+) -> None:
+    """A run as one HTML page, every row with its reasons.
+
+    The page needs nothing beside it and asks nothing of any server: verdict, prompt, cost, rounds,
+    evidence, concepts, and a table to search whose rows open. With the column of its gold in
+    --label, and DATA, the file that the run labelled, it also has methods side by side and a
+    calibration curve. Asks nothing.
+    """
+    from consilience.results.report import check_report
+
+    path = check_report(output)
+    found = opened(config.output.store or options.STORE, run_id, config=config)
+    words = None if told is None else read_words(told, found)
+    scores = scored_by(found, data, config) if data or config.data.label else None
+    found.report(path, scores=scores, words=words)
+    size = path.stat().st_size / 1e6
+    talk(f"run {found.run.id}: {len(found.dataset):,} examples on a page of {size:.1f} MB, {path}")
+
+
+def read_words(path: str, found: Found) -> dict[int, list[Description]]:
+    """What `describe --json` printed about a run, by the number of a concept, 0 for its labels."""
+    from consilience.concepts.description import Description
+
+    classes = list(found.dataset.task.classes)
+    try:
+        said = json.loads(Path(path).read_text("utf-8-sig"))
+        made = {
+            labelling.get("concept", 0): [
+                Description(
+                    d["text"],
+                    tuple(classes.index(name) for name in d["groups"].values()),
+                    d["key"],
+                    math.nan if d["agreement"] is None else d["agreement"],
+                    d["checked"],
+                    math.nan if d["guess"] is None else d["guess"],
+                )
+                for d in labelling["descriptions"]
+            ]
+            for labelling in said["labellings"]
+            if labelling.get("chosen", True)
+        }
+        of = said["run"]
+    except OSError as e:
+        raise InputError(f"cannot read {path}: {e.strerror}") from e
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        raise InputError(
+            f"{path} is not what `consilience describe --json` prints about this run ({e!r}); "
+            "write it anew"
+        ) from e
+    if of != found.run.id:
+        raise InputError(f"{path} is about run {of}, and this is {found.run.id}; describe this one")
+    return made

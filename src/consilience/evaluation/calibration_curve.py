@@ -1,0 +1,52 @@
+"""How often labels of a given probability are right: a reliability diagram in numbers."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import beta
+
+from consilience.data.arrays import Floats
+from consilience.evaluation.metrics import BINS
+
+
+class CurvePoint(NamedTuple):
+    """One bin: its mean probability, the share that is right, its 95 % interval, its examples.
+
+    The interval is Jeffreys' for a binomial share, up to an end that was reached: examples are
+    taken to be independent.
+    """
+
+    confidence: float
+    accuracy: float
+    lower: float
+    upper: float
+    examples: int
+
+
+def calibration_curve(probabilities: Floats, gold: NDArray[np.int64]) -> tuple[CurvePoint, ...]:
+    """The bins of `metrics.ece`, the least sure first; examples with gold −1 are left out.
+
+    Of `probabilities` (N, K) that of the likeliest class counts. The mean over the examples of
+    |confidence − accuracy| of their bin is the expected calibration error.
+    """
+    probabilities, gold = probabilities[gold >= 0], gold[gold >= 0]
+    if not len(gold):
+        return ()
+    confidence = probabilities.max(axis=1)
+    best = probabilities == confidence[:, None]
+    right = best[np.arange(len(gold)), gold] / best.sum(axis=1)
+    inner = np.quantile(confidence, np.arange(1, BINS) / BINS)
+    member = np.searchsorted(inner, confidence, side="left")
+    made = []
+    for b in np.unique(member):
+        inside = member == b
+        n, hits = int(inside.sum()), float(right[inside].sum())
+        lower, upper = beta.ppf([0.025, 0.975], hits + 0.5, n - hits + 0.5)
+        lower, upper = lower if hits else 0.0, upper if hits < n else 1.0
+        made.append(
+            CurvePoint(float(confidence[inside].mean()), hits / n, float(lower), float(upper), n)
+        )
+    return tuple(made)

@@ -1,0 +1,48 @@
+"""The rounds of a run as a table: what was asked in each, and how its answers fit the labels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from consilience.data.arrays import Floats
+from consilience.evidence.evidence import Evidence
+
+
+def round_table(evidence: Evidence, labels: Floats) -> pd.DataFrame:
+    """One row per round whose answers count, under soft `labels` (N, K).
+
+    `asked`: zero-shot, shots with labels drawn at random, or with labels found; `answers`: how
+    many count, about so many `examples`; `shots`: the mean number shown; `agreement`: the share of
+    its answers, offsets off, whose best class is that of the label; `log_odds`: the mean of those
+    of the label against the best other class, in nats; `bounded`: the share of answers with a
+    label that is only bounded.
+    """
+    e = evidence
+    every, hard = np.arange(e.t), labels.argmax(axis=1)[e.target.numpy()]
+    logp = e.logp.numpy().copy()
+    own = logp[every, hard]
+    logp[every, hard] = -np.inf
+    odds = own - logp.max(axis=1)
+    shown = np.bincount(e.shot_of.numpy(), minlength=e.t)
+    asked = np.where(e.zero.numpy(), "zero-shot", np.where(e.drawn.numpy(), "drawn", "found"))
+    answers = pd.DataFrame(
+        {
+            "round": e.round.numpy(),
+            "asked": asked,
+            "target": e.target.numpy(),
+            "shots": shown,
+            "agrees": np.where(odds == 0, 0.5, odds > 0),
+            "log_odds": odds,
+            "bounded": e.bounded.numpy(),
+        }
+    )
+    return answers.groupby("round", as_index=False).agg(
+        asked=("asked", "first"),
+        answers=("target", "size"),
+        examples=("target", "nunique"),
+        shots=("shots", "mean"),
+        agreement=("agrees", "mean"),
+        log_odds=("log_odds", "mean"),
+        bounded=("bounded", "mean"),
+    )

@@ -1,0 +1,96 @@
+"""`report` on the command line: a page of a run, with gold or without, and what is refused."""
+
+from __future__ import annotations
+
+import html
+import json
+from pathlib import Path
+
+import pytest
+from test_light_start import HEAVY, started
+
+from command import consilience
+from describing import Sorter, honest, told
+from made_up import FILE_OPTIONS, TASK_OPTIONS, claims, write_csv
+from wire_server import MODEL, serve
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("run")
+    write_csv(claims(24), made / "claims.csv")
+    words = ["run", made / "claims.csv", *FILE_OPTIONS, "--model", "simulated:easy"]
+    consilience(
+        *words, "--set", "planning.shots=4", "--calls-per-example", 3, "--store", made / "s.db"
+    )
+    return made
+
+
+def test_a_page_of_a_run_with_its_gold_and_without(folder: Path) -> None:
+    page = folder / "one.html"
+    done = consilience("report", "--store", folder / "s.db", "--output", page)
+    assert done.stdout == ""
+    assert f"24 examples on a page of 0.1 MB, {page}" in done.stderr
+    plain = page.read_text("utf-8")
+    assert "Methods side by side" not in plain
+    words = ["report", folder / "claims.csv", "--text", "{question} {claim}", "--label", "truth"]
+    consilience(*words, "--group", "question", "--store", folder / "s.db", "--output", page)
+    scored = page.read_text("utf-8")
+    assert "Methods side by side" in scored
+    assert '"gold":' in scored
+    table = consilience("evaluate", *words[1:], "--group", "question", "--store", folder / "s.db")
+    accuracy = next(line for line in table.stdout.splitlines() if line.startswith("consilience"))
+    assert accuracy.split()[1] in scored
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("report", "Missing option '--output'"),
+        ("report --output page.pdf", "has to end in .html"),
+        ("report --output no/page.html", "there is no folder no"),
+    ],
+)
+def test_what_is_refused_at_once(
+    words: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, loaded, talk = started(*words.split())
+    assert (code, said in talk) == (2, True), talk
+    assert loaded.isdisjoint(HEAVY)
+
+
+def test_the_models_own_words_are_on_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    data = write_csv(told(), tmp_path / "claims.csv")
+    words = tmp_path / "words.json"
+    with serve("vllm", model=Sorter(True), writes=honest) as server:
+        model = ["--model", f"openai:{MODEL}", "--base-url", server.url, "--store", "s.db"]
+        shape = ["--text", "{claim}", "--group", "about", *TASK_OPTIONS]
+        consilience(
+            "run", data, *shape, *model, "--calls-per-example", 3, "--set", "planning.settled=0"
+        )
+        small = ("orders=2", "typical=4", "check=6")
+        few = [word for one in small for word in ("--set", f"describing.{one}")]
+        words.write_text(consilience("describe", *model, *few, "--json").stdout, "utf-8")
+    consilience("report", "--store", "s.db", "--output", "page.html", "--words", words)
+    (labelling,) = json.loads(words.read_text("utf-8"))["labellings"]
+    page = Path("page.html").read_text("utf-8")
+    assert len(labelling["descriptions"]) == 2
+    for description in labelling["descriptions"]:
+        assert html.escape(description["text"], quote=True).replace("&#x27;", "&#39;") in page
+    assert page.count("reproduces 100% of the labels of 6 typical examples not shown") == 2
+
+    def refused() -> str:
+        made = ["report", "--store", "s.db", "--output", "page.html", "--words", words]
+        return consilience(*made, code=2).stderr
+
+    words.write_text(words.read_text("utf-8").replace('"run": "', '"run": "0'), "utf-8")
+    assert "is about run 0" in refused()
+    words.write_text("[1, 2]", "utf-8")
+    assert "is not what `consilience describe --json` prints" in refused()
+    words.unlink()
+    assert "cannot read" in refused()

@@ -1,0 +1,80 @@
+"""What a report says first: one sentence for each verdict, and steps that can be taken."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+
+import pytest
+
+from consilience.cli import cli
+from consilience.elicitation.session import elicit
+from consilience.elicitation.settings import Settings
+from consilience.models.simulated import SimulatedModel, world_dataset
+from consilience.planning.planner import PlanSettings
+from consilience.results.advice import headline, next_steps
+from consilience.results.diagnosis import Kind
+from consilience.results.result import Found
+from consilience.solvers.lbfgs import LBFGS
+
+
+@pytest.fixture(scope="module")
+def found() -> Found:
+    data, _ = world_dataset("easy", 40)
+    settings = Settings(calls_per_example=4.0, plan=PlanSettings(shots=4), settled=0.0)
+    return elicit(data, SimulatedModel("easy"), settings=settings, solver=LBFGS(starts=1))
+
+
+def judged(found: Found, kind: Kind) -> Found:
+    """The same result under another verdict."""
+    made = replace(found)
+    vars(made)["verdict"] = replace(found.verdict, kind=kind)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "step"),
+    [
+        (Kind.COHERENT, "fit together", "correct what is wrong with `consilience review`"),
+        (Kind.SEVERAL, "nothing tells which one is meant", "Label these rows yourself: "),
+        (Kind.CHANCE, "no better than chance: do not use them", "does it ask what you mean?"),
+        (Kind.DEGENERATE, "degenerate", "other framings"),
+    ],
+)
+def test_each_verdict_has_its_sentence_and_its_step(
+    found: Found, kind: Kind, said: str, step: str
+) -> None:
+    made = judged(found, kind)
+    assert said in headline(made)
+    assert step in next_steps(made)[0]
+
+
+def test_the_numbers_are_those_of_the_labels(found: Found) -> None:
+    made = judged(found, Kind.COHERENT)
+    opened = int(made.labels["open"].sum())
+    assert opened
+    assert headline(made).endswith(f": {40 - opened} of 40 are decided.")
+    rows = "row is" if opened == 1 else "rows are"
+    assert next_steps(made)[0].startswith(f"{opened} {rows} open")
+
+
+def test_the_commands_that_it_names_are_there(found: Found) -> None:
+    steps = next_steps(judged(found, Kind.COHERENT))
+    named = [part for step in steps for part in step.split("`")[1::2]]
+    assert len(named) == 2
+    for line in named:
+        program, name, *words = shlex.split(line)
+        assert program == "consilience"
+        with cli.make_context(program, [name]) as above:
+            cli.commands[name].make_context(name, words, parent=above).close()
+
+
+def test_rows_without_an_answer_are_counted(found: Found) -> None:
+    made = replace(found, unanswered={found.dataset.ids[0]: "refused"})
+    assert any("1 row has no answer" in step for step in next_steps(made))
+
+
+def test_labels_that_are_calibrated_are_not_told_to_be(found: Found) -> None:
+    said = dict(zip(found.dataset.ids, found.labels["label"], strict=True))
+    assert any("not calibrated" in step for step in next_steps(judged(found, Kind.COHERENT)))
+    assert not any("not calibrated" in step for step in next_steps(found.calibrated(said)))
