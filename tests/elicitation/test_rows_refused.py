@@ -95,6 +95,22 @@ def test_one_refused_row_never_ends_a_run(kind, claims, tmp_path):
     assert "no label:" in consilience("explain", bad, "--store", store).stderr
 
 
+def test_a_refused_row_is_shown_in_no_round_of_a_whole_run(claims, tmp_path):
+    """Eight calls have a round whose shots have labels drawn at random, for those with answers."""
+    store = tmp_path / "s.db"
+    with serve_odd(refusing(REFUSALS["filter 400"][0]())) as server:
+        words = ["run", claims, *TASK_OPTIONS, "--model", "openai:tiny", "--base-url", server.url]
+        consilience(*words, "--store", store, "--calls-per-example", 8, "--set", "planning.shots=8")
+    bad = example_id(BAD)
+    with sqlite3.connect(store) as db:
+        planned = db.execute("SELECT shots, target, key FROM plan").fetchall()
+        failed = {key for (key,) in db.execute("SELECT key FROM failures")}
+    db.close()
+    assert sum(shots != "[]" for shots, _, _ in planned) >= 4 * len(ROWS)
+    assert not [shots for shots, _, _ in planned if bad in shots]
+    assert failed <= {key for _, target, key in planned if target == bad}
+
+
 @pytest.mark.parametrize(("kind", "most"), [("filter 400", 48), ("unknown 400", 24)])
 def test_where_every_row_is_refused_it_ends_soon(kind, most, claims, tmp_path):
     with serve_odd(lambda request, body, text: None) as server:

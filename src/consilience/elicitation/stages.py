@@ -91,8 +91,10 @@ def bootstrap_stage(state: RunState) -> list[Query]:
 
 
 def _drawn(state: RunState) -> SoftLabels:
+    """A class for each example; none (1/K), and so no shot, where asking has got no answer."""
     n, k = len(state.dataset), state.dataset.task.k
-    return np.eye(k)[np.random.default_rng([state.seed, 3]).integers(k, size=n)]
+    made = np.eye(k)[np.random.default_rng([state.seed, 3]).integers(k, size=n)]
+    return np.where((state.unheard & state.answered)[:, None], 1 / k, made)
 
 
 def _shots(
