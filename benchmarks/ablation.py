@@ -130,7 +130,7 @@ def measure(job: tuple[str, int]) -> dict[str, Any]:
     ).evidence
     scores = {}
     for name, weights in variants().items():
-        terms = {term: (weight, TERMS[term]) for term, weight in weights.items()}
+        terms = {term: TERMS[term].at(weight) for term, weight in weights.items()}
         labels = solve(evidence, terms, seed=seed).labels.argmax(axis=1)
         scores[name] = float((labels == truth).mean())
     ties = factors(data.relations, data.index, data.task.k)

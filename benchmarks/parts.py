@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from consilience.elicitation.session import Session
     from consilience.elicitation.settings import Settings
-    from consilience.objective.coherence import Terms
     from consilience.objective.conditioning import State
+    from consilience.objective.term import Terms
 
 RESULTS = Path(__file__).parent / "results" / "parts.json"
 WORLDS = ("noisy", "grouped", "k4", "imbalanced")

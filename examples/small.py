@@ -49,7 +49,7 @@ for repeat, i in product(range(4), range(10)):
 evidence = collect(data, [framing], [first, second])
 
 began = time.perf_counter()
-terms = cs.default_terms() | {"even": (0.3, lambda state: -((state.q[:, 1].mean() - 0.5) ** 2))}
+terms = cs.default_terms() | {"even": cs.Term(lambda s: -((s.q[:, 1].mean() - 0.5) ** 2), 0.3)}
 solution = cs.solve(evidence, terms, seed=0)
 took = time.perf_counter() - began
 

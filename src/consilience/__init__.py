@@ -28,6 +28,7 @@ _HOMES = {
     "State": "objective.conditioning",
     "Store": "store.database",
     "Task": "data.task",
+    "Term": "objective.term",
     "default_terms": "objective.coherence",
     "elicit": "elicitation.session",
     "evaluate": "evaluation.evaluation",
@@ -57,6 +58,7 @@ __all__ = [
     "State",
     "Store",
     "Task",
+    "Term",
     "default_terms",
     "elicit",
     "evaluate",
@@ -80,6 +82,7 @@ if TYPE_CHECKING:
     from consilience.models import Answer, Model, Request, open_model
     from consilience.objective.coherence import default_terms
     from consilience.objective.conditioning import State
+    from consilience.objective.term import Term
     from consilience.planning.planner import PlanSettings
     from consilience.prompts.framing import Framing
     from consilience.prompts.query import Query

@@ -93,7 +93,7 @@ def test_a_model_a_data_set_and_a_term_of_another_package_work_together(other: P
     data, gold = cs.load_dataset("sums")
     assert len(data) == 12 and gold is not None and set(gold.labels.values()) == {0, 1}
     model = cs.open_model("mine:easy")
-    terms = cs.default_terms() | {"confident": (0.1, find_term("confident"))}
+    terms = cs.default_terms() | {"confident": find_term("confident").at(0.1)}
     found = cs.elicit(data, model, calls_per_example=2, terms=terms)
     assert len(found.labels) == 12
     assert any(row["name"] == "sums" for row in _listed())

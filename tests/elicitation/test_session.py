@@ -23,8 +23,9 @@ from consilience.errors import InputError, NoLogprobs, ServerError, StoreError
 from consilience.evaluation.baselines import gold_array
 from consilience.models.base import Model
 from consilience.models.simulated import SimulatedModel, world_dataset
-from consilience.objective.coherence import default_terms, entropy
+from consilience.objective.coherence import TERMS, default_terms, entropy
 from consilience.objective.conditioning import State, condition
+from consilience.objective.term import Term
 from consilience.planning.planner import PlanSettings
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import solve
@@ -232,8 +233,8 @@ def test_what_decides_the_labels_decides_which_run_it_is(store: Store) -> None:
 
     terms = default_terms()
     base: dict[str, Any] = {"settings": small(calls_per_example=2.0), "solver": ONCE}
-    heavier = terms | {"entropy": (2.0, entropy)}
-    mine = terms | {"mine": (0.1, partial(damped, share=0.5))}
+    heavier = terms | {"entropy": TERMS["entropy"].at(2.0)}
+    mine = terms | {"mine": Term(partial(damped, share=0.5), 0.1)}
     variants: list[dict[str, Any]] = [
         {},
         {"seed": 1},
@@ -372,7 +373,7 @@ def test_terms_and_solver_are_used(store: Store) -> None:
 
     given: dict[str, Any] = {"settings": small(calls_per_example=3.0)}
     plain = whole(Session(data, model, store, **given, solver=ONCE))
-    terms = default_terms() | {"entropy": (3.0, entropy)}
+    terms = default_terms() | {"entropy": TERMS["entropy"].at(3.0)}
     softer = whole(Session(data, model, store, **given, solver=ONCE, terms=terms))
     assert softer.labels is not None
     assert plain.labels is not None

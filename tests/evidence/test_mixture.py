@@ -237,9 +237,11 @@ def test_a_reading_is_in_nats_of_what_they_are_worth():
 
 def test_its_weight_changes_the_labels_but_not_of_who_was_not_asked():
     ev, terms = rare(), default_terms()
-    weight, term = terms["class frequency"]
+    frequency = terms["class frequency"]
     usual = solve(ev, terms, LBFGS(starts=1)).labels
-    more = solve(ev, terms | {"class frequency": (2 * weight, term)}, LBFGS(starts=1)).labels
+    more = solve(
+        ev, terms | {"class frequency": frequency.at(2 * frequency.weight)}, LBFGS(starts=1)
+    ).labels
     assert np.abs(more - usual).max() > 0.01
     lead = np.sign(condition(ev, torch.from_numpy(usual)[None]).frequency[0, 0, 0].item())
     assert (lead * (more[:-1, 0] - usual[:-1, 0]) > -1e-9).all()
@@ -249,7 +251,7 @@ def test_its_weight_changes_the_labels_but_not_of_who_was_not_asked():
 def test_it_is_of_other_examples():
     ev = rare()
     labels = np.random.default_rng(4).dirichlet([1, 1], size=ev.n)
-    alone = structural_confidence(ev, {"it": (1.0, TERMS["class frequency"])}, labels)
+    alone = structural_confidence(ev, {"it": TERMS["class frequency"].at(1.0)}, labels)
     np.testing.assert_allclose(alone[:-1], 1)
     assert np.isnan(alone[-1])
     without = {n: t for n, t in default_terms().items() if n != "class frequency"}

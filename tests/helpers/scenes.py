@@ -12,9 +12,7 @@ from consilience.data.dataset import Dataset
 from consilience.data.relations import And, AtMostOne, Equal, ExactlyOne, Opposite
 from consilience.evidence.evidence import Evidence, collect
 from consilience.evidence.relation_factors import EXACT, Large
-from consilience.objective.coherence import (
-    TERMS,
-)
+from consilience.objective.coherence import TERMS
 from consilience.objective.conditioning import ConditionedEvidence, State, condition
 from zoo import (
     alone,
@@ -33,7 +31,7 @@ N = 22
 FLIPPED = [(0, 1), (0, 1), (0, 2), (3, 4), (9, 0), (9, 0), (9, 0), (10, 21)]
 """Targets of contrasts, and the shots that are flipped in them."""
 
-ALL = {name: (1.0, term) for name, term in TERMS.items()}
+ALL = dict(TERMS)
 
 
 def softmax(x: np.ndarray) -> np.ndarray:

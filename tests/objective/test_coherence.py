@@ -17,7 +17,6 @@ from consilience.objective import conditioning as reading_module
 from consilience.objective.coherence import (
     DEFAULT_WEIGHTS,
     TERMS,
-    averaging,
     coherence,
     default_terms,
     direct_consistency,
@@ -28,6 +27,7 @@ from consilience.objective.coherence import (
     prior_fidelity,
 )
 from consilience.objective.conditioning import ZERO_SHOT_WEIGHT, State, condition
+from consilience.objective.term import Term
 from consilience.solvers.fixed_point import Problem, raw_slope
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import solve
@@ -68,7 +68,7 @@ def test_the_scene_has_everything():
     assert {type(f) for f in ev.factors} == {Factor, Large}
     assert int(ev.bounded.sum()) == 3 and ev.f == len(FLIPPED) and 7 not in ev.target
     assert torch.bincount(ev.flip_pair).tolist() == [2, 1, 1, 3, 1]
-    assert default_terms() == {name: (w, TERMS[name]) for name, w in DEFAULT_WEIGHTS.items()}
+    assert default_terms() == {name: TERMS[name].at(w) for name, w in DEFAULT_WEIGHTS.items()}
 
 
 @pytest.mark.parametrize("k", [2, 3, 4])
@@ -101,7 +101,7 @@ def test_the_gradient_of_the_sum():
 @pytest.mark.parametrize("k", [2, 4])
 def test_relations_pull_their_members_and_nobody_else(k):
     ev, theta = case(1, k)
-    problem = Problem(ev, {"it": (1.0, logical_consistency)})
+    problem = Problem(ev, {"it": TERMS["logical consistency"].at(1.0)})
     _, gradient = raw_slope(
         problem.objective(problem.condition(theta.unsqueeze(0))), theta.unsqueeze(0)
     )
@@ -258,7 +258,7 @@ def test_no_gradient_flows_into_the_labels_of_shots():
     # … but as read, it pulls only the target.
     theta.requires_grad_(True)
     for term in (mutual_predictability, direct_consistency):
-        terms = {"it": (1.0, term)}
+        terms = {"it": Term(term)}
         value = coherence(ev, terms, first, torch.log_softmax(theta, dim=-1)).sum()
         (gradient,) = torch.autograd.grad(value, theta)
         assert gradient[0, 0].abs().min() > 0.01
@@ -278,13 +278,13 @@ def test_the_batch_is_the_plain_loop(k, resampled):
         wanted = by_hand(ev, q[s].tolist(), drawn[s].tolist() if resampled else [1.0] * ev.t)
         found = {name: float(values[name][s]) for name in wanted}
         assert found == pytest.approx(wanted, abs=1e-12)
-    total = sum(weight * values[name] for name, (weight, _) in default_terms().items())
+    total = sum(term.weight * values[name] for name, term in default_terms().items())
     np.testing.assert_allclose(coherence(ev, default_terms(), reading, q.log()), total, atol=1e-12)
 
 
 def everything_on() -> dict:
     """An objective in which every term has a say."""
-    return {name: (0.3, term) for name, term in TERMS.items()} | default_terms()
+    return {name: term.at(0.3) for name, term in TERMS.items()} | default_terms()
 
 
 def solved(ev: Evidence) -> np.ndarray:
@@ -401,7 +401,7 @@ def learner(n: int, seed: int = 0) -> tuple[np.ndarray, Evidence]:
 def test_the_averaging_form_alone_collapses_to_one_label_for_everybody(unsure):
     """From all 16 starts, the zero-shot answer among them, whatever the model said."""
     truth, ev = learner(20)
-    terms = {"averaging": (1.0, averaging), "entropy": (unsure, entropy)}
+    terms = {"averaging": TERMS["averaging"].at(1.0), "entropy": TERMS["entropy"].at(unsure)}
     starts = draw(ev, 16, 0, None)
     assert (starts[0].argmax(dim=-1).numpy() == truth).mean() > 0.8
     settled = LBFGS().settle(Problem(ev, terms), starts)
@@ -416,5 +416,5 @@ def test_the_default_objective_does_not_collapse():
     settled = LBFGS().settle(Problem(ev, default_terms()), draw(ev, 16, 0, None))
     assert (settled.logq.argmax(dim=-1).numpy() == truth).all()
     # Also with a little of the averaging form in it.
-    mixed = solve(ev, default_terms() | {"averaging": (0.1, averaging)})
+    mixed = solve(ev, default_terms() | {"averaging": TERMS["averaging"].at(0.1)})
     assert mixed.labels.argmax(axis=1).tolist() == truth.tolist()

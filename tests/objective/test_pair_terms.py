@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from consilience.evidence.evidence import Evidence, collect
-from consilience.objective.coherence import TERMS, default_terms, evaluate_terms, prior_fidelity
+from consilience.objective.coherence import TERMS, default_terms, evaluate_terms
 from consilience.objective.conditioning import condition
 from consilience.objective.pair_terms import (
     couplings,
@@ -22,6 +22,7 @@ from consilience.objective.pair_terms import (
     ranking_propagation,
     ranking_within,
 )
+from consilience.objective.term import Term
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import solve
 from problems import balanced, chain, leaning, made, sure_of
@@ -124,7 +125,9 @@ def test_the_batch_is_the_plain_loop(k, resampled, more):
     q = torch.softmax(torch.stack([theta, -theta]), dim=-1)
     drawn = np.random.default_rng(4).exponential(size=(2, ev.t))
     margins = {name: margin + more for name, margin in MARGINS.items()}
-    terms = ALL | {name: (1.0, partial(TERMS[name], margin=m)) for name, m in margins.items()}
+    terms = ALL | {
+        name: Term(partial(TERMS[name].function, margin=m)) for name, m in margins.items()
+    }
     weight = torch.from_numpy(drawn) if resampled else None
     values = evaluate_terms(ev, terms if more else ALL, condition(ev, q, weight), q.log())
     for s in range(2):
@@ -187,7 +190,7 @@ def spins(labels: np.ndarray) -> np.ndarray:
     return labels[:, 1] - labels[:, 0]
 
 
-ISING = {"field": (1.0, prior_fidelity), "couplings": (1.0, couplings)}
+ISING = {"field": TERMS["prior fidelity"].at(1.0), "couplings": TERMS["couplings"].at(1.0)}
 
 
 @pytest.mark.parametrize("anchor", [0, 3, 5])
@@ -404,7 +407,9 @@ def test_of_two_predictions_that_agree_it_counts_which_one_says_more(label):
 def test_every_margin_does_something(name):
     ev, theta = case(5)
     s = state(ev, torch.softmax(theta, -1))
-    asked = [float(TERMS[name](s, margin)) for margin in (MARGINS[name] + 2, MARGINS[name])]
+    asked = [
+        float(TERMS[name].function(s, margin)) for margin in (MARGINS[name] + 2, MARGINS[name])
+    ]
     assert asked[0] < asked[1] - 1e-3 and asked[1] == float(TERMS[name](s))
 
 

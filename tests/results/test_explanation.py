@@ -71,7 +71,7 @@ def test_the_pull_of_a_prediction_is_its_part_of_the_pool(two: Found, four: Foun
         evidence = found.evidence
         pool = condition(evidence, torch.from_numpy(found.solution.labels)[None])
         # The weights of entropy and of prior fidelity are the temperature.
-        heat = found.terms["entropy"][0] + found.terms["prior fidelity"][0]
+        heat = found.terms["entropy"].weight + found.terms["prior fidelity"].weight
         for i, id in enumerate(found.dataset.ids):
             rows = found.explain(id)
             said = rows[rows["kind"].isin(["zero-shot", "with shots", "contrast"])]
@@ -135,7 +135,7 @@ def test_a_correction_is_a_part_of_its_own_and_moves_others_by_their_parts(two: 
 
 
 def test_a_term_of_ones_own_is_a_part_by_its_name() -> None:
-    terms = default_terms() | {"ranking within": (0.5, TERMS["ranking within"])}
+    terms = default_terms() | {"ranking within": TERMS["ranking within"].at(0.5)}
     found = found_on("easy", 24, terms=terms)
     np.testing.assert_allclose(sums_of(found), odds_of(found), atol=1e-9)
     parts = found.explain(found.dataset.ids[1]).set_index("what")["pull"]

@@ -245,7 +245,7 @@ def test_renamed_evidence_says_the_same_of_renamed_labels(k: int) -> None:
     one = evidence(6, random_rows(rng, 6, k), k, [(Equal, (0, 1))])
     other = renamed(one, order)
     q = torch.from_numpy(rng.dirichlet(np.ones(k), size=(1, 6)))
-    terms = {name: (1.0, term) for name, term in TERMS.items()}
+    terms = dict(TERMS)
     before = evaluate_terms(one, terms, condition(one, q), q.log())
     turned = q[..., list(order)]
     after = evaluate_terms(other, terms, condition(other, turned), turned.log())

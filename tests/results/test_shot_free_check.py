@@ -12,6 +12,7 @@ from consilience.elicitation.session import Session
 from consilience.elicitation.settings import Settings
 from consilience.evidence.evidence import Evidence
 from consilience.models.simulated import WORLDS, SimulatedModel, true_label, world_dataset
+from consilience.objective.term import Term
 from consilience.planning.planner import PlanSettings
 from consilience.results.shot_free_check import DISSENT, ShotFreeCheck, check_without_shots
 from consilience.solvers.lbfgs import LBFGS
@@ -101,7 +102,7 @@ def test_where_nothing_but_untouched_answers_was_asked_it_agrees():
 
 def test_terms_solver_and_seed_are_those_of_the_solve():
     ev = evidence(6, random_rows(np.random.default_rng(2), 6, 2, zero=2, shown=2))
-    terms = {"mine": (1.0, lambda state: -(state.q[:, 1] - 0.25).square().mean())}
+    terms = {"mine": Term(lambda state: -(state.q[:, 1] - 0.25).square().mean(), 1.0)}
     opinion = check_without_shots(ev, solve(ev), terms, LBFGS(starts=2), seed=3)
     np.testing.assert_allclose(opinion.labels[:, 1], 0.25, atol=1e-3)
     same = solve(ev.only(ev.zero), terms, LBFGS(starts=2), seed=3)

@@ -11,14 +11,9 @@ import torch
 
 from consilience.data.relations import Equal, Opposite
 from consilience.evidence.evidence import Evidence, collect
-from consilience.objective.coherence import (
-    TERMS,
-    default_terms,
-    entropy,
-    logical_consistency,
-    mutual_predictability,
-)
+from consilience.objective.coherence import TERMS, default_terms
 from consilience.objective.conditioning import State
+from consilience.objective.term import Term
 from consilience.prompts.query import Query
 from consilience.results.uncertainty import Uncertainty, structural_confidence, uncertainty, weights
 from consilience.solvers.lbfgs import LBFGS
@@ -96,7 +91,10 @@ def test_what_is_epistemic_is_half_the_variance_of_the_log_odds_times_that_of_th
     logits = rng.normal(scale=1.5, size=(8, 1)) + 0.3 * rng.normal(size=(8, 6))
     p = 1 / (1 + np.exp(-logits))
     rows = [(i, [1 - x, x], ()) for i in range(8) for x in p[i]]
-    terms = {"mutual predictability": (1.0, mutual_predictability), "entropy": (1.0, entropy)}
+    terms = {
+        "mutual predictability": TERMS["mutual predictability"].at(1.0),
+        "entropy": TERMS["entropy"].at(1.0),
+    }
     ev = evidence(8, rows)
     solution = solve(ev, terms, LBFGS(starts=1))
     found = uncertainty(ev, terms, LBFGS(), solution, replicates=256)
@@ -140,7 +138,10 @@ def test_the_number_of_replicates_counts():
 
 # --- structural confidence
 
-PLAIN = {"mutual predictability": (1.0, mutual_predictability), "entropy": (1.0, entropy)}
+PLAIN = {
+    "mutual predictability": TERMS["mutual predictability"].at(1.0),
+    "entropy": TERMS["entropy"].at(1.0),
+}
 
 
 def odds(p) -> float:
@@ -219,7 +220,7 @@ def test_couplings_are_of_others():
     terms = default_terms()
     found = structural(contrasts([[0.1, 0.9]]), terms)
     assert found[0] == pytest.approx(1) and 0 < found[1] < 1
-    off = terms | {"couplings": (0.0, TERMS["couplings"])}
+    off = terms | {"couplings": TERMS["couplings"].at(0.0)}
     assert structural(contrasts([[0.1, 0.9]]), off)[1] < 1e-9
 
 
@@ -227,7 +228,7 @@ def test_where_nothing_pulls_nothing_is_said():
     rows = [(0, [0.5, 0.5], ()), (1, [0.3, 0.7], ())]
     found = structural(evidence(3, rows))
     assert np.isnan(found[[0, 2]]).all() and found[1] < 1e-9
-    assert np.isnan(structural(evidence(3, rows), {"entropy": (1.0, entropy)})).all()
+    assert np.isnan(structural(evidence(3, rows), {"entropy": TERMS["entropy"].at(1.0)})).all()
 
 
 def test_a_term_of_ones_own_is_told_by_what_it_does():
@@ -238,9 +239,9 @@ def test_a_term_of_ones_own_is_told_by_what_it_does():
         return (state.q[state.evidence.shot_example, 1] * 1.0).sum() / state.evidence.n
 
     rows = [(0, [0.5, 0.5], ()), (0, [0.5, 0.5], [(1, 1)])]
-    unsure_too = {"entropy": (1.0, entropy)}
-    assert (structural(evidence(2, rows), {"mine": (0.5, alone)} | unsure_too) < 1e-9).all()
-    found = structural(evidence(2, rows), {"mine": (0.5, tied)} | unsure_too)
+    unsure_too = {"entropy": TERMS["entropy"].at(1.0)}
+    assert (structural(evidence(2, rows), {"mine": Term(alone, 0.5)} | unsure_too) < 1e-9).all()
+    found = structural(evidence(2, rows), {"mine": Term(tied, 0.5)} | unsure_too)
     assert np.isnan(found[0]) and found[1] == pytest.approx(1)
 
 
@@ -255,7 +256,7 @@ def test_every_term_has_its_share(name):
     ev = evidence(7, rows, ties=[(Opposite, (0, 1))])
     # Of these labels each example has a shot that agrees with them.
     labels = np.random.default_rng(0).dirichlet([1, 1], size=7)
-    found = structural_confidence(ev, {name: (1.0, TERMS[name])}, labels)
+    found = structural_confidence(ev, {name: TERMS[name].at(1.0)}, labels)
     said = found[~np.isnan(found)]
     assert len(said) == (0 if name in SILENT else 2 if name == "logical consistency" else 7)
     if name in OF_OTHERS:
@@ -270,7 +271,7 @@ def test_turned_classes_and_the_weight_of_it_all_change_nothing():
     rows = random_rows(np.random.default_rng(7), 6, 2)
     turned = [(i, p[::-1], [(j, 1 - c) for j, c in shots]) for i, p, shots in rows]
     terms = default_terms()
-    doubled = {name: (2 * weight, term) for name, (weight, term) in terms.items()}
+    doubled = {name: term.at(2 * term.weight) for name, term in terms.items()}
     ties = [(Opposite, (0, 1))]
     wanted = structural(evidence(6, rows, ties=ties), terms)
     assert wanted.min() > 0.1 and wanted.max() < 1
@@ -281,7 +282,7 @@ def test_turned_classes_and_the_weight_of_it_all_change_nothing():
 def test_hard_labels_have_a_share_too():
     rows = [(0, [0.3, 0.7], ()), (1, [0.2, 0.8], ())]
     ev = evidence(2, rows, ties=[(Opposite, (0, 1))])
-    terms = default_terms() | {"logical consistency": (40.0, logical_consistency)}
+    terms = default_terms() | {"logical consistency": TERMS["logical consistency"].at(40.0)}
     for labels in ([[1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [0.0, 1.0]]):
         found = structural_confidence(ev, terms, np.array(labels))
         assert np.isfinite(found).all() and (found > 0.9).all()

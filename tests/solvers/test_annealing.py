@@ -12,19 +12,22 @@ import torch
 from consilience.data.relations import And, AtMostOne, Equal, ExactlyOne, Opposite, Or
 from consilience.errors import InputError, SolveError
 from consilience.evidence.relation_factors import Large
-from consilience.objective.coherence import default_terms, entropy, logical_consistency
-from consilience.objective.pair_terms import couplings
+from consilience.objective.coherence import TERMS, default_terms
+from consilience.objective.term import Term
 from consilience.solvers.annealing import Annealing, _another_world, _turned, _Walk
 from consilience.solvers.exhaustive import corners
 from consilience.solvers.fixed_point import Problem, Result
 from consilience.solvers.solution import solve
 from problems import PROBLEMS, leaning, made
 
-TERMS = default_terms() | {"couplings": (1.0, couplings), "entropy": (1e-3, entropy)}
+OBJECTIVE = default_terms() | {
+    "couplings": TERMS["couplings"].at(1.0),
+    "entropy": TERMS["entropy"].at(1e-3),
+}
 KINDS = (Equal, AtMostOne, ExactlyOne, And, Or)
 
 
-def objective_of(ev, terms=TERMS):
+def objective_of(ev, terms=OBJECTIVE):
     problem = Problem(ev, terms)
     logq = torch.full((1, ev.n, ev.k), -np.log(ev.k), dtype=torch.float64)
     return problem.objective(problem.condition(logq))
@@ -32,7 +35,7 @@ def objective_of(ev, terms=TERMS):
 
 def test_labels_are_hard_and_the_schedule_is_run_to_its_end():
     ev = PROBLEMS["learner of two classes"]()
-    solution = solve(ev, TERMS, Annealing(starts=2, sweeps=5))
+    solution = solve(ev, OBJECTIVE, Annealing(starts=2, sweeps=5))
     assert set(np.round(solution.labels, 12).flatten()) == {0, 1}
     assert solution.result is Result.RUN and "`sweeps`" in solution.result.value
     assert solution.stats.steps == 5 * ev.n * solution.stats.readings
@@ -84,7 +87,7 @@ def test_thirteen_tied_examples(kind):
     worlds = np.array(list(product((0, 1), repeat=13)))
     worlds = worlds[kind(tuple(map(str, range(13)))).holds(worlds)]
     best = worlds[(worlds * nats).sum(axis=1).argmax()]
-    found = solve(ev, TERMS, Annealing(starts=2)).labels.argmax(axis=1)
+    found = solve(ev, OBJECTIVE, Annealing(starts=2)).labels.argmax(axis=1)
     assert found.tolist() == [*best.tolist(), 1]
 
 
@@ -93,22 +96,22 @@ def test_tied_examples_move_together():
     ties = [(Equal, tuple(range(6))), (Opposite, (5, 6))]
     ev = made(7, leaning([1.0, -0.2, -0.3, -0.4, -0.1, -0.3, 0.5]), ties=ties)
     start = np.eye(2)[[1] * 6 + [0]]
-    solution = solve(ev, TERMS, Annealing(starts=1), start=start)
+    solution = solve(ev, OBJECTIVE, Annealing(starts=1), start=start)
     assert solution.labels.argmax(axis=1).tolist() == [0] * 6 + [1]
     assert solution.stats.terms["logical consistency"] == pytest.approx(0)
 
 
 def test_a_start_that_breaks_a_relation_is_left():
     ev = made(3, leaning([1.0, 1.2, 0.8]), ties=[(ExactlyOne, (0, 1, 2))])
-    solution = solve(ev, TERMS, Annealing(starts=1), start=np.eye(2)[[1, 1, 1]])
+    solution = solve(ev, OBJECTIVE, Annealing(starts=1), start=np.eye(2)[[1, 1, 1]])
     assert solution.labels.argmax(axis=1).tolist() == [0, 1, 0]
 
 
 def test_a_relation_without_weight_binds_nobody():
     ev = made(3, leaning([1.0, 1.2, 0.8]), ties=[(ExactlyOne, (0, 1, 2))])
     for terms in (
-        TERMS | {"logical consistency": (0.0, logical_consistency)},
-        {name: term for name, term in TERMS.items() if name != "logical consistency"},
+        OBJECTIVE | {"logical consistency": TERMS["logical consistency"].at(0.0)},
+        {name: term for name, term in OBJECTIVE.items() if name != "logical consistency"},
     ):
         assert solve(ev, terms, Annealing(starts=1)).labels.argmax(axis=1).tolist() == [1, 1, 1]
 
@@ -116,7 +119,9 @@ def test_a_relation_without_weight_binds_nobody():
 def test_a_term_with_jumps():
     """That exactly three labels are 1: nothing that a gradient could follow."""
     ev = made(8, leaning([-1.0, -0.3, -2.0, -0.1, -0.8, -0.6, -1.5, -0.7]))
-    terms = TERMS | {"three": (0.5, lambda s: -((s.q[:, 1] > 0.5).double().sum() - 3).abs())}
+    terms = OBJECTIVE | {
+        "three": Term(lambda s: -((s.q[:, 1] > 0.5).double().sum() - 3).abs(), 0.5)
+    }
     found = solve(ev, terms, Annealing()).labels.argmax(axis=1)
     assert np.flatnonzero(found).tolist() == [1, 3, 5]
 
@@ -144,7 +149,7 @@ def test_a_tie_is_no_reason_to_leave():
     ev = made(8, leaning([0.0] * 6 + [1.0]), ties=[(Opposite, (0, 1)), (Opposite, (2, 3))])
     hard = [0, 1, 1, 0, 1, 0, 1, 0]
     start = np.eye(2)[hard]
-    solution = solve(ev, TERMS, Annealing(starts=1, sweeps=3), start=start)
+    solution = solve(ev, OBJECTIVE, Annealing(starts=1, sweeps=3), start=start)
     assert solution.result is Result.RUN and solution.stats.readings == 1
     assert solution.labels.argmax(axis=1).tolist() == hard
 
@@ -152,7 +157,7 @@ def test_a_tie_is_no_reason_to_leave():
 def ended(**settings):
     """The values that starts end with on a rough problem in too few sweeps."""
     ev = PROBLEMS["spin glass on a grid"]()
-    problem = Problem(ev, TERMS)
+    problem = Problem(ev, OBJECTIVE)
     theta = corners(torch.from_numpy(np.random.default_rng(0).integers(2, size=(24, ev.n))), 2)
     objective = problem.objective(problem.condition(theta))
     return objective(Annealing(**settings).maximise(objective, theta).theta).numpy()
@@ -177,7 +182,7 @@ def test_the_last_sweeps_begin_at_the_best_labels_so_far(monkeypatch):
 
 def test_too_few_readings_are_reported():
     ev = PROBLEMS["learner that is often turned"]()
-    solution = solve(ev, TERMS, Annealing(starts=2, sweeps=4, readings=1))
+    solution = solve(ev, OBJECTIVE, Annealing(starts=2, sweeps=4, readings=1))
     assert solution.result is Result.UNSETTLED and solution.stats.readings == 1
 
 
@@ -195,6 +200,6 @@ def test_a_wrong_setting(wrong):
 
 
 def test_a_term_that_is_not_finite():
-    terms = TERMS | {"broken": (1.0, lambda s: s.q.sum() * float("nan"))}
+    terms = OBJECTIVE | {"broken": Term(lambda s: s.q.sum() * float("nan"), 1.0)}
     with pytest.raises(SolveError, match="not finite"):
         solve(made(2, leaning([1.0, 0.5])), terms, Annealing())

@@ -13,8 +13,8 @@ from consilience.data.relations import And, AtMostOne, Equal, ExactlyOne, Opposi
 from consilience.errors import InputError, SolveError
 from consilience.evidence.evidence import Evidence
 from consilience.evidence.relation_factors import Factor, Large
-from consilience.objective.coherence import default_terms, entropy, logical_consistency
-from consilience.objective.pair_terms import couplings
+from consilience.objective.coherence import TERMS, default_terms
+from consilience.objective.term import Role, Term
 from consilience.solvers.belief_propagation import BeliefPropagation
 from consilience.solvers.exhaustive import corners
 from consilience.solvers.factor_graph import factor_graph, fields
@@ -22,10 +22,10 @@ from consilience.solvers.fixed_point import Objective, Problem, Result, chosen
 from consilience.solvers.solution import solve
 from problems import PROBLEMS, balanced, leaning, made, ring, softmax
 
-TERMS = default_terms() | {"couplings": (1.0, couplings)}
+OBJECTIVE = default_terms() | {"couplings": TERMS["couplings"].at(1.0)}
 
 
-def under_uniform(ev: Evidence, terms=TERMS) -> Objective:
+def under_uniform(ev: Evidence, terms=OBJECTIVE) -> Objective:
     problem = Problem(ev, terms)
     logq = torch.full((1, ev.n, ev.k), -np.log(ev.k), dtype=torch.float64)
     return problem.objective(problem.condition(logq))
@@ -47,7 +47,7 @@ def marginals(objective: Objective, relations=()) -> np.ndarray:
     worlds = np.array(list(product(range(k), repeat=n)))
     for kind, at in relations:
         worlds = worlds[kind(tuple(map(str, at))).holds(worlds[:, list(at)])]
-    soft = {name: t for name, t in problem.terms.items() if t[1] is not logical_consistency}
+    soft = {name: t for name, t in problem.terms.items() if t.role is not Role.LOGIC}
     reading = chosen(objective.reading, torch.zeros(len(worlds), dtype=torch.int64))
     values = Problem(problem.evidence, soft).value(reading, corners(torch.from_numpy(worlds), k))
     p = softmax(n * values.numpy() / problem.temperature)
@@ -107,7 +107,12 @@ def test_thirteen_tied_examples(kind):
     # Sharp as well as soft: no message is lost to rounding.
     np.testing.assert_allclose(found, marginals(objective, ties), atol=1e-6)
     sharp = under_uniform(
-        ev, TERMS | {"entropy": (1e-3, entropy), "prior fidelity": (0.0, entropy)}
+        ev,
+        OBJECTIVE
+        | {
+            "entropy": TERMS["entropy"].at(1e-3),
+            "prior fidelity": TERMS["entropy"].at(0.0),
+        },
     )
     np.testing.assert_allclose(beliefs(sharp)[0], marginals(sharp, ties), atol=1e-4)
 
@@ -129,7 +134,7 @@ def test_around_a_weak_loop_it_is_close():
 
 
 def test_without_entropy_labels_are_those_of_the_best_labelling():
-    terms = {name: t for name, t in TERMS.items() if name not in ("entropy", "prior fidelity")}
+    terms = {name: t for name, t in OBJECTIVE.items() if name not in ("entropy", "prior fidelity")}
     links, ties = TREES["a tree of couplings and relations"]
     objective = under_uniform(
         made(6, leaning([1.0, 0.3, -0.4, 0.2, 0.1, 0.7]), links, ties=ties), terms
@@ -148,7 +153,7 @@ def test_without_relations_and_couplings_it_is_the_objective_solved():
 
 def test_a_term_that_is_not_linear_is_followed():
     """Labels that are softmax(fields/λ) with the fields taken where they are."""
-    terms = TERMS | {"mine": (3.0, lambda s: -(s.q[:, 1] - 0.3).square().mean())}
+    terms = OBJECTIVE | {"mine": Term(lambda s: -(s.q[:, 1] - 0.3).square().mean(), 3.0)}
     objective = under_uniform(made(4, leaning([1.0, -0.5, 0.2, 2.0])), terms)
     found, rested = beliefs(objective)
     graph = factor_graph(objective, torch.from_numpy(np.log(found)).unsqueeze(0))
@@ -168,7 +173,7 @@ def test_where_nothing_decides_it_does_not_either():
 def test_with_loops_a_start_decides_between_two_ways():
     links = balanced(6, [(i, j, 2.5) for i in range(6) for j in range(i)])
     objective = under_uniform(
-        made(8, leaning([0.0] * 8), links), TERMS | {"entropy": (0.1, entropy)}
+        made(8, leaning([0.0] * 8), links), OBJECTIVE | {"entropy": TERMS["entropy"].at(0.1)}
     )
     for label in (0, 1):
         start = np.zeros((8, 2))
@@ -179,10 +184,10 @@ def test_with_loops_a_start_decides_between_two_ways():
 
 def test_messages_that_do_not_come_to_rest_are_reported():
     ev = PROBLEMS["ferromagnet on a chain"]()
-    solution = solve(ev, TERMS, BeliefPropagation(starts=1, steps=2))
+    solution = solve(ev, OBJECTIVE, BeliefPropagation(starts=1, steps=2))
     assert solution.result is Result.RESTLESS
     assert "`damping`" in solution.result.value and solution.result.value.endswith(".")
-    assert solve(ev, TERMS, BeliefPropagation(starts=1)).result is Result.SETTLED
+    assert solve(ev, OBJECTIVE, BeliefPropagation(starts=1)).result is Result.SETTLED
 
 
 def test_damping_helps_messages_to_rest():
@@ -206,7 +211,7 @@ def test_the_tolerance_is_how_close_it_comes():
 def test_a_batch_of_starts_is_its_starts_one_by_one():
     ev = PROBLEMS["learner with relations"]()
     theta = torch.from_numpy(np.random.default_rng(0).normal(size=(3, ev.n, ev.k)))
-    problem = Problem(ev, TERMS)
+    problem = Problem(ev, OBJECTIVE)
     together = BeliefPropagation().settle(problem, theta)
     for s in range(3):
         alone = BeliefPropagation().settle(problem, theta[s : s + 1])
@@ -217,10 +222,10 @@ def test_each_start_has_its_own_resampling():
     ev = PROBLEMS["couplings across relations"]()
     weight = torch.from_numpy(np.random.default_rng(0).exponential(size=(2, ev.t)))
     theta = torch.zeros(2, ev.n, ev.k, dtype=torch.float64)
-    together = BeliefPropagation().settle(Problem(ev, TERMS, weight), theta)
+    together = BeliefPropagation().settle(Problem(ev, OBJECTIVE, weight), theta)
     assert float((together.logq[0] - together.logq[1]).abs().max()) > 0.01
     for s in range(2):
-        alone = BeliefPropagation().settle(Problem(ev, TERMS, weight[s : s + 1]), theta[:1])
+        alone = BeliefPropagation().settle(Problem(ev, OBJECTIVE, weight[s : s + 1]), theta[:1])
         np.testing.assert_allclose(together.logq[s].exp(), alone.logq[0].exp(), atol=1e-6)
 
 
@@ -238,6 +243,6 @@ def test_a_wrong_setting(wrong):
 
 
 def test_a_term_that_is_not_finite():
-    terms = TERMS | {"broken": (1.0, lambda s: s.q.sum() * float("nan"))}
+    terms = OBJECTIVE | {"broken": Term(lambda s: s.q.sum() * float("nan"), 1.0)}
     with pytest.raises(SolveError, match="not finite"):
         solve(made(2, leaning([1.0, 0.5])), terms, BeliefPropagation())

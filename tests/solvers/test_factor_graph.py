@@ -14,14 +14,10 @@ from consilience.data.relations import AtMostOne, Equal, ExactlyOne, Opposite
 from consilience.errors import MissingExtra, SolveError
 from consilience.evidence.evidence import collect
 from consilience.evidence.relation_factors import Factor
-from consilience.objective.coherence import (
-    default_terms,
-    entropy,
-    logical_consistency,
-    prior_fidelity,
-)
+from consilience.objective.coherence import TERMS, default_terms
 from consilience.objective.conditioning import condition
-from consilience.objective.pair_terms import couplings, ranking_propagation
+from consilience.objective.pair_terms import couplings
+from consilience.objective.term import Term
 from consilience.prompts.query import Query
 from consilience.solvers.exhaustive import corners
 from consilience.solvers.factor_graph import Graph, Pairs, factor_graph, facts, fields, to_networkx
@@ -30,7 +26,7 @@ from consilience.solvers.solution import solve
 from problems import chain, leaning, made, ring, sure_of
 from zoo import alone, dataset, pairs, prediction
 
-TERMS = default_terms() | {"couplings": (1.5, couplings)}
+OBJECTIVE = default_terms() | {"couplings": TERMS["couplings"].at(1.5)}
 
 
 def some_evidence(k: int, ties=()):
@@ -52,7 +48,7 @@ def one_way(k: int):
     return collect(data, [alone(k)], [asked], bias="none")
 
 
-def graph_of(ev, terms=TERMS, labels: np.ndarray | None = None) -> tuple[Graph, Problem]:
+def graph_of(ev, terms=OBJECTIVE, labels: np.ndarray | None = None) -> tuple[Graph, Problem]:
     problem = Problem(ev, terms)
     logq = torch.full((1, ev.n, ev.k), -np.log(ev.k), dtype=torch.float64)
     logq = logq if labels is None else torch.from_numpy(np.log(labels)).unsqueeze(0)
@@ -92,7 +88,7 @@ def test_the_fields_of_the_default_terms_are_the_evidence():
     labels = np.random.default_rng(1).dirichlet(np.ones(3), size=5)
     graph, _ = graph_of(ev, default_terms(), labels)
     reading = condition(ev, torch.from_numpy(labels).unsqueeze(0))
-    weight = {name: w for name, (w, _) in default_terms().items()}
+    weight = {name: term.weight for name, term in default_terms().items()}
     wanted = (
         weight["mutual predictability"] * reading.log_pool
         + weight["direct consistency"] * reading.linear_pool
@@ -108,7 +104,10 @@ def test_the_fields_of_the_default_terms_are_the_evidence():
 
 def test_a_term_that_is_not_linear_is_made_so_at_the_labels():
     ev = some_evidence(2)
-    terms = {"mine": (2.0, lambda s: -(s.q[:, 1] - 0.3).square().mean()), "entropy": (1.0, entropy)}
+    terms = {
+        "mine": Term(lambda s: -(s.q[:, 1] - 0.3).square().mean(), 2.0),
+        "entropy": TERMS["entropy"].at(1.0),
+    }
     for q in (0.1, 0.8):
         graph, _ = graph_of(ev, terms, np.tile([1 - q, q], (5, 1)))
         gained = graph.field[0, :, 1] - graph.field[0, :, 0]
@@ -130,23 +129,31 @@ def test_couplings_of_a_pair_are_added_whichever_was_the_target():
 
 def test_what_is_not_recognised_goes_into_the_fields():
     ev = some_evidence(2)
-    wrapped = {"mine": (1.5, lambda s: couplings(s)), "entropy": (1.0, entropy)}
+    wrapped = {"mine": Term(lambda s: couplings(s), 1.5), "entropy": TERMS["entropy"].at(1.0)}
     graph, _ = graph_of(ev, wrapped, np.tile([0.2, 0.8], (5, 1)))
     assert graph.factors == () and float(graph.field.abs().max()) > 0.1
-    saturating, _ = graph_of(ev, {"ranking": (1.0, ranking_propagation), "entropy": (1.0, entropy)})
+    saturating, _ = graph_of(
+        ev,
+        {
+            "ranking": TERMS["ranking propagation"].at(1.0),
+            "entropy": TERMS["entropy"].at(1.0),
+        },
+    )
     assert saturating.factors == ()
-    plain, _ = graph_of(ev, {"mine": (0.0, couplings), "entropy": (1.0, entropy)})
+    plain, _ = graph_of(
+        ev, {"mine": TERMS["couplings"].at(0.0), "entropy": TERMS["entropy"].at(1.0)}
+    )
     assert plain.factors == () and float(plain.field.abs().max()) == 0
 
 
 def test_a_relation_is_a_fact_as_long_as_it_has_a_weight():
     ev = some_evidence(2, [(ExactlyOne, (0, 1, 2)), (Equal, (3, 4))])
     for weight in (0.01, 40.0):
-        terms = TERMS | {"logical consistency": (weight, logical_consistency)}
+        terms = OBJECTIVE | {"logical consistency": TERMS["logical consistency"].at(weight)}
         graph, problem = graph_of(ev, terms)
         assert [type(f) for f in graph.factors] == [Pairs, Factor, Factor]
         assert facts(problem) == ev.factors == graph.factors[1:]
-    without = {name: term for name, term in TERMS.items() if name != "logical consistency"}
+    without = {name: term for name, term in OBJECTIVE.items() if name != "logical consistency"}
     graph, problem = graph_of(ev, without)
     assert facts(problem) == () and [type(f) for f in graph.factors] == [Pairs]
 
@@ -154,11 +161,14 @@ def test_a_relation_is_a_fact_as_long_as_it_has_a_weight():
 @pytest.mark.parametrize(
     ("terms", "temperature"),
     [
-        ({"entropy": (0.7, entropy), "prior": (0.2, prior_fidelity)}, 0.9),
-        ({"entropy": (0.7, entropy), "again": (0.1, entropy)}, 0.8),
-        ({"prior": (0.2, prior_fidelity)}, 0.2),
-        ({"entropy": (-0.5, entropy)}, COLD),
-        ({"couplings": (1.0, couplings)}, COLD),
+        (
+            {"entropy": TERMS["entropy"].at(0.7), "prior": TERMS["prior fidelity"].at(0.2)},
+            0.9,
+        ),
+        ({"entropy": TERMS["entropy"].at(0.7), "again": TERMS["entropy"].at(0.1)}, 0.8),
+        ({"prior": TERMS["prior fidelity"].at(0.2)}, 0.2),
+        ({"entropy": TERMS["entropy"].at(-0.5)}, COLD),
+        ({"couplings": TERMS["couplings"].at(1.0)}, COLD),
     ],
     ids=["both", "twice", "prior alone", "rewarded", "neither"],
 )
@@ -168,7 +178,7 @@ def test_the_temperature_is_the_weight_of_the_entropy(terms, temperature):
 
 
 def test_a_term_that_is_not_finite():
-    terms = TERMS | {"broken": (1.0, lambda s: s.q.sum() * float("nan"))}
+    terms = OBJECTIVE | {"broken": Term(lambda s: s.q.sum() * float("nan"), 1.0)}
     with pytest.raises(SolveError, match="not finite"):
         graph_of(some_evidence(2), terms)
 
@@ -214,7 +224,7 @@ def test_the_labels_of_a_solution_are_drawn_and_read_under():
 
 def test_the_terms_decide_what_is_drawn():
     ev = picture()
-    only = {"couplings": (3.0, couplings), "entropy": (1.0, entropy)}
+    only = {"couplings": TERMS["couplings"].at(3.0), "entropy": TERMS["entropy"].at(1.0)}
     graph = to_networkx(ev, terms=only)
     assert graph.number_of_nodes() == 6 and graph.number_of_edges() == 2
     assert graph.edges[ev.ids[0], ev.ids[3]]["coupling"] == pytest.approx(2)

@@ -16,8 +16,9 @@ from consilience.data.relations import And, AtMostOne, Equal, ExactlyOne, Opposi
 from consilience.evaluation.baselines import agreement_only, structure_only
 from consilience.evidence.evidence import Evidence, collect
 from consilience.evidence.relation_factors import Large, factors
-from consilience.objective.coherence import Terms, default_terms, entropy, logical_consistency
+from consilience.objective.coherence import TERMS, default_terms
 from consilience.objective.evidence_tables import evidence_table
+from consilience.objective.term import Terms
 from consilience.planning.planner import PlanSettings, shot_round
 from consilience.prompts.framing import framings
 from consilience.results.explanation import Explainer
@@ -33,7 +34,7 @@ from problems import leaning, softmax
 from zoo import alone, dataset, pairs
 
 Soft = tuple[type[Relation], tuple[int, ...], float]
-HARD = default_terms() | {"entropy": (1e-3, entropy)}
+HARD = default_terms() | {"entropy": TERMS["entropy"].at(1e-3)}
 
 
 def tied(n: int, relations: Sequence[Soft], k: int = 2) -> Dataset:
@@ -74,8 +75,8 @@ NATS = [2.0, -1.0, 1.5, 0.4, 0.3, -0.7]
 def test_belief_propagation_finds_the_exact_marginals_of_one_component(weight, heat):
     ev = leaning_so(NATS, PROBLEM)
     terms = default_terms() | {
-        "logical consistency": (weight, logical_consistency),
-        "entropy": (heat, entropy),
+        "logical consistency": TERMS["logical consistency"].at(weight),
+        "entropy": TERMS["entropy"].at(heat),
     }
     problem = Problem(ev, terms)
     worlds = every(6)
@@ -97,7 +98,7 @@ def test_a_soft_closed_form_sends_what_listing_does(kind):
     found = []
     for made in (listed, closed):
         ev = replace(leaning_so(NATS[:4], []), factors=(made,))
-        terms = default_terms() | {"logical consistency": (1.7, logical_consistency)}
+        terms = default_terms() | {"logical consistency": TERMS["logical consistency"].at(1.7)}
         found.append(solve(ev, terms, BeliefPropagation(starts=1, steps=500)).labels)
     np.testing.assert_allclose(found[0], found[1], atol=1e-6)
     free = solve(leaning_so(NATS[:4], []), default_terms(), BeliefPropagation(starts=1)).labels

@@ -12,14 +12,9 @@ import torch
 from consilience.data.relations import AtMostOne, Equal, ExactlyOne, Opposite
 from consilience.errors import InputError, SolveError
 from consilience.evidence.evidence import Evidence, collect
-from consilience.objective.coherence import (
-    default_terms,
-    direct_consistency,
-    entropy,
-    logical_consistency,
-    mutual_predictability,
-)
+from consilience.objective.coherence import TERMS, default_terms
 from consilience.objective.conditioning import condition
+from consilience.objective.term import Term
 from consilience.prompts.query import Query
 from consilience.solvers.fixed_point import Problem, Result
 from consilience.solvers.lbfgs import LBFGS
@@ -79,7 +74,7 @@ def two_ways() -> Evidence:
 def combined(ev: Evidence, q: np.ndarray) -> np.ndarray:
     """What the default objective says without relations: softmax of the evidence over λ."""
     terms = default_terms()
-    weight = {name: w for name, (w, _) in terms.items()}
+    weight = {name: term.weight for name, term in terms.items()}
     reading = condition(ev, torch.from_numpy(q).unsqueeze(0))
     pull = (
         weight["mutual predictability"] * reading.log_pool
@@ -119,10 +114,10 @@ def test_with_shots_the_labels_are_the_closed_form_of_their_own_reading(k):
 # that keeps them and e⁺ the best of all; and log P ≤ P − 1, so with w ≥ e⁺ − e* nothing beats e*.
 # So with this weight and next to no entropy brute force over labels is the right answer.
 HARD = {
-    "mutual predictability": (1.0, mutual_predictability),
-    "direct consistency": (0.25, direct_consistency),
-    "logical consistency": (40.0, logical_consistency),
-    "entropy": (1e-3, entropy),
+    "mutual predictability": TERMS["mutual predictability"].at(1.0),
+    "direct consistency": TERMS["direct consistency"].at(0.25),
+    "logical consistency": TERMS["logical consistency"].at(40.0),
+    "entropy": TERMS["entropy"].at(1e-3),
 }
 
 
@@ -215,7 +210,7 @@ def test_the_first_start_is_the_untouched_answer():
     rows = [(i, [0.2, 0.8], ()) for i in range(3)]
     ev = evidence(3, rows)
     # Where only the entropy moves labels, one step from the zero-shot answer shows it.
-    solution = solve(ev, {"none": (1e-9, entropy)}, LBFGS(starts=1))
+    solution = solve(ev, {"none": TERMS["entropy"].at(1e-9)}, LBFGS(starts=1))
     np.testing.assert_allclose(solution.labels, [[0.2, 0.8]] * 3, atol=1e-6)
 
 
@@ -249,7 +244,7 @@ def test_too_few_steps_are_reported():
 
 def test_a_kink_is_reported():
     rows = [(i, [0.3, 0.7], ()) for i in range(3)]
-    terms = default_terms() | {"kink": (9.0, lambda s: -(s.q[:, 1] - 0.61).abs().mean())}
+    terms = default_terms() | {"kink": Term(lambda s: -(s.q[:, 1] - 0.61).abs().mean(), 9.0)}
     solution = solve(evidence(3, rows), terms, LBFGS(starts=2, steps=30))
     assert solution.result is Result.MAX_STEPS and "kink" in solution.result.value
     np.testing.assert_allclose(solution.labels[:, 1], 0.61, atol=0.02)
@@ -294,14 +289,14 @@ def test_a_wrong_setting(wrong):
 def test_a_term_that_is_not_finite(term):
     ev = evidence(3, [(0, [0.2, 0.8], ())])
     with pytest.raises(SolveError, match="not finite") as caught:
-        solve(ev, default_terms() | {"broken": (1.0, term)})
+        solve(ev, default_terms() | {"broken": Term(term)})
     assert "\n" not in str(caught.value)
 
 
 def test_a_term_is_added_in_one_line():
     ev = evidence(4, random_rows(np.random.default_rng(1), 4, 2, zero=2, shown=0))
     plain = solve(ev)
-    terms = default_terms() | {"mine": (3.0, lambda state: state.q[:, 1].mean())}
+    terms = default_terms() | {"mine": Term(lambda state: state.q[:, 1].mean(), 3.0)}
     pulled = solve(ev, terms)
     assert (pulled.labels[:, 1] > plain.labels[:, 1] + 0.05).all()
     # Three nats more for class 1, over λ = 1.1.
@@ -327,14 +322,14 @@ def test_every_weight_of_the_default_terms_changes_the_labels(name):
     ev = collect(data, [ONE], [rows], bias="none")
     assert ev.f == 4
     terms = default_terms()
-    weight, term = terms[name]
-    other = solve(ev, terms | {name: (2 * weight, term)}, LBFGS(starts=1))
+    doubled = terms[name].at(2 * terms[name].weight)
+    other = solve(ev, terms | {name: doubled}, LBFGS(starts=1))
     assert np.abs(other.labels - solve(ev, solver=LBFGS(starts=1)).labels).max() > 0.01
 
 
 def test_the_stats_add_up():
     solution = solve(two_ways())
-    weighted = sum(default_terms()[name][0] * v for name, v in solution.stats.terms.items())
+    weighted = sum(default_terms()[name].weight * v for name, v in solution.stats.terms.items())
     assert solution.stats.coherence == pytest.approx(weighted)
     assert np.abs(solution.labels.sum(axis=1) - 1).max() < 1e-12
     assert all(result.value.count(".") >= 1 for result in Result)

@@ -13,13 +13,7 @@ import torch
 from consilience.data.relations import Opposite
 from consilience.errors import InputError
 from consilience.evidence.evidence import Evidence, collect
-from consilience.objective.coherence import (
-    TERMS,
-    default_terms,
-    direct_consistency,
-    entropy,
-    mutual_predictability,
-)
+from consilience.objective.coherence import TERMS, default_terms
 from consilience.prompts.framing import Framing
 from consilience.prompts.query import Query
 from consilience.solvers import term_weights
@@ -36,7 +30,10 @@ from consilience.solvers.term_weights import (
 from signatures import signatures
 from zoo import alone, dataset, evidence, pairs, prediction, random_rows, task
 
-PLAIN = {"mutual predictability": (1.0, mutual_predictability), "entropy": (1.0, entropy)}
+PLAIN = {
+    "mutual predictability": TERMS["mutual predictability"].at(1.0),
+    "entropy": TERMS["entropy"].at(1.0),
+}
 
 
 def softmax(x: np.ndarray) -> np.ndarray:
@@ -321,7 +318,7 @@ def test_what_is_as_good_is_within_its_paired_error():
 
 def test_leaving_out_each_term_in_turn():
     ev = worded(noisy(30, 5))
-    table = without_each(ev, default_terms() | {"off": (0.0, direct_consistency)})
+    table = without_each(ev, default_terms() | {"off": TERMS["direct consistency"].at(0.0)})
     assert table["without"].tolist() == ["", *default_terms()]
     by_term = table.set_index("without")
     # There are no contrasts and no relations, and nothing else keeps labels soft.
@@ -336,8 +333,8 @@ def test_leaving_out_each_term_in_turn():
 
 
 def share(terms) -> dict[str, float]:
-    total = sum(weight for weight, _ in terms.values())
-    return {name: weight / total for name, (weight, _) in terms.items()}
+    total = sum(term.weight for term in terms.values())
+    return {name: term.weight / total for name, term in terms.items()}
 
 
 @pytest.mark.slow
@@ -348,7 +345,7 @@ def test_learning_on_the_objective_cheats_and_on_held_out_predictions_does_not()
     """
     ev = worded(noisy())
     terms = {name: default_terms()[name] for name in ("mutual predictability", "entropy")}
-    terms["direct consistency"] = (0.25, direct_consistency)
+    terms["direct consistency"] = TERMS["direct consistency"].at(0.25)
     cheated = learned(ev, terms, on="objective")
     honest = learned(ev, terms)
     assert share(cheated)["entropy"] > 0.9999
@@ -362,8 +359,8 @@ def test_the_objective_is_easier_with_the_learned_weights_and_that_is_all():
     cheated = learned(ev, on="objective")
     value = [_best(ev, terms) for terms in (default_terms(), cheated)]
     assert value[1] > value[0] + 0.1
-    assert sum(w for w, _ in cheated.values()) == pytest.approx(
-        sum(w for w, _ in default_terms().values())
+    assert sum(term.weight for term in cheated.values()) == pytest.approx(
+        sum(term.weight for term in default_terms().values())
     )
 
 
@@ -377,26 +374,28 @@ def test_what_is_learned_is_close_to_what_was_planted():
     ev = worded(noisy(60, 6, noise=0.3))
     away = weighted(PLAIN, {"entropy": 4.0})
     found = learned(ev, away)
-    assert found["mutual predictability"][0] == 1.0
-    assert found["entropy"][0] == pytest.approx(1.0, abs=0.15)
+    assert found["mutual predictability"].weight == 1.0
+    assert found["entropy"].weight == pytest.approx(1.0, abs=0.15)
 
 
 @pytest.mark.parametrize("on", ["held-out", "objective"])
 def test_terms_that_say_nothing_or_are_off_keep_their_weight(on):
     ev = worded(noisy(10, 4))
     terms = default_terms() | {
-        "off": (0.0, TERMS["ranking within"]),
-        "against": (-0.1, TERMS["ranking within"]),
+        "off": TERMS["ranking within"].at(0.0),
+        "against": TERMS["ranking within"].at(-0.1),
     }
     found = learned(ev, terms, on=on, folds=2, evaluations=8)
     kept = ("couplings", "logical consistency", "off", "against")
-    assert {name: found[name][0] for name in kept} == {name: terms[name][0] for name in kept}
-    assert [name for name in terms if found[name][0] != terms[name][0]]
-    assert {name: term for name, (_, term) in found.items()} == {
-        name: term for name, (_, term) in terms.items()
+    assert {name: found[name].weight for name in kept} == {
+        name: terms[name].weight for name in kept
+    }
+    assert [name for name in terms if found[name].weight != terms[name].weight]
+    assert {name: term.at(1) for name, term in found.items()} == {
+        name: term.at(1) for name, term in terms.items()
     }
     # One weight alone changes nothing, for only ratios matter.
-    lone = {"entropy": (1.0, entropy), "couplings": (2.0, TERMS["couplings"])}
+    lone = {"entropy": TERMS["entropy"].at(1.0), "couplings": TERMS["couplings"].at(2.0)}
     assert learned(ev, lone, on=on) == lone
 
 
@@ -417,8 +416,8 @@ def test_the_seed_counts():
 @pytest.mark.parametrize("on", ["held-out", "objective"])
 def test_the_number_of_evaluations_counts(on):
     ev = worded(noisy(10, 4))
-    few, more = (learned(ev, PLAIN, on=on, folds=2, evaluations=e)["entropy"][0] for e in (2, 9))
-    assert few != more
+    few, more = (learned(ev, PLAIN, on=on, folds=2, evaluations=e) for e in (2, 9))
+    assert few["entropy"].weight != more["entropy"].weight
 
 
 def test_the_solver_counts():
@@ -436,7 +435,7 @@ BAD = {
     "nothing to compare": (lambda: compared(EV, []), "at least one objective"),
     "an infinite weight": (lambda: sweep(EV, {"entropy": [math.inf]}), "a finite number, got inf"),
     "a name in use": (
-        lambda: sweep(EV, {"score": [1.0]}, PLAIN | {"score": (1.0, entropy)}),
+        lambda: sweep(EV, {"score": [1.0]}, PLAIN | {"score": TERMS["entropy"].at(1.0)}),
         "'score'; rename",
     ),
     "an unknown way": (lambda: learned(EV, on="gold"), "on 'held-out' or 'objective', not on 'go"),

@@ -11,16 +11,10 @@ import pytest
 import torch
 
 from consilience.evidence.evidence import Evidence
-from consilience.objective.coherence import (
-    Terms,
-    default_terms,
-    direct_consistency,
-    entropy,
-    logical_consistency,
-    mutual_predictability,
-)
+from consilience.objective.coherence import TERMS, default_terms
 from consilience.objective.conditioning import condition
-from consilience.objective.pair_terms import couplings, flip_effect
+from consilience.objective.pair_terms import flip_effect
+from consilience.objective.term import Terms
 from consilience.solvers import lbfgs
 from consilience.solvers.adam import Adam
 from consilience.solvers.annealing import Annealing
@@ -36,11 +30,11 @@ from zoo import random_rows
 # Next to no entropy, and relations that nothing outweighs: the best labels are hard (see the
 # comment on HARD in test_solvers). Without prior fidelity, which has an entropy of its own.
 SHARP = {
-    "mutual predictability": (1.0, mutual_predictability),
-    "couplings": (1.0, couplings),
-    "direct consistency": (0.25, direct_consistency),
-    "logical consistency": (40.0, logical_consistency),
-    "entropy": (1e-3, entropy),
+    "mutual predictability": TERMS["mutual predictability"].at(1.0),
+    "couplings": TERMS["couplings"].at(1.0),
+    "direct consistency": TERMS["direct consistency"].at(0.25),
+    "logical consistency": TERMS["logical consistency"].at(40.0),
+    "entropy": TERMS["entropy"].at(1e-3),
 }
 
 SOLVERS: dict[str, Solver] = {
@@ -178,7 +172,7 @@ SMALL = [name for name in PROBLEMS if evidence(name).k ** evidence(name).n <= 25
 
 @pytest.mark.parametrize("name", SMALL)
 def test_no_start_is_better_than_those_drawn_where_labels_are_soft(name):
-    ev, terms = evidence(name), default_terms() | {"couplings": (1.0, couplings)}
+    ev, terms = evidence(name), default_terms() | {"couplings": TERMS["couplings"].at(1.0)}
     every = torch.tensor(list(product(range(ev.k), repeat=ev.n)))
     reached = LBFGS().settle(Problem(ev, terms), corners(every, ev.k).clamp(min=-5))
     found = solve(ev, terms, LBFGS(starts=16))

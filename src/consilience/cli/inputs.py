@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from consilience.data.task import Task
     from consilience.datasets.source import Loaded
     from consilience.elicitation.settings import Settings
-    from consilience.objective.coherence import Terms
+    from consilience.objective.term import Terms
     from consilience.solvers.fixed_point import Solver
 
 
@@ -179,7 +179,7 @@ def open_terms(weights: Mapping[str, float]) -> Terms:
     for name, weight in weights.items():
         if name not in TERMS:
             raise InputError(f"there is no term {name!r}; the terms are: {', '.join(TERMS)}")
-        terms[name] = (weight, TERMS[name])
+        terms[name] = TERMS[name].at(weight)
     return terms
 
 

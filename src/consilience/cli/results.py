@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from consilience.concepts.concept import Concept
     from consilience.data.dataset import Dataset
     from consilience.evaluation.evaluation import Evaluation
-    from consilience.objective.coherence import Terms
+    from consilience.objective.term import Terms
     from consilience.results.landmarks import Landmarks
     from consilience.results.result import Found
     from consilience.solvers.fixed_point import Solver

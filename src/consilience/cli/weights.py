@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from consilience.evidence.evidence import Evidence
-    from consilience.objective.coherence import Terms
+    from consilience.objective.term import Terms
 
 
 def grid(
@@ -109,7 +109,7 @@ def _terms(grid: dict[str, list[float]]) -> Terms:
     """The default terms, and those to be swept that are off by default."""
     from consilience.objective.coherence import default_terms, find_term
 
-    return {name: (0.0, find_term(name)) for name in grid} | default_terms()
+    return {name: find_term(name).at(0.0) for name in grid} | default_terms()
 
 
 def _evidence(store: str, run_id: str | None) -> Evidence:
@@ -133,7 +133,7 @@ def _learned(evidence: Evidence, terms: Terms, on: str, **chosen: Any) -> pd.Dat
 
     objectives = {"default": terms, f"learned on {on}": learned(evidence, terms, on=on, **chosen)}
     table = compared(evidence, objectives.values(), **chosen)
-    made = [{name: weight for name, (weight, _) in each.items()} for each in objectives.values()]
+    made = [{name: term.weight for name, term in each.items()} for each in objectives.values()]
     table = pd.concat([pd.DataFrame(made), table], axis=1)
     table.insert(0, "weights", list(objectives))
     return table

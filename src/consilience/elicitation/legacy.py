@@ -25,7 +25,8 @@ from consilience.data.task import Task
 from consilience.elicitation.legacy_rows import Labels, LogRow, Said, read_log_rows
 from consilience.errors import InputError
 from consilience.evidence.evidence import Evidence, collect
-from consilience.objective.coherence import Terms, default_terms
+from consilience.objective.coherence import default_terms
+from consilience.objective.term import Terms
 from consilience.prompts.framing import Framing
 from consilience.prompts.query import Query
 from consilience.results.uncertainty import Uncertainty, uncertainty

@@ -27,19 +27,12 @@ from consilience.elicitation.session import solve_run
 from consilience.elicitation.settings import record, settings_from
 from consilience.errors import InputError
 from consilience.models.base import Model
-from consilience.objective.coherence import (
-    class_frequency,
-    direct_consistency,
-    entropy,
-    mutual_predictability,
-    prior_fidelity,
-)
 from consilience.objective.conditioning import condition
+from consilience.objective.term import Role, weight_of
 from consilience.prompts.query import Query
 from consilience.results.diagnosis import open_labels
 from consilience.results.result import Found
 from consilience.results.tempering import tempered
-from consilience.solvers.fixed_point import weight_of
 from consilience.store.database import Store
 from consilience.store.runner import CallCounts, Progress, ask, requests
 
@@ -244,10 +237,10 @@ class _Labeller:
         heard = int(found.evidence.target[0])
         self.frequency = reading.frequency[0, heard].numpy()
         terms = found.terms
-        self.log_weight = weight_of(terms, mutual_predictability)
-        self.linear_weight = weight_of(terms, direct_consistency)
-        self.frequency_weight = weight_of(terms, class_frequency)
-        self.temperature = max(weight_of(terms, entropy) + weight_of(terms, prior_fidelity), 1e-3)
+        self.log_weight = weight_of(terms, Role.LOG_POOL)
+        self.linear_weight = weight_of(terms, Role.LINEAR_POOL)
+        self.frequency_weight = weight_of(terms, Role.FREQUENCY)
+        self.temperature = max(weight_of(terms, Role.ENTROPY) + weight_of(terms, Role.PRIOR), 1e-3)
 
     def label(
         self,

@@ -20,7 +20,7 @@ from consilience.errors import BudgetSpent
 from consilience.evidence.evidence import Evidence
 from consilience.evidence.relation_factors import factors
 from consilience.models.base import Model
-from consilience.objective.coherence import Terms
+from consilience.objective.term import Terms
 from consilience.planning.planner import SoftLabels
 from consilience.prompts.framing import Framing
 from consilience.prompts.query import Query

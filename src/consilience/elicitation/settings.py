@@ -12,7 +12,7 @@ from consilience.data.task import Task
 from consilience.errors import InputError
 from consilience.evidence.evidence import FLOOR
 from consilience.evidence.label_bias import BIAS_METHODS
-from consilience.objective.coherence import Terms
+from consilience.objective.term import Terms
 from consilience.planning.planner import PlanSettings, zero_shot_round
 from consilience.prompts.framing import Framing, framings
 from consilience.prompts.query import Query
@@ -138,7 +138,7 @@ def record(
     return {
         "plan_version": PLAN_VERSION,
         **asdict(settings),
-        "terms": {name: [weight, _called(term)] for name, (weight, term) in terms.items()},
+        "terms": {name: [term.weight, _called(term.function)] for name, term in terms.items()},
         "solver": repr(solver),
         "landmarks": dict(vouched),
     }

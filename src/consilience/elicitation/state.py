@@ -20,7 +20,8 @@ from consilience.concepts.ranking import (
 from consilience.data.dataset import Dataset
 from consilience.elicitation.settings import Settings
 from consilience.evidence.evidence import Evidence, collect
-from consilience.objective.coherence import Terms, default_terms
+from consilience.objective.coherence import default_terms
+from consilience.objective.term import Terms
 from consilience.planning.planner import SoftLabels, saying
 from consilience.prompts.query import Query
 from consilience.results.landmarks import Landmarks

@@ -1,18 +1,17 @@
-"""The objective: a dictionary of small terms, each a function of soft labels.
+"""The objective: a dictionary of small terms, each a function of soft labels (see `term`).
 
-A term takes a `State`, which is one labelling and the evidence as read under it, and returns a
-scalar in nats per example, higher is better. The objective is the weighted sum. To change it,
-change the dictionary::
+The function of a term takes a `State`, which is one labelling and the evidence as read under it,
+and returns a scalar in nats per example, higher is better. The objective is the weighted sum. To
+change it, change the dictionary::
 
-    terms = default_terms() | {"mine": (0.3, my_term)}
+    terms = default_terms() | {"mine": Term(my_function, 0.3)}
 
-`TERMS` has every term of the package by name; terms about pairs are in `pairwise`. What stays
+`TERMS` has every term of the package by name; terms about pairs are in `pair_terms`. What stays
 fixed while the labels move, and the notation, are in `conditioning`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import fields
 
 import torch
@@ -29,12 +28,7 @@ from consilience.objective.pair_terms import (
     ranking_propagation,
     ranking_within,
 )
-
-Term = Callable[[State], Tensor]
-"""A function of a state that returns a scalar tensor in nats per example, higher is better."""
-
-Terms = Mapping[str, tuple[float, Term]]
-"""The objective: (weight, term) by name."""
+from consilience.objective.term import Role, Term, Terms
 
 
 def mutual_predictability(state: State) -> Tensor:
@@ -107,31 +101,33 @@ def averaging(state: State) -> Tensor:
 
 
 TERMS: dict[str, Term] = {
-    "mutual predictability": mutual_predictability,
-    "couplings": couplings,
-    "direct consistency": direct_consistency,
-    "downstream consistency": downstream_consistency,
-    "logical consistency": logical_consistency,
-    "prior fidelity": prior_fidelity,
-    "class frequency": class_frequency,
-    "ranking within": ranking_within,
-    "ranking across": ranking_across,
-    "ranking propagation": ranking_propagation,
-    "entropy": entropy,
-    "averaging": averaging,
+    "mutual predictability": Term(mutual_predictability, role=Role.LOG_POOL),
+    "couplings": Term(couplings, role=Role.COUPLINGS),
+    "direct consistency": Term(direct_consistency, role=Role.LINEAR_POOL),
+    "downstream consistency": Term(downstream_consistency),
+    "logical consistency": Term(logical_consistency, role=Role.LOGIC),
+    "prior fidelity": Term(prior_fidelity, role=Role.PRIOR),
+    "class frequency": Term(class_frequency, role=Role.FREQUENCY),
+    "ranking within": Term(ranking_within),
+    "ranking across": Term(ranking_across),
+    "ranking propagation": Term(ranking_propagation),
+    "entropy": Term(entropy, role=Role.ENTROPY),
+    "averaging": Term(averaging),
 }
-"""Every term by the name that options and records use."""
+"""Every term by the name that options and records use, of weight 1."""
 
 
 def find_term(name: str) -> Term:
-    """The term of that name, of this package or another (see `plugins`); InputError for none."""
+    """The term of that name, of this package or another (see `plugins`); InputError for none.
+
+    Another package gives a `Term`, or a function of a state.
+    """
     others = plugin_names("terms", TERMS)
     found = TERMS.get(name) or (load_plugin("terms", name) if name in others else None)
     if found is None:
         known = ", ".join((*TERMS, *others))
         raise InputError(f"no term {name!r}; the terms are: {known}")
-    term: Term = found
-    return term
+    return found if isinstance(found, Term) else Term(found)
 
 
 DEFAULT_WEIGHTS = {
@@ -146,9 +142,9 @@ DEFAULT_WEIGHTS = {
 """The weights used where nothing else is said; a term that is not here is off."""
 
 
-def default_terms() -> dict[str, tuple[float, Term]]:
+def default_terms() -> dict[str, Term]:
     """The terms and weights used where nothing else is said."""
-    return {name: (weight, TERMS[name]) for name, weight in DEFAULT_WEIGHTS.items()}
+    return {name: TERMS[name].at(weight) for name, weight in DEFAULT_WEIGHTS.items()}
 
 
 def evaluate_terms(
@@ -159,7 +155,7 @@ def evaluate_terms(
 
     def one(logq: Tensor, *read: Tensor) -> dict[str, Tensor]:
         state = State(evidence, ConditionedEvidence(**dict(zip(names, read, strict=True))), logq)
-        return {name: term(state) for name, (_, term) in terms.items()}
+        return {name: term(state) for name, term in terms.items()}
 
     values: dict[str, Tensor] = torch.vmap(one)(logq, *(getattr(reading, n) for n in names))
     return values
@@ -170,5 +166,5 @@ def coherence(
 ) -> Tensor:
     """The objective, in nats per example, for each of S labellings (S, N, K) → (S,)."""
     values = evaluate_terms(evidence, terms, reading, logq)
-    parts = [weight * values[name] for name, (weight, _) in terms.items()]
+    parts = [term.weight * values[name] for name, term in terms.items()]
     return torch.stack(parts).sum(dim=0)

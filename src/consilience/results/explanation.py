@@ -20,17 +20,11 @@ from consilience.data.arrays import Floats
 from consilience.data.dataset import Dataset
 from consilience.data.relations import active_relations
 from consilience.evidence.evidence import Evidence
-from consilience.objective.coherence import (
-    Term,
-    Terms,
-    entropy,
-    logical_consistency,
-    mutual_predictability,
-    prior_fidelity,
-)
-from consilience.objective.pair_terms import couplings, flip_effect
+from consilience.objective.coherence import TERMS
+from consilience.objective.pair_terms import flip_effect
+from consilience.objective.term import Role, Term, Terms, weight_of
 from consilience.solvers.factor_graph import fields
-from consilience.solvers.fixed_point import Problem, weight_of
+from consilience.solvers.fixed_point import Problem
 from consilience.solvers.solution import Solution
 
 PullRow = dict[str, Any]
@@ -82,30 +76,30 @@ class Explainer:
         scale = float(reading.scale[0])
         self._share = reading.share[0].numpy() * scale
         self._relevance = reading.relevance[0].numpy()
-        self._answers = weight_of(terms, mutual_predictability) / heat
-        self._coupled = reading.flip_weight[0].numpy() * weight_of(terms, couplings) / heat
+        self._answers = weight_of(terms, Role.LOG_POOL) / heat
+        self._coupled = reading.flip_weight[0].numpy() * weight_of(terms, Role.COUPLINGS) / heat
         self._effect = flip_effect(evidence).numpy() / 2
         self._relations = [r for r in dataset.relations if r.members]
         self._counted = set(active_relations(dataset.relations, priors))
 
-        apart: set[Term] = {mutual_predictability, couplings, entropy, logical_consistency}
+        apart = {Role.LOG_POOL, Role.COUPLINGS, Role.ENTROPY, Role.LOGIC}
         logq = labels.clamp(min=_TINY).log()
 
-        def pull(name: str, weight: float, term: Term) -> Floats:
+        def pull(name: str, term: Term) -> Floats:
             """What one term adds to the log-odds of every label, (N,)."""
-            one: dict[str, tuple[float, Term]] = {name: (weight, term)}
-            if term is prior_fidelity:
-                one["its entropy"] = (-weight, entropy)
+            one = {name: term}
+            if term.role is Role.PRIOR:
+                one["its entropy"] = TERMS["entropy"].at(-term.weight)
             made = fields(Problem(evidence, one).objective(reading), logq)[0].numpy()
             return self._between(made) / heat
 
         self._terms = {
-            name: pull(name, weight, term)
-            for name, (weight, term) in terms.items()
-            if weight and term not in apart
+            name: pull(name, term)
+            for name, term in terms.items()
+            if term.weight and term.role not in apart
         }
-        tied = weight_of(terms, logical_consistency) if evidence.factors else 0.0
-        self._tied = pull("relations", tied, logical_consistency) if tied else None
+        tied = weight_of(terms, Role.LOGIC) if evidence.factors else 0.0
+        self._tied = pull("relations", TERMS["logical consistency"].at(tied)) if tied else None
         target, shot = evidence.target[evidence.flip_twin].numpy(), evidence.flip_example.numpy()
         self._asked = _places(evidence.target.numpy(), len(q))
         self._flips = [

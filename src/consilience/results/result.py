@@ -18,8 +18,8 @@ from consilience.data.dataset import Dataset
 from consilience.data.relations import Equal, Opposite, active_relations, tied_examples
 from consilience.errors import InputError
 from consilience.evidence.evidence import Evidence
-from consilience.objective.coherence import Terms
 from consilience.objective.conditioning import condition
+from consilience.objective.term import Terms
 from consilience.planning.planner import SoftLabels
 from consilience.prompts.framing import Framing
 from consilience.results.diagnosis import Verdict, open_labels, verdict

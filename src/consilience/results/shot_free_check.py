@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consilience.evidence.evidence import Evidence
-from consilience.objective.coherence import Terms
+from consilience.objective.term import Terms
 from consilience.solvers.fixed_point import Solver
 from consilience.solvers.solution import Solution, solve
 

@@ -9,8 +9,8 @@ import torch
 
 from consilience.concepts.concept import Concept
 from consilience.evidence.evidence import Evidence
-from consilience.objective.coherence import Terms
 from consilience.objective.conditioning import condition
+from consilience.objective.term import Terms
 from consilience.results.uncertainty import Uncertainty, uncertainty
 from consilience.solvers.adam import Adam
 from consilience.solvers.fixed_point import Solver

@@ -23,10 +23,11 @@ import torch
 
 from consilience.data.arrays import Floats
 from consilience.evidence.evidence import FLIP_FIELDS, Evidence
-from consilience.objective.coherence import Terms, class_frequency, entropy, prior_fidelity
+from consilience.objective.coherence import TERMS
 from consilience.objective.conditioning import condition
+from consilience.objective.term import Role, Terms, weight_of
 from consilience.solvers.factor_graph import fields
-from consilience.solvers.fixed_point import Problem, Solver, weight_of
+from consilience.solvers.fixed_point import Problem, Solver
 from consilience.solvers.solution import Solution
 
 _STREAM = 30
@@ -99,7 +100,7 @@ def structural_confidence(evidence: Evidence, terms: Terms, labels: Floats) -> F
     all of it is even.
     """
     whole = _pull(evidence, terms, labels)
-    alone = {name: (w, term) for name, (w, term) in terms.items() if term is not class_frequency}
+    alone = {name: term for name, term in terms.items() if term.role is not Role.FREQUENCY}
     scale = float(
         condition(evidence, torch.from_numpy(labels).to(evidence.logp.device)[None]).scale[0]
     )
@@ -128,9 +129,10 @@ def _alone(evidence: Evidence) -> Evidence:
 def _pull(evidence: Evidence, terms: Terms, labels: Floats) -> Floats:
     """What the objective pulls each label with against the best other class, in nats, (N,)."""
     # The entropy pulls all labels to 1/K, and is no evidence; prior fidelity has one of its own.
-    inner = weight_of(terms, prior_fidelity)
-    said = {name: (weight, term) for name, (weight, term) in terms.items() if term is not entropy}
-    problem = Problem(evidence, said | {"entropy in prior fidelity": (-inner, entropy)})
+    inner = weight_of(terms, Role.PRIOR)
+    said = {name: term for name, term in terms.items() if term.role is not Role.ENTROPY}
+    less = {"entropy in prior fidelity": TERMS["entropy"].at(-inner)}
+    problem = Problem(evidence, said | less)
     logq = torch.from_numpy(labels).to(evidence.logp.device).clamp(min=1e-300).log().unsqueeze(0)
     field = fields(problem.objective(problem.condition(logq)), logq)[0].cpu().numpy()
     order = np.argsort(-labels, axis=1, kind="stable")

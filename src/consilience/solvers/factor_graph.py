@@ -10,8 +10,7 @@ temperature λ is the weight of the entropy in the objective. A relation is a ha
 small its weight, as long as it has one; a soft one adds its weight times the log weight that it
 gives y. With independent labels, and no soft relation, E[E(y)] + λ H is the objective.
 
-Terms are recognised by identity, so a term that wraps `couplings` or `logical_consistency` goes
-into the fields like any other.
+Which is which a term says by its role; one without goes into the fields.
 """
 
 from __future__ import annotations
@@ -26,17 +25,11 @@ from torch.nn.functional import one_hot
 from consilience.errors import MissingExtra
 from consilience.evidence.evidence import Evidence
 from consilience.evidence.relation_factors import Factor, Large
-from consilience.objective.coherence import (
-    Term,
-    Terms,
-    default_terms,
-    entropy,
-    logical_consistency,
-    prior_fidelity,
-)
+from consilience.objective.coherence import TERMS, default_terms
 from consilience.objective.conditioning import ConditionedEvidence
-from consilience.objective.pair_terms import couplings, flip_effect
-from consilience.solvers.fixed_point import Objective, Problem, bounded, slope, weight_of
+from consilience.objective.pair_terms import flip_effect
+from consilience.objective.term import Role, Terms, weight_of
+from consilience.solvers.fixed_point import Objective, Problem, bounded, slope
 from consilience.solvers.starts import draw
 
 if TYPE_CHECKING:
@@ -74,19 +67,19 @@ def factor_graph(objective: Objective, logq: Tensor) -> Graph:
     """The factor graph of an objective near log labels (S, N, K)."""
     problem, reading = objective.problem, objective.reading
     # Prior fidelity, −KL(q ‖ p⁰), is linear but for an entropy of its own, which counts as one.
-    own = weight_of(problem.terms, prior_fidelity)
+    own = weight_of(problem.terms, Role.PRIOR)
     relations = facts(problem)
-    known: set[Term] = {couplings, entropy, *([logical_consistency] if relations else [])}
-    rest = {name: (w, term) for name, (w, term) in problem.terms.items() if term not in known}
-    rest["entropy in prior fidelity"] = (-own, entropy)
+    known = {Role.COUPLINGS, Role.ENTROPY, *([Role.LOGIC] if relations else [])}
+    rest = {name: term for name, term in problem.terms.items() if term.role not in known}
+    rest["entropy in prior fidelity"] = TERMS["entropy"].at(-own)
     others = Problem(problem.evidence, rest, problem.weight).objective(reading)
-    pairs = _pairs(problem.evidence, reading, weight_of(problem.terms, couplings))
+    pairs = _pairs(problem.evidence, reading, weight_of(problem.terms, Role.COUPLINGS))
     return Graph(fields(others, logq), (*pairs, *relations), problem.temperature, others)
 
 
 def facts(problem: Problem) -> tuple[Factor | Large, ...]:
     """The relations, where the objective counts them at all."""
-    weight = weight_of(problem.terms, logical_consistency)
+    weight = weight_of(problem.terms, Role.LOGIC)
     return tuple(f.scaled(weight) for f in problem.evidence.factors) if weight > 0 else ()
 
 

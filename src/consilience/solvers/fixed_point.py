@@ -18,15 +18,9 @@ from torch import Tensor
 from consilience.errors import SolveError
 from consilience.evidence.evidence import Evidence
 from consilience.models.threads import one_thread
-from consilience.objective.coherence import (
-    Term,
-    Terms,
-    coherence,
-    entropy,
-    evaluate_terms,
-    prior_fidelity,
-)
+from consilience.objective.coherence import coherence, evaluate_terms
 from consilience.objective.conditioning import ConditionedEvidence, condition
+from consilience.objective.term import Role, Terms, weight_of
 from consilience.solvers.clamping import HARD, clamped
 
 STAYED = 1e-3
@@ -78,7 +72,7 @@ class Problem:
         At least `COLD`, in nats. Where nothing else bends, one step of length 1/λ along the
         natural gradient leads to the optimum.
         """
-        return max(weight_of(self.terms, entropy) + weight_of(self.terms, prior_fidelity), COLD)
+        return max(weight_of(self.terms, Role.ENTROPY) + weight_of(self.terms, Role.PRIOR), COLD)
 
     def at(self, index: Tensor) -> Problem:
         """The problem of some of the starts, by their numbers."""
@@ -104,11 +98,6 @@ class Problem:
     def objective(self, reading: ConditionedEvidence) -> Objective:
         """The coherence under a reading as a function of θ, q = softmax(θ)."""
         return Objective(self, reading)
-
-
-def weight_of(terms: Terms, wanted: Term) -> float:
-    """The weight that a term has in an objective, 0 where it is not in it."""
-    return sum(weight for weight, term in terms.values() if term is wanted)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from consilience.errors import InputError
 from consilience.evidence.evidence import Evidence
-from consilience.objective.coherence import Terms, default_terms
+from consilience.objective.coherence import default_terms
+from consilience.objective.term import Terms
 from consilience.solvers.fixed_point import Problem, Result, Solver
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.starts import draw

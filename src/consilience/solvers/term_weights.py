@@ -22,8 +22,9 @@ from torch import Tensor
 
 from consilience.errors import InputError
 from consilience.evidence.evidence import Evidence
-from consilience.objective.coherence import Terms, default_terms, evaluate_terms
+from consilience.objective.coherence import default_terms, evaluate_terms
 from consilience.objective.conditioning import condition, per_target
+from consilience.objective.term import Terms
 from consilience.solvers.fixed_point import Problem, Solver, chosen
 from consilience.solvers.lbfgs import LBFGS
 
@@ -149,7 +150,7 @@ def without_each(
     `sweep`.
     """
     terms = _some(terms)
-    left = [name for name, (weight, _) in terms.items() if weight]
+    left = [name for name, term in terms.items() if term.weight]
     objectives = [terms, *(weighted(terms, {name: 0.0}) for name in left)]
     figures = compared(evidence, objectives, solver, folds=folds, seed=seed)
     figures.insert(0, "without", ["", *left])
@@ -163,7 +164,7 @@ def weighted(terms: Terms, weights: Mapping[str, float]) -> Terms:
             raise InputError(f"no term {name!r} in the objective; it has: {', '.join(terms)}")
         if not math.isfinite(weight):
             raise InputError(f"a weight is a finite number, got {weight} for {name!r}")
-    return {name: (weights.get(name, weight), term) for name, (weight, term) in terms.items()}
+    return {name: term.at(weights.get(name, term.weight)) for name, term in terms.items()}
 
 
 def learned(
@@ -204,7 +205,7 @@ def learned(
     def cost(logs: NDArray[np.float64]) -> float:
         return -held_out(evidence, made(logs), solver, folds=folds, seed=seed).score
 
-    start = np.log([terms[name][0] for name in free])
+    start = np.log([terms[name].weight for name in free])
     # The first simplex doubles each weight in turn.
     simplex = np.vstack([start, start + np.log(2) * np.eye(len(free))])
     options = {"maxfev": evaluations, "xatol": 0.05, "fatol": 1e-5, "initial_simplex": simplex}
@@ -273,8 +274,8 @@ def _that_matter(evidence: Evidence, terms: Terms) -> list[str]:
     values = evaluate_terms(evidence, terms, chosen(condition(evidence, logq.exp()), both), logq)
     return [
         name
-        for name, (weight, _) in terms.items()
-        if weight > 0 and abs(float(values[name][0] - values[name][1])) > 1e-12
+        for name, term in terms.items()
+        if term.weight > 0 and abs(float(values[name][0] - values[name][1])) > 1e-12
     ]
 
 
@@ -282,8 +283,8 @@ def _greedy(
     evidence: Evidence, terms: Terms, solver: Solver, names: list[str], rounds: int
 ) -> Terms:
     """Labels and weights climb the objective in turn; the weights by exponentiated gradient."""
-    total = sum(terms[name][0] for name in names)
-    share = np.array([terms[name][0] for name in names]) / total
+    total = sum(terms[name].weight for name in names)
+    share = np.array([terms[name].weight for name in names]) / total
     logq = _start(evidence, torch.ones_like(evidence.logp[:, 0]).unsqueeze(0))
     for _ in range(rounds):
         now = weighted(terms, dict(zip(names, (total * share).tolist(), strict=True)))
