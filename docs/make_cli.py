@@ -141,6 +141,8 @@ USES = {
     "[store.md](store.md).",
     "consilience store stats": "What is in it, and what it took.",
     "consilience store runs": "The ids that `--run` takes.",
+    "consilience store sources": "Where a run has said that another model or build answers: which "
+    "answers came from which.",
     "consilience store verify": "Before relying on a file that was copied or is old.",
     "consilience store repair": "Where a store is damaged: what can be read goes to a new one.",
     "consilience store gc": "Where a store has grown: what some runs need goes to a new one.",
