@@ -23,6 +23,7 @@ from consilience.cli.init import init
 from consilience.cli.legacy import legacy
 from consilience.cli.output import speak_utf8, talk
 from consilience.cli.predict import predict
+from consilience.cli.rerun import rerun
 from consilience.cli.results import evaluate, explain, export, solve
 from consilience.cli.review import estimate, landmarks, review
 from consilience.cli.run import run
@@ -66,7 +67,7 @@ def cli() -> None:
 for command in (
     *(demo, init, run, probe, plan, ask, solve, evaluate, explain, concepts, describe),
     *(review, landmarks, estimate, predict, evidence, export),
-    *(weights, bench, legacy, store, datasets),
+    *(rerun, weights, bench, legacy, store, datasets),
 ):
     cli.add_command(command)
 

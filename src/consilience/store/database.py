@@ -349,6 +349,12 @@ class Store:
         )
         return dict(json.loads(rows[0][0])) if rows else None
 
+    def probed_at(self, model: str) -> str | None:
+        """The address where a model was probed last, None where it never was."""
+        sql = "SELECT base_url FROM probes WHERE model = ? ORDER BY rowid DESC LIMIT 1"
+        rows = self._rows(sql, (model,))
+        return str(rows[0][0]) if rows else None
+
     def verify(self) -> list[str]:
         """Every disagreement of the store with itself; empty for a healthy one."""
         return audit.verify(self._db)
