@@ -130,6 +130,8 @@ USES = {
     "consilience export": "A table, `consilience export labels.parquet --store claims.db`, or a "
     "file to train on: `consilience export train.jsonl --store claims.db --format sft "
     "--min-probability 0.8`.",
+    "consilience rerun": "To see whether a run still comes out as it did, with a newer version, "
+    "or of a server that may have changed: `consilience rerun 3f2a --store claims.db`.",
     "consilience weights": "For a run whose weights are in doubt: `consilience weights --store "
     "claims.db`, then `--sweep entropy=0.5,1,2`; `solve --set solving.weights.entropy=0.8` "
     "takes what it finds. What it measures is in [theory.md](theory.md).",
@@ -144,6 +146,8 @@ USES = {
     "[store.md](store.md).",
     "consilience store stats": "What is in it, and what it took.",
     "consilience store runs": "The ids that `--run` takes.",
+    "consilience store sources": "Where a run has said that another model or build answers: which "
+    "answers came from which.",
     "consilience store verify": "Before relying on a file that was copied or is old.",
     "consilience store repair": "Where a store is damaged: what can be read goes to a new one.",
     "consilience store gc": "Where a store has grown: what some runs need goes to a new one.",

@@ -52,6 +52,7 @@ def filled(path=":memory:", n=20):
     store.add_round(run, 0, rows[: n // 2])
     store.add_round(run, 1, rows[n // 2 :])
     store.add_failure(prediction_key(MODEL, ask(99)), ask(99), "HTTP 500", "<html>")
+    store.save_command(run, {"model": {"name": "openai:tiny"}})
     store.save_corrections(DATA, {IDS[2]: 1})
     store.save_probe("tiny", "http://localhost/v1", {"top_logprobs": 20})
     store.add_text(MODEL, NOTE, WRITTEN, 0.5)

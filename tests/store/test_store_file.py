@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from command import consilience
 from consilience.errors import StoreError
 from consilience.store.database import Store
 from consilience.store.schema import MIGRATIONS, TABLES
@@ -30,7 +31,7 @@ def test_opening_again_finds_everything(tmp_path):
     with Store(path, readonly=True) as store, pytest.raises(StoreError, match="readonly"):
         store.add(MODEL, ask(500), answer(), 0.0)
     with Store(path, readonly=True) as store:
-        assert store.export_jsonl(tmp_path / "a.jsonl") == 48
+        assert store.export_jsonl(tmp_path / "a.jsonl") == 49
     store.close()
     with pytest.raises(StoreError, match="closed"):
         store.runs()
@@ -91,7 +92,7 @@ def test_an_older_store_is_read_as_it_is_and_brought_up_to_date_by_writing(tmp_p
     with Store(path, readonly=True) as store:
         assert store.run().answered == 20 and store.verify() == []
         assert (store.stats().texts, store.texts([text_key(MODEL, NOTE)])) == (0, [None])
-        assert store.export_jsonl(tmp_path / "a.jsonl") == 46
+        assert store.export_jsonl(tmp_path / "a.jsonl") == 47
     assert path.read_bytes() == before
     with Store(path) as store:
         assert store.run().answered == 20
@@ -196,7 +197,7 @@ def test_verify_reports_a_damaged_file(filled_file, tmp_path):
 def test_the_trip_through_lines_is_lossless(tmp_path):
     with filled(tmp_path / "a.db") as store, Store(tmp_path / "b.db") as other:
         lines = store.export_jsonl(tmp_path / "a.jsonl")
-        assert other.import_jsonl(tmp_path / "a.jsonl") == lines == 48
+        assert other.import_jsonl(tmp_path / "a.jsonl") == lines == 49
         assert other.import_jsonl(tmp_path / "a.jsonl") == 0
         other.export_jsonl(tmp_path / "b.jsonl")
         assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
@@ -243,8 +244,8 @@ def test_runs_that_went_different_ways_are_not_merged(tmp_path):
         (tmp_path / "a.jsonl").write_text(
             "\n".join(line for line in lines if '"table":"plan"' not in line)
         )
-        # Two predictions, and the table, correction, failures and probe of another time.
-        assert other.import_jsonl(tmp_path / "a.jsonl") == 7
+        # Two predictions, and table, command, correction, failures and probe of another time.
+        assert other.import_jsonl(tmp_path / "a.jsonl") == 8
         assert other.verify() == []
 
 
@@ -370,3 +371,54 @@ def test_the_program_of_the_documentation_runs(filled_file, tmp_path, monkeypatc
     names = {}
     exec(program, names)
     assert names["problems"] == [] and None not in names["predictions"]
+
+
+@pytest.mark.parametrize("readonly", [False, True])
+@pytest.mark.parametrize("end", ["", "-wal", "-shm", "-journal"])
+def test_links_are_refused_and_not_followed(filled_file, tmp_path, end, readonly):
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copy(filled_file, elsewhere)
+    before = elsewhere.read_bytes()
+    if end:
+        shutil.copy(filled_file, tmp_path / "a.db")
+    (tmp_path / f"a.db{end}").symlink_to(elsewhere)
+    with pytest.raises(StoreError, match=f"a.db{end} is a symbolic link; name the file itself"):
+        Store(tmp_path / "a.db", readonly=readonly)
+    assert elsewhere.read_bytes() == before
+    done = consilience("store", "verify", tmp_path / "a.db", code=1)
+    assert "symbolic link" in done.stderr and not done.stdout
+
+
+def test_a_link_to_nothing_makes_no_file(tmp_path):
+    (tmp_path / "a.db").symlink_to(tmp_path / "new")
+    with pytest.raises(StoreError, match="symbolic link"):
+        Store(tmp_path / "a.db")
+    assert not (tmp_path / "new").exists()
+
+
+FOREIGN = [
+    "CREATE TRIGGER spy AFTER INSERT ON predictions BEGIN DELETE FROM migrations; END",
+    "CREATE VIEW more AS SELECT * FROM predictions",
+    "CREATE TABLE notes (text TEXT)",
+    "CREATE INDEX quick ON predictions (model)",
+    "CREATE VIRTUAL TABLE words USING fts5(text)",
+    "DROP TABLE texts; CREATE VIEW texts AS SELECT key, created FROM predictions",
+    "DROP TABLE probes; CREATE TABLE probes (model TEXT, base_url TEXT, created TEXT, "
+    "data TEXT GENERATED ALWAYS AS (model || created))",
+    "DROP TRIGGER runs_no_update; CREATE TRIGGER runs_no_update BEFORE UPDATE ON runs "
+    "BEGIN SELECT 1; END",
+]
+
+
+@pytest.mark.parametrize("readonly", [False, True])
+@pytest.mark.parametrize("script", FOREIGN, ids=lambda sql: " ".join(sql.split()[:3]))
+def test_what_no_store_has_is_refused_and_left_alone(filled_file, tmp_path, script, readonly):
+    path = shutil.copy(filled_file, tmp_path / "a.db")
+    db = sqlite3.connect(path)
+    db.executescript(script)
+    db.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=r"a.db has a \w+ that no store has"):
+        Store(path, readonly=readonly)
+    assert "no store has" in consilience("store", "verify", path, code=1).stderr
+    assert path.read_bytes() == before

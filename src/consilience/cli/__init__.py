@@ -24,6 +24,7 @@ from consilience.cli.legacy import legacy
 from consilience.cli.output import speak_utf8, talk
 from consilience.cli.predict import predict
 from consilience.cli.report import report
+from consilience.cli.rerun import rerun
 from consilience.cli.results import evaluate, explain, export, solve
 from consilience.cli.review import estimate, landmarks, review
 from consilience.cli.run import run
@@ -67,7 +68,7 @@ def cli() -> None:
 for command in (
     *(demo, init, run, probe, plan, ask, solve, evaluate, report, explain),
     *(concepts, describe, review, landmarks, estimate, predict),
-    *(evidence, export, weights, bench, legacy, store, datasets),
+    *(evidence, export, rerun, weights, bench, legacy, store, datasets),
 ):
     cli.add_command(command)
 

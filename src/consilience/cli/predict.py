@@ -104,7 +104,7 @@ def taken(asked: CallCounts) -> str:
     said = f"{asked.calls:,} calls made, {asked.known:,} answers found in the store"
     if asked.failures:
         said += f", {len(asked.failures)} failed: {next(iter(asked.failures.values()))}"
-    return said
+    return "; ".join([said, *asked.notes])
 
 
 def trust(found: Found) -> str:

@@ -20,6 +20,7 @@ from consilience.cli.inputs import (
 )
 from consilience.cli.opening import check_model, open_embedder, open_model, open_price
 from consilience.cli.output import dump, pairs, progress_bar, talk
+from consilience.cli.rerun import command_record
 from consilience.cli.results import (
     concept_rows,
     label_table,
@@ -115,6 +116,7 @@ def run(data: str | None, config: Config, dry_run: bool, as_json: bool) -> None:
             landmarks=landmarks,
             progress=bar,
         )
+        store.save_command(found.run.id, command_record(config))
         if landmarks is not None:
             found = found.calibrated(landmarks, config.landmarks.calibration)
         talk(summary(found, time.perf_counter() - began, price))

@@ -143,6 +143,7 @@ def ask(plan_file: str, config: Config, dry_run: bool, as_json: bool) -> None:
     took. Interrupt it and run it again: what the store holds is not asked twice.
     """
     from consilience.elicitation.settings import settings_from
+    from consilience.store.canary import canary_for
     from consilience.store.runner import ask as put
     from consilience.store.runner import requests
 
@@ -171,7 +172,9 @@ def ask(plan_file: str, config: Config, dry_run: bool, as_json: bool) -> None:
         store.add_round(run.id, planned.round, [(key, r.query) for key, r in rows])
         bar = progress_bar(open_price(config.budget))
         bar.begin(f"run {run.id}", planned.round)
-        done = put(rows, model, store, concurrency=config.model.concurrency, progress=bar)
+        canary = canary_for(model, store, settings.budget(dataset))
+        at_once = config.model.concurrency
+        done = put(rows, model, store, concurrency=at_once, progress=bar, canary=canary)
         counted = [
             ("calls", done.calls),
             ("known", done.known),
@@ -181,5 +184,7 @@ def ask(plan_file: str, config: Config, dry_run: bool, as_json: bool) -> None:
         pairs(counted, as_json)
         if done.failures:
             talk(first_failure(done))
+        for note in done.notes:
+            talk(note)
         if done.ended:
             talk(f"ended early: {done.ended}")

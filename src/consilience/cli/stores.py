@@ -62,6 +62,19 @@ def runs(path: str, as_json: bool) -> None:
 
 @store.command(cls=options.Command)
 @click.argument("path")
+@options.as_json
+def sources(path: str, as_json: bool) -> None:
+    """Who answered under each name: what was swapped is told apart.
+
+    By the name and the build that the answers give, and by the `voice`, which has another number
+    where the fixed questions of the canary were answered otherwise (0: it was never asked).
+    """
+    with _opened(path) as db:
+        rows([asdict(one) for one in db.sources()], as_json)
+
+
+@store.command(cls=options.Command)
+@click.argument("path")
 def verify(path: str) -> None:
     """Derives every key again; an empty stdout means that all is well.
 

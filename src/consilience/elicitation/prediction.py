@@ -33,6 +33,7 @@ from consilience.prompts.query import Query
 from consilience.results.diagnosis import open_labels
 from consilience.results.result import Found
 from consilience.results.tempering import tempered
+from consilience.store.canary import Canary, canary_for
 from consilience.store.database import Store
 from consilience.store.runner import CallCounts, Progress, ask, requests
 
@@ -150,7 +151,8 @@ def extend(
                 _queries(new, contexts), _texts(found, data), found.framings, model
             )
         ]
-        asked = ask(planned, model, db, concurrency=concurrency, progress=progress)
+        canary = canary_for(model, db, len(planned))
+        asked = ask(planned, model, db, concurrency=concurrency, progress=progress, canary=canary)
         counts = set(found.evidence.keys)
         before = [
             [(key, query) for key, query in asked_then if key in counts]
@@ -229,6 +231,7 @@ class _Labeller:
     def __init__(self, found: Found, model: Model, store: Store, calls: int) -> None:
         self.found, self.model, self.store = found, model, store
         self.contexts = _chosen(found, model, store, calls)
+        self.canary: Canary | None = None
         # As solved: landmarks calibrate what is read, and are no part of the reading.
         optimum = found.orientation.optimum if found.orientation else 0
         labels = found.solution.optima[optimum].labels
@@ -254,8 +257,11 @@ class _Labeller:
         new = [id for id in ids if id not in known]
         queries = _queries(new, self.contexts)
         planned = requests(queries, _texts(self.found, data), self.found.framings, self.model)
+        # Blocks of rows share one, from the first that is no small one.
+        self.canary = self.canary or canary_for(self.model, self.store, len(planned))
         asked = ask(
-            planned, self.model, self.store, concurrency=concurrency, progress=progress
+            planned, self.model, self.store, concurrency=concurrency, progress=progress,
+            canary=self.canary,
         ) if planned else CallCounts()  # fmt: skip
         given = iter(self.store.predictions([key for key, _ in planned]))
         answers: dict[str, list[tuple[KnownContext, Floats]]] = {id: [] for id in ids}

@@ -28,6 +28,7 @@ from consilience.results.landmarks import Landmarks
 from consilience.results.result import Found
 from consilience.results.unanswered import all_refused, why_unanswered
 from consilience.solvers.fixed_point import Solver
+from consilience.store.canary import canary_for
 from consilience.store.database import Store
 from consilience.store.runner import CallCounts, Progress, ask, requests
 from consilience.store.schema import Planned
@@ -74,6 +75,7 @@ class Session:
         self.run = store.start_run(data, model, settled, seed)
         self._stored = store.rounds(self.run)
         self._asked: Sequence[Planned] = ()
+        self._canary = canary_for(model, store, self.budget)
 
     @property
     def data(self) -> Dataset:
@@ -128,6 +130,7 @@ class Session:
             concurrency=concurrency,
             progress=progress,
             unanswered=self._unanswered,
+            canary=self._canary,
         )
 
     def learn(self) -> None:

@@ -66,7 +66,8 @@ class Model(Protocol):
     """Anything that can be asked; the three attributes are part of a prediction's identity.
 
     `settings` are the sampling settings (temperature, top_p, endpoint kind, …) and never the
-    transport's (time-outs, retries, concurrency). Models may also have `async def close()`.
+    transport's (time-outs, retries, concurrency). Models may also have `async def close()`,
+    and `swappable`, True where another model may be put behind the name and nobody says so.
     """
 
     @property

@@ -48,6 +48,8 @@ class OpenAIModel:
     (CONSILIENCE_API_KEY, else the variable that belongs to the host) and is never shown or kept.
     """
 
+    swappable = True
+
     def __init__(
         self,
         capabilities: Capabilities,

@@ -34,6 +34,10 @@ def served_by(raw: Any) -> Served:  # noqa: ANN401 (JSON)
     )
 
 
+class OtherModel(ServerError):
+    """An answer of another model than the one that answered before."""
+
+
 class Watch:
     """Compares each answer with those before it, of this run and of those in the store."""
 
@@ -48,11 +52,11 @@ class Watch:
     def check(self, raw: Any) -> str | None:  # noqa: ANN401 (JSON)
         """What is new about who answers, in a line; None where nothing is.
 
-        ServerError, fatal, with the answer, where it is another model.
+        OtherModel, fatal, with the answer, where it is another model.
         """
         now = served_by(raw)
         if now.model and self._model and now.model != self._model:
-            raise ServerError(
+            raise OtherModel(
                 f"the server answers for {self._name!r} with the model {now.model!r}, and did with "
                 f"{self._model!r} before: these are two models' answers, so nothing more is asked; "
                 "name the model that is meant in full, or begin again in another --store",
@@ -68,5 +72,6 @@ class Watch:
             return None
         return (
             f"the server now answers for {self._name!r} with another build "
-            f"({now.fingerprint}): its answers may differ from those before"
+            f"({now.fingerprint}): its answers may differ from those before, and "
+            "`consilience store sources` tells them apart"
         )

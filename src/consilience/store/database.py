@@ -41,6 +41,7 @@ from consilience.store.schema import (
     storable,
     versions,
 )
+from consilience.store.sources import AnswerSource, sources
 from consilience.store.texts import Note, Text, failure_row, text_of, text_row
 
 _CHUNK = 500
@@ -280,6 +281,18 @@ class Store:
             insert(db, "runs", row)
         return str(row["id"])
 
+    def save_command(self, run: str, content: Mapping[str, Any]) -> None:
+        """Keep what a command said as it made a run, unless that is what was kept last."""
+        if content != self.command(run):
+            with self._transaction("keep a command") as db:
+                insert(db, "commands", {"run": run, "created": now(), "content": dict(content)})
+
+    def command(self, run: str) -> Mapping[str, Any] | None:
+        """What the last command said that made a run, None where it was no command."""
+        sql = "SELECT content FROM commands WHERE run = ? ORDER BY rowid DESC LIMIT 1"
+        rows = self._rows(sql, (run,))
+        return dict(json.loads(rows[0][0])) if rows else None
+
     def add_round(self, run: str, round: int, rows: Sequence[Planned]) -> None:
         """Keep the plan of one round, in its order; the same plan again changes nothing.
 
@@ -336,6 +349,12 @@ class Store:
         )
         return dict(json.loads(rows[0][0])) if rows else None
 
+    def probed_at(self, model: str) -> str | None:
+        """The address where a model was probed last, None where it never was."""
+        sql = "SELECT base_url FROM probes WHERE model = ? ORDER BY rowid DESC LIMIT 1"
+        rows = self._rows(sql, (model,))
+        return str(rows[0][0]) if rows else None
+
     def verify(self) -> list[str]:
         """Every disagreement of the store with itself; empty for a healthy one."""
         return audit.verify(self._db)
@@ -344,6 +363,11 @@ class Store:
         """The contents in numbers, per model."""
         with self._using("count what it holds") as db:
             return audit.stats(db)
+
+    def sources(self) -> list[AnswerSource]:
+        """Who gave the predictions: by served name, build and voice, the first first."""
+        with self._using("read who answered") as db:
+            return sources(db)
 
     def characters_per_token(self, model: str) -> float | None:
         """How many characters of prompt this model has charged as one token; None if unknown."""

@@ -8,12 +8,28 @@ from pathlib import Path
 
 from consilience.errors import StoreError
 
+BESIDE = ("", "-wal", "-shm", "-journal")
+"""What the files of a store end in."""
+
+
+def refuse_links(path: Path) -> None:
+    """StoreError where the file, or one that SQLite keeps beside it, is a symbolic link.
+
+    What is written would go where the link says, which may be somebody else's file.
+    """
+    for end in BESIDE:
+        if (file := path.with_name(path.name + end)).is_symlink():
+            raise StoreError(
+                f"cannot open the store {path}: {file} is a symbolic link; name the file itself"
+            )
+
 
 def create(path: Path) -> None:
     """The folder and an empty file, which nobody else may read: it will hold texts and answers."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDONLY, 0o600))
+        here = os.O_CREAT | os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)
+        os.close(os.open(path, here, 0o600))
     except OSError as error:
         raise StoreError(f"cannot open the store {path}: {error.strerror or error}") from error
 

@@ -28,6 +28,7 @@ from consilience.store.schema import (
     query_of,
 )
 from consilience.store.verification import row_fault
+from consilience.store.voices import CANARY
 
 _ORDER = {"plan": ("run", "round", "position")}
 """What rows are ordered by; all other tables by rowid."""
@@ -99,7 +100,7 @@ def collect_garbage(path: str | Path, output: str | Path | None, runs: list[str]
     """Writes what these runs (ids) need to a new store; where `output` is None only counts.
 
     Their data sets, plans, predictions and failures come over, and everything that belongs to no
-    run: probes and texts. StoreError for a run that is not there.
+    run: probes, texts and canaries. StoreError for a run that is not there.
     """
     db = connect(path, readonly=True)
     try:
@@ -117,8 +118,9 @@ def collect_garbage(path: str | Path, output: str | Path | None, runs: list[str]
         "datasets": lambda row: row["fingerprint"] in datasets,
         "origins": lambda row: row["dataset"] in datasets,
         "runs": lambda row: row["id"] in runs,
+        "commands": lambda row: row["run"] in runs,
         "plan": lambda row: row["run"] in runs,
-        "predictions": lambda row: row["key"] in keys,
+        "predictions": lambda row: row["key"] in keys or row["framing"] == CANARY,
         "failures": lambda row: row["key"] in keys,
     }
 

@@ -20,9 +20,10 @@ from consilience.models import interrupts
 from consilience.models.base import Answer, Completion, Model, Request, Writer, count_in
 from consilience.models.event_loop import run
 from consilience.models.price import tokens_in
-from consilience.models.served import Watch, served_by
+from consilience.models.served import OtherModel, Watch, served_by
 from consilience.prompts.framing import Framing, render
 from consilience.prompts.query import Query
+from consilience.store.canary import Canary
 from consilience.store.database import Store, prediction_key
 from consilience.store.texts import Note
 
@@ -128,6 +129,7 @@ def ask(
     concurrency: int = 16,
     progress: Progress | None = None,
     unanswered: Collection[str] = (),
+    canary: Canary | None = None,
 ) -> CallCounts:
     """Asks what the store does not hold yet; returns what it took.
 
@@ -135,10 +137,12 @@ def ask(
     so does a row that the model refuses (a filter, its length), however many there are. Raised
     are a fatal ModelError, the last of `MOST_FAILURES` failures in a row that are not about a row,
     and the last of `PLAINLY` rows of which none was answered; what was answered is stored.
-    `unanswered` are the ids of those that earlier rounds got no answer for.
+    `unanswered` are the ids of those that earlier rounds got no answer for. A `canary` is asked
+    when it is due; its calls are none of those counted.
     """
     known = store.known([key for key, _ in planned])
     desk = _Questions(model, store, progress)
+    desk.canary = canary
     desk.unanswered = frozenset(unanswered)
     return desk.settle(planned, known, concurrency)
 
@@ -172,6 +176,9 @@ class Runner(ABC, Generic[M, R]):
     @abstractmethod
     async def get(self, request: R) -> Answer | Completion:
         """What the model says, in the store."""
+
+    async def listen(self) -> None:
+        """Hears whether it is still the same model, where that is due."""
 
     @abstractmethod
     def lose(self, key: str, request: R, error: ModelError) -> None:
@@ -209,6 +216,8 @@ class Runner(ABC, Generic[M, R]):
                 await close()
 
     async def _serve(self, todo: Mapping[str, R], concurrency: int) -> None:
+        if todo:
+            await self.listen()
         if concurrency == 1:
             for key, request in todo.items():
                 interrupts.check()
@@ -239,6 +248,7 @@ class Runner(ABC, Generic[M, R]):
 
     async def put(self, key: str, request: R) -> None:
         """One request, and its answer or its failure in the store."""
+        await self.listen()
         try:
             answer = await self.get(request)
         except ModelError as error:
@@ -276,6 +286,26 @@ class _Questions(Runner[Model, Request]):
     def __init__(self, model: Model, store: Store, watch: Progress | None) -> None:
         super().__init__(model, store, watch)
         self.served = Watch(model.name, map(served_by, reversed(store.latest(model.name))))
+        self.canary: Canary | None = None
+
+    async def listen(self) -> None:
+        if self.canary is None or not self.canary.due:
+            return
+        said = {}
+        for key, request in self.canary.begin():
+            interrupts.check()
+            try:
+                said[request.query.target] = await self.get(request)
+            except ModelError as error:
+                # Nothing is heard where it fails; the questions themselves say why.
+                self.lose(key, request, error)
+                if isinstance(error, OtherModel):
+                    raise
+                return
+            except InputError:
+                return
+        if (note := self.canary.end(said)) is not None:
+            self.outcome.notes.append(note)
 
     async def get(self, request: Request) -> Answer:
         began = time.perf_counter()
@@ -283,6 +313,8 @@ class _Questions(Runner[Model, Request]):
         if (note := self.served.check(answer.raw)) is not None:
             self.outcome.notes.append(note)
         self.store.add(self.model, request, answer, time.perf_counter() - began)
+        if self.canary is not None:
+            self.canary.answered()
         return answer
 
     def lose(self, key: str, request: Request, error: ModelError) -> None:

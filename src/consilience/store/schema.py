@@ -24,7 +24,8 @@ from consilience.errors import StoreError
 from consilience.models.base import Request
 from consilience.prompts.query import Query
 from consilience.store.identities import dump
-from consilience.store.place import create, lies_still
+from consilience.store.objects import refuse_foreign_objects
+from consilience.store.place import create, lies_still, refuse_links
 
 APPLICATION_ID = 0x434F4E53
 """What SQLite's own field of this name holds in a store ("CONS")."""
@@ -40,6 +41,7 @@ TABLES: dict[str, tuple[str, ...]] = {
         "id", "dataset", "dataset_name", "model", "style", "model_settings", "settings", "seed",
         "created", "versions",
     ),
+    "commands": ("run", "created", "content"),
     "plan": (
         "run", "round", "position", "key", "target", "framing", "repeat", "contrast", "shots",
     ),
@@ -99,6 +101,12 @@ _CORRECTIONS = (
         example TEXT NOT NULL, label INTEGER NOT NULL, UNIQUE (dataset, created, example))""",
 )
 
+_COMMANDS = (
+    """CREATE TABLE commands (
+        run TEXT NOT NULL REFERENCES runs (id), created TEXT NOT NULL, content TEXT NOT NULL,
+        UNIQUE (run, created))""",
+)
+
 MIGRATIONS: dict[str, tuple[str, ...]] = {
     # The large columns stand last, so that reading the others does not read them.
     "m001_initial": (
@@ -133,17 +141,15 @@ MIGRATIONS: dict[str, tuple[str, ...]] = {
     "m002_texts": (*_TEXTS, *_append_only("texts", "text_failures")),
     "m003_origins": (*_ORIGINS, *_append_only("origins")),
     "m004_corrections": (*_CORRECTIONS, *_append_only("corrections")),
+    "m005_commands": (*_COMMANDS, *_append_only("commands")),
 }
 """Each change of the schema by name, in order; a store records which it has had."""
-
-_TRIGGERS = frozenset(
-    sql for made in MIGRATIONS.values() for sql in made if sql.startswith("CREATE TRIGGER")
-)
 
 NEW_TABLES = {
     "m002_texts": _TEXTS,
     "m003_origins": _ORIGINS,
     "m004_corrections": _CORRECTIONS,
+    "m005_commands": _COMMANDS,
 }
 """Changes that only add tables, so that a store without them can be read as one that has none."""
 
@@ -155,6 +161,8 @@ def connect(path: str | Path, readonly: bool) -> sqlite3.Connection:
     file is not a store or is a newer one. A file of another program is refused before a byte of it
     is changed.
     """
+    if str(path) != ":memory:":
+        refuse_links(Path(path))
     if readonly:
         address = Path(path).absolute().as_uri()
         try:
@@ -236,14 +244,7 @@ def _pending(db: sqlite3.Connection, path: str | Path) -> list[str]:
         return list(MIGRATIONS)
     if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         raise StoreError(f"{path} is a database of another program, not a store")
-    triggers = {
-        sql for (sql,) in db.execute("SELECT sql FROM sqlite_master WHERE type = 'trigger'")
-    }
-    if triggers - _TRIGGERS:
-        raise StoreError(
-            f"{path} has triggers that no store has, so that reading it might run what somebody "
-            "else wrote; take the rows out with SQLite's own shell if you trust them"
-        )
+    refuse_foreign_objects(db, path, (sql for made in MIGRATIONS.values() for sql in made))
     applied = {name for (name,) in db.execute("SELECT name FROM migrations")}
     if unknown := sorted(applied - MIGRATIONS.keys()):
         raise StoreError(

@@ -107,6 +107,7 @@ _FAULTS: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
     "origins": origin_fault,
     "corrections": _correction_fault,
     "runs": _run_fault,
+    "commands": lambda row: None if isinstance(row["content"], dict) else "it is no object",
     "plan": _key_fault,
     "predictions": _prediction_fault,
     "failures": _key_fault,
