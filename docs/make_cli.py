@@ -52,6 +52,10 @@ else the variable that belongs to the host that is called ([servers.md](servers.
 printed or stored, and no key is sent to another host. `OPENAI_BASE_URL` stands in for `--base-url`,
 `CONSILIENCE_HEADERS` for `model.headers`, `CONSILIENCE_DATA_DIR` for `data.folder`.
 
+**Logs.** `consilience --log-level info run …` says on stderr what is sent again and why, what is
+given up, and each round; `--log-file FILE` adds it to a file. No key is in it. Variables of a file
+`.env`: `uv run --env-file .env consilience run …`.
+
 **Stop and resume.** Each answer is stored as it comes. Stop a run with Ctrl-C (once: what is under
 way is kept; twice: at once), or let the machine die, and give the same command again: what the
 store holds is not asked twice, and the labels come out as if nothing had happened. Answers of a

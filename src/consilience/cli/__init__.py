@@ -21,6 +21,7 @@ from consilience.cli.describe import describe
 from consilience.cli.evidence import evidence
 from consilience.cli.init import init
 from consilience.cli.legacy import legacy
+from consilience.cli.logs import LEVELS, put_away, set_up
 from consilience.cli.output import speak_utf8, talk
 from consilience.cli.predict import predict
 from consilience.cli.report import report
@@ -31,6 +32,7 @@ from consilience.cli.run import run
 from consilience.cli.server import probe
 from consilience.cli.steps import ask, plan
 from consilience.cli.stores import store
+from consilience.cli.values import home
 from consilience.cli.weights import weights
 from consilience.errors import ConsilienceError, InputError, Interrupted
 
@@ -53,7 +55,15 @@ class _InOrder(click.Group):
     },
 )
 @click.version_option(package_name="consilience")
-def cli() -> None:
+@click.option(
+    "--log-level",
+    type=click.Choice(LEVELS),
+    help="Log what is sent again, given up and asked, to stderr or --log-file  [default: info, "
+    "where there is a file]",
+)
+@click.option("--log-file", metavar="FILE", callback=home, help="Add the log to this file.")
+@click.pass_context
+def cli(context: click.Context, log_level: str | None, log_file: str | None) -> None:
     """Finds the labels that a language model already believes, without being given any.
 
     Start with `consilience demo`, then `consilience probe URL --model NAME` on your own server,
@@ -63,6 +73,8 @@ def cli() -> None:
     that belongs to the host (OPENAI_API_KEY for OpenAI and the host of OPENAI_BASE_URL,
     OPENROUTER_API_KEY, …), and is sent to no other.
     """
+    if (handler := set_up(log_level, log_file)) is not None:
+        context.call_on_close(lambda: put_away(handler))
 
 
 for command in (

@@ -76,7 +76,7 @@ def demo(
     )
     bar = progress_bar()
     with Store() as store:
-        bar.begin("consilience")
+        bar.begin("consilience", most=settings.budget(dataset))
         found = elicit(
             dataset,
             model,

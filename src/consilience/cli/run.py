@@ -106,6 +106,7 @@ def run(data: str | None, config: Config, dry_run: bool, as_json: bool) -> None:
         bar = progress_bar(price)
         if config.relations.propose:
             dataset = proposed(dataset, model, store, settings, embedder, config, bar)
+        bar.begin("labels", most=settings.budget(dataset))
         found = elicit(
             dataset,
             model,
@@ -181,7 +182,6 @@ def proposed(
     )
     if made.asked.failures:
         talk(first_failure(made.asked))
-    bar.begin("labels")
     return made.data
 
 

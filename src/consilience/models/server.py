@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -27,6 +28,8 @@ from consilience.models.interrupts import on_interrupt, stopping
 from consilience.models.refusals import CURES
 
 _Read = TypeVar("_Read")
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +168,11 @@ class Server:
             return False
         if sent.counted >= self._patience.attempts or sent.seconds >= self._patience.total:
             return False
-        if error.failure.wait is None:
-            return True
-        return min(error.failure.wait, self._patience.longest_pause)
+        wait = error.failure.wait
+        pause = None if wait is None else min(wait, self._patience.longest_pause)
+        when = "after a pause" if pause is None else f"in {pause:g} s, as the server asks"
+        _LOG.info("%s; attempt %d failed, is sent again %s", error.failure.error, sent.tried, when)
+        return True if pause is None else pause
 
     async def _attempt(self, sent: _Sent, read: Callable[[Any], _Read]) -> tuple[Any, _Read]:
         """One attempt, once the budget and the gate allow it, and what they learn from it."""

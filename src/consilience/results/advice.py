@@ -9,7 +9,7 @@ from consilience.results.diagnosis import Kind
 if TYPE_CHECKING:
     from consilience.results.result import Found
 
-FEW = 20
+LANDMARKS = 20
 """So many landmarks, drawn at random, are asked for where probabilities are to be checked."""
 
 
@@ -63,8 +63,8 @@ def next_steps(found: Found) -> list[str]:
         )
     if found.calibration is None and kind in (Kind.COHERENT, Kind.SEVERAL):
         steps.append(
-            f"The probabilities are not calibrated. `consilience landmarks --count {FEW}` draws "
-            "rows at random; label them and give them back (--landmarks): they say how far the "
+            f"The probabilities are not calibrated. `consilience landmarks --count {LANDMARKS}` "
+            "draws rows at random; label them and give them back (--landmarks): they say how far the "
             "probabilities can be trusted."
         )
     return steps

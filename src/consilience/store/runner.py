@@ -8,6 +8,7 @@ same list. Neither changes a byte of what is sent.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
@@ -38,6 +39,8 @@ PLAINLY = 32
 
 `MOST_FAILURES` of them are enough where the model does not say that it is about the row: its
 filter, its length. Rows that no round before got an answer for do not count."""
+
+_LOG = logging.getLogger(__name__)
 
 
 class Progress(Protocol):
@@ -253,6 +256,7 @@ class Runner(ABC, Generic[M, R]):
             answer = await self.get(request)
         except ModelError as error:
             self.lose(key, request, error)
+            _LOG.warning("%s; given up", error)
             self.outcome.failures[key] = str(error)
             self.watch.failed(error)
             if error.fatal or self.plainly_everything(request, error):
@@ -299,6 +303,7 @@ class _Questions(Runner[Model, Request]):
             except ModelError as error:
                 # Nothing is heard where it fails; the questions themselves say why.
                 self.lose(key, request, error)
+                _LOG.warning("%s; given up", error)
                 if isinstance(error, OtherModel):
                     raise
                 return

@@ -1,0 +1,56 @@
+"""Log lines for an operator: what was sent again and why, what was given up, each round."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from consilience.cli.harmless import harmless
+from consilience.cli.output import talk
+from consilience.errors import InputError
+
+if TYPE_CHECKING:
+    from logging import LogRecord
+
+LEVELS = ("debug", "info", "warning", "error")
+"""What `--log-level` can be, the most first."""
+
+_LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+class _Talk(logging.Handler):
+    """Log lines on stderr, above a progress bar where there is one."""
+
+    def emit(self, record: LogRecord) -> None:
+        talk(self.format(record))
+
+
+class _Lines(logging.Formatter):
+    """One line a record, harmless on a terminal."""
+
+    def format(self, record: LogRecord) -> str:
+        return harmless(super().format(record)).replace("\n", " ")
+
+
+def set_up(level: str | None, file: str | None) -> logging.Handler | None:
+    """Sends the log of the package to a file, else to stderr; None where neither was asked for.
+
+    InputError where the file cannot be written.
+    """
+    if level is None and file is None:
+        return None
+    try:
+        handler = _Talk() if file is None else logging.FileHandler(file, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write the log {file}: {error.strerror or error}") from error
+    handler.setFormatter(_Lines(_LINE))
+    log = logging.getLogger("consilience")
+    log.setLevel((level or "info").upper())
+    log.addHandler(handler)
+    return handler
+
+
+def put_away(handler: logging.Handler) -> None:
+    """Ends what `set_up` began."""
+    logging.getLogger("consilience").removeHandler(handler)
+    handler.close()

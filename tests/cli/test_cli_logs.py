@@ -1,0 +1,67 @@
+"""The log of an operator: what was sent again, what was given up, each round, and no secret."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from pathlib import Path
+
+import pytest
+
+from command import consilience
+from made_up import TASK_OPTIONS
+from odd_server import said, serve_odd
+
+KEY = "sk-very-secret-0123456789"
+CHEAP = ["--calls-per-example", 2, "--set", "planning.census=0", "--set", "planning.shots=4"]
+
+
+@pytest.fixture
+def claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CONSILIENCE_API_KEY", KEY)
+    path = tmp_path / "claims.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([["text"], *([f"Lamp {i} is lit."] for i in range(8))])
+    return path
+
+
+def words(claims: Path, url: str) -> list[object]:
+    said_of_the_model = ["--model", "openai:tiny", "--base-url", url]
+    return ["run", claims, *TASK_OPTIONS, *said_of_the_model, "--output", claims.parent / "l.csv"]
+
+
+def test_what_is_sent_again_is_a_line_without_the_key(claims: Path, tmp_path: Path) -> None:
+    once = iter([said(503, f"busy; you sent {KEY}")])
+    log = tmp_path / "run.log"
+    with serve_odd(lambda request, body, text: next(once, None) if text else None) as server:
+        run = [*words(claims, server.url), *CHEAP, "--store", tmp_path / "s.db"]
+        done = consilience("--log-file", log, *run)
+    lines = log.read_text("utf-8").splitlines()
+    assert len([line for line in lines if "HTTP 503" in line and "is sent again" in line]) == 1
+    assert [line for line in lines if "labels, round 0: 8 queries, 0 of them in the store" in line]
+    assert KEY not in log.read_text("utf-8") + done.stderr
+    assert "is sent again" not in done.stderr
+    assert log.stat().st_mode & 0o077 == 0
+    # The log ends with the command.
+    assert not logging.getLogger("consilience").handlers
+
+
+def test_what_is_given_up_is_a_line_on_stderr(claims: Path, tmp_path: Path) -> None:
+    reply = said(400, {"error": {"code": "content_filter"}})
+    with serve_odd(lambda request, body, text: reply if "Lamp 3" in text else None) as server:
+        run = [*words(claims, server.url), *CHEAP, "--store", tmp_path / "s.db"]
+        done = consilience("--log-level", "warning", *run)
+    assert "given up" in done.stderr and " WARNING consilience." in done.stderr
+    assert " INFO " not in done.stderr
+
+
+def test_each_round_says_how_far_the_run_is(claims: Path, tmp_path: Path) -> None:
+    with serve_odd(lambda request, body, text: None) as server:
+        run = [*words(claims, server.url), *CHEAP, "--store", tmp_path / "s.db"]
+        done = consilience(*run)
+    assert "labels, round 1: 8 queries; 16 of at most 16 in all" in done.stderr
+
+
+def test_a_log_that_cannot_be_written_is_refused(claims: Path, tmp_path: Path) -> None:
+    done = consilience("--log-file", tmp_path, "datasets", "list", code=2)
+    assert done.stderr.startswith("consilience") and "cannot write the log" in done.stderr
