@@ -64,7 +64,7 @@ def next_steps(found: Found) -> list[str]:
     if found.calibration is None and kind in (Kind.COHERENT, Kind.SEVERAL):
         steps.append(
             f"The probabilities are not calibrated. `consilience landmarks --count {LANDMARKS}` "
-            "draws rows at random; label them and give them back (--landmarks): they say how far the "
-            "probabilities can be trusted."
+            "draws rows at random; label them and give them back (--landmarks): they say how far "
+            "the probabilities can be trusted."
         )
     return steps
