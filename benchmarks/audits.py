@@ -3,7 +3,7 @@
     uv run python benchmarks/audits.py FOLDER     # audits what the folder holds of the publishers'
     uv run python benchmarks/audits.py --table    # prints the table of the documentation from it
 
-FOLDER is what --data-dir is elsewhere. A data set whose files are not there keeps no figures, and
+FOLDER is what data.folder is elsewhere. A data set whose files are not there keeps no figures, and
 the table says so. Five-fold, over groups: see `consilience datasets audit`.
 """
 

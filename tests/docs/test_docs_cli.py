@@ -1,6 +1,7 @@
 """Every command explains itself, and docs/cli.md is what its generator makes of that."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import click
@@ -8,6 +9,8 @@ import pytest
 
 from command import consilience
 from consilience.cli import cli
+from consilience.cli.config import SETTINGS, TABLES
+from consilience.cli.task_file import read_set
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -72,3 +75,44 @@ def test_a_command_without_words_of_its_own_is_an_error(monkeypatch):
     monkeypatch.delitem(made.USES, "consilience run")
     with pytest.raises(SystemExit, match="consilience run"):
         made.page()
+
+
+OTHERS = ("uv ", "pip ", "pytest", "benchmarks/", "vLLM", "llama", "realserver")
+"""Lines of pages about other programs, which have options of their own."""
+
+
+def pages() -> list[tuple[str, int, str]]:
+    files = [DOCS.parent / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+    # The page of commands is made from them, with its lines broken.
+    files += [p for p in sorted(DOCS.rglob("*.md")) if p.name not in ("cli.md", "log.md")]
+    return [
+        (file.name, number, line)
+        for file in files
+        for number, line in enumerate(file.read_text("utf-8").splitlines(), start=1)
+        if not any(word in line for word in OTHERS)
+    ]
+
+
+def test_an_option_that_a_page_names_is_there():
+    known = {"--help", *(o for p in cli.params for o in p.opts)}
+    known |= {o for _, c in commands() for p in c.params for o in (*p.opts, *p.secondary_opts)}
+    named = [
+        f"{page}:{number} {option}"
+        for page, number, line in pages()
+        for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", line)
+        if option not in known
+    ]
+    assert named == []
+
+
+def test_a_setting_that_a_page_names_can_be_set():
+    tables = "|".join(TABLES)
+    said = 0
+    for page, number, line in pages():
+        for word in re.findall(r"--set ([a-z_]+\.[\w.-]+=[^\s`|;)]+)", line):
+            said += 1
+            if not word.rpartition("=")[2].isupper():  # N, DIR and the like stand for a value
+                assert read_set([word.rstrip(".,:")], TABLES), f"{page}:{number}"
+        for name in re.findall(rf"`((?:{tables})\.[a-z_]+)(?:\.\w+)?`", line):
+            assert name in SETTINGS, f"{page}:{number} {name}"
+    assert said > 30

@@ -1,0 +1,112 @@
+"""Folders of models that attack or are broken: one line, and no code of theirs is run."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from command import consilience
+from consilience.models.local import POCKET
+from made_up import TASK_OPTIONS
+
+
+class Attack:
+    """What makes a file when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return open, (str(self.mark), "w")
+
+
+def edited(path: Path, **keys: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | keys), "utf-8")
+
+
+def with_code(folder: Path, mark: Path) -> None:
+    code = f"open({str(mark)!r}, 'w')\nclass Evil: pass\n"
+    (folder / "evil.py").write_text(code, "utf-8")
+
+
+def pickled(folder: Path, mark: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Attack(mark)))
+
+
+def own_network(folder: Path, mark: Path) -> None:
+    with_code(folder, mark)
+    classes = {"AutoConfig": "evil.Evil", "AutoModelForCausalLM": "evil.Evil"}
+    edited(folder / "config.json", auto_map=classes, model_type="evil")
+
+
+def own_tokenizer(folder: Path, mark: Path) -> None:
+    with_code(folder, mark)
+    edited(
+        folder / "tokenizer_config.json",
+        auto_map={"AutoTokenizer": ["evil.Evil", None]},
+        tokenizer_class="Evil",
+    )
+
+
+def cut(name: str, keep: int) -> Callable[[Path, Path], None]:
+    def spoil(folder: Path, mark: Path) -> None:
+        (folder / name).write_bytes((folder / name).read_bytes()[:keep])
+
+    return spoil
+
+
+def written(name: str, content: bytes) -> Callable[[Path, Path], None]:
+    def spoil(folder: Path, mark: Path) -> None:
+        (folder / name).write_bytes(content)
+
+    return spoil
+
+
+def sized(**keys: object) -> Callable[[Path, Path], None]:
+    return lambda folder, mark: edited(folder / "config.json", **keys)
+
+
+FOLDERS: dict[str, Callable[[Path, Path], None]] = {
+    "pickled weights": pickled,
+    "a network of its own": own_network,
+    "a tokenizer of its own": own_tokenizer,
+    "half the weights": cut("model.safetensors", 20_000),
+    "no weights": cut("model.safetensors", 0),
+    "a header without end": written("model.safetensors", b"\xff" * 64),
+    "a header of a terabyte": written("model.safetensors", (1 << 40).to_bytes(8, "little") + b"{}"),
+    "a configuration that is cut off": cut("config.json", 30),
+    "a configuration that is a list": written("config.json", b"[1, 2]"),
+    "a configuration that is deep": written("config.json", b'{"a":' * 50_000),
+    "a configuration that is no text": written("config.json", b"\xff\xfe\x00\x00"),
+    "another size": sized(vocab_size=7),
+    "a size in words": sized(hidden_size="many"),
+    "a tokenizer that is cut off": cut("tokenizer.json", 100),
+    "a tokenizer that is a number": written("tokenizer.json", b"7"),
+}
+
+
+@pytest.mark.parametrize("kind", FOLDERS)
+def test_it_is_refused_in_a_line_and_nothing_runs(kind: str, tmp_path: Path) -> None:
+    folder, mark, table = tmp_path / "model", tmp_path / "mark", tmp_path / "t.csv"
+    shutil.copytree(POCKET, folder)
+    FOLDERS[kind](folder, mark)
+    table.write_text("text\nA lamp is lit.\nA door is shut.\n", "utf-8")
+    words = [
+        "run",
+        table,
+        *TASK_OPTIONS,
+        "--model",
+        f"local:{folder}",
+        "--store",
+        tmp_path / "s.db",
+    ]
+    done = consilience(*words, code=2)
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert str(folder) in done.stderr
+    assert not mark.exists() and not (tmp_path / "s.db").exists()
