@@ -114,5 +114,5 @@ def test_a_store_with_somebody_elses_trigger_is_refused(tmp_path):
     with Store(path) as store:
         store._db.execute("CREATE TRIGGER t AFTER INSERT ON probes BEGIN SELECT 1; END")
     for readonly in (False, True):
-        with pytest.raises(StoreError, match="triggers that no store has"):
+        with pytest.raises(StoreError, match="a trigger that no store has"):
             Store(path, readonly=readonly)
