@@ -158,7 +158,10 @@ def _negated(task: Task, anchor: str | None) -> list[Framing]:
 
 def _rotations(k: int) -> list[tuple[str, ...]]:
     if k > len(LETTERS):
-        raise InputError(f"letters can name at most {len(LETTERS)} classes, the task has {k}")
+        raise InputError(
+            f"letters can name at most {len(LETTERS)} classes, the task has {k}; let the names of "
+            "the classes begin with different words, and they are asked for by name"
+        )
     # Class 1 of two is called A first, because "A" is the answer that is usually asked about.
     return [tuple(LETTERS[(r - 1 - c) % k] for c in range(k)) for r in range(2, k + 2)]
 
