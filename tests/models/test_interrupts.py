@@ -56,8 +56,10 @@ def rows_asked(server):
 
 
 def kept(store):
+    """How many answers about rows are in the store; the canary's are about none."""
+    rows = "SELECT count(*) FROM predictions WHERE framing != 'canary'"
     with sqlite3.connect(store) as db:
-        count = db.execute("SELECT count(*) FROM predictions").fetchone()[0]
+        count = db.execute(rows).fetchone()[0]
     db.close()
     return count
 
