@@ -22,13 +22,11 @@ from numpy.typing import NDArray
 from consilience.concepts.concept import DOUBT, Concept, known, same, support
 from consilience.concepts.discovery import DUEL
 from consilience.data.dataset import Dataset
+from consilience.data.random_streams import generator
 from consilience.evidence.evidence import Evidence
 from consilience.planning.planner import PlanSettings, SoftLabels, shot_round
 from consilience.prompts.framing import Framing
 from consilience.prompts.query import Query
-
-_STREAM = 75
-"""What tells the random numbers of this module from those of others that use the same seed."""
 
 SURE = 2.5
 """A concept that is so many standard errors behind needs no runoff, and no second duel."""
@@ -194,7 +192,7 @@ def duel_round(
     speak for it, because a model repeats what it is shown most.
     """
     differ, alike = met(one, other)
-    drawn = np.random.default_rng([seed, _STREAM, duel.round]).permutation(np.flatnonzero(differ))
+    drawn = generator(seed, "duels", duel.round).permutation(np.flatnonzero(differ))
     # Where they agree a label is as sure as the less sure of the two.
     sure = np.minimum(one.max(axis=1), other.max(axis=1))[:, None]
     k = dataset.task.k

@@ -21,6 +21,7 @@ from scipy.special import log_softmax
 
 from consilience.concepts.exemplars import Typical, typical
 from consilience.data.dataset import Dataset
+from consilience.data.random_streams import generator
 from consilience.data.task import Task
 from consilience.errors import InputError, ModelError
 from consilience.models.base import Model, Request, Writer, check_writes
@@ -216,7 +217,7 @@ def _sheets(
     k = len(chosen.classes)
     made = []
     for order in range(how.orders):
-        rng = np.random.default_rng([how.seed, 1, order])
+        rng = generator(how.seed, "description", order)
         drawn = [rng.permutation(own)[: how.shown].tolist() for own in map(np.array, chosen.shown)]
         turn = [(g + order) % k for g in range(k)]
         listed = [

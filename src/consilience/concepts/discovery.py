@@ -22,13 +22,11 @@ from scipy.special import log_softmax
 
 from consilience.concepts.concept import pooled, predictability, reliability, untouched_labels
 from consilience.data.dataset import Dataset
+from consilience.data.random_streams import generator
 from consilience.evidence.evidence import Evidence
 from consilience.planning.planner import PlanSettings, SoftLabels, shot_round
 from consilience.prompts.framing import Framing
 from consilience.prompts.query import Query
-
-_STREAM = 70
-"""What tells the random numbers of this module from those of others that use the same seed."""
 
 SHAPES = ((3, 3, 128), (3, 3, 120), (3, 2, 128), (2, 2, 128), (2, 2, 96), (2, 3, 48))
 """Concepts, rounds for each, and examples; the first is taken that is not too dear.
@@ -87,7 +85,7 @@ class Census:
         """The queries of one of its rounds; labels are drawn where there is no `evidence` yet."""
         c = (round - self.begin) // self.rounds
         if evidence is None:
-            rng = np.random.default_rng([seed, _STREAM, round])
+            rng = generator(seed, "discovery", round)
             drawn = np.eye(dataset.task.k)[rng.integers(dataset.task.k, size=(c + 1, len(dataset)))]
             *before, labels = drawn
         else:
@@ -142,7 +140,7 @@ class Census:
         elif bool(evidence.untouched.any()):
             soft = untouched_labels(evidence)
         else:
-            rng = np.random.default_rng([seed, _STREAM, concept])
+            rng = generator(seed, "discovery", concept)
             soft = np.eye(k)[rng.integers(k, size=n)]
         inside = np.zeros((n, 1), dtype=bool)
         inside[list(self.sample)] = True
@@ -189,7 +187,7 @@ def plan_census(
             # All are asked about the first only if all can be asked again should it not stay that.
             wide = free - cost + n // 2 - most * (concepts - 1) >= n
             most = most if wide else min(max(0, (free - cost) // concepts), most)
-            drawn = np.random.default_rng([seed, _STREAM + 1]).permutation(rest)
+            drawn = generator(seed, "discovery.rest").permutation(rest)
             return Census(
                 sample, concepts, rounds, begin, tuple(sorted(drawn[:most].tolist())), wide
             )
@@ -203,7 +201,7 @@ def _sample(dataset: Dataset, size: int, seed: int, vouched: Sequence[int]) -> t
         members.setdefault(group, []).append(i)
     wanted = dict.fromkeys(dataset.groups[i] for i in vouched)
     names = sorted(members)
-    drawn = np.random.default_rng([seed, _STREAM]).permutation(len(names))
+    drawn = generator(seed, "discovery").permutation(len(names))
     chosen: list[int] = []
     for group in [*wanted, *(names[g] for g in drawn if names[g] not in wanted)]:
         room = size - len(chosen)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consilience.data.dataset import Dataset
+from consilience.data.random_streams import generator
 from consilience.errors import InputError
 from consilience.planning.embeddings import TfidfSvd
 
@@ -57,7 +58,7 @@ def typical(
     apart: set[str] = set()
     if held:
         names = sorted(set(groups))
-        dealt = np.random.default_rng([seed, 0]).permutation(len(names))[: len(names) // 2]
+        dealt = generator(seed, "exemplars").permutation(len(names))[: len(names) // 2]
         apart = {names[g] for g in dealt}
         for own in members:
             if all(groups[i] in apart for i in own):

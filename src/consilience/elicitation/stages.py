@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consilience.concepts.ranking import deciding_round, others
+from consilience.data.random_streams import generator
 from consilience.elicitation.state import RunState
 from consilience.planning.planner import SoftLabels, shot_round
 from consilience.prompts.query import Query
@@ -93,7 +94,7 @@ def bootstrap_stage(state: RunState) -> list[Query]:
 def _drawn(state: RunState) -> SoftLabels:
     """A class for each example; none (1/K), and so no shot, where asking has got no answer."""
     n, k = len(state.dataset), state.dataset.task.k
-    made = np.eye(k)[np.random.default_rng([state.seed, 3]).integers(k, size=n)]
+    made = np.eye(k)[generator(state.seed, "drawn labels").integers(k, size=n)]
     return np.where((state.unheard & state.answered)[:, None], 1 / k, made)
 
 

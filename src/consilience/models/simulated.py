@@ -21,6 +21,7 @@ import numpy as np
 
 from consilience.data.arrays import Floats
 from consilience.data.dataset import Dataset, Example, Gold, example_id
+from consilience.data.random_streams import generator
 from consilience.data.relations import ExactlyOne, Relation
 from consilience.data.task import Task
 from consilience.errors import InputError
@@ -352,7 +353,7 @@ def world_dataset(name: str, examples: int = EXAMPLES, seed: int = 0) -> tuple[D
     world = _world(name)
     if examples < world.group:
         raise InputError(f"world {name!r} needs at least {world.group} examples, got {examples}")
-    rng = np.random.default_rng([seed, 7])
+    rng = generator(seed, "sample of a world")
     made: list[Example] = []
     relations: list[Relation] = []
     for g in range(examples // world.group):

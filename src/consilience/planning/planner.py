@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consilience.data.dataset import Dataset
+from consilience.data.random_streams import generator
 from consilience.data.relations import tied_examples
 from consilience.errors import InputError
 from consilience.prompts.framing import Framing
@@ -26,9 +27,6 @@ from consilience.prompts.query import Query
 
 SoftLabels = NDArray[np.float64]
 """A probability for each class of each example, shape (examples, classes)."""
-
-_STREAM = 10
-"""What tells the random numbers of this module from those of others that use the same seed."""
 
 Shot = tuple[int, int]
 """An example, by position, and the class that it is shown with."""
@@ -105,8 +103,8 @@ def shot_round(
     about: among the shots of each class all their labels are equally frequent. Unless they are
     to be `even` the classes are as frequent among the shots as in the pool.
     """
-    rng = np.random.default_rng([seed, _STREAM, round])
-    turn = np.random.default_rng([seed, _STREAM + 1]).permutation(len(dataset))
+    rng = generator(seed, "shots", round)
+    turn = generator(seed, "targets").permutation(len(dataset))
     asked = np.zeros(len(dataset), dtype=bool)
     asked[np.arange(len(dataset)) if targets is None else np.asarray(targets, int)] = True
     drawer = _Drawer(dataset, labels, rng, pool, against, even)

@@ -15,6 +15,7 @@ import numpy as np
 
 from consilience.data.dataset import Dataset
 from consilience.data.frames import free_name
+from consilience.data.random_streams import generator
 from consilience.data.relations import AtMostOne, ExactlyOne, active_relations
 from consilience.errors import InputError
 from consilience.evidence.relation_factors import Factor, factors
@@ -134,7 +135,7 @@ def draw_landmarks(found: Found, count: int, seed: int = 0) -> pd.DataFrame:
     first = {example: row for row, example in reversed(list(enumerate(at)))}
     if not 1 <= count <= len(first):
         raise InputError(f"{count} landmarks cannot be drawn from {len(first)} different texts")
-    drawn = np.random.default_rng([seed, 70]).choice(sorted(first), size=count, replace=False)
+    drawn = generator(seed, "landmarks").choice(sorted(first), size=count, replace=False)
     shown = frame.iloc[sorted(first[i] for i in drawn.tolist())].reset_index(drop=True)
     if "label" in shown.columns:
         # Gold of the user's own, perhaps; it is not to be copied.

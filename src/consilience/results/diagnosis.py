@@ -23,13 +23,11 @@ from scipy.stats import rankdata
 
 from consilience.concepts.comparison import SURE
 from consilience.concepts.concept import Concept, known, pooled
+from consilience.data.random_streams import generator
 from consilience.evidence.evidence import Evidence
 from consilience.evidence.mixture import FEWEST_EXAMPLES
 from consilience.planning.planner import margins
 from consilience.results.tempering import temper_factor, tempered, untouched_agreement
-
-_STREAM = 80
-"""What tells the random numbers of this module from those of others that use the same seed."""
 
 TOLD = 0.15
 """Labels that tell less than this share of what they could are no better than chance.
@@ -192,7 +190,7 @@ def agreeing_halves(evidence: Evidence, seed: int) -> tuple[float, float]:
         return math.nan, math.nan
     x, y = (_standard_ranks(margins(soft)[both]) for soft in (one, other))
     found = float((x * y).mean())
-    rng = np.random.default_rng([seed, _STREAM])
+    rng = generator(seed, "permutations")
     drawn = [float((x[rng.permutation(len(x))] * y).mean()) for _ in range(PERMUTATIONS)]
     return found, (1 + sum(value >= found for value in drawn)) / (1 + PERMUTATIONS)
 

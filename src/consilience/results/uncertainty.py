@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from consilience.data.arrays import Floats
+from consilience.data.random_streams import generator
 from consilience.evidence.evidence import FLIP_FIELDS, Evidence
 from consilience.objective.coherence import TERMS
 from consilience.objective.conditioning import condition
@@ -29,9 +30,6 @@ from consilience.objective.term import Role, Terms, weight_of
 from consilience.solvers.factor_graph import fields
 from consilience.solvers.fixed_point import Problem, Solver
 from consilience.solvers.solution import Solution
-
-_STREAM = 30
-"""What tells the random numbers of this module from those of others that use the same seed."""
 
 _LEAST = 1e-9
 """No prediction counts for less than this in a replicate."""
@@ -62,7 +60,7 @@ def uncertainty(
     replicates: int = 16,
 ) -> Uncertainty:
     """The uncertainty of a solution's labels, from `replicates` resampled solves in one batch."""
-    rng = np.random.default_rng([seed, _STREAM])
+    rng = generator(seed, "replicates")
     weight = torch.from_numpy(weights(evidence, replicates, rng)).to(evidence.logp.device)
     start = torch.from_numpy(solution.labels).to(weight.device).clamp(min=1e-12).log()
     problem = Problem(evidence, terms, weight)

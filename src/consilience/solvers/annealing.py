@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from consilience.data.random_streams import generator
 from consilience.data.relations import And, Equal, ExactlyOne, Or
 from consilience.errors import InputError
 from consilience.evidence.relation_factors import Factor, Large
@@ -31,9 +32,6 @@ from consilience.solvers.fixed_point import (
     finite,
     settle,
 )
-
-_STREAM = 60
-"""What tells the random numbers of this module from those of others that use the same seed."""
 
 _LAST = 4
 """One in so many sweeps, at the end, is run at the lowest temperature."""
@@ -72,7 +70,7 @@ class Annealing:
 
     def maximise(self, objective: Objective, theta: Tensor) -> OptimizeResult:
         """The best hard labels seen from each start; SolveError where a value is not finite."""
-        rng = np.random.default_rng([self.seed, _STREAM])
+        rng = generator(self.seed, "annealing")
         walk = _Walk(objective, theta.argmax(dim=-1), theta.shape[-1])
         moves = _moves(objective.problem, theta)
         warm = self.sweeps - max(1, self.sweeps // _LAST)

@@ -14,15 +14,13 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from torch import Tensor
 
+from consilience.data.random_streams import generator
 from consilience.errors import InputError
 from consilience.evidence.evidence import Evidence
 from consilience.evidence.relation_factors import Factor
 from consilience.objective.conditioning import condition, untouched_answer
 from consilience.objective.pair_terms import flip_effect
 from consilience.solvers.clamping import clamped
-
-_STREAM = 20
-"""What tells the random numbers of this module from those of others that use the same seed."""
 
 MEAN_FIELD = 100
 """The steps of mean field that lead to the start from contrasts."""
@@ -69,7 +67,7 @@ def draw(evidence: Evidence, count: int, seed: int, start: NDArray[np.float64] |
     said = condition(evidence, torch.softmax(first, dim=-1)).log_pool
     made = torch.cat([said, _coupled(evidence)] if evidence.f and count > 2 else [said])
     more = count - 1 - len(made)
-    noise = np.random.default_rng([seed, _STREAM]).normal(scale=SPREAD, size=(more, *shape[1:]))
+    noise = generator(seed, "starts").normal(scale=SPREAD, size=(more, *shape[1:]))
     trust = [0.0 if s % 2 else 1 - s / count for s in range(more)]
     weight = torch.tensor(trust, dtype=torch.float64, device=device).view(-1, 1, 1)
     drawn = weight * said + torch.from_numpy(noise).to(device)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
 
+from consilience.data.random_streams import STREAMS, generator
 from consilience.errors import InputError
 from consilience.evidence.evidence import Evidence
 from consilience.objective.coherence import default_terms, evaluate_terms
@@ -30,9 +31,6 @@ from consilience.solvers.lbfgs import LBFGS
 
 FIGURES = ("score", "behind", "behind_error")
 """The columns that stand beside the weights in a comparison."""
-
-_STREAM = 50
-"""What tells the random numbers of this module from those of others that use the same seed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +228,7 @@ def _folds(evidence: Evidence, folds: int, seed: int) -> Tensor:
         prompts.setdefault((i, f, tuple(at) if at or zero else f"only {t}"), len(prompts))
         for t, (i, f, zero, at) in enumerate(zip(*columns, strict=True))
     ]
-    rng = np.random.default_rng([seed, _STREAM])
+    rng = generator(seed, "folds")
     target = np.array([i for i, _, _ in prompts], dtype=np.int64)
     order = np.lexsort((rng.random(len(target)), target))
     place = np.arange(len(target)) - np.searchsorted(target[order], target[order])
@@ -267,7 +265,7 @@ def _some(terms: Terms | None) -> Terms:
 
 def _that_matter(evidence: Evidence, terms: Terms) -> list[str]:
     """The terms of weight above 0 that tell two labellings drawn at random apart."""
-    rng = np.random.default_rng(_STREAM)
+    rng = np.random.default_rng(STREAMS["folds"])
     drawn = torch.from_numpy(rng.normal(size=(2, evidence.n, evidence.k)))
     logq = torch.log_softmax(drawn, dim=-1).to(evidence.logp.device)
     both = torch.zeros(2, dtype=torch.int64, device=logq.device)

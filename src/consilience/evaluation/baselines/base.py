@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from consilience.data.dataset import Dataset
+from consilience.data.random_streams import generator
 from consilience.elicitation.settings import Settings
 from consilience.evidence.evidence import collect
 from consilience.models.base import Model
@@ -21,14 +22,6 @@ from consilience.prompts.query import Query
 from consilience.store.database import Store
 from consilience.store.rows import Prediction
 from consilience.store.runner import Progress, ask, requests
-
-STREAM = 40
-"""What tells the random numbers of the baselines from those of others that use the same seed.
-
-`STREAM` itself is for who is asked in a round that the budget cuts short; 41 for random labels,
-43 for Gibbs sampling, 44 for the passes of `n_pass`, 45 to 47 for ICM, 48 for a random start of
-the ranked bootstrap, and 49 for the chunks of `iterative_pseudo`.
-"""
 
 READINGS: Mapping[str, str] = {"against 0": "none", "offsets off": "contexts"}
 """The two ways in which the answers behind every row are read, each a way of `bias.METHODS`.
@@ -115,7 +108,7 @@ class BaselineContext:
         Without contrasts, which are evidence for the method alone. Shots are drawn from `pool`
         (all by default); where `among` is given, those drawn that are not among it are left out.
         """
-        order = np.random.default_rng([self.seed, STREAM, round]).permutation(len(self.data))
+        order = generator(self.seed, "baselines.targets", round).permutation(len(self.data))
         if targets is not None:
             order = np.asarray(targets, dtype=np.int64)
         room = min(self.budget - spent, len(order))

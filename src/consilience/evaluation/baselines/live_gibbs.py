@@ -17,8 +17,9 @@ from dataclasses import replace
 import numpy as np
 
 from consilience.data.arrays import Floats, Integers
+from consilience.data.random_streams import generator
 from consilience.errors import InputError
-from consilience.evaluation.baselines.base import STREAM, Baseline, BaselineContext
+from consilience.evaluation.baselines.base import Baseline, BaselineContext
 from consilience.evaluation.baselines.exchange import Exchange
 from consilience.evaluation.baselines.shots import semantic_framings
 from consilience.planning.planner import shot_round
@@ -42,7 +43,7 @@ def gibbs(
         sweeps = bench.budget // n
         burn_in = min(round(sweeps * burn_in / (burn_in + samples)), sweeps - 1)
         samples = sweeps - burn_in
-    rng = np.random.default_rng([bench.seed, STREAM + 3])
+    rng = generator(bench.seed, "baselines.gibbs.start")
     labels = rng.permutation(np.arange(n) % k)
     counts = np.zeros((n, k))
     planned = warm = 0
@@ -67,7 +68,7 @@ def n_pass(bench: BaselineContext) -> Baseline:
     """
     n, k = len(bench.data), bench.data.task.k
     semantic = semantic_framings(bench)
-    rng = np.random.default_rng([bench.seed, STREAM + 4])
+    rng = generator(bench.seed, "baselines.gibbs")
     counts = np.zeros((n, k))
     planned = 0
     with Exchange(bench, bench.budget // n * n) as exchange:

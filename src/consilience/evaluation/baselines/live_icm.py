@@ -42,10 +42,10 @@ from typing import Literal
 import numpy as np
 
 from consilience.data.arrays import Floats, Integers
+from consilience.data.random_streams import generator
 from consilience.data.relations import active_relations, tied_examples
 from consilience.errors import InputError
 from consilience.evaluation.baselines.base import (
-    STREAM,
     Baseline,
     BaselineContext,
     answered_queries,
@@ -165,9 +165,9 @@ class _Search:
         self.steps = None if settings.iterations is None else round(settings.iterations * n)
         expected = n if self.steps is None else self.steps
         self.exchange = Exchange(bench, bench.budget if settings.within_budget else expected)
-        self.rng = np.random.default_rng([bench.seed, STREAM + 5])
+        self.rng = generator(bench.seed, "baselines.icm")
         # Balanced: each framing has as many targets as any other.
-        turn = np.random.default_rng([bench.seed, STREAM + 6]).permutation(n)
+        turn = generator(bench.seed, "baselines.icm.turn").permutation(n)
         self.framing = turn % len(bench.framings)
         self.shots = settings.shots or bench.settings.plan.shots
         self.labels = np.full(n, -1, dtype=np.int64)
@@ -311,7 +311,7 @@ class _Search:
         """All examples that may be shown with `i`, in the order in which it would show them."""
         if i not in self.orders:
             n = len(self.data)
-            order = np.random.default_rng([self.bench.seed, STREAM + 7, i]).permutation(n)
+            order = generator(self.bench.seed, "baselines.icm.shots", i).permutation(n)
             apart = [self.data.index[m] for m in self.tied.get(self.data.ids[i], ())]
             self.orders[i] = order[~np.isin(order, [i, *apart])]
         return self.orders[i]

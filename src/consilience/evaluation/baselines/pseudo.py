@@ -13,7 +13,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from consilience.evaluation.baselines.base import STREAM, Baseline, BaselineContext, Rounds
+from consilience.data.random_streams import generator
+from consilience.evaluation.baselines.base import Baseline, BaselineContext, Rounds
 from consilience.evaluation.baselines.shots import semantic_framings
 from consilience.planning.embeddings import TfidfSvd, Vectors
 from consilience.planning.planner import zero_shot_round
@@ -31,7 +32,7 @@ NEAR = 0.5
 def iterative_pseudo(bench: BaselineContext, *, chunks: int = CHUNKS) -> Baseline:
     """One call each to annotate, in chunks, and the rest of the budget under the surest."""
     n, k = len(bench.data), bench.data.task.k
-    rng = np.random.default_rng([bench.seed, STREAM + 9])
+    rng = generator(bench.seed, "baselines.pseudo")
     rounds: Rounds = []
     labels = np.full((n, k), 1 / k)
     vectors = TfidfSvd().embed(bench.data.texts)

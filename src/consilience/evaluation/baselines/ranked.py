@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consilience.data.arrays import Floats
-from consilience.evaluation.baselines.base import OFFSETS, STREAM, Baseline, BaselineContext, Rounds
+from consilience.data.random_streams import generator
+from consilience.evaluation.baselines.base import OFFSETS, Baseline, BaselineContext, Rounds
 from consilience.evaluation.baselines.shots import semantic_framings
 from consilience.planning.planner import zero_shot_round
 
@@ -36,7 +37,7 @@ def ranked_bootstrap(
     rounds: Rounds = []
     heard = np.ones(len(bench.data), dtype=bool)
     if start == "random":
-        rng = np.random.default_rng([bench.seed, STREAM + 8])
+        rng = generator(bench.seed, "baselines.ranked")
         labels = rng.dirichlet(np.ones(bench.data.task.k), size=len(bench.data))
     else:
         first = zero_shot_round(bench.data, semantic_framings(bench)[:1])

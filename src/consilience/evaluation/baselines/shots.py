@@ -6,8 +6,9 @@ from collections.abc import Callable, Container, Sequence
 
 import numpy as np
 
+from consilience.data.random_streams import generator
 from consilience.errors import InputError
-from consilience.evaluation.baselines.base import STREAM, Baseline, BaselineContext, Rounds
+from consilience.evaluation.baselines.base import Baseline, BaselineContext, Rounds
 from consilience.planning.planner import SoftLabels, zero_shot_round
 from consilience.prompts.framing import Framing
 from consilience.prompts.query import Query
@@ -58,7 +59,9 @@ def random_labels(bench: BaselineContext) -> Callable[[int], SoftLabels]:
     n, k = len(bench.data), bench.data.task.k
 
     def labels(round: int) -> SoftLabels:
-        return np.eye(k)[np.random.default_rng([bench.seed, STREAM + 1, round]).integers(k, size=n)]
+        return np.eye(k)[
+            generator(bench.seed, "baselines.random labels", round).integers(k, size=n)
+        ]
 
     return labels
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consilience.data.dataset import Dataset, Gold
+from consilience.data.random_streams import generator
 from consilience.elicitation.cost import estimate
 from consilience.elicitation.settings import PLAN_VERSION, Settings
 from consilience.errors import InputError
@@ -53,9 +54,6 @@ VERSION = 2
 """Raised when the same inputs would come to other rows, so that old ones are not taken for new.
 
 Where only the method `consilience` would, raising PLAN_VERSION is enough."""
-
-_STREAM = 95
-"""What tells the random numbers of this module from those of others that use the same seed."""
 
 LANDMARKS, DRAWS = 20, 5
 """So many examples with gold calibrate the labels of a method, drawn so many times."""
@@ -332,7 +330,7 @@ def calibrated_scores(
     there = np.flatnonzero(truth >= 0)
     if len(there) < 2 * LANDMARKS:
         return {}
-    rng, found = np.random.default_rng([seed, _STREAM]), []
+    rng, found = generator(seed, "benchmark.landmarks"), []
     for _ in range(DRAWS):
         at = np.sort(rng.choice(there, size=LANDMARKS, replace=False))
         vouched = Landmarks(
