@@ -88,6 +88,16 @@ def test_the_round_trip_changes_nothing(table, tmp_path, suffix):
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
+def test_parquet_is_a_data_set_of_datasets(table, tmp_path):
+    datasets = pytest.importorskip("datasets", reason="the extra hub is not installed")
+    write_table(table, tmp_path / "t.parquet")
+    cache = str(tmp_path / "cache")
+    made = datasets.Dataset.from_parquet(str(tmp_path / "t.parquet"), cache_dir=cache)
+    made.save_to_disk(tmp_path / "disk")
+    back = datasets.load_from_disk(tmp_path / "disk").to_pandas()
+    pd.testing.assert_frame_equal(back, pd.read_parquet(tmp_path / "t.parquet"))
+
+
 def test_lines_of_json_are_one_object_each(table, tmp_path):
     write_table(table, tmp_path / "a.jsonl")
     lines = (tmp_path / "a.jsonl").read_text(encoding="utf-8").split("\n")
