@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -356,5 +357,10 @@ def rivals_of(target: NDArray[np.int64]) -> Tensor:
     """All pairs of predictions (R, 2) of one target, each pair once."""
     order = np.argsort(target, kind="stable")
     runs = np.split(order, np.flatnonzero(np.diff(target[order])) + 1)
-    pairs = [run[np.stack(np.triu_indices(len(run), 1), axis=1)] for run in runs]
-    return torch.from_numpy(np.concatenate(pairs))
+    return torch.from_numpy(np.concatenate([run[_pairs_among(len(run))] for run in runs]))
+
+
+@lru_cache(maxsize=256)
+def _pairs_among(count: int) -> NDArray[np.int64]:
+    """All pairs of so many positions, each once; remembered, for most targets have as many."""
+    return np.stack(np.triu_indices(count, 1), axis=1)

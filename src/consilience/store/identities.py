@@ -10,11 +10,15 @@ from typing import Any
 
 from consilience.errors import StoreError
 
+# `json.dumps` makes a new one for each value.
+_COMPACT = json.JSONEncoder(separators=(",", ":"))
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
 
 def dump(value: object) -> str:
     """A value as compact JSON text in ASCII; StoreError if it is not plain JSON data."""
     try:
-        return json.dumps(value, separators=(",", ":"))
+        return _COMPACT.encode(value)
     except (TypeError, ValueError) as error:
         raise StoreError(f"only plain JSON data can be stored: {error}") from error
 
@@ -41,8 +45,7 @@ def _number(text: str) -> float:
 
 def tagged_hash(content: object) -> str:
     """``sha256:`` and the hexadecimal digest of `content` as canonical JSON."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return "sha256:" + hashlib.sha256(text.encode("ascii")).hexdigest()
+    return "sha256:" + hashlib.sha256(_CANONICAL.encode(content).encode("ascii")).hexdigest()
 
 
 def identity(row: Mapping[str, Any]) -> str:
