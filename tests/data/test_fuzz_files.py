@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from consilience.data.dataset import Dataset
 from consilience.data.readers import SUFFIXES
 from consilience.datasets import load_dataset
 from consilience.errors import ConsilienceError
+from fuzzed import fuzzing
 
 CELLS = st.text(max_size=12) | st.sampled_from(
     ["NA", "None", '"', '""', "a;b", "=1+1", "\t", "001", "true", " ", "x\ny", "\ufeff", "é", "🙂"]
@@ -80,13 +81,7 @@ FILES = (
 def test_a_file_is_read_or_refused_in_a_line(tmp_path: Path, count: int) -> None:
     read, seen = 0, 0
 
-    @settings(
-        max_examples=count,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        suppress_health_check=list(HealthCheck),
-    )
+    @fuzzing(count)
     @given(FILES, st.booleans())
     def check(file: tuple[bytes, str], packed: bool) -> None:
         nonlocal read, seen

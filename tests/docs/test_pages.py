@@ -163,3 +163,16 @@ def test_the_custom_term_of_the_readme_runs() -> None:
     plain = cs.elicit(data, model, calls_per_example=3)
     pushed = cs.elicit(data, model, calls_per_example=3, terms=scope["terms"])
     assert pushed.solution.labels[:, 1].mean() > plain.solution.labels[:, 1].mean()
+
+
+def test_no_run_that_the_readme_calls_a_guess_calls_itself_coherent():
+    """Six sets are near a guess on the model of the README, and each of their runs says so."""
+    from real_models import chosen_figures
+
+    figures = chosen_figures()
+    guessed = [name for name in figures.sets if not figures.qualifies(name)]
+    assert len(guessed) == 6
+    runs = [row for name in guessed for row in figures.rows[name, "consilience"].values()]
+    assert len(runs) == 6
+    assert all(row.verdict in ("several concepts", "no better than chance") for row in runs)
+    assert max(row.scores["accuracy"].estimate for row in runs) < 0.7

@@ -13,13 +13,14 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from consilience.errors import ModelError
 from consilience.models.base import Answer
 from consilience.models.openai import OpenAIModel
 from consilience.models.server import RetryPolicy
+from fuzzed import fuzzing
 from odd_server import OddServer, said, serve_odd
 from wire_client import found, request
 
@@ -142,13 +143,7 @@ def told(answers: list[Answer | BaseException]) -> int:
 def test_an_answer_is_read_or_refused_in_a_line(server: OddServer, count: int) -> None:
     seen, read = 0, 0
 
-    @settings(
-        max_examples=count,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        suppress_health_check=list(HealthCheck),
-    )
+    @fuzzing(count)
     @given(st.lists(bodies(), min_size=AT_ONCE, max_size=AT_ONCE))
     def check(drawn: list[Any]) -> None:
         nonlocal seen, read

@@ -87,6 +87,9 @@ FOLDERS: dict[str, Callable[[Path, Path], None]] = {
     "another size": sized(vocab_size=7),
     "a size in words": sized(hidden_size="many"),
     "a tokenizer that is cut off": cut("tokenizer.json", 100),
+    "a tokenizer of another kind": written(
+        "tokenizer.json", b'{"version":"1.0","model":{"type":"x"}}'
+    ),
     "a tokenizer that is a number": written("tokenizer.json", b"7"),
 }
 

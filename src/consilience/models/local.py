@@ -364,7 +364,10 @@ def _load(source: str, revision: str | None, dtype: str) -> tuple[Any, Any]:
         network, report = AutoModelForCausalLM.from_pretrained(
             source, dtype=dtype, output_loading_info=True, **where
         )
-    # What a file can make of any kind of error is for the file's owner to mend.
+    except MemoryError:
+        raise
+    # `tokenizers`, written in Rust, raises a bare `Exception` for a file that it cannot read; only
+    # the two calls that read the user's files are inside.
     except Exception as error:
         raise InputError(f"cannot load the model {source}: {_line(error)}") from error
     finally:

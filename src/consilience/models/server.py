@@ -249,8 +249,9 @@ class Server:
             raise _Failed(_unusable(what, str(error), self._hide(error.begins))) from error
         except ModelError:
             raise
-        # Below the client are libraries for TLS, proxies, SOCKS and codecs, each with errors of its
-        # own that the client does not wrap; any of them concerns this request alone.
+        # Below the client are libraries for TLS, proxies, SOCKS and codecs (`ssl`, `socksio`,
+        # `zlib`), whose errors share no class and are not wrapped; each concerns this request
+        # alone, and one that is no error of transport is named with its class.
         except Exception as error:
             failed = what_failed(what, error, self._address, self._secrets)
             if isinstance(failed, InputError):
