@@ -18,14 +18,24 @@ it without a traceback and exits with 2 for an InputError and 1 for the others.
 
 from __future__ import annotations
 
+import re
 from typing import Literal
+
+_BREAK = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 Reason = Literal["filtered", "too long", "refused"]
 """Why a server refuses one row while it answers others."""
 
 
 class ConsilienceError(Exception):
-    """The base of every error that this package raises on purpose."""
+    """The base of every error that this package raises on purpose.
+
+    What it quotes, a column's name or what a server said, may hold line breaks: they are written
+    out, so that the message stays one line.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(_BREAK.sub(lambda found: repr(found[0])[1:-1], message))
 
 
 class InputError(ConsilienceError):
