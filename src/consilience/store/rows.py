@@ -11,6 +11,9 @@ from typing import Any
 from consilience.prompts.query import Query
 from consilience.store.schema import query_of
 
+TAKEN_BACK = -1
+"""Stands for a class where a correction was taken back."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
