@@ -74,6 +74,10 @@ def test_the_way_of_a_correction(store: Path, tmp_path: Path) -> None:
     solved = {r["ticket"]: r["label"] for r in rows(consilience("solve", "--store", store).stdout)}
     assert solved == {id: r["label"] for id, r in labels.items()}
     assert "3 corrections so far" in consilience("review", "--store", store).stderr
+    less = consilience("review", "--store", store, *("--take-back", next(iter(told))))
+    assert "2 corrections, kept in" in less.stderr and "0 calls" in less.stderr
+    again = consilience("review", "--store", store, *("--take-back", next(iter(told))), code=2)
+    assert "was not corrected" in again.stderr
     consilience("store", "verify", store)
 
 

@@ -127,6 +127,7 @@ WORLDS: dict[str, World] = {
         about="the model knows nothing: success is staying unsure",
     ),
     "k4": World(_THREE, k=4, about="four classes"),
+    "k30": World(_THREE, k=30, about="thirty classes, asked for by codes"),
     "grouped": World(_THREE, group=3, about="groups of three, one of them true (design prior)"),
     "pretrained": _PRETRAINED,
     "pretrained-4": replace(
@@ -380,8 +381,9 @@ def world_dataset(name: str, examples: int = EXAMPLES, seed: int = 0) -> tuple[D
         made += members
         if world.group > 1:
             relations.append(ExactlyOne(tuple(sorted(e.id for e in members)), prior=True))
-    letters = tuple(["Amber", "Blue", "Coral", "Dun"])
-    task = Task() if world.k == 2 else Task("Which colour is meant?", letters, None, None)
+    colours = ["Amber", "Blue", "Coral", "Dun"]
+    names = colours if world.k == len(colours) else [f"Colour {c}" for c in range(world.k)]
+    task = Task() if world.k == 2 else Task("Which colour is meant?", names, None, None)
     note = f"simulated world: {world.about}"
     dataset = Dataset(name, made, relations, task=task, note=note)
     return dataset, Gold({id: true_label(world, 0, id) for id in dataset.ids})

@@ -29,6 +29,7 @@ from consilience.store import verification as audit
 from consilience.store.identities import identity, plain, run_identity
 from consilience.store.origins import origin_of, save_origin
 from consilience.store.rows import (
+    TAKEN_BACK,
     Prediction,
     Run,
     failed_row,
@@ -228,11 +229,11 @@ class Store:
         """Keep the classes that the user says examples have, by id; the number that are new.
 
         They belong to the data set, so that every run of it in this store holds them fixed. The
-        newest of an example counts.
+        newest of an example counts; `TAKEN_BACK` takes away what was said before.
         """
         self.save_dataset(dataset)
         kept, created = self.corrections(dataset.fingerprint), now()
-        new = {id: label for id, label in classes.items() if kept.get(id) != label}
+        new = {id: label for id, label in classes.items() if kept.get(id, TAKEN_BACK) != label}
         with self._transaction("keep corrections") as db:
             for id, label in sorted(new.items()):
                 row = {"dataset": dataset.fingerprint, "created": created}
@@ -245,7 +246,8 @@ class Store:
             "SELECT example, label FROM corrections WHERE dataset = ? ORDER BY created, rowid",
             (fingerprint,),
         )
-        return dict(sorted((str(id), int(label)) for id, label in dict(map(tuple, rows)).items()))
+        newest = sorted((str(id), int(label)) for id, label in dict(map(tuple, rows)).items())
+        return {id: label for id, label in newest if label != TAKEN_BACK}
 
     def start_run(
         self, dataset: Dataset, model: Model, settings: Mapping[str, Any], seed: int
