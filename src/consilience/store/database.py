@@ -29,7 +29,6 @@ from consilience.store import verification as audit
 from consilience.store.identities import identity, plain, run_identity
 from consilience.store.origins import origin_of, save_origin
 from consilience.store.rows import (
-    TAKEN_BACK,
     Prediction,
     Run,
     failed_row,
@@ -37,6 +36,7 @@ from consilience.store.rows import (
     prediction_row,
 )
 from consilience.store.schema import (
+    TAKEN_BACK,
     Encoded,
     Planned,
     connect,
