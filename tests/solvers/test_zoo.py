@@ -114,10 +114,12 @@ def values(ev: Evidence, under: np.ndarray, worlds: np.ndarray) -> np.ndarray:
     reading = condition(ev, torch.from_numpy(np.eye(ev.k)[under]).unsqueeze(0))
     pull = (reading.log_pool + 0.25 * reading.linear_pool)[0].numpy()
     total = pull[np.arange(ev.n), worlds].sum(axis=1)
-    target = ev.target[ev.flip_twin].tolist()
+    target = ev.predictions.target[ev.contrasts.twin].tolist()
     for f, effect in enumerate(flip_effect(ev).numpy()):
-        shot = worlds[:, int(ev.flip_example[f])]
-        sign = 1.0 * (shot == int(ev.flip_from[f])) - 1.0 * (shot == int(ev.flip_to[f]))
+        shot = worlds[:, int(ev.contrasts.example[f])]
+        sign = 1.0 * (shot == int(ev.contrasts.before[f])) - 1.0 * (
+            shot == int(ev.contrasts.after[f])
+        )
         total += float(reading.flip_weight[0, f]) * sign * effect[worlds[:, target[f]]] / 2
     return total
 

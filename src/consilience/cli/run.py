@@ -218,7 +218,7 @@ def show_run(
             "orientation": found.polarity,
             "probabilities": found.probabilities,
             "calls": found.asked.calls,
-            "absent": found.evidence.absent,
+            "absent": found.evidence.tally.absent,
             "unanswered": dict(found.unanswered),
             "verdict": {
                 "kind": found.verdict.kind.value,
