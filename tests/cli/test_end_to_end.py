@@ -140,7 +140,7 @@ OURS = ("question", "claim", "label", "probability", "uncertainty", "open")
 
 
 def test_gold_and_the_order_of_rows_change_not_one_bit(tmp_path: Path) -> None:
-    rows = claims()
+    rows = claims(12)
     flipped = {"True": "False", "False": "True"}
     variants = {
         "as it is": (rows, ["--label", "truth"]),
@@ -159,6 +159,8 @@ def test_gold_and_the_order_of_rows_change_not_one_bit(tmp_path: Path) -> None:
             consilience(
                 *words,
                 *options,
+                "--calls-per-example",
+                4,
                 "--set",
                 "relations.priors=exactly-one",
                 "--set",
