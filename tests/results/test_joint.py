@@ -25,9 +25,11 @@ from consilience.results.joint import joined, together
 from consilience.results.landmarks import Landmarks
 from consilience.results.result import Found
 from consilience.solvers.fixed_point import Problem
+from consilience.solvers.lbfgs import LBFGS
 from consilience.store.database import Store
 
 SETTINGS = Settings(calls_per_example=3, settled=0.0, plan=PlanSettings(contrasts=0.2))
+TWO = LBFGS(starts=2)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def runs() -> tuple[Dataset, np.ndarray, list[Found]]:
     data, gold = world_dataset("easy", 120)
     with Store() as store:
         found = [
-            elicit(data, SimulatedModel("easy"), settings=SETTINGS, seed=s, store=store)
+            elicit(data, SimulatedModel("easy"), settings=SETTINGS, seed=s, store=store, solver=TWO)
             for s in range(3)
         ]
     return data, gold_array(data, gold), found
@@ -130,7 +132,7 @@ def test_what_cannot_be_solved_together_is_refused(runs) -> None:
     with pytest.raises(InputError, match="no runs"):
         together([])
     other, _ = world_dataset("easy", 40, seed=5)
-    alien = elicit(other, SimulatedModel("easy"), settings=SETTINGS)
+    alien = elicit(other, SimulatedModel("easy"), settings=SETTINGS, solver=TWO)
     with pytest.raises(InputError, match="other examples"):
         together([found[0], alien])
     vouched = Landmarks.of({data.ids[i]: int(truth[i]) for i in range(20)}, data)
@@ -142,7 +144,7 @@ def test_the_command_line_solves_runs_together(runs, tmp_path: Path) -> None:
     data, _, _ = runs
     with Store(tmp_path / "s.db") as store:
         two = [
-            elicit(data, SimulatedModel("easy"), settings=SETTINGS, seed=s, store=store)
+            elicit(data, SimulatedModel("easy"), settings=SETTINGS, seed=s, store=store, solver=TWO)
             for s in range(2)
         ]
     ids = ",".join(f.run.id for f in two)

@@ -28,9 +28,11 @@ def labels_of(concept: int, ids) -> np.ndarray:
 
 
 @cache
-def run(seed: int, wrong: int | None) -> tuple[Evidence, np.ndarray, ShotFreeCheck]:
+def run(
+    seed: int, wrong: int | None, examples: int = 400
+) -> tuple[Evidence, np.ndarray, ShotFreeCheck]:
     """A run whose shots carry the labels found; or, first, those of a `wrong` concept."""
-    data, _ = world_dataset("noisy", 400, seed)
+    data, _ = world_dataset("noisy", examples, seed)
     with Store() as store:
         session = Session(data, SimulatedModel("noisy"), store, settings=SETTINGS, seed=seed)
         while queries := session.next_queries():
@@ -60,7 +62,7 @@ def test_it_tells_a_run_under_a_wrong_concept_from_one_under_the_truth(seed):
 
 
 def test_it_follows_from_what_no_found_label_has_touched():
-    ev, labels, opinion = run(0, None)
+    ev, labels, opinion = run(0, None, 60)
     untouched = ev.shot_counts < 2
     assert untouched.any() and not untouched.all()
     alone = solve(ev.only(untouched), solver=LBFGS(starts=4))
