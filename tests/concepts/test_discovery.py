@@ -77,7 +77,7 @@ def test_the_truth_is_among_the_concepts_found(world: str, seed: int) -> None:
     assert max(agreement(concept, truth) for concept in found.concepts) > 0.75
 
 
-@pytest.mark.parametrize("world", ["noisy", "distractor"])
+@pytest.mark.parametrize("world", [pytest.param("noisy", marks=pytest.mark.slow), "distractor"])
 def test_each_concept_found_is_another_one_that_the_model_carries(world: str) -> None:
     data, found, _ = run(world, 0, 400)
     carried = truths(world, data)
@@ -249,7 +249,7 @@ def test_it_is_a_part_of_the_budget(calls: float, contrasts: float) -> None:
         # With contrasts the last call or two may not make a pair.
         assert calls * 400 - 3 <= found.run.planned == planned <= calls * 400
         # And everybody is asked about the concept that was chosen.
-        spoken = found.evidence.target[~found.evidence.zero]
+        spoken = found.evidence.predictions.target[~found.evidence.predictions.zero]
         assert set(spoken.tolist()) == set(range(400))
 
 
@@ -266,7 +266,7 @@ def test_the_labels_rest_on_nothing_that_was_asked_about_another_concept() -> No
     data, found, store = run("noisy", 0, 400)
     census = census_of(data, SETTINGS, 0)
     chosen = found.concepts[0].number
-    rounds = set(found.evidence.round.tolist())
+    rounds = set(found.evidence.predictions.round.tolist())
     for number in range(census.concepts):
         first = census.begin + number * census.rounds
         own = set(range(first, first + census.rounds))

@@ -62,6 +62,7 @@ def accuracy(labels: np.ndarray, data: Dataset, gold: Gold) -> float:
     return float((labels.argmax(axis=1) == [gold.labels[id] for id in data.ids]).mean())
 
 
+@pytest.mark.slow
 def test_as_good_as_in_the_run_at_a_quarter_of_the_calls(
     world: tuple[Found, Dataset, Dataset, Gold],
 ) -> None:
@@ -91,9 +92,10 @@ def test_the_offset_of_a_list_is_what_the_run_took_from_its_answers(
             mine = [
                 t
                 for t in range(found.evidence.t)
-                if found.evidence.framings[int(found.evidence.framing[t])] == context.framing
+                if found.evidence.framings[int(found.evidence.predictions.framing[t])]
+                == context.framing
             ]
-            raw = store.predictions([found.evidence.keys[t] for t in mine])
+            raw = store.predictions([found.evidence.predictions.keys[t] for t in mine])
             under = [
                 (t, p)
                 for t, p in zip(mine, raw, strict=True)
@@ -102,7 +104,7 @@ def test_the_offset_of_a_list_is_what_the_run_took_from_its_answers(
             assert len(under) == context.targets >= 10
             for t, p in under:
                 z = np.array(p.logprobs) - np.mean(p.logprobs) - context.offset
-                kept = found.evidence.logp[t].numpy()
+                kept = found.evidence.predictions.logp[t].numpy()
                 assert z == pytest.approx(kept - kept.mean(), abs=1e-9)
 
 
@@ -167,6 +169,7 @@ def test_what_cannot_be_is_refused_before_anything_is_asked(
         predict(memory, new, Counted())
 
 
+@pytest.mark.slow
 def test_a_grown_table_asks_its_new_rows_alone(
     world: tuple[Found, Dataset, Dataset, Gold], tmp_path: Path
 ) -> None:

@@ -129,6 +129,7 @@ def test_it_stops_when_the_labels_have_settled_and_says_what_that_saved() -> Non
     assert longer[: len(rounds)] == rounds
 
 
+@pytest.mark.slow
 def test_it_stops_though_undecided_labels_still_flip() -> None:
     data, _ = world_dataset("no-answer", 100)
     settings = Settings(calls_per_example=32.0, plan=SMALL, census=0.0, settled=0.02)
@@ -200,11 +201,11 @@ def test_a_query_that_failed_and_is_answered_later_does_not_stand_in_the_way(sto
     first = Recorder(failing(lambda call: call in (3, 4, 5), lambda: ServerError("busy")))
     given = {"settings": small(), "store": store, "solver": ONCE, "concurrency": 1}
     before = elicit(LAMPS, first, **given)
-    assert (before.evidence.absent, len(before.asked.failures)) == (3, 3)
+    assert (before.evidence.tally.absent, len(before.asked.failures)) == (3, 3)
     planned = store.rounds(before.run.id)
     second = Recorder()
     after = elicit(LAMPS, second, **given)
-    assert (after.evidence.absent, len(second.asked)) == (0, 3)
+    assert (after.evidence.tally.absent, len(second.asked)) == (0, 3)
     assert store.rounds(before.run.id) == planned
     assert not after.labels.equals(before.labels)
 
@@ -402,7 +403,7 @@ def test_in_neutral_sets_alone_the_orientation_is_said_to_be_undetermined() -> N
     found = elicit(data, SimulatedModel("easy"), settings=settings, solver=ONCE)
     assert found.polarity.startswith("undetermined")
     assert (found.run.planned, found.run.rounds) == (160, 4)
-    assert not bool(found.evidence.zero.any())
+    assert not bool(found.evidence.predictions.zero.any())
     few = elicit(data, model, settings=replace(settings, calls_per_example=0.5), solver=ONCE)
     assert len(model.asked) == 20
     assert len(few.labels) == 40
@@ -413,6 +414,7 @@ def test_in_neutral_sets_alone_the_orientation_is_said_to_be_undetermined() -> N
     assert unasked["open"].all()
 
 
+@pytest.mark.slow
 def test_in_neutral_sets_alone_the_first_labels_are_not_forgotten(store: Store) -> None:
     # How often a class is found says nothing where the first labels are drawn.
     terms = {name: term for name, term in default_terms().items() if name != "class frequency"}
@@ -421,7 +423,8 @@ def test_in_neutral_sets_alone_the_first_labels_are_not_forgotten(store: Store) 
         data, gold = world_dataset("easy", 60, seed)
         settings = Settings(calls_per_example=6.0, framings=("sets",), settled=0.0)
         model = SimulatedModel("easy")
-        session = whole(Session(data, model, store, settings=settings, seed=seed, terms=terms))
+        given = {"settings": settings, "seed": seed, "terms": terms, "solver": ONCE}
+        session = whole(Session(data, model, store, **given))
         for rows in store.rounds(session.run):
             shown = [label for _, query in rows for _, label in query.shots]
             assert 0.4 < np.mean(shown) < 0.6
@@ -562,7 +565,7 @@ def test_after_the_zero_shot_round_one_is_asked_with_labels_drawn(store: Store) 
     data, gold = world_dataset("pretrained", 120, seed=1)
     model = SimulatedModel("pretrained")
     settings = Settings(calls_per_example=8)
-    found = elicit(data, model, settings=settings, store=store)
+    found = elicit(data, model, settings=settings, store=store, solver=ONCE)
     (drawn,) = settings.drawn(data)
     queries = [query for _, query in store.rounds(found.run.id)[drawn]]
     assert len(queries) == len(data)
@@ -573,11 +576,11 @@ def test_after_the_zero_shot_round_one_is_asked_with_labels_drawn(store: Store) 
     assert 0.3 < agree < 0.7
     # They count as answers that no label has touched: whole, and with no label on record.
     whole = gather(store, found.run.id, data, settings)
-    early = whole.only(whole.round <= drawn)
-    assert int(early.drawn.sum()) == len(data)
-    assert not bool((early.shots[early.drawn] > 0).any())
+    early = whole.only(whole.predictions.round <= drawn)
+    assert int(early.predictions.drawn.sum()) == len(data)
+    assert not bool((early.shot_counts[early.predictions.drawn] > 0).any())
     labels = torch.from_numpy(found.solution.labels)[None]
-    assert float(condition(early, labels).relevance[0, early.drawn].min()) == 1.0
+    assert float(condition(early, labels).relevance[0, early.predictions.drawn].min()) == 1.0
 
 
 def test_nothing_is_drawn_where_names_mean_nothing_or_calls_are_few() -> None:
@@ -606,8 +609,9 @@ def test_shares_that_are_given_are_recorded_said_and_held() -> None:
     model = SimulatedModel("pretrained-rare")
     name = data.task.classes[1]
     settings = Settings(calls_per_example=4, shares={name: 0.1})
-    found = elicit(data, model, settings=settings)
+    found = elicit(data, model, settings=settings, solver=ONCE)
     assert f"{name} 10%" in found.shares and "given" in found.shares
     assert found.solution.labels[:, 1].mean() == pytest.approx(0.1, abs=0.08)
     assert settings_from(found.run.settings).shares == {name: 0.1}
-    assert "estimated" in elicit(data, model, settings=Settings(calls_per_example=2)).shares
+    brief = Settings(calls_per_example=2)
+    assert "estimated" in elicit(data, model, settings=brief, solver=ONCE).shares

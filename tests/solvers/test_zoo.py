@@ -82,8 +82,16 @@ def test_the_zoo_is_large_and_its_problems_have_an_answer():
         assert all(reference(name).stats.coherence - o.coherence > 1e-4 for o in others)
 
 
-@pytest.mark.parametrize("name", PROBLEMS)
-@pytest.mark.parametrize("solver", SOLVERS)
+SMALL = [name for name in PROBLEMS if evidence(name).k ** evidence(name).n <= 256]
+
+# The default solver on all; the others on small problems, and on large ones where time allows it.
+PAIRS = [
+    pytest.param(s, n, marks=[pytest.mark.slow] if s != "L-BFGS" and n not in SMALL else [])
+    for s, n in product(SOLVERS, PROBLEMS)
+]
+
+
+@pytest.mark.parametrize(("solver", "name"), PAIRS)
 def test_each_solver_finds_the_best_labels(solver, name):
     ev = evidence(name)
     found = solve(ev, SHARP, SOLVERS[solver])
@@ -106,10 +114,12 @@ def values(ev: Evidence, under: np.ndarray, worlds: np.ndarray) -> np.ndarray:
     reading = condition(ev, torch.from_numpy(np.eye(ev.k)[under]).unsqueeze(0))
     pull = (reading.log_pool + 0.25 * reading.linear_pool)[0].numpy()
     total = pull[np.arange(ev.n), worlds].sum(axis=1)
-    target = ev.target[ev.flip_twin].tolist()
+    target = ev.predictions.target[ev.contrasts.twin].tolist()
     for f, effect in enumerate(flip_effect(ev).numpy()):
-        shot = worlds[:, int(ev.flip_example[f])]
-        sign = 1.0 * (shot == int(ev.flip_from[f])) - 1.0 * (shot == int(ev.flip_to[f]))
+        shot = worlds[:, int(ev.contrasts.example[f])]
+        sign = 1.0 * (shot == int(ev.contrasts.before[f])) - 1.0 * (
+            shot == int(ev.contrasts.after[f])
+        )
         total += float(reading.flip_weight[0, f]) * sign * effect[worlds[:, target[f]]] / 2
     return total
 
@@ -165,9 +175,6 @@ def test_a_label_that_turns_over_costs_few_evaluations(monkeypatch):
     monkeypatch.setattr(lbfgs, "raw_slope", lambda *words: asked.append(1) or plain(*words))
     solution = solve(evidence("two ways"), SHARP, LBFGS(starts=16))
     assert len(asked) < 4 * solution.stats.steps
-
-
-SMALL = [name for name in PROBLEMS if evidence(name).k ** evidence(name).n <= 256]
 
 
 @pytest.mark.parametrize("name", SMALL)

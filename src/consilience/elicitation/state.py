@@ -19,7 +19,8 @@ from consilience.concepts.ranking import (
 )
 from consilience.data.dataset import Dataset
 from consilience.elicitation.settings import Settings
-from consilience.evidence.evidence import Evidence, collect
+from consilience.evidence.collect import collect
+from consilience.evidence.evidence import Evidence
 from consilience.objective.coherence import default_terms
 from consilience.objective.term import Terms
 from consilience.planning.planner import SoftLabels, saying

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import permutations
 from math import log
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -92,15 +93,17 @@ def vouched_labels(
     *,
     columns: Sequence[str] = ("label",),
     what: str = "landmark",
+    more: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[int, int]:
     """The classes that a mapping, rows or a file gives to examples, by position; see `Landmarks`.
 
-    The label is in the first of `columns` that is there; `what` a row is called in errors.
+    The label is in the first of `columns` that is there; `what` a row is called in errors. `more`
+    are words that stand for a number beside the names of the classes.
     """
     read = label_reader(dataset.task.classes)
     vouched: dict[int, int] = {}
     for id, label, place in _said(source, text, dataset, columns, what):
-        example, number = dataset.find(id), read(label)
+        example, number = dataset.find(id), more.get(label.strip(), read(label))
         if example is None:
             raise InputError(
                 f"{place}: no such example in {dataset.name!r}; its ids and texts stand in the "
@@ -116,7 +119,7 @@ def vouched_labels(
             raise InputError(
                 f"{place}: the same example was called "
                 f"{dataset.task.classes[vouched[at]]!r} before, and is now called "
-                f"{dataset.task.classes[number]!r}; correct one of them"
+                f"{label[:60]!r}; correct one of them"
             )
     return vouched
 
@@ -260,14 +263,18 @@ def _odds(nats: float) -> str:
 
 def renamed(evidence: Evidence, order: Sequence[int]) -> Evidence:
     """The same evidence, in which class c is what was called `order[c]`."""
+    contrasts = evidence.contrasts
     if tuple(order) == tuple(range(evidence.k)):
         return evidence
     now, held = torch.tensor(np.argsort(order)), evidence.held
     return replace(
         evidence,
-        logp=evidence.logp[:, list(order)],
-        shot_label=now[evidence.shot_label],
-        flip_from=now[evidence.flip_from],
-        flip_to=now[evidence.flip_to],
+        predictions=replace(evidence.predictions, logp=evidence.predictions.logp[:, list(order)]),
+        shots=replace(evidence.shots, label=now[evidence.shots.label]),
+        contrasts=replace(
+            contrasts,
+            before=now[contrasts.before],
+            after=now[contrasts.after],
+        ),
         held=None if held is None else torch.where(held < 0, held, now[held.clamp(min=0)]),
     )

@@ -13,7 +13,7 @@ from consilience.concepts.description import Description
 from consilience.concepts.exemplars import typical
 from consilience.data.arrays import Floats
 from consilience.data.dataset import Dataset
-from consilience.models.base import count_in
+from consilience.models.price import Price, tokens_in
 from consilience.results.advice import headline, next_steps
 from consilience.results.diagnosis import Kind
 from consilience.results.report_rows import prompt_of
@@ -66,14 +66,17 @@ Words = Mapping[int, Sequence[Description]]
 
 
 def report_content(
-    found: Found, scores: Scores | None = None, words: Words | None = None
+    found: Found,
+    scores: Scores | None = None,
+    words: Words | None = None,
+    price: Price | None = None,
 ) -> dict[str, Any]:
     """Everything that the page of a run says above its table."""
     words = words or {}
     return {
         "verdict": _verdict(found),
         "asked": _asked(found),
-        "cost": _cost(found),
+        "cost": _cost(found, price),
         "sure": histogram(found),
         "scores": None if scores is None else _methods(found, scores),
         "rounds": _rounds(found),
@@ -112,7 +115,7 @@ def _verdict(found: Found) -> dict[str, Any]:
 
 def _asked(found: Found) -> dict[str, Any]:
     task, data = found.dataset.task, found.dataset
-    keys = found.evidence.keys
+    keys = found.evidence.predictions.keys
     said = next((found.predictions[k] for k in reversed(keys) if k in found.predictions), None)
     prompt = None if said is None else prompt_of(found, said.key)
     return {
@@ -129,9 +132,10 @@ def _asked(found: Found) -> dict[str, Any]:
     }
 
 
-def _cost(found: Found) -> dict[str, Any]:
+def _cost(found: Found, price: Price | None) -> dict[str, Any]:
     run, evidence = found.run, found.evidence
-    usage = [p.usage for p in found.predictions.values()]
+    counts = [tokens_in(p.usage) for p in found.predictions.values()]
+    prompt, cached, output = (sum(count[kind] for count in counts) for kind in range(3))
     saved = (
         f"It ended before its budget: the labels had settled, and {found.saved:,} calls were saved."
         if found.saved
@@ -148,15 +152,18 @@ def _cost(found: Found) -> dict[str, Any]:
         "answered": run.answered,
         "failed": run.failed,
         "per_example": run.planned / len(found.dataset),
-        "prompt_tokens": sum(count_in(u, "prompt_tokens") for u in usage),
-        "completion_tokens": sum(count_in(u, "completion_tokens") for u in usage),
+        "prompt_tokens": prompt,
+        "cached_tokens": cached,
+        "completion_tokens": output,
+        "money": None if price is None else price.called(price.of(prompt, cached, output)),
+        "price": None if price is None else price.sentence,
         "seconds": float(np.mean([p.seconds for p in found.predictions.values()] or [0.0])),
         "saved": saved,
         "solver": found.solution.result.value,
         "coherence": found.solution.stats.coherence,
         "optima": len(found.solution.optima),
-        "mass": evidence.mean_mass,
-        "absent": evidence.absent,
+        "mass": evidence.tally.mean_mass,
+        "absent": evidence.tally.absent,
         "versions": dict(run.versions),
     }
 
@@ -214,10 +221,10 @@ def _evidence(found: Found) -> dict[str, Any]:
         "kinds": KINDS_SAID,
         "rows": summary.to_dict(orient="records"),
         "counted": e.t,
-        "absent": e.absent,
-        "silent": e.silent,
-        "bounded": float(e.bounded.double().mean()),
-        "mass": e.mean_mass,
+        "absent": e.tally.absent,
+        "silent": e.tally.silent,
+        "bounded": float(e.predictions.bounded.double().mean()),
+        "mass": e.tally.mean_mass,
         "scale": found.log_odds_scale,
         "check": None if check is None else {"agreement": check.agreement, "flips": e.f},
     }
@@ -232,17 +239,20 @@ def context_offsets(found: Found) -> list[dict[str, Any]]:
     """
     e, k = found.evidence, found.evidence.k
     order = list(found.orientation.order) if found.orientation else list(range(k))
-    there = [t for t, key in enumerate(e.keys) if key in found.predictions]
+    asked = e.predictions
+    there = [t for t, key in enumerate(asked.keys) if key in found.predictions]
     if not there:
         return []
-    raw = np.array([found.predictions[e.keys[t]].logprobs for t in there])[:, order]
-    logp = e.logp.numpy()[there]
+    raw = np.array([found.predictions[asked.keys[t]].logprobs for t in there])[:, order]
+    logp = asked.logp.numpy()[there]
     taken = (raw - raw.mean(axis=1, keepdims=True)) - (logp - logp.mean(axis=1, keepdims=True))
     made: dict[tuple[str, str], dict[int, Floats]] = {}
     for row, t in zip(taken, there, strict=True):
-        kind = "zero-shot" if e.zero[t] else "labels drawn" if e.drawn[t] else "labels found"
-        key = (e.framings[int(e.framing[t])], kind)
-        made.setdefault(key, {})[int(e.context[t])] = row
+        kind = (
+            "zero-shot" if asked.zero[t] else "labels drawn" if asked.drawn[t] else "labels found"
+        )
+        key = (e.framings[int(asked.framing[t])], kind)
+        made.setdefault(key, {})[int(asked.context[t])] = row
     found_offsets = []
     for (framing, kind), lists in made.items():
         values = np.stack(list(lists.values()))
@@ -262,7 +272,7 @@ def context_offsets(found: Found) -> list[dict[str, Any]]:
 
 
 def _bias(found: Found) -> list[tuple[str, Mapping[str, float] | None]]:
-    return list(found.evidence.bias.items())
+    return list(found.evidence.tally.bias.items())
 
 
 def _spoken(said: Sequence[Description]) -> list[dict[str, Any]]:
