@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Literal
 
 import httpx2
@@ -82,10 +83,16 @@ class OpenAIModel:
         )
         kind = capabilities.tokenizer
         self._tokenizer = Tokenizer(self._server, kind) if kind else None
+        # The same for thousands of questions.
+        self._settings = self._described()
+        self._checked = lru_cache(maxsize=64)(self._check)
 
     @property
     def settings(self) -> dict[str, Any]:
         """What changes the answers; the same options on the same server give the same settings."""
+        return self._settings
+
+    def _described(self) -> dict[str, Any]:
         found = self.capabilities
         ways = ["ids"] if found.label_ids else ["list"]
         if found.k_max > self._k:
@@ -110,8 +117,7 @@ class OpenAIModel:
         """
         names = request.label_names
         first = await self._first_tokens(request)
-        check_names(names, first, self._server.base_url)
-        ids = _wanted_ids(first) if self.capabilities.label_ids else None
+        ids = self._checked(names, first)
         response, tokens = await self._send(request.prompt, self._k, ids)
         reading = read_labels(tokens, names, first, top=ids is None)
         raw: dict[str, Any] = {"first": response}
@@ -149,14 +155,23 @@ class OpenAIModel:
     def _can_force(self) -> bool:
         return self._tokenizer is not None and self.capabilities.forced == "raw"
 
-    async def _first_tokens(self, request: Request) -> list[FirstToken | None]:
+    async def _first_tokens(self, request: Request) -> tuple[FirstToken | None, ...]:
         """How each label name begins after this prompt; None where the server cannot say."""
+        names = request.label_names
         if self._tokenizer is None:
-            return [None] * len(request.label_names)
+            return (None,) * len(names)
         tail, gap = tail_of(request.prompt, self.style)
-        return await asyncio.gather(
-            *(self._tokenizer.first_token(name, tail, gap) for name in request.label_names)
-        )
+        if (known := self._tokenizer.known(names, tail, gap)) is not None:
+            return known
+        asked = (self._tokenizer.first_token(name, tail, gap) for name in names)
+        return tuple(await asyncio.gather(*asked))
+
+    def _check(
+        self, names: tuple[str, ...], first: tuple[FirstToken | None, ...]
+    ) -> list[int] | None:
+        """The ids that are asked for by name, if any; InputError for names that are too alike."""
+        check_names(names, first, self._server.base_url)
+        return _wanted_ids(first) if self.capabilities.label_ids else None
 
     async def _force(
         self, request: Request, reading: LabelLogprobs, first: Sequence[FirstToken | None]
