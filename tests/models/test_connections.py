@@ -8,6 +8,7 @@ import json
 import stat
 import sys
 import tracemalloc
+from dataclasses import replace
 
 import pytest
 import trustme
@@ -182,6 +183,30 @@ def test_a_proxy_of_the_environment_is_used(kind, monkeypatch):
         [direct] = asked(found(server.url, k=5, k_max=5), [request()])
         assert len(way.hosts) == 1
     assert answer.logprobs[0] == direct.logprobs[0]
+
+
+def test_a_host_that_needs_no_proxy_is_spoken_to_directly(monkeypatch):
+    with (
+        serve("openai-legacy") as server,
+        proxied("http", int(server.url.split(":")[2][:-3])) as way,
+    ):
+        monkeypatch.setenv("HTTP_PROXY", way.address)
+        here = found("http://127.0.0.9:9/v1", k=5, k_max=5)
+        assert asked(here, [request()])
+        monkeypatch.setenv("NO_PROXY", "10.0.0.1, 127.0.0.9")
+        with pytest.raises(ServerError, match="check that the server runs"):
+            asked(here, [request()], patience=replace(QUICK, attempts=1))
+    assert len(way.hosts) == 1
+
+
+def test_a_header_of_the_user_s_stands_in_the_place_of_the_usual_one():
+    with serve("openai-legacy") as server:
+        here = found(server.url, k=5, k_max=5)
+        asked(here, [request()])
+        asked(here, [request()], headers={"user-agent": "mine", "Accept": "application/json"})
+        usual, own = server.headers[0], server.headers[-1]
+    assert (usual["user-agent"], usual["content-type"]) == ("consilience", "application/json")
+    assert (own["user-agent"], own["accept"]) == ("mine", "application/json")
 
 
 @pytest.mark.parametrize(

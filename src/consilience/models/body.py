@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import zlib
-from typing import Any
-
-import httpx2
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 MOST_BYTES = 4 * 2**20
 """Bytes of an answer that are read: a list of 200 tokens has 20,000."""
@@ -18,6 +17,17 @@ _KEPT = 64 * 2**10
 """Bytes that are kept of a body that is too large to be read."""
 
 
+class HttpResponse(NamedTuple):
+    """A status, headers by their names in lower case, and the body as it was sent.
+
+    Of a body that is larger than allowed, its beginning, one byte more than that at least.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
 class Unreadable(Exception):
     """A body that cannot be read, and the beginning of it."""
 
@@ -26,25 +36,22 @@ class Unreadable(Exception):
         self.begins = begins[:_KEPT].decode("utf-8", "replace")
 
 
-async def read_body(response: httpx2.Response, most: int = MOST_BYTES) -> str:
-    """The text of a streamed response; Unreadable where it is larger, or packed unheard of.
+def body_text(response: HttpResponse, most: int = MOST_BYTES) -> str:
+    """The text of a response; Unreadable where it is larger, or packed unheard of.
 
     A packed body is unpacked up to the size and no further.
     """
-    if response.is_stream_consumed:  # by a transport that has no stream
-        return response.text
+    body = response.body
     packed = response.headers.get("content-encoding", "").strip().lower()
     if packed not in ("", "identity", "gzip", "x-gzip", "deflate"):
         raise Unreadable(f"its body is packed as {packed[:40]!r}, which nobody asked for")
-    unpack = None if packed in ("", "identity") else zlib.decompressobj(wbits=47)
-    body = bytearray()
-    try:
-        async for part in response.aiter_raw():
-            body += unpack.decompress(part, most + 1 - len(body)) if unpack else part
-            if len(body) > most:
-                raise Unreadable(f"its body is larger than {most:,} bytes", bytes(body))
-    except zlib.error as error:
-        raise Unreadable(f"its body cannot be unpacked ({error})", bytes(body)) from error
+    if packed not in ("", "identity"):
+        try:
+            body = zlib.decompressobj(wbits=47).decompress(body, most + 1)
+        except zlib.error as error:
+            raise Unreadable(f"its body cannot be unpacked ({error})", body) from error
+    if max(len(body), len(response.body)) > most:
+        raise Unreadable(f"its body is larger than {most:,} bytes", body)
     return body.decode("utf-8", "replace")
 
 
@@ -61,6 +68,12 @@ def parse(text: str) -> Any:  # noqa: ANN401 (JSON)
         if page.startswith(("data:", "event:")):
             raise Unreadable("a stream of events, which was not asked for") from error
         raise Unreadable("not JSON") from error
+    if text.count("[") + text.count("{") > DEEPEST:
+        _check_depth(data)
+    return data
+
+
+def _check_depth(data: Any) -> None:  # noqa: ANN401 (JSON)
     level = [data]
     for _ in range(DEEPEST):
         level = [
@@ -71,5 +84,5 @@ def parse(text: str) -> Any:  # noqa: ANN401 (JSON)
             if isinstance(inner, dict | list)
         ]
         if not level:
-            return data
+            return
     raise Unreadable(f"its lists stand in one another more than {DEEPEST} deep")

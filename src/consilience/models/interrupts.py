@@ -26,7 +26,8 @@ SAID = (
 
 class _State:
     stopping = False
-    wakers: list[Callable[[], object]] = []  # noqa: RUF012 (one process has one)
+    # In the order in which they came, and taken out at once whatever their number.
+    wakers: dict[Callable[[], object], None] = {}  # noqa: RUF012 (one process has one)
 
 
 def stopping() -> bool:
@@ -51,11 +52,11 @@ def on_interrupt(wake: Callable[[], object]) -> Iterator[None]:
         with suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(wake)
 
-    _State.wakers.append(waker)
+    _State.wakers[waker] = None
     try:
         yield
     finally:
-        _State.wakers.remove(waker)
+        del _State.wakers[waker]
 
 
 @contextmanager

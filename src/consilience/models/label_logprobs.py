@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from consilience.errors import AnswerError, InputError, NoLogprobs
@@ -193,8 +194,7 @@ def _tokens(entries: Iterable[Mapping[str, Any]]) -> list[Token]:
 
 def _token(entry: Mapping[str, Any], logprob: float) -> Token:
     text = entry["token"]
-    numbered = re.fullmatch(r"token_id:(\d+)", text)
-    if numbered:
+    if text[:9] == "token_id:" and (numbered := re.fullmatch(r"token_id:(\d+)", text)):
         # What looks like bytes then spells this string, not the token.
         return Token("", None, int(numbered.group(1)), logprob)
     data, id = entry.get("bytes"), entry.get("id")
@@ -244,6 +244,7 @@ def _same(a: Token, b: Token) -> bool:
 # ---- a list of next tokens becomes a reading ------------------------------------------------
 
 
+@lru_cache(maxsize=4096)
 def spellings(name: str) -> tuple[str, ...]:
     """The declared variants of a label name, without the space that may stand before each.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from consilience.errors import InputError
 from consilience.models.label_logprobs import LabelLogprobs
@@ -36,7 +37,8 @@ class Branch:
                 yield from lead.branches()
 
 
-def label_tree(names: Sequence[str]) -> Branch:
+@lru_cache(maxsize=64)
+def label_tree(names: tuple[str, ...]) -> Branch:
     """The tree of some label names; one branch where no two of them begin with the same word.
 
     InputError where one name is the beginning of another.

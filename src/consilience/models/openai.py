@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Literal
 
 import httpx2
@@ -83,10 +84,16 @@ class OpenAIModel:
         )
         kind = capabilities.tokenizer
         self._tokenizer = Tokenizer(self._server, kind) if kind else None
+        # The same for thousands of questions.
+        self._settings = self._described()
+        self._checked = lru_cache(maxsize=64)(self._check)
 
     @property
     def settings(self) -> dict[str, Any]:
         """What changes the answers; the same options on the same server give the same settings."""
+        return self._settings
+
+    def _described(self) -> dict[str, Any]:
         found = self.capabilities
         ways = ["ids"] if found.label_ids else ["list"]
         if found.k_max > self._k:
@@ -105,7 +112,7 @@ class OpenAIModel:
 
     def requests_for(self, names: Sequence[str]) -> int:
         """How many requests one answer with these label names takes, where each list has them."""
-        return len(list(label_tree(names).branches()))
+        return len(list(label_tree(tuple(names)).branches()))
 
     async def ask(self, request: Request) -> Answer:
         """The answer to one request; names that begin with the same words are asked word by word.
@@ -126,13 +133,12 @@ class OpenAIModel:
         for step in steps:
             prompt = continued(request.prompt, step.said)
             first = await self._first_tokens(prompt, step.options)
-            check_names(step.options, first, self._server.base_url)
-            asked.append((step, prompt, first))
+            asked.append((step, prompt, first, self._checked(tuple(step.options), first)))
         readings: dict[str, LabelLogprobs] = {}
         raws: dict[str, Any] = {}
         spent: list[Any] = []
-        for step, prompt, first in asked:
-            readings[step.said], raw = await self._next(prompt, step.options, first)
+        for step, prompt, first, ids in asked:
+            readings[step.said], raw = await self._next(prompt, step.options, first, ids)
             spent += [raw[way] for way in ("first", "longer") if way in raw]
             spent += raw.get("forced", {}).values()
             raws[step.said] = raw
@@ -147,10 +153,13 @@ class OpenAIModel:
         )
 
     async def _next(
-        self, prompt: Prompt, names: Sequence[str], first: Sequence[FirstToken | None]
+        self,
+        prompt: Prompt,
+        names: Sequence[str],
+        first: Sequence[FirstToken | None],
+        ids: list[int] | None,
     ) -> tuple[LabelLogprobs, dict[str, Any]]:
         """The log-probabilities of what comes next in a prompt, and the responses to that."""
-        ids = _wanted_ids(first) if self.capabilities.label_ids else None
         response, tokens = await self._send(prompt, self._k, ids)
         reading = read_labels(tokens, names, first, top=ids is None)
         raw: dict[str, Any] = {"first": response}
@@ -180,14 +189,24 @@ class OpenAIModel:
     def _can_force(self) -> bool:
         return self._tokenizer is not None and self.capabilities.forced == "raw"
 
-    async def _first_tokens(self, prompt: Prompt, names: Sequence[str]) -> list[FirstToken | None]:
+    async def _first_tokens(
+        self, prompt: Prompt, names: Sequence[str]
+    ) -> tuple[FirstToken | None, ...]:
         """How each label name begins after this prompt; None where the server cannot say."""
         if self._tokenizer is None:
-            return [None] * len(names)
+            return (None,) * len(names)
         tail, gap = tail_of(prompt, self.style)
-        return await asyncio.gather(
-            *(self._tokenizer.first_token(name, tail, gap) for name in names)
-        )
+        if (known := self._tokenizer.known(names, tail, gap)) is not None:
+            return known
+        asked = (self._tokenizer.first_token(name, tail, gap) for name in names)
+        return tuple(await asyncio.gather(*asked))
+
+    def _check(
+        self, names: tuple[str, ...], first: tuple[FirstToken | None, ...]
+    ) -> list[int] | None:
+        """The ids that are asked for by name, if any; InputError for names that are too alike."""
+        check_names(names, first, self._server.base_url)
+        return _wanted_ids(first) if self.capabilities.label_ids else None
 
     async def _force(
         self,

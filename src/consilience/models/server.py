@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import httpx2
@@ -20,9 +22,9 @@ from consilience.models.address import (
     checked_headers,
     key_from_environment,
 )
-from consilience.models.body import MOST_BYTES, Unreadable, parse, read_body
+from consilience.models.body import MOST_BYTES, Unreadable, body_text, parse
 from consilience.models.budget import Aside, Budget
-from consilience.models.client import open_client, what_failed
+from consilience.models.client import HttpClient, open_client, what_failed
 from consilience.models.gate import Gate, Outcome, Ticket
 from consilience.models.interrupts import on_interrupt, stopping
 from consilience.models.refusals import CURES
@@ -30,6 +32,8 @@ from consilience.models.refusals import CURES
 _Read = TypeVar("_Read")
 
 _LOG = logging.getLogger(__name__)
+
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +96,15 @@ class Server:
         self._transport = transport
         self._budget = budget
         self._gate = Gate(self._patience.pause, self._patience.longest_pause)
-        self._client: httpx2.AsyncClient | None = None
+        self._client: HttpClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._targets = lru_cache(maxsize=64)(self._target)
 
     async def close(self) -> None:
         """Closes the connections; those of another event loop have ended with it."""
         client, self._client = self._client, None
         if client is not None and self._loop is asyncio.get_running_loop():
-            await client.aclose()
+            await client.close()
 
     async def call(
         self,
@@ -119,32 +124,19 @@ class Server:
         whoever asks it. An attempt that was one of too many at once is not counted. `most` is the
         largest body, in bytes.
         """
-        shown = self._address.show(path, root=root)
-        sent = _Sent(
-            what=f"{method} {shown}, model {self.model!r}",
-            method=method,
-            url=self._address.at(path, root=root),
-            body=body,
-            most=most,
-        )
-
-        async def attempt() -> tuple[Any, _Read]:
-            return await self._attempt(sent, read)
-
+        what, url = self._targets(method, path, root)
+        sent = _Sent(what, method, url, body, most)
         waiting = self._patience
-        retrying = stamina.AsyncRetryingCaller(
-            attempts=None,
-            timeout=None,
-            wait_initial=waiting.pause,
-            wait_max=waiting.longest_pause,
-            wait_jitter=waiting.pause,
-        )
         task = asyncio.current_task()
         assert task is not None
         # What is under way is waited for at an interrupt; pauses and queues are not.
         with on_interrupt(lambda: None if sent.under_way else task.cancel()):
             try:
-                return await retrying(lambda error: self._pause(error, sent), attempt)
+                try:
+                    return await self._attempt(sent, read)
+                except _Failed as failed:
+                    first = failed
+                return await self._again(first, sent, read)
             except asyncio.CancelledError:
                 if stopping() and task.uncancel() == 0:
                     raise Interrupted("interrupted") from None
@@ -161,6 +153,27 @@ class Server:
             )
         failure.error.args = (message,)
         raise failure.error from cause
+
+    async def _again(
+        self, first: _Failed, sent: _Sent, read: Callable[[Any], _Read]
+    ) -> tuple[Any, _Read]:
+        """Further attempts after the first has failed; most requests need none of this."""
+        failed: list[_Failed] = [first]
+
+        async def attempt() -> tuple[Any, _Read]:
+            if failed:
+                raise failed.pop()
+            return await self._attempt(sent, read)
+
+        waiting = self._patience
+        retrying = stamina.AsyncRetryingCaller(
+            attempts=None,
+            timeout=None,
+            wait_initial=waiting.pause,
+            wait_max=waiting.longest_pause,
+            wait_jitter=waiting.pause,
+        )
+        return await retrying(lambda error: self._pause(error, sent), attempt)
 
     def _pause(self, error: Exception, sent: _Sent) -> bool | float:
         """Whether to try again, and after how many seconds if the server says so."""
@@ -197,7 +210,7 @@ class Server:
                 answer, found = await self._once(sent, read)
             finally:
                 sent.under_way = False
-            outcome, usage = "answered", wire.usage_of(answer)
+            outcome, usage = "answered", wire.usage_of(answer) if budget else None
             return answer, found
         except _Failed as failed:
             outcome, usage = self._learn(failed.failure, ticket, sent)
@@ -279,18 +292,15 @@ class Server:
 
     async def _exchange(self, sent: _Sent) -> tuple[int, Mapping[str, str], str]:
         """The status, the headers and the text of an answer."""
-        client = self._open()
-        request = client.build_request(sent.method, sent.url, json=sent.body)
-        response = await client.send(request, stream=True)
+        body = None if sent.body is None else _JSON.encode(sent.body).encode()
+        response = await self._open().exchange(sent.method, sent.url, body, sent.most)
         try:
-            text = await read_body(response, sent.most)
+            text = body_text(response, sent.most)
         except Unreadable as error:
-            if response.is_success:
+            if 200 <= response.status < 300:
                 raise
             text = error.begins
-        finally:
-            await response.aclose()
-        return response.status_code, response.headers, self._hide(text)
+        return response.status, response.headers, self._hide(text)
 
     async def _keep_pace(self) -> None:
         """Waits until the next request may start; starts are evenly spaced."""
@@ -300,7 +310,12 @@ class Server:
             self._next_start = start + self._interval
             await asyncio.sleep(start - now)
 
-    def _open(self) -> httpx2.AsyncClient:
+    def _target(self, method: str, path: str, root: bool) -> tuple[str, httpx2.URL]:
+        """What a request is called in messages, and where it goes."""
+        shown = self._address.show(path, root=root)
+        return f"{method} {shown}, model {self.model!r}", self._address.at(path, root=root)
+
+    def _open(self) -> HttpClient:
         loop = asyncio.get_running_loop()
         if self._client is None or self._loop is not loop:
             self._loop = loop

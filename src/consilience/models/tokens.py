@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from consilience.errors import AnswerError, ServerError
@@ -25,6 +26,7 @@ class Tokenizer:
         self.kind = kind
         self._server = server
         self._asked: dict[str, asyncio.Task[list[int]]] = {}
+        self._begins: dict[tuple[str, str, str], FirstToken | None] = {}
 
     async def ids(self, text: str) -> list[int]:
         """The token ids of a text, after whatever the server puts before every text."""
@@ -41,8 +43,23 @@ class Tokenizer:
         n = len(before)
         return both[n:] if both[:n] == before and len(both) > n else None
 
+    def known(
+        self, names: Sequence[str], tail: str, gap: str
+    ) -> tuple[FirstToken | None, ...] | None:
+        """How the names begin, as `first_token` says; None where the server was not asked yet."""
+        places = [(name, tail, gap) for name in names]
+        if any(place not in self._begins for place in places):
+            return None
+        return tuple(self._begins[place] for place in places)
+
     async def first_token(self, name: str, tail: str, gap: str = " ") -> FirstToken | None:
         """How a name begins after a tail and a gap; None where it changes the tail's tokens."""
+        place = (name, tail, gap)
+        if place not in self._begins:
+            self._begins[place] = await self._first_token(*place)
+        return self._begins[place]
+
+    async def _first_token(self, name: str, tail: str, gap: str) -> FirstToken | None:
         variants = {space + spelling for spelling in spellings(name) for space in (" ", "")}
         own, *others = await asyncio.gather(
             self.after(tail, gap + name), *(self.after(tail, v) for v in sorted(variants))
