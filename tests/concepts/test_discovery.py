@@ -263,7 +263,7 @@ def test_a_share_that_is_none_is_refused() -> None:
 
 
 def test_the_labels_rest_on_nothing_that_was_asked_about_another_concept() -> None:
-    data, found, store = run("noisy", 0, 400)
+    data, found, store = run("distractor", 0, 400)
     census = census_of(data, SETTINGS, 0)
     chosen = found.concepts[0].number
     rounds = set(found.evidence.predictions.round.tolist())
@@ -410,7 +410,7 @@ def test_the_same_store_gives_the_same_concepts() -> None:
 
 
 def test_the_first_leads_itself_by_nothing_and_the_others_by_what_they_lack() -> None:
-    _, found, _ = run("noisy", 0, 400)
+    _, found, _ = run("distractor", 0, 400)
     first, *others = found.concepts
     assert first.lead == 0
     for other in others:
