@@ -179,9 +179,9 @@ def _fitted(
     other = _other_classes(held, k, z)
     prior, seen = leaning / unit.view(-1, 1), BALANCED / k * n
     owned = torch.softmax(d.unsqueeze(-1) * (z - even.unsqueeze(-1)) + other, dim=0) * there
-    b = torch.zeros_like(owned[..., 0])
-    rate = torch.ones_like(b[0])  # 1/√v
-    loglik, share = rate, b
+    share = b = torch.zeros_like(owned[..., 0])
+    rate = square = torch.ones_like(b[0])  # 1/√v
+    inside = there
     for _ in range(_STEPS):
         share = (owned.sum(dim=-1) + seen) / (n + k * seen)
         m = d / rate
@@ -198,14 +198,14 @@ def _fitted(
         joint = (d * rate).unsqueeze(-1) * apart + share.log().unsqueeze(-1) + other
         inside = torch.logsumexp(joint, dim=0)
         owned = (joint - inside).exp() * there
-        loglik = (
-            n * (k - 1) * rate.log()
-            - rate.square() * square / 2
-            - n * (1 - 1 / k) * d.square() / 2
-            + (inside * there).sum(dim=-1)
-            - ((b - even) / prior).square().sum(dim=0) / 2
-            + seen * share.log().sum(dim=0)
-        )
+    loglik = (
+        n * (k - 1) * rate.log()
+        - rate.square() * square / 2
+        - n * (1 - 1 / k) * d.square() / 2
+        + (inside * there).sum(dim=-1)
+        - ((b - even) / prior).square().sum(dim=0) / 2
+        + seen * share.log().sum(dim=0)
+    )
     kappa = d * rate
     added = share.log() / kappa.clamp(min=0.5) - b
     believed = BELIEVED if k == 2 else BELIEVED_OF_MANY
