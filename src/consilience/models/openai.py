@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Literal
@@ -28,7 +29,7 @@ from consilience.models.label_logprobs import (
 from consilience.models.label_tree import continued, joined_readings, label_tree
 from consilience.models.plausible import check_sum
 from consilience.models.probe import probe
-from consilience.models.server import RetryPolicy, Server
+from consilience.models.server import Connection, RetryPolicy, Server
 from consilience.models.tokens import Tokenizer, is_forced, tail_of
 from consilience.prompts.framing import Prompt, Style
 
@@ -73,7 +74,7 @@ class OpenAIModel:
         self.name = capabilities.model
         self.style: Style = capabilities.style
         self._k = k or capabilities.k
-        self._server = Server(
+        self._server: Connection = Server(
             base_url or capabilities.base_url,
             capabilities.model,
             patience=patience,
@@ -87,6 +88,14 @@ class OpenAIModel:
         # The same for thousands of questions.
         self._settings = self._described()
         self._checked = lru_cache(maxsize=64)(self._check)
+
+    def through(self, other: Callable[[Connection], Connection]) -> OpenAIModel:
+        """The same model, asked through another connection, which is made of the present one."""
+        made = copy(self)
+        made._server = other(self._server)
+        kind = self.capabilities.tokenizer
+        made._tokenizer = Tokenizer(made._server, kind) if kind else None
+        return made
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import httpx2
 import stamina
@@ -54,6 +54,29 @@ class RetryPolicy:
     def __post_init__(self) -> None:
         if min(self.timeout, self.total, self.attempts, self.pause, self.longest_pause) <= 0:
             raise InputError(f"every part of a patience is above zero, got {self}")
+
+
+class Connection(Protocol):
+    """What a model is asked through: a `Server`, or files that go there and come back."""
+
+    base_url: str
+    model: str
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        read: Callable[[Any], _Read],
+        *,
+        root: bool = False,
+    ) -> tuple[Any, _Read]:
+        """The JSON that a request brought, and what `read` makes of it."""
+        ...
+
+    async def close(self) -> None:
+        """Lets go of whatever it holds open."""
+        ...
 
 
 class Server:
@@ -270,25 +293,7 @@ class Server:
             if isinstance(failed, InputError):
                 raise failed from error
             raise _Failed(wire.Failure(failed, not failed.fatal)) from error
-        if not 200 <= status < 300:
-            raise _Failed(wire.refused(what, status, headers, text))
-        try:
-            answer = parse(text)
-        except Unreadable as error:
-            raise _Failed(_unusable(what, str(error), text)) from error
-        inner = wire.inner_status(answer)
-        if inner is not None:
-            raise _Failed(wire.refused(what, inner, headers, text))
-        try:
-            return answer, read(answer)
-        except AnswerError as error:
-            raise _Failed(_unusable(what, str(error), text, error)) from error
-        except ModelError as error:
-            error.body = error.body or text
-            raise
-        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            said = f"it has an unknown shape ({type(error).__name__})"
-            raise _Failed(_unusable(what, said, text)) from error
+        return _judged(what, status, headers, text, read)
 
     async def _exchange(self, sent: _Sent) -> tuple[int, Mapping[str, str], str]:
         """The status, the headers and the text of an answer."""
@@ -352,6 +357,42 @@ class _Failed(Exception):
     def __init__(self, failure: wire.Failure) -> None:
         super().__init__(str(failure.error))
         self.failure = failure
+
+
+def _judged(
+    what: str, status: int, headers: Mapping[str, str], text: str, read: Callable[[Any], _Read]
+) -> tuple[Any, _Read]:
+    """The JSON of an answer and what `read` makes of it; _Failed where it cannot be used."""
+    if not 200 <= status < 300:
+        raise _Failed(wire.refused(what, status, headers, text))
+    try:
+        answer = parse(text)
+    except Unreadable as error:
+        raise _Failed(_unusable(what, str(error), text)) from error
+    inner = wire.inner_status(answer)
+    if inner is not None:
+        raise _Failed(wire.refused(what, inner, headers, text))
+    try:
+        return answer, read(answer)
+    except AnswerError as error:
+        raise _Failed(_unusable(what, str(error), text, error)) from error
+    except ModelError as error:
+        error.body = error.body or text
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        said = f"it has an unknown shape ({type(error).__name__})"
+        raise _Failed(_unusable(what, said, text)) from error
+
+
+def taken(what: str, status: int, text: str, read: Callable[[Any], _Read]) -> tuple[Any, _Read]:
+    """An answer that came by another way than a connection, judged as one that came by it.
+
+    The JSON and what `read` makes of it; ModelError where it cannot be used.
+    """
+    try:
+        return _judged(what, status, {}, text, read)
+    except _Failed as failed:
+        raise failed.failure.error from failed.__cause__
 
 
 def _unusable(what: str, why: str, text: str, cause: AnswerError | None = None) -> wire.Failure:

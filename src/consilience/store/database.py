@@ -167,6 +167,10 @@ class Store:
         """Keep a call that gave no prediction, and what came back, which may have been paid for."""
         self._keep("failures", failed_row(key, request, error, body))
 
+    def failures(self, keys: Sequence[str]) -> list[tuple[str, str, str | None]]:
+        """The calls for these keys that gave no prediction: key, error, and what came back."""
+        return [(k, e, b) for k, e, b in self._chosen("key, error, body", keys, "failures")]
+
     def reasons(self, run: str) -> dict[str, str]:
         """Why queries of a run failed, the last time, by the id of their target."""
         sql = "SELECT plan.target, error FROM plan JOIN failures USING (key) WHERE run = ? "
