@@ -11,7 +11,7 @@ from pyarrow import parquet
 
 from batch_api import submit
 from command import consilience
-from consilience.store import batches
+from consilience.store import batch_files
 from consilience.store.database import Store
 from made_up import FILE_OPTIONS, claims, write_csv
 from wire_model import PseudoModel
@@ -49,7 +49,7 @@ def taken_in(store, *files, more=()):
 
 
 def by_files(words, server, store, change=lambda line: line, key=None):
-    """The whole loop; the number of batches."""
+    """The whole loop; the number of batch_files."""
     for number in range(20):
         planned = plan(words)
         if not planned["pending"]:
@@ -182,7 +182,7 @@ def test_a_bad_line_is_counted_and_ends_nothing(data):
         assert (again["stored"], again["known"], again["pending"]) == (0, 4, 6)
         with Store("s.db") as db:
             assert db.verify() == []
-            gone = batches.failed_keys(db, list(texts.values()))
+            gone = batch_files.failed_keys(db, list(texts.values()))
             assert gone == {texts[2], texts[3]}
             assert len(db.failures(list(gone))) == 2
         # What failed is in the next batch; what was refused is not, and the round goes on.
@@ -231,17 +231,17 @@ def test_a_plan_is_split_at_what_a_file_may_hold(data, monkeypatch):
         whole = plan(words)
         assert whole["files"] == ["round.jsonl"]
         lines = Path("round.jsonl").read_bytes().splitlines(keepends=True)
-        monkeypatch.setattr(batches, "MOST_REQUESTS", 5)
+        monkeypatch.setattr(batch_files, "MOST_REQUESTS", 5)
         split = plan(words)
         assert split["files"] == ["round.jsonl", "round-2.jsonl", "round-3.jsonl"]
         assert b"".join(Path(name).read_bytes() for name in split["files"]) == b"".join(lines)
         assert [len(Path(name).read_bytes().splitlines()) for name in split["files"]] == [5, 5, 2]
         for number, name in enumerate(split["files"]):
             submit(Path(name), server.url, Path(f"out-{number}.jsonl"))
-        monkeypatch.setattr(batches, "MOST_FILE_BYTES", len(lines[0]) + len(lines[1]))
+        monkeypatch.setattr(batch_files, "MOST_FILE_BYTES", len(lines[0]) + len(lines[1]))
         smaller = plan(words)["files"]
         assert len(smaller) >= 6
-        most = batches.MOST_FILE_BYTES
+        most = batch_files.MOST_FILE_BYTES
         assert all(Path(name).stat().st_size <= most for name in smaller)
     found = taken_in("s.db", "out-2.jsonl", "out-0.jsonl", "out-1.jsonl")
     assert (found["stored"], found["pending"]) == (12, 0)

@@ -17,8 +17,9 @@ from typing import Any, NamedTuple, TypeVar
 from consilience.errors import AnswerError, InputError, ServerError
 from consilience.models.address import SHORTEST, Address, Secrets, key_from_environment
 from consilience.models.base import Answer, Model, Request
+from consilience.models.judging import taken
 from consilience.models.openai import OpenAIModel
-from consilience.models.server import Connection, taken
+from consilience.models.server import Connection
 from consilience.models.tokens import Tokenizer, tail_of
 
 _Read = TypeVar("_Read")
