@@ -219,9 +219,9 @@ def test_a_plan_that_has_changed_is_not_continued(
         elicit(LAMPS, model, **given)
 
     def reworded(*words: Any) -> str:
-        return "As it happens: " + str(words[1])
+        return "As it happens: " + str(words[2])
 
-    monkeypatch.setattr("consilience.store.runner.render", reworded)
+    monkeypatch.setattr("consilience.store.planned_requests.render_target", reworded)
     later = Recorder()
     with pytest.raises(StoreError, match="another plan"):
         elicit(LAMPS, later, **given)

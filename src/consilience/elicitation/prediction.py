@@ -263,7 +263,7 @@ class _Labeller:
             planned, self.model, self.store, concurrency=concurrency, progress=progress,
             canary=self.canary,
         ) if planned else CallCounts()  # fmt: skip
-        given = iter(self.store.predictions([key for key, _ in planned]))
+        given = iter(self.store.predictions(planned.all_keys))
         answers: dict[str, list[tuple[KnownContext, Floats]]] = {id: [] for id in ids}
         for context in self.contexts:
             for id in new:

@@ -122,7 +122,7 @@ class Session:
     ) -> CallCounts:
         """Puts the next round to the model; its plan and every answer go into the store."""
         rows = requests(queries, self.data, self.framings, self.model)
-        self._asked = [(key, request.query) for key, request in rows]
+        self._asked = list(zip(rows.all_keys, queries, strict=True))
         self.store.add_round(self.run, self.round, self._asked)
         return ask(
             rows,

@@ -43,7 +43,7 @@ def census_of(
     dataset: Dataset, settings: Settings, seed: int, landmarks: Landmarks | None = None
 ) -> Census:
     """The census that is a part of a run; one without rounds where it has none."""
-    first, drawn = len(settings.zero_shot(dataset)), settings.drawn(dataset)
+    first, drawn = settings.zero_shot_calls(dataset), settings.drawn(dataset)
     landmarked = () if landmarks is None else landmarks.at
     room = settings.budget(dataset) - first - len(drawn) * len(dataset)
     begin = int(first > 0) + len(drawn)

@@ -91,7 +91,7 @@ class BaselineContext:
         rows = requests(queries, self.data, self.framings, self.model)
         seen = watch or self.progress
         ask(rows, self.model, self.store, concurrency=self.concurrency, progress=seen)
-        found = self.store.predictions([key for key, _ in rows])
+        found = self.store.predictions(rows.all_keys)
         return list(zip(queries, found, strict=True))
 
     def shots(
