@@ -224,6 +224,7 @@ def test_a_share_that_is_none_is_misuse() -> None:
 # ---- abstention ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_open_labels_are_left_out_on_demand(kept: Kept, store: Path) -> None:
     consilience("export", "all.csv", "--store", store)
     done = consilience("export", "some.csv", "--store", store, "--decided-only")
@@ -275,6 +276,7 @@ def describe(server: Any, store: Path, *more: object, code: int = 0) -> Done:
     return consilience("describe", "--store", store, *model, *small, *more, code=code)
 
 
+@pytest.mark.slow
 def test_a_concept_is_put_into_words_on_its_sample(
     claims: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

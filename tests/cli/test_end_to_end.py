@@ -86,6 +86,7 @@ def test_a_file_is_labelled_over_either_endpoint_and_the_labels_are_right(
     assert (labels["label"] == truth).mean() >= 0.9
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_nothing_is_asked_twice_and_the_labels_are_the_same(
     tmp_path: Path,
 ) -> None:

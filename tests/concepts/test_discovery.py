@@ -276,6 +276,7 @@ def test_the_labels_rest_on_nothing_that_was_asked_about_another_concept() -> No
     assert len(store.rounds(found.run.id)) > len(rounds)
 
 
+@pytest.mark.slow
 def test_relations_speak_for_a_concept_that_keeps_them() -> None:
     data, found, store = run("noisy", 0)
     census = census_of(data, SETTINGS, 0)

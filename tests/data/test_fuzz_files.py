@@ -77,7 +77,7 @@ FILES = (
 """The content of a file and its suffix, which mostly go together."""
 
 
-@pytest.mark.parametrize("count", [200, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [100, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_a_file_is_read_or_refused_in_a_line(tmp_path: Path, count: int) -> None:
     read, seen = 0, 0
 

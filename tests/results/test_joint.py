@@ -140,6 +140,7 @@ def test_what_cannot_be_solved_together_is_refused(runs) -> None:
         together([found[0], found[1].calibrated(vouched)])
 
 
+@pytest.mark.slow
 def test_the_command_line_solves_runs_together(runs, tmp_path: Path) -> None:
     data, _, _ = runs
     with Store(tmp_path / "s.db") as store:

@@ -60,6 +60,7 @@ def test_the_agreement_is_the_mean_of_both_kinds(shown: int) -> None:
     assert untouched_agreement(labels[:, ::-1], made) == 0.5
 
 
+@pytest.mark.slow
 def test_a_run_is_tempered_where_its_verdict_doubts_it() -> None:
     made = {}
     for world in ("easy", "no-answer"):

@@ -218,6 +218,7 @@ def options(out: Path, steps: int) -> argparse.Namespace:
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.slow
 def test_a_training_that_was_interrupted_ends_in_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
