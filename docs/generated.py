@@ -101,6 +101,21 @@ def six_claims() -> str:
     return f"```python\n{SIX_CLAIMS}```\n\n```\n{printed}\n```\n"
 
 
+def script(name: str) -> str:
+    """A script of examples/ as a page: its cells of prose as text, the others as code."""
+    source = (ROOT / "examples" / name).read_text("utf-8")
+    kind = {"py": "python", "sh": "sh"}[name.rpartition(".")[2]]
+    parts = []
+    for cell in source.split("# %%")[1:]:
+        head, _, body = cell.partition("\n")
+        if "[markdown]" in head:
+            lines = (line.removeprefix("#").removeprefix(" ") for line in body.strip().split("\n"))
+            parts.append("\n".join(lines))
+        else:
+            parts.append(f"```{kind}\n{body.strip()}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
 def table(name: str) -> str:
     """The table of a benchmark, as the benchmark makes it from its figures."""
     benchmark, found = figures(name)
