@@ -168,7 +168,7 @@ def run(options: argparse.Namespace) -> LlamaForCausalLM:
     options.out.mkdir(parents=True, exist_ok=True)
     checkpoint = options.out / "checkpoint.pt"
     if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=False, map_location=options.device)
+        saved = torch.load(checkpoint, weights_only=True, map_location=options.device)
         model.load_state_dict(saved["model"])
         optim.load_state_dict(saved["optimiser"])
         rng.setstate(saved["rng"])

@@ -11,6 +11,7 @@ import pytest
 
 from command import consilience
 from consilience.cli.harmless import ACTING
+from every_command import leaves
 from hostile import HOSTILE
 
 ESCAPES = (
@@ -42,12 +43,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ["run", made / "t.csv", *task(), *MODEL, "--store", made / "s.db"]
     spent = ["--calls-per-example", 4, "--set", "planning.shots=4"]
     quiet(consilience(*words, *spent, "--output", made / "l.csv").stderr)
+    plan = ["plan", *words[1:], "--store", made / "p.db", "--output", made / "plan.jsonl"]
+    quiet(consilience(*plan).stderr)
+    consilience("store", "export", made / "s.db", made / "all.jsonl")
     return made
 
 
 def task() -> list[object]:
     names = [word for name in CLASSES for word in ("--class", name)]
     return ["--text", COLUMN, "--id", "key", "--question", "Which \x1b[1mone?", *names]
+
+
+def settings() -> list[object]:
+    """The task, for a command that has no options for it."""
+    said = [f"data.text={COLUMN}", "data.label=gold", "task.question=Which \x1b[1mone?"]
+    return [w for one in [*said, f"task.classes={','.join(CLASSES)}"] for w in ("--set", one)]
 
 
 def quiet(text: str) -> None:
@@ -74,10 +84,20 @@ def commands(folder: Path) -> dict[str, list[object]]:
         "lines": ["store", "export", folder / "s.db", folder / "s.jsonl"],
         "report": ["report", *store, "--output", folder / "r.html"],
         "data": ["datasets", "show", new, *task()],
+        "audit": ["datasets", "audit", new, *task(), "--label", "gold"],
+        "init": ["init", new, "--output", folder / "new.toml", "--force"],
+        "ask": ["ask", folder / "plan.jsonl", *MODEL],
+        "describe": ["describe", "--model", "local:pocket", *store, "--run", run],
+        "import": ["store", "import", folder / "imported.db", folder / "all.jsonl"],
+        "weights": ["weights", *store, "--run", run],
+        "bench": [
+            *("bench", "--data", new, *MODEL, "--methods", "zero-shot", "--budgets", 2),
+            *("--seeds", 1, "--output", folder / "bench.json", *settings()),
+        ],
     }
     for name in ("solve", "concepts", "review", "landmarks", "evidence"):
         told[name] = [name, *store, *(["--count", 12] if name in ("review", "landmarks") else [])]
-    for name in ("stats", "runs", "sources", "verify"):
+    for name in ("stats", "runs", "sources", "verify", "gc"):
         told[name] = ["store", name, folder / "s.db"]
     for form in ("sft", "dpo", "reward", "chat"):
         told[form] = ["export", folder / f"{form}.jsonl", "--format", form, *store]
@@ -87,7 +107,8 @@ def commands(folder: Path) -> dict[str, list[object]]:
 NAMES = (
     *("dry run", "plan", "evaluate", "explain", "predict", "estimate", "show", "rerun", "repair"),
     *("lines", "report", "data", "solve", "concepts", "review", "landmarks", "evidence"),
-    *("stats", "runs", "sources", "verify", "sft", "dpo", "reward", "chat"),
+    *("audit", "init", "ask", "describe", "import", "weights", "bench"),
+    *("stats", "runs", "sources", "verify", "gc", "sft", "dpo", "reward", "chat"),
 )
 
 
@@ -97,6 +118,19 @@ def test_nothing_acts_on_a_terminal(name: str, folder: Path) -> None:
     # So few rows have no census, which is a line too.
     done = consilience(*commands(folder)[name], code=2 if name == "concepts" else 0)
     quiet(done.stderr)
+    # Labels and sentences go into a pipe as into a file, and prompts as they are sent.
+    if name not in ("solve", "predict", "review", "landmarks", "data", "describe"):
+        quiet(done.stdout)
+
+
+OWN = {"demo", "probe", "legacy", "datasets list"}
+"""Commands that show texts of the package's own, of a server, or of another program's log."""
+
+
+def test_no_command_that_reads_texts_is_forgotten(folder: Path) -> None:
+    tried = [" ".join(map(str, words)) + " " for words in commands(folder).values()]
+    names = [name for name, _ in leaves()]
+    assert {n for n in names if not any(t.startswith(f"{n} ") for t in tried)} == OWN
 
 
 @pytest.mark.parametrize("name", ["evaluate", "explain", "estimate", "solve", "evidence", "show"])

@@ -2,114 +2,128 @@
 
 from __future__ import annotations
 
-import json
-import pickle
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
+from safetensors.torch import load_file, save_file
 
 from command import consilience
+from consilience.cli.harmless import ACTING
 from consilience.models.local import POCKET
+from consilience.store.database import Store
+from every_command import leaves
+from hostile_folders import FOLDERS, edited
 from made_up import TASK_OPTIONS
 
-
-class Attack:
-    """What makes a file when it is unpickled."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        return open, (str(self.mark), "w")
-
-
-def edited(path: Path, **keys: object) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | keys), "utf-8")
-
-
-def with_code(folder: Path, mark: Path) -> None:
-    code = f"open({str(mark)!r}, 'w')\nclass Evil: pass\n"
-    (folder / "evil.py").write_text(code, "utf-8")
-
-
-def pickled(folder: Path, mark: Path) -> None:
-    (folder / "model.safetensors").unlink()
-    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Attack(mark)))
-
-
-def own_network(folder: Path, mark: Path) -> None:
-    with_code(folder, mark)
-    classes = {"AutoConfig": "evil.Evil", "AutoModelForCausalLM": "evil.Evil"}
-    edited(folder / "config.json", auto_map=classes, model_type="evil")
-
-
-def own_tokenizer(folder: Path, mark: Path) -> None:
-    with_code(folder, mark)
-    edited(
-        folder / "tokenizer_config.json",
-        auto_map={"AutoTokenizer": ["evil.Evil", None]},
-        tokenizer_class="Evil",
-    )
-
-
-def cut(name: str, keep: int) -> Callable[[Path, Path], None]:
-    def spoil(folder: Path, mark: Path) -> None:
-        (folder / name).write_bytes((folder / name).read_bytes()[:keep])
-
-    return spoil
-
-
-def written(name: str, content: bytes) -> Callable[[Path, Path], None]:
-    def spoil(folder: Path, mark: Path) -> None:
-        (folder / name).write_bytes(content)
-
-    return spoil
-
-
-def sized(**keys: object) -> Callable[[Path, Path], None]:
-    return lambda folder, mark: edited(folder / "config.json", **keys)
-
-
-FOLDERS: dict[str, Callable[[Path, Path], None]] = {
-    "pickled weights": pickled,
-    "a network of its own": own_network,
-    "a tokenizer of its own": own_tokenizer,
-    "half the weights": cut("model.safetensors", 20_000),
-    "no weights": cut("model.safetensors", 0),
-    "a header without end": written("model.safetensors", b"\xff" * 64),
-    "a header of a terabyte": written("model.safetensors", (1 << 40).to_bytes(8, "little") + b"{}"),
-    "a configuration that is cut off": cut("config.json", 30),
-    "a configuration that is a list": written("config.json", b"[1, 2]"),
-    "a configuration that is deep": written("config.json", b'{"a":' * 50_000),
-    "a configuration that is no text": written("config.json", b"\xff\xfe\x00\x00"),
-    "another size": sized(vocab_size=7),
-    "a size in words": sized(hidden_size="many"),
-    "a tokenizer that is cut off": cut("tokenizer.json", 100),
-    "a tokenizer of another kind": written(
-        "tokenizer.json", b'{"version":"1.0","model":{"type":"x"}}'
-    ),
-    "a tokenizer that is a number": written("tokenizer.json", b"7"),
+CHEAP = ["--calls-per-example", 2, "--set", "planning.shots=2", "--set", "planning.census=0"]
+COMMANDS = {
+    "run": ["run", "T", *TASK_OPTIONS, *CHEAP, "--store", "NEW"],
+    "plan": ["plan", "T", *TASK_OPTIONS, *CHEAP, "--store", "NEW", "--output", "OUT"],
+    "ask": ["ask", "PLAN", "--store", "S"],
+    "describe": ["describe", "--store", "S", "--run", "RUN"],
+    "predict": ["predict", "MORE", "--store", "S", "--run", "RUN"],
+    "rerun": ["rerun", "RUN", "--store", "S", "--into", "NEW"],
+    "bench": ["bench", "--data", "easy", "--budgets", 2, "--seeds", 1, "--output", "OUT"],
 }
 
 
-@pytest.mark.parametrize("kind", FOLDERS)
-def test_it_is_refused_in_a_line_and_nothing_runs(kind: str, tmp_path: Path) -> None:
-    folder, mark, table = tmp_path / "model", tmp_path / "mark", tmp_path / "t.csv"
+def test_no_command_that_opens_a_model_is_forgotten() -> None:
+    opens = {name for name, command in leaves() if takes_a_model(command)}
+    assert opens == COMMANDS.keys()
+
+
+def takes_a_model(command: click.Command) -> bool:
+    """Whether a command opens the model that --model names; `probe` knows servers alone."""
+    options = {option for param in command.params for option in param.opts}
+    return "--model" in options and "base_url" not in options
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table, the store of its run, and a plan of a round to come."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "t.csv").write_text("text\nA lamp is lit.\nA door is shut.\n", "utf-8")
+    (folder / "more.csv").write_text("text\nA bell is rung.\n", "utf-8")
+    run = ["run", folder / "t.csv", *TASK_OPTIONS, *CHEAP, "--model", "local:pocket"]
+    consilience(*run, "--store", folder / "s.db", "--output", folder / "l.csv")
+    with Store(folder / "s.db", readonly=True) as store:
+        (folder / "run").write_text(store.run().id, "utf-8")
+    plan = ["plan", *run[1:], "--calls-per-example", 4, "--store", folder / "s.db"]
+    consilience(*plan, "--set", "planning.settled=0", "--output", folder / "plan.jsonl")
+    return folder
+
+
+def spoilt(kind: str, here: Path) -> Path:
+    """A folder of that kind below `here`."""
+    folder = here / "model"
     shutil.copytree(POCKET, folder)
-    FOLDERS[kind](folder, mark)
-    table.write_text("text\nA lamp is lit.\nA door is shut.\n", "utf-8")
-    words = [
-        "run",
-        table,
-        *TASK_OPTIONS,
-        "--model",
-        f"local:{folder}",
-        "--store",
-        tmp_path / "s.db",
-    ]
-    done = consilience(*words, code=2)
+    FOLDERS[kind](folder, here / "mark")
+    return folder
+
+
+PAIRS = [
+    pytest.param(name, kind, marks=[] if i % len(COMMANDS) == j else [pytest.mark.slow])
+    for i, kind in enumerate(FOLDERS)
+    for j, name in enumerate(COMMANDS)
+]
+
+
+@pytest.mark.parametrize(("name", "kind"), PAIRS)
+def test_it_is_refused_in_a_line_and_nothing_runs(
+    name: str, kind: str, finished: Path, tmp_path: Path
+) -> None:
+    folder, store = spoilt(kind, tmp_path), tmp_path / "s.db"
+    shutil.copy(finished / "s.db", store)
+    before = store.read_bytes()
+    named = {
+        "T": finished / "t.csv", "MORE": finished / "more.csv", "PLAN": finished / "plan.jsonl",
+        "S": store, "NEW": tmp_path / "new.db", "OUT": tmp_path / "out.json",
+        "RUN": (finished / "run").read_text("utf-8"),
+    }  # fmt: skip
+    words = [named.get(word, word) for word in COMMANDS[name]]
+    done = consilience(*words, "--model", f"local:{folder}", code=2)
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-    assert str(folder) in done.stderr
-    assert not mark.exists() and not (tmp_path / "s.db").exists()
+    assert str(folder) in done.stderr and not done.stdout
+    assert store.read_bytes() == before
+    assert not (tmp_path / "mark").exists()
+    assert not (tmp_path / "new.db").exists() and not (tmp_path / "out.json").exists()
+
+
+TEMPLATES = {
+    "its own classes": "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+    "a range without end": "{% for i in range(10**12) %}x{% endfor %}",
+    "a division by zero": "{{ 1 / 0 }}",
+    "no template": "{% for %}",
+    "an escape": "{{ raise_exception('\x1b]0;taken\x07\nconsilience: all is well') }}",
+    "itself": "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+}
+
+
+@pytest.mark.parametrize("kind", TEMPLATES)
+def test_a_template_that_attacks_is_refused_in_a_line(
+    kind: str, finished: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(POCKET, folder)
+    (folder / "chat_template.jinja").write_text(TEMPLATES[kind], "utf-8")
+    words = ["run", finished / "t.csv", *TASK_OPTIONS, *CHEAP, "--store", tmp_path / "s.db"]
+    chat = ["--model", f"local:{folder}", "--set", "model.api=chat"]
+    done = consilience(*words, *chat, code=1)
+    [line] = done.stderr.splitlines()
+    assert "chat template" in line and not ACTING.search(line)
+
+
+def test_names_in_a_folder_cannot_act_on_a_terminal(
+    finished: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(POCKET, folder)
+    weights = load_file(folder / "model.safetensors")
+    weights["\x1b]0;taken\x07.weight"] = next(iter(weights.values())).clone()
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    edited(folder / "config.json", **{"\x1b[2J": 1, "torch_dtype": "\x1b[31m"})
+    words = ["run", finished / "t.csv", *TASK_OPTIONS, *CHEAP, "--model", f"local:{folder}"]
+    done = consilience(*words, "--store", tmp_path / "s.db")
+    assert not ACTING.search(done.stderr + "".join(capfd.readouterr()))

@@ -55,7 +55,7 @@ def test_another_model_on_resuming_is_refused_and_another_build_is_told():
         build = "fp_2"
         done = asking(server, store, 20)
         assert done.calls == 10
-        assert [note for note in done.notes if "another build (fp_2)" in note] == done.notes != []
+        assert [note for note in done.notes if "another build ('fp_2')" in note] == done.notes != []
         name = "large-2"
         with pytest.raises(ServerError, match="two models' answers"):
             asking(server, store, 30)

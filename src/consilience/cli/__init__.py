@@ -21,7 +21,7 @@ from consilience.cli.describe import describe
 from consilience.cli.evidence import evidence
 from consilience.cli.init import init
 from consilience.cli.legacy import legacy
-from consilience.cli.logs import LEVELS, put_away, set_up
+from consilience.cli.logs import LEVELS, others_in_lines, put_away, set_up
 from consilience.cli.output import speak_utf8, talk
 from consilience.cli.predict import predict
 from consilience.cli.report import report
@@ -101,7 +101,8 @@ def main() -> None:
     # What is written holds texts and answers, which are nobody else's.
     before = os.umask(0o077)
     try:
-        code = ended()
+        with others_in_lines():
+            code = ended()
     finally:
         os.umask(before)
     sys.exit(code)

@@ -15,7 +15,7 @@ from consilience.cli import options, values
 from consilience.cli.config import Config
 from consilience.cli.inputs import check_writable, chosen_settings, open_data, require_task
 from consilience.cli.opening import open_model, open_price
-from consilience.cli.output import dump, rows, talk
+from consilience.cli.output import dump, rows, say, talk
 from consilience.errors import InputError
 
 if TYPE_CHECKING:
@@ -280,7 +280,7 @@ def show(results: Results, ids: set[str] | None, said: BenchOptions) -> None:
     if said.as_json:
         click.echo(dump([summary.to_json() for summary in found]))
     else:
-        click.echo(f"{render_tables(tables(results, ids), said.markdown)}\n\n{notes(found)}")
+        say(f"{render_tables(tables(results, ids), said.markdown)}\n\n{notes(found)}")
     if said.plot:
         talk(f"drew {plot_budgets(found, said.plot)}")
 

@@ -8,7 +8,7 @@ import click
 
 from consilience.cli import options, values
 from consilience.cli.inputs import check_writable
-from consilience.cli.output import dump, progress_bar, talk
+from consilience.cli.output import dump, progress_bar, say, talk
 from consilience.cli.results import result
 from consilience.cli.run import asked_baselines
 
@@ -92,7 +92,7 @@ def demo(
     if as_json:
         click.echo(dump(evaluation.table.to_dict(orient="records")))
     else:
-        click.echo(str(evaluation))
+        say(str(evaluation))
     if plot:
         talk(f"drew {plot_methods(evaluation, plot)}")
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
 
 from consilience.cli.harmless import harmless
 from consilience.cli.output import talk
@@ -14,6 +17,9 @@ if TYPE_CHECKING:
 
 LEVELS = ("debug", "info", "warning", "error")
 """What `--log-level` can be, the most first."""
+
+LONGEST = 1000
+"""Characters that are shown of what another library says."""
 
 _LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -30,6 +36,45 @@ class _Lines(logging.Formatter):
 
     def format(self, record: LogRecord) -> str:
         return harmless(super().format(record)).replace("\n", " ")
+
+
+class _Others(logging.Handler):
+    """What other libraries log, one harmless line each on stderr."""
+
+    def emit(self, record: LogRecord) -> None:
+        if record.name.partition(".")[0] != "consilience":
+            talk(f"{record.name}: {_on_a_line(record.getMessage())}")
+
+
+def _on_a_line(text: str) -> str:
+    return " ".join(text.split())[:LONGEST]
+
+
+def _warned(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    talk(f"{category.__name__}: {_on_a_line(str(message))}")
+
+
+@contextmanager
+def others_in_lines() -> Iterator[None]:
+    """Within the block, what other libraries log and warn of is one harmless line each on stderr.
+
+    Their words may quote texts and files of strangers, and Python would print them as they are.
+    """
+    root, handler = logging.getLogger(), _Others(logging.WARNING)
+    root.addHandler(handler)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _warned
+            yield
+    finally:
+        root.removeHandler(handler)
 
 
 def set_up(level: str | None, file: str | None) -> logging.Handler | None:

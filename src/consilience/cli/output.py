@@ -56,7 +56,7 @@ def rows(data: Sequence[Mapping[str, Any]], as_json: bool) -> None:
 
     table = Table()
     for name in data[0] if data else ():
-        table.add_column(str(name), overflow="fold")
+        table.add_column(cell(str(name)), overflow="fold")
     for row in data:
         table.add_row(*(cell(value) for value in row.values()))
     _print(table)
@@ -72,7 +72,7 @@ def pairs(data: Iterable[tuple[str, object]], as_json: bool) -> None:
 
     table = Table(show_header=False)
     for name, value in found.items():
-        table.add_row(name, cell(value))
+        table.add_row(cell(name), cell(value))
     _print(table)
 
 
@@ -85,14 +85,14 @@ def _print(table: Table) -> None:
 
 
 def cell(value: object) -> str:
-    """A value as a person reads it."""
+    """A value as a person reads it, on one line."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    return harmless(str(value))
+    return harmless(str(value)).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def csv(frame: DataFrame, *, keep_formulas: bool = False, header: bool = True) -> None:

@@ -12,7 +12,7 @@ import click
 from consilience.cli import options
 from consilience.cli.config import Config, built
 from consilience.cli.opening import check_model, open_model, open_price
-from consilience.cli.output import dump, pairs, progress_bar, talk
+from consilience.cli.output import cell, dump, pairs, progress_bar, talk
 from consilience.cli.values import home
 from consilience.errors import InputError
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 SHOWN = 5
 """So many rows with another label are named in the talk; JSON has them all."""
+
+LONGEST = 200
+"""Characters of a version or setting that are shown."""
 
 
 @options.command()
@@ -138,7 +141,7 @@ def _show(found: Rerun, as_json: bool) -> None:
     pairs(counts.items(), as_json)
     for what, others in (("version", found.versions), ("setting", found.settings)):
         for name, (then, now) in others.items():
-            talk(f"{what} {name}: {then} then, {now} now")
+            talk(f"{what} {name}: {cell(then)[:LONGEST]} then, {cell(now)[:LONGEST]} now")
     for id in found.labels[:SHOWN]:
         talk(f"another label: {id}")
     talk("every answer and label is the same" if found.same else "the two runs differ")

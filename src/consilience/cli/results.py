@@ -12,7 +12,7 @@ import click
 from consilience.cli import options
 from consilience.cli.config import Config
 from consilience.cli.inputs import check_device, check_table, open_data, open_solver, open_terms
-from consilience.cli.output import csv, dump, rows, talk
+from consilience.cli.output import csv, dump, rows, say, talk
 from consilience.cli.values import Number
 from consilience.errors import InputError
 
@@ -299,7 +299,7 @@ def evaluate(data: str | None, config: Config, run_id: str | None, as_json: bool
     if as_json:
         click.echo(dump(evaluation.table.to_dict(orient="records")))
     else:
-        click.echo(str(evaluation))
+        say(str(evaluation))
 
 
 @options.command()

@@ -19,7 +19,7 @@ from consilience.cli.inputs import (
     require_task,
 )
 from consilience.cli.opening import check_model, open_embedder, open_model, open_price
-from consilience.cli.output import dump, pairs, progress_bar, talk
+from consilience.cli.output import dump, pairs, progress_bar, say, talk
 from consilience.cli.rerun import command_record
 from consilience.cli.results import (
     concept_rows,
@@ -238,7 +238,7 @@ def show_run(
         }
         click.echo(dump(report))
     elif evaluation is not None:
-        click.echo(str(evaluation))
+        say(str(evaluation))
     elif not output:
         print_labels(table, None, as_json=False, keep_formulas=keep)
 

@@ -137,7 +137,8 @@ def _read(path: str) -> _Plan:
     from consilience.prompts.query import Query
 
     try:
-        head, *lines = map(json.loads, Path(path).read_text("utf-8").splitlines())
+        # Not splitlines(): a prompt may hold other breaks, such as U+2028, as they are.
+        head, *lines = map(json.loads, Path(path).read_text("utf-8").rstrip("\n").split("\n"))
         queries = [
             Query(
                 line["target"],
@@ -150,7 +151,7 @@ def _read(path: str) -> _Plan:
         ]
         keys = [line["key"] for line in lines]
         return _Plan(head["run"], head["round"], head["store"], keys, queries)
-    except (LookupError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path} is not a plan, or was changed; write one with `consilience plan --output`"
         ) from error

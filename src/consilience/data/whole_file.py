@@ -18,9 +18,9 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        made = os.open(
-            part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o600
-        )
+        # Somebody else may have left a link of that name, in a folder that all may write.
+        how = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
+        made = os.open(part, how | getattr(os, "O_BINARY", 0), 0o600)
         with open(made, "wb") as file:
             yield file
         if path.is_file():

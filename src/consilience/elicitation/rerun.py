@@ -17,6 +17,7 @@ from consilience.elicitation.session import elicit, solve_run
 from consilience.elicitation.settings import settings_from
 from consilience.errors import InputError
 from consilience.models.base import Model
+from consilience.models.served import served_by
 from consilience.results.landmarks import Landmarks
 from consilience.results.result import Found
 from consilience.store.database import Store
@@ -98,8 +99,8 @@ def rerun(
         again,
         _other(run.versions, versions()),
         _other(
-            {"style": run.style, **_flat(run.model_settings), **_flat(run.settings)},
-            {"style": model.style, **_flat(model.settings), **_flat(again.run.settings)},
+            {**_told(store, run), **_flat(run.model_settings), **_flat(run.settings)},
+            {**_told(into, again.run), **_flat(model.settings), **_flat(again.run.settings)},
         ),
         questions=run.planned,
         of_both=len(both),
@@ -123,6 +124,12 @@ def _answers(store: Store, run: Run) -> dict[_Question, tuple[float, ...]]:
             if answer is not None:
                 found[q.target, q.shots, q.framing, q.repeat, q.contrast] = answer.logprobs
     return found
+
+
+def _told(store: Store, run: Run) -> dict[str, Any]:
+    """How a run asked, and which model the server said that it was."""
+    served = (served_by(raw).model for raw in store.latest(run.model))
+    return {"style": run.style, "answered by": next(filter(None, served), None)}
 
 
 def _gap(one: float, other: float) -> float:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
 from urllib.parse import quote
 
 import httpx2
@@ -31,7 +32,7 @@ OWN_KEYS: Mapping[str, str] = {
 """The variables in which the keys of well-known hosts are kept, each for its host alone."""
 
 SHORTEST = 6
-"""A header's or query's value that is shorter is not looked for in texts: it may be any word."""
+"""A key or value that is shorter is not looked for in texts: it may be any word or number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,21 +160,27 @@ class Secrets:
         long = {o for o in others if len(o) >= SHORTEST}
         # A header may hold "Bearer KEY": the key alone is then a secret too.
         long |= {part for o in long for part in o.split() if len(part) >= SHORTEST}
-        return cls(key, tuple(sorted(long, key=len, reverse=True)))
+        hidden = key if key and len(key) >= SHORTEST else None
+        return cls(hidden, tuple(sorted(long, key=len, reverse=True)))
 
     def hide(self, text: str) -> str:
-        """The text without them, however they are written in a URL."""
+        """The text without them, however they are written in a URL or in JSON."""
         for secret in self.others:
             for form in {secret, quote(secret), quote(secret, safe="")}:
                 text = text.replace(form, HIDDEN)
-        return text.replace(self.key, "[key]") if self.key else text
+        if self.key:
+            text = text.replace(self.key, "[key]")
+        if "\\" in text:
+            for secret in self.others:
+                text = _escaped(secret).sub(HIDDEN, text)
+            if self.key:
+                text = _escaped(self.key).sub("[key]", text)
+        return text
 
-    def hide_all(self, data: Any) -> Any:  # noqa: ANN401 (JSON)
-        """The same for every text in plain JSON data."""
-        if isinstance(data, str):
-            return self.hide(data)
-        if isinstance(data, list):
-            return [self.hide_all(one) for one in data]
-        if isinstance(data, dict):
-            return {self.hide(key): self.hide_all(one) for key, one in data.items()}
-        return data
+
+@lru_cache(64)
+def _escaped(secret: str) -> re.Pattern[str]:
+    """Finds a secret of which JSON escapes some characters, once or JSON within JSON."""
+    return re.compile(
+        "".join(rf"(?:\\{{0,8}}{re.escape(c)}|\\{{1,8}}(?i:u{ord(c):04x}))" for c in secret)
+    )

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from consilience.errors import AnswerError, InputError, ServerError
 from consilience.models.server import RetryPolicy, Server
 
+LONGEST_NAME = 200
+"""Characters of a model's name that are shown."""
+
 
 async def only_model(
     base_url: str,
@@ -26,7 +29,7 @@ async def only_model(
     finally:
         await server.close()
     if len(names) != 1:
-        listed = ", ".join(names[:20]) or "none"
+        listed = ", ".join(name[:LONGEST_NAME] for name in names[:20]) or "none"
         raise InputError(f"{server.base_url} lists these models: {listed}; say which with --model")
     return names[0]
 

@@ -212,16 +212,16 @@ class LocalModel:
 
 def _render(tokenizer: Any, messages: Sequence[Mapping[str, str]], opens: bool = True) -> str:  # noqa: ANN401
     """The messages as the tokenizer's template writes them, up to where an assistant begins."""
-    from jinja2 import TemplateError
-
     try:
         # The label is asked for at once; templates that know no thinking ignore the switch.
         text: str = tokenizer.apply_chat_template(
             list(messages), tokenize=False, add_generation_prompt=opens, enable_thinking=False
         )
-    except TemplateError as error:
+    # A template is a program of whoever made the model: in a sandbox, but it may fail in any way.
+    except Exception as error:
         raise ModelError(
-            f"the model's chat template refused the messages: {error}; use the api completions",
+            f"the model's chat template refused the messages: {_line(error)}; use the api "
+            "completions",
             fatal=True,
         ) from error
     return text
@@ -353,7 +353,9 @@ def _load(source: str, revision: str | None, dtype: str) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
-    bars = logging.is_progress_bar_enabled()
+    bars, said = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    # What it warns of quotes the folder's files as they are; what matters is refused below.
+    logging.set_verbosity_error()
     if not revision:
         logging.disable_progress_bar()  # reading a folder is no download
     # No code of the folder is run: none of its own, and none in pickled weights.
@@ -371,6 +373,7 @@ def _load(source: str, revision: str | None, dtype: str) -> tuple[Any, Any]:
     except Exception as error:
         raise InputError(f"cannot load the model {source}: {_line(error)}") from error
     finally:
+        logging.set_verbosity(said)
         if bars:
             logging.enable_progress_bar()
     if missing := sorted(report["missing_keys"]):

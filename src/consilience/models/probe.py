@@ -24,6 +24,7 @@ from consilience.models.capabilities import (
 )
 from consilience.models.label_logprobs import Token, next_tokens, sampled_token
 from consilience.models.listing import read_models
+from consilience.models.plausible import check_sum
 from consilience.models.server import RetryPolicy, Server
 from consilience.models.thinking import ANSWERS, SWITCHES, label_mass, still_thinking, thinking
 from consilience.models.tokens import Tokenizer, find_tokenizer, is_forced, tail_of
@@ -175,11 +176,15 @@ class _Probe:
     ) -> tuple[dict[str, Any], list[Token]]:
         extra = {**(found.thinking_off or {}), **self._extra}
         path, body = request_for(found, prompt, k, extra)
-        return await self._server.call("POST", path, body | dict(more or {}), self._read)
 
-    def _read(self, response: object) -> list[Token]:
-        self._prompt_tokens += count_in(usage_of(response), "prompt_tokens")
-        return next_tokens(response, self._server.base_url)
+        def read(response: object) -> list[Token]:
+            self._prompt_tokens += count_in(usage_of(response), "prompt_tokens")
+            tokens = next_tokens(response, self._server.base_url)
+            if not more:
+                check_sum(token.logprob for token in tokens)
+            return tokens
+
+        return await self._server.call("POST", path, body | dict(more or {}), read)
 
     async def _longest(self, found: Capabilities, steps: Sequence[int]) -> _Endpoint:
         """The longest list that an endpoint gives."""

@@ -57,9 +57,9 @@ class Watch:
         now = served_by(raw)
         if now.model and self._model and now.model != self._model:
             raise OtherModel(
-                f"the server answers for {self._name!r} with the model {now.model!r}, and did with "
-                f"{self._model!r} before: these are two models' answers, so nothing more is asked; "
-                "name the model that is meant in full, or begin again in another --store",
+                f"the server answers for {self._name!r} with the model {now.model!r:.200}, and did "
+                f"with {self._model!r:.200} before: these are two models' answers, so nothing more "
+                "is asked; name the model that is meant in full, or begin again in another --store",
                 body=json.dumps(raw),
                 fatal=True,
             )
@@ -72,6 +72,6 @@ class Watch:
             return None
         return (
             f"the server now answers for {self._name!r} with another build "
-            f"({now.fingerprint}): its answers may differ from those before, and "
+            f"({now.fingerprint!r:.200}): its answers may differ from those before, and "
             "`consilience store sources` tells them apart"
         )

@@ -13,6 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from consilience.data.whole_file import whole_file
 from consilience.errors import InputError, MissingExtra
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ def write_report(
 ) -> Path:
     """Writes the page of a run and returns its path; MissingExtra without Jinja2."""
     path = check_report(path)
-    path.write_text(report_page(found, scores, words, price), encoding="utf-8")
+    page = report_page(found, scores, words, price)
+    with whole_file(path) as file:
+        file.write(page.encode())
     return path
 
 

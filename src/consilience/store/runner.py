@@ -332,11 +332,17 @@ class _Questions(Runner[Model, Request]):
 
 
 class _Notes(Runner[Writer, Note]):
-    """Asks for texts."""
+    """Asks for texts, all of one model."""
+
+    def __init__(self, model: Writer, store: Store, watch: Progress | None) -> None:
+        super().__init__(model, store, watch)
+        self.served = Watch(model.name, map(served_by, reversed(store.latest(model.name))))
 
     async def get(self, key: str, request: Note) -> Completion:
         began = time.perf_counter()
         written = await self.model.write(request.prompt, request.max_tokens)
+        if (note := self.served.check(written.raw)) is not None:
+            self.outcome.notes.append(note)
         row = text_row(self.model, request, written, time.perf_counter() - began)
         await self.batches.keep("texts", row)
         return written

@@ -24,7 +24,7 @@ from consilience.data.dataset import Dataset, Gold
 from consilience.data.random_streams import generator
 from consilience.elicitation.cost import estimate
 from consilience.elicitation.settings import PLAN_VERSION, Settings
-from consilience.errors import InputError
+from consilience.errors import InputError, SolveError
 from consilience.evaluation.baselines.base import BaselineContext
 from consilience.evaluation.baselines.golden import gold_array
 from consilience.evaluation.benchmark.methods import BENCHMARK_METHODS as BENCHMARK_METHODS
@@ -286,6 +286,11 @@ def measure(job: Job, model: Model) -> Iterator[Row]:
             if job.gap and len(ends) == 2:
                 scores["pgr"] = pgr(found.labels, ends[START], ends[CEILING], truth, groups)
             prompts = store.prompts()
+            if store.wanted and not prompts:
+                raise SolveError(
+                    f"{name} on {job.case.name}, seed {job.seed}: none of its {len(store.wanted)} "
+                    "questions was answered, so it has no labels to score; see the log"
+                )
             mended = calibrated_scores(found.labels, truth, job.data, job.seed)
             yield Row(
                 id=job.wanted[name],
