@@ -5,14 +5,13 @@ uv run cog -I docs -r README.md docs/*.md docs/*/*.md
 
 from __future__ import annotations
 
+import io
 import json
-import os
-import subprocess
-import sys
 import tempfile
+from contextlib import chdir, redirect_stdout
 
 from elicited import ends, floors, leads, picture, rare, reached, worlds
-from figures import RESULTS, ROOT, figures
+from figures import RESULTS, figures
 from real_models import real_failures, real_picture, real_rows, real_scores, real_summary
 
 __all__ = [
@@ -85,16 +84,10 @@ print(table.loc[list(ids.values())].set_axis(list(ids)).round(2).to_string())
 
 def run_example(program: str = EXAMPLE) -> str:
     """What an example of a page prints, by default that of the README, in a folder of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(
-            [sys.executable, "-c", program],
-            cwd=folder,
-            env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-    return done.stdout
+    printed = io.StringIO()
+    with tempfile.TemporaryDirectory() as folder, chdir(folder), redirect_stdout(printed):
+        exec(program, {"__name__": "__main__"})
+    return printed.getvalue()
 
 
 def example() -> str:

@@ -154,7 +154,11 @@ def test_examples_without_a_label_are_not_of_a_concept() -> None:
 
 
 @pytest.mark.parametrize(
-    "why", [["--set", "data.groups=40"], [*GROUPS, "--set", "planning.census=0"]]
+    "why",
+    [
+        ["--set", "data.groups=40"],
+        pytest.param([*GROUPS, "--set", "planning.census=0"], marks=pytest.mark.slow),
+    ],
 )
 def test_a_run_without_a_census(why: list[object]) -> None:
     done = consilience(*RUN, *why, "--calls-per-example", 4, "--store", "none.db", "--json")
@@ -171,6 +175,7 @@ def test_a_run_without_a_census(why: list[object]) -> None:
 # ---- landmarks choose ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_landmarks_choose_the_truth_before_the_budget_is_spent(kept: Kept, store: Path) -> None:
     more = [*vouched(kept.report), "--set", "landmarks.calibration=none", "--store", store]
     done = consilience(*RUN, *GROUPS, *more, "--json")
@@ -185,6 +190,7 @@ def test_landmarks_choose_the_truth_before_the_budget_is_spent(kept: Kept, store
     assert "chosen by 3 landmarks" in consilience("solve", "--store", store).stderr
 
 
+@pytest.mark.slow
 def test_a_plan_with_landmarks_is_of_the_same_run(kept: Kept) -> None:
     more = [*GROUPS, *vouched(kept.report), "--calls-per-example", 6, "--store", "steps.db"]
     plan = ["plan", *RUN[1:], *more, "--output", "round.jsonl"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -28,12 +29,22 @@ def tickets(first: int, count: int) -> list[dict[str, str]]:
     return [{"ticket": f"T-{i}", "message": f"The lamp number {i} is lit."} for i in numbers]
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    write_csv(tickets(0, 40), tmp_path / "tickets.csv")
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the store of a run and its labels."""
+    folder = tmp_path_factory.mktemp("kept")
+    data = write_csv(tickets(0, 40), folder / "tickets.csv")
     words = ["--text", "message", "--id", "ticket", *TASK_OPTIONS]
-    spent = ["--calls-per-example", 4, "--set", "planning.shots=4", "--output", "l.csv"]
-    consilience("run", "tickets.csv", *words, *MODEL, *spent, "--store", "s.db")
+    spent = ["--calls-per-example", 4, "--set", "planning.shots=4", "--output", folder / "l.csv"]
+    consilience("run", data, *words, *MODEL, *spent, "--store", folder / "s.db")
+    return folder
+
+
+@pytest.fixture
+def store(kept: Path, tmp_path: Path) -> Path:
+    """A store of one's own, and the labels of its run beside it."""
+    for path in kept.iterdir():
+        shutil.copy(path, tmp_path)
     return tmp_path / "s.db"
 
 
@@ -63,6 +74,10 @@ def test_the_way_of_a_correction(store: Path, tmp_path: Path) -> None:
     solved = {r["ticket"]: r["label"] for r in rows(consilience("solve", "--store", store).stdout)}
     assert solved == {id: r["label"] for id, r in labels.items()}
     assert "3 corrections so far" in consilience("review", "--store", store).stderr
+    less = consilience("review", "--store", store, *("--take-back", next(iter(told))))
+    assert "2 corrections, kept in" in less.stderr and "0 calls" in less.stderr
+    again = consilience("review", "--store", store, *("--take-back", next(iter(told))), code=2)
+    assert "was not corrected" in again.stderr
     consilience("store", "verify", store)
 
 

@@ -49,11 +49,16 @@ def probabilities(printed: str) -> np.ndarray:
     return np.array([float(row["p_True"]) for row in csv.DictReader(io.StringIO(printed))])
 
 
+@pytest.fixture(scope="module")
+def usual(store: Path) -> np.ndarray:
+    """The probabilities that the settings of the run give."""
+    return probabilities(consilience("solve", "--store", store, "--details").stdout)
+
+
 @pytest.mark.parametrize("solver", ["lbfgs", "adam", "bp", "annealing", "exhaustive"])
-def test_every_solver_labels(store: Path, solver: str) -> None:
+def test_every_solver_labels(store: Path, usual: np.ndarray, solver: str) -> None:
     done = consilience("solve", "--store", store, "--set", f"solving.solver={solver}", "--details")
     found = probabilities(done.stdout)
-    usual = probabilities(consilience("solve", "--store", store, "--details").stdout)
     assert len(found) == 12 and "Coherence" in done.stderr
     assert (np.round(found) == np.round(usual)).mean() >= 0.9
     assert bool((np.minimum(found, 1 - found) < 1e-6).all()) == (
@@ -62,10 +67,9 @@ def test_every_solver_labels(store: Path, solver: str) -> None:
 
 
 @pytest.mark.parametrize("term", ["entropy", "mutual predictability", "ranking within"])
-def test_a_weight_changes_the_labels(store: Path, term: str) -> None:
-    solve = ["solve", "--store", store, "--details"]
-    usual = probabilities(consilience(*solve).stdout)
-    other = consilience(*solve, "--set", f"solving.weights.{term}=2.5").stdout
+def test_a_weight_changes_the_labels(store: Path, usual: np.ndarray, term: str) -> None:
+    weight = f"solving.weights.{term}=2.5"
+    other = consilience("solve", "--store", store, "--details", "--set", weight).stdout
     assert np.abs(probabilities(other) - usual).max() > 0.01
 
 
@@ -137,9 +141,8 @@ def test_an_explanation_names_contrasts_and_the_keys_of_predictions(store: Path)
     assert rows[0]["prediction"] in shown.stdout
 
 
-def test_a_way_to_take_out_bias(store: Path, tmp_path: Path) -> None:
+def test_a_way_to_take_out_bias(usual: np.ndarray, tmp_path: Path) -> None:
     data = write_csv(claims(12), tmp_path / "claims.csv")
-    usual = probabilities(consilience("solve", "--store", store, "--details").stdout)
     for more in (["--set", "planning.bias=none"], ["--set", "planning.bias=batch-mean"]):
         other = tmp_path / "other.db"
         model = ["--model", "simulated:noisy", "--store", other]

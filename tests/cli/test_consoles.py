@@ -31,23 +31,12 @@ def claims(tmp_path):
     return path
 
 
-def test_any_console_gets_utf8(claims, tmp_path):
-    with serve("openai-legacy") as server:
-        words = [
-            "run",
-            claims,
-            *TASK_OPTIONS,
-            "--model",
-            "openai:tiny",
-            "--base-url",
-            server.url,
-            "--store",
-        ]
-        done = subprocess.run(
-            [sys.executable, "-m", "consilience", *map(str, [*words, tmp_path / "s.db"])],
-            capture_output=True, timeout=200, check=True,
-            env=os.environ | {"PYTHONIOENCODING": "cp1252", "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+def test_any_console_gets_utf8(claims):
+    done = subprocess.run(
+        [sys.executable, "-m", "consilience", "datasets", "show", claims],
+        capture_output=True, timeout=200, check=True,
+        env=os.environ | {"PYTHONIOENCODING": "cp1252", "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
     assert "Das Lämpchen 日本" in done.stdout.decode("utf-8")
     assert b"Traceback" not in done.stderr
 
@@ -55,7 +44,8 @@ def test_any_console_gets_utf8(claims, tmp_path):
 def test_nothing_in_a_text_acts_on_a_terminal(claims, tmp_path):
     with serve("openai-legacy") as server:
         words = ["run", claims, *TASK_OPTIONS, "--model", "openai:tiny", "--base-url", server.url]
-        consilience(*words, "--store", tmp_path / "s.db", "--output", tmp_path / "l.csv")
+        spent = ["--calls-per-example", 3, "--output", tmp_path / "l.csv"]
+        consilience(*words, *spent, "--store", tmp_path / "s.db")
     solved = consilience("solve", "--store", tmp_path / "s.db", "--json")
     [row] = [r for r in json.loads(solved.stdout) if r["text"].startswith("Das")]
     assert row["text"] == NASTY
@@ -85,25 +75,34 @@ POWERLESS = ["--bounding-set=-dac_override,-dac_read_search"]
 POWERLESS += ["--inh-caps=-dac_override,-dac_read_search"]
 
 
-def test_a_store_in_a_folder_without_write_permission_is_read(claims, tmp_path):
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(["solve", "--store"], marks=pytest.mark.slow),
+        ["store", "runs"],
+        ["store", "verify"],
+    ],
+    ids=" ".join,
+)
+def test_a_store_in_a_folder_without_write_permission_is_read(claims, tmp_path, command):
     if os.geteuid() == 0 and not shutil.which("setpriv"):
         pytest.skip("root may write everywhere, and cannot be told not to")
     folder = tmp_path / "ro"
     with serve("openai-legacy") as server:
         words = ["run", claims, *TASK_OPTIONS, "--model", "openai:tiny", "--base-url", server.url]
-        consilience(*words, "--store", folder / "s.db", "--output", tmp_path / "l.csv")
+        spent = ["--calls-per-example", 1, "--output", tmp_path / "l.csv"]
+        consilience(*words, *spent, "--store", folder / "s.db")
     before = sorted(p.name for p in folder.iterdir())
     (folder / "s.db").chmod(0o444)
     folder.chmod(0o555)
     first = ["setpriv", *POWERLESS] if os.geteuid() == 0 else []
     try:
-        for command in (["solve", "--store"], ["store", "runs"], ["store", "verify"]):
-            done = subprocess.run(
-                [*first, sys.executable, "-m", "consilience", *command, str(folder / "s.db")],
-                capture_output=True, text=True, timeout=200,
-                env=os.environ | {"OMP_NUM_THREADS": "1"},
-            )  # fmt: skip
-            assert done.returncode == 0, done.stderr
+        done = subprocess.run(
+            [*first, sys.executable, "-m", "consilience", *command, str(folder / "s.db")],
+            capture_output=True, text=True, timeout=200,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
         assert sorted(p.name for p in folder.iterdir()) == before
     finally:
         folder.chmod(0o755)

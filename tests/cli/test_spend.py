@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from command import consilience
+from consilience.models.price import Price
 from consilience.store.database import Store
 from made_up import FILE_OPTIONS, claims, write_csv
 from wire_client import KEYS
@@ -43,6 +44,8 @@ def test_a_dry_run_and_a_run_say_the_same_spend(server: Any) -> None:
     assert cached > 0 and cost["output_tokens"] == cost["calls"] == 96
     paid = cost["fresh_tokens"] * 2 + cached * 0.5 + 96 * 8
     assert cost["money"] == pytest.approx(paid / 1e6) and cost["currency"] == "EUR"
+    said = "2 of prompts, 0.5 of cached ones, 8 of answers; EUR for a million tokens"
+    assert cost["price"] == said
     plain = json.loads(consilience(*words(server, "--price", 2, "--dry-run", "--json")).stdout)
     assert plain["money"] == pytest.approx((plain["prompt_tokens"] + 96) * 2 / 1e6)
     told = consilience(*words(server, *price)).stderr
@@ -50,6 +53,17 @@ def test_a_dry_run_and_a_run_say_the_same_spend(server: Any) -> None:
     assert " of answers; at most 0.0" in told and told.count(" EUR") == 2
     again = consilience(*words(server, *price)).stderr
     assert "spend: 96 calls, 24 of them known" in again and "0.00 EUR in all" in again
+    # The report has the price of the run, unless it is told another.
+    consilience("report", "--output", "r.html")
+    page = Path("r.html").read_text("utf-8")
+    with Store("consilience.db", readonly=True) as db:
+        [used] = db.stats().models
+    prompt, kept, written = used.prompt_tokens, used.cached_tokens, used.completion_tokens
+    assert prompt is not None and kept is not None and written is not None
+    money = Price(2, 0.5, 8, "EUR")
+    assert f"<dd>{money.called(money.of(prompt, kept, written))} <span" in page and said in page
+    consilience("report", "--output", "r.html", "--price", 1000)
+    assert "1000 of prompts; for a million tokens" in Path("r.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize("concurrency", [1, 16])

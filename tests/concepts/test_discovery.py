@@ -77,7 +77,7 @@ def test_the_truth_is_among_the_concepts_found(world: str, seed: int) -> None:
     assert max(agreement(concept, truth) for concept in found.concepts) > 0.75
 
 
-@pytest.mark.parametrize("world", ["noisy", "distractor"])
+@pytest.mark.parametrize("world", [pytest.param("noisy", marks=pytest.mark.slow), "distractor"])
 def test_each_concept_found_is_another_one_that_the_model_carries(world: str) -> None:
     data, found, _ = run(world, 0, 400)
     carried = truths(world, data)

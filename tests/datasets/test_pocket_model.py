@@ -63,7 +63,7 @@ def test_it_learns_from_golden_shots_and_not_from_random_ones(name: str) -> None
 
 
 def test_the_demo_labels_its_claims() -> None:
-    done = consilience("demo", "--examples", 40, "--calls-per-example", 3)
+    done = consilience("demo", "--examples", 20, "--calls-per-example", 3)
     assert "asking local:pocket@" in done.stderr
     methods = [line.split("  ")[0] for line in done.stdout.splitlines()[1:9]]
     assert methods[-2:] == ["golden shots (ceiling)", "consilience"]

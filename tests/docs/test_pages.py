@@ -82,7 +82,7 @@ def test_the_index_of_data_sets_names_every_page() -> None:
         ("docs/benchmarks/methods.md", "worlds"),
         ("docs/benchmarks/methods.md", "ends"),
         pytest.param("docs/benchmarks/methods.md", "reached", marks=pytest.mark.slow),
-        ("docs/benchmarks/methods.md", "floors"),
+        pytest.param("docs/benchmarks/methods.md", "floors", marks=pytest.mark.slow),
         ("docs/benchmarks/methods.md", "leads"),
         ("docs/benchmarks/rare.md", "rare"),
         ("docs/real.md", "real_failures"),

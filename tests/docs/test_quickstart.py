@@ -58,7 +58,8 @@ def test_what_the_page_shows_is_what_its_commands_print(
             said = re.sub(r"(\d\.\d)\d*", r"\1", printed)
             for line in shown:
                 assert line.strip() in said, line
-    assert ran == 9
+    assert ran == 10
+    assert "Content-Security-Policy" in (tmp_path / "claims.html").read_text("utf-8")
     labelled = (tmp_path / "labels.csv").read_text("utf-8").splitlines()
     assert len(labelled) == len((DOCS / "claims.csv").read_text("utf-8").splitlines())
     named = re.findall(r"^\| `(\w+)` \|", TEXT, re.MULTILINE)

@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 
+from consilience.data.dataset import Dataset, Example
+from consilience.data.task import Task
 from consilience.elicitation.cost import estimate
 from consilience.elicitation.session import elicit
 from consilience.elicitation.settings import Settings
 from consilience.errors import InputError
+from consilience.models.capabilities import Capabilities
+from consilience.models.openai import OpenAIModel
 from consilience.models.price import Price
 from consilience.models.simulated import SimulatedModel, world_dataset
 from consilience.planning.planner import PlanSettings
@@ -112,8 +116,29 @@ def test_money_is_tokens_times_the_price(store: Store) -> None:
     assert cheap.money == pytest.approx(said.fresh_tokens * 2.5 / 1e6)
     assert said.to_json()["money"] == said.money
     assert set(said.to_json()) == {
-        *("calls", "known", "prompt_tokens", "fresh_tokens", "output_tokens", "money", "basis"),
+        *(
+            "calls",
+            "requests",
+            "known",
+            "prompt_tokens",
+            "fresh_tokens",
+            "output_tokens",
+            "money",
+            "basis",
+        ),
     }
+
+
+def test_names_that_are_asked_word_by_word_are_so_many_requests(store: Store) -> None:
+    task = Task("Which?", [f"kind {c}" for c in range(40)], None, None)
+    data = Dataset("kinds", [Example(f"The lamp number {i} is lit.") for i in range(60)], task=task)
+    here = Capabilities("http://localhost:1/v1", "m", "completions", "text", 20, 20)
+    said = estimate(data, OpenAIModel(here), SETTINGS, store, price=Price(1.0))
+    # The codes of forty classes begin with one of three letters.
+    assert said.calls == 240 and said.requests == said.output_tokens == 4 * 240
+    whole = estimate(data, Recorder(), SETTINGS, store, price=Price(1.0))
+    assert whole.requests == whole.calls
+    assert said.prompt_tokens == pytest.approx(4 * whole.prompt_tokens, rel=0.01)
 
 
 def test_messages_are_counted_like_text(store: Store) -> None:

@@ -62,6 +62,7 @@ def accuracy(labels: np.ndarray, data: Dataset, gold: Gold) -> float:
     return float((labels.argmax(axis=1) == [gold.labels[id] for id in data.ids]).mean())
 
 
+@pytest.mark.slow
 def test_as_good_as_in_the_run_at_a_quarter_of_the_calls(
     world: tuple[Found, Dataset, Dataset, Gold],
 ) -> None:
@@ -167,6 +168,7 @@ def test_what_cannot_be_is_refused_before_anything_is_asked(
         predict(memory, new, Counted())
 
 
+@pytest.mark.slow
 def test_a_grown_table_asks_its_new_rows_alone(
     world: tuple[Found, Dataset, Dataset, Gold], tmp_path: Path
 ) -> None:

@@ -129,6 +129,7 @@ def test_it_stops_when_the_labels_have_settled_and_says_what_that_saved() -> Non
     assert longer[: len(rounds)] == rounds
 
 
+@pytest.mark.slow
 def test_it_stops_though_undecided_labels_still_flip() -> None:
     data, _ = world_dataset("no-answer", 100)
     settings = Settings(calls_per_example=32.0, plan=SMALL, census=0.0, settled=0.02)
@@ -413,6 +414,7 @@ def test_in_neutral_sets_alone_the_orientation_is_said_to_be_undetermined() -> N
     assert unasked["open"].all()
 
 
+@pytest.mark.slow
 def test_in_neutral_sets_alone_the_first_labels_are_not_forgotten(store: Store) -> None:
     # How often a class is found says nothing where the first labels are drawn.
     terms = {name: term for name, term in default_terms().items() if name != "class frequency"}
@@ -421,7 +423,8 @@ def test_in_neutral_sets_alone_the_first_labels_are_not_forgotten(store: Store) 
         data, gold = world_dataset("easy", 60, seed)
         settings = Settings(calls_per_example=6.0, framings=("sets",), settled=0.0)
         model = SimulatedModel("easy")
-        session = whole(Session(data, model, store, settings=settings, seed=seed, terms=terms))
+        given = {"settings": settings, "seed": seed, "terms": terms, "solver": ONCE}
+        session = whole(Session(data, model, store, **given))
         for rows in store.rounds(session.run):
             shown = [label for _, query in rows for _, label in query.shots]
             assert 0.4 < np.mean(shown) < 0.6
@@ -562,7 +565,7 @@ def test_after_the_zero_shot_round_one_is_asked_with_labels_drawn(store: Store) 
     data, gold = world_dataset("pretrained", 120, seed=1)
     model = SimulatedModel("pretrained")
     settings = Settings(calls_per_example=8)
-    found = elicit(data, model, settings=settings, store=store)
+    found = elicit(data, model, settings=settings, store=store, solver=ONCE)
     (drawn,) = settings.drawn(data)
     queries = [query for _, query in store.rounds(found.run.id)[drawn]]
     assert len(queries) == len(data)
@@ -606,8 +609,9 @@ def test_shares_that_are_given_are_recorded_said_and_held() -> None:
     model = SimulatedModel("pretrained-rare")
     name = data.task.classes[1]
     settings = Settings(calls_per_example=4, shares={name: 0.1})
-    found = elicit(data, model, settings=settings)
+    found = elicit(data, model, settings=settings, solver=ONCE)
     assert f"{name} 10%" in found.shares and "given" in found.shares
     assert found.solution.labels[:, 1].mean() == pytest.approx(0.1, abs=0.08)
     assert settings_from(found.run.settings).shares == {name: 0.1}
-    assert "estimated" in elicit(data, model, settings=Settings(calls_per_example=2)).shares
+    brief = Settings(calls_per_example=2)
+    assert "estimated" in elicit(data, model, settings=brief, solver=ONCE).shares

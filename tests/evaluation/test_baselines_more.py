@@ -682,6 +682,7 @@ def test_on_an_easy_world_all_are_as_good_as_they_should_be(firm: SimulatedModel
     assert low == {}
 
 
+@pytest.mark.slow
 def test_random_seeds_can_lead_a_search_astray_and_zero_shot_ones_do_not() -> None:
     data, gold = world_dataset("easy", 120, 0)
     found = []

@@ -306,7 +306,9 @@ def test_a_process_that_dies_is_an_error_and_not_an_end() -> None:
         list(work_off(killed, {}, workers=2))
 
 
-@pytest.mark.parametrize("after", [1, 4, 7])
+@pytest.mark.parametrize(
+    "after", [pytest.param(1, marks=pytest.mark.slow), 4, pytest.param(7, marks=pytest.mark.slow)]
+)
 def test_what_was_cut_short_ends_as_if_it_had_not_been(
     after: int, all_rows: dict[str, Row], tmp_path: Path
 ) -> None:

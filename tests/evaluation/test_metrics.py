@@ -210,6 +210,7 @@ def clustered(rng, groups=60, size=4):
     return np.where(right[:, None], [0.2, 0.8], [0.8, 0.2]), np.ones(len(right), dtype=np.int64)
 
 
+@pytest.mark.slow
 def test_the_interval_over_groups_covers():
     rng = np.random.default_rng(0)
     by_group = [f"g{i // 4}" for i in range(240)]

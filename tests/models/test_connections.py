@@ -14,6 +14,7 @@ import pytest
 import trustme
 
 from command import consilience
+from consilience.cli import opening
 from consilience.cli.config import built
 from consilience.cli.opening import open_embedder
 from consilience.errors import AnswerError, InputError, MissingExtra, ServerError
@@ -335,7 +336,9 @@ def test_a_packed_body_that_is_small_is_read():
         assert asked(found(server.url, k=5, k_max=5), [request()])[0].mass > 0.9
 
 
-def test_a_model_list_that_may_not_be_read_stops_nothing():
+def test_a_model_list_that_may_not_be_read_stops_nothing(monkeypatch):
+    # Each of the probe's small requests to a server in trouble waits for it to come back.
+    monkeypatch.setattr(opening, "patience", lambda said: QUICK)
     for status in (401, 502):
         with serve_odd(lambda r, b, t, s=status: None if t else said(s, "no")) as server:
             assert "may not be read" in consilience("probe", server.url, "--model", "tiny").stdout

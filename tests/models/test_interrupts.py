@@ -82,6 +82,7 @@ def test_the_first_signal_waits_for_what_is_under_way(number, claims, tmp_path):
     assert kept(store) == asked <= 20 + 2 * 8
 
 
+@pytest.mark.slow
 def test_the_second_signal_stops_at_once(claims, tmp_path):
     store = tmp_path / "s.db"
     with serve_odd(lambda r, b, t: None, delay=0.2) as server:

@@ -30,9 +30,9 @@ PASSING = ["429:0.01", "408", "409", "500", "502", "503", "cut", "malformed", "n
 
 @pytest.mark.parametrize("fault", [*PASSING, "hang", "200-error"])
 def test_a_passing_fault_ends_in_the_same_answer(fault):
-    with serve("vllm", faults=Faults({1: fault, 2: fault}), hang=3.0) as server:
+    with serve("vllm", faults=Faults({1: fault, 2: fault}), hang=1.5) as server:
         here = found(server.url, tokenizer="vllm", label_ids=True)
-        patience = replace(QUICK, timeout=2.0) if fault == "hang" else QUICK
+        patience = replace(QUICK, timeout=1.0) if fault == "hang" else QUICK
         [answer] = asked(here, [request()], patience=patience)
         assert len(server.questions) == 3
         assert server.questions[0]["body"] == server.questions[2]["body"]

@@ -6,6 +6,7 @@ sentences are made up here.
 
 from __future__ import annotations
 
+import asyncio
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,8 +17,11 @@ from consilience.data.dataset import Dataset, Example, example_id
 from consilience.data.task import Task
 from consilience.elicitation.session import elicit
 from consilience.elicitation.settings import Settings
+from consilience.models.base import Answer, Request
 from consilience.models.local import LocalModel, open_local
 from consilience.planning.planner import PlanSettings
+from consilience.prompts.framing import Prompt, framings, render
+from consilience.prompts.query import Query
 from consilience.results.diagnosis import Kind
 from consilience.store.database import Store
 
@@ -86,6 +90,45 @@ def smollm2(tmp_path_factory: pytest.TempPathFactory) -> LocalModel:
     network.save_pretrained(folder)
     AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(folder)
     return open_local(str(folder))
+
+
+CAPITALS = {
+    **{"Paris": "France", "Rome": "Italy", "Berlin": "Germany", "Madrid": "Spain"},
+    **{"Lisbon": "Portugal", "Athens": "Greece", "Cairo": "Egypt", "Tokyo": "Japan"},
+    **{"Beijing": "China", "Moscow": "Russia", "London": "England", "Dublin": "Ireland"},
+    **{"Oslo": "Norway", "Stockholm": "Sweden", "Helsinki": "Finland", "Vienna": "Austria"},
+    **{"Warsaw": "Poland", "Prague": "Czechia", "Budapest": "Hungary", "Ankara": "Turkey"},
+    **{"Ottawa": "Canada", "Lima": "Peru", "Havana": "Cuba", "Nairobi": "Kenya"},
+    **{"Delhi": "India", "Tehran": "Iran", "Baghdad": "Iraq", "Kyiv": "Ukraine"},
+}
+
+
+@pytest.mark.slow
+def test_a_real_model_tells_more_classes_than_letters_apart(smollm2: LocalModel) -> None:
+    classes = [f"the country {name}" for name in CAPITALS.values()]
+    task = Task("Where is this city?", classes, None, None)
+    codes, names = framings(task)[0], framings(task, ["names"])[0]
+    assert codes.family == "codes" and len(set(codes.label_names)) == 28
+    asked = [(f, text) for f in (codes, names) for text in CAPITALS]
+    answers = asyncio.run(
+        gathered(smollm2, [(render(f, text), f.label_names) for f, text in asked])
+    )
+    assert all(all(answer.exact) and answer.mass <= 1 for answer in answers)
+    # A code is read as its letters one after the other would be, up to the rounding of 16 bits.
+    prompt = render(codes, "Paris")
+    steps = [(prompt, ("A", "B")), (f"{prompt} A", tuple("ABCDEFGHIJKLMN"))]
+    first, second = asyncio.run(gathered(smollm2, steps))
+    whole = [first.logprobs[0] + value for value in second.logprobs]
+    assert answers[0].logprobs[:14] == pytest.approx(whole, abs=0.3)
+    # By name, each class's mean taken off, it knows most of them; a guess is right once in 28.
+    z = np.array([answer.logprobs for answer in answers[28:]])
+    assert ((z - z.mean(axis=0)).argmax(axis=1) == np.arange(28)).mean() > 0.5
+
+
+async def gathered(model: LocalModel, asked: list[tuple[Prompt, tuple[str, ...]]]) -> list[Answer]:
+    """The answers to some prompts with their label names, asked at once."""
+    requests = [Request(Query("x"), prompt, names) for prompt, names in asked]
+    return list(await asyncio.gather(*(model.ask(request) for request in requests)))
 
 
 @pytest.mark.slow

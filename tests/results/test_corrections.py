@@ -75,6 +75,25 @@ def test_they_are_free_kept_and_the_same_from_the_store(run: tuple[Found, Gold])
             db.execute("DELETE FROM corrections")
 
 
+def test_taken_back_they_leave_no_trace_in_the_labels(run: tuple[Found, Gold]) -> None:
+    found, gold = run
+    one, two, three = errors(found, gold)[:3]
+    names = found.dataset.task.classes
+    made = found.corrected({id: names[gold.labels[id]] for id in (one, two)})
+    less = made.corrected({one: None, three: names[gold.labels[three]]})
+    assert less.corrections == {id: gold.labels[id] for id in sorted((two, three))}
+    rows = [{"id": two, "correction": "take back"}, {"id": three, "correction": " take back "}]
+    back = less.corrected(rows)
+    assert back.corrections == {} and back.asked.calls == 0
+    assert np.array_equal(back.soft_labels, found.soft_labels)
+    again = of(Path(str(found.place)))
+    assert again.corrections == {} and np.array_equal(again.soft_labels, found.soft_labels)
+    with Store(Path(str(found.place))) as store:
+        assert store.verify() == []
+    with pytest.raises(InputError, match="cannot be taken back: it was not corrected"):
+        back.corrected({one: None})
+
+
 def test_they_move_those_whom_relations_tie_to_them(run: tuple[Found, Gold]) -> None:
     found, gold = run
     data = found.dataset

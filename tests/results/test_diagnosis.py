@@ -26,7 +26,7 @@ def concept(number: int, lead: float, error: float) -> Concept:
 FIRST = concept(0, 0.0, 0.0)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("world", ["no-answer", "noisy"])
 def test_a_model_that_knows_nothing_is_told_from_one_that_does(world: str, seed: int) -> None:
     data, _ = world_dataset(world, 160, seed)

@@ -29,7 +29,7 @@ def found() -> Found:
     return elicit(data, SimulatedModel("grouped"), settings=SETTINGS, solver=LBFGS(starts=1))
 
 
-@pytest.mark.parametrize("count", [40, pytest.param(1200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [24, pytest.param(1200, marks=pytest.mark.slow)])
 def test_a_result_is_a_few_lines_and_a_small_table_whatever_its_size(count: int) -> None:
     texts = [Example(f"{number} " + "a long text " * 200) for number in range(count)]
     found = elicit(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -193,6 +194,85 @@ def test_the_whole_of_it_by_keys(seen: Seen) -> None:
     # The row that was open has the focus.
     here = "return document.activeElement.closest('tr').querySelector('.id').textContent"
     assert seen.browser.execute_script(here) == ids[2]
+
+
+def test_labels_are_corrected_by_clicks_and_the_file_comes_back(seen: Seen, tmp_path: Path) -> None:
+    where = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    seen.browser.execute_cdp_cmd("Browser.setDownloadBehavior", where)
+    assert not seen.browser.find_element("id", "download").is_displayed()
+    ids = texts(seen.browser, "tbody .id")[:3]
+    names = seen.found.dataset.task.classes
+    labels = dict(zip(seen.found.labels["id"], seen.found.labels["name"], strict=True))
+    told = {id: next(name for name in names if name != labels[id]) for id in ids[:2]}
+    click(seen.browser, "tbody tr td.p")
+    for id in ids:
+        assert texts(seen.browser, "#row-title") == [id]
+        offered = texts(seen.browser, "#right option")
+        assert set(offered) == {"as it is", *names} - {labels[id]}
+        choose(seen.browser, "right", next(name for name in names if name != labels[id]))
+        click(seen.browser, "[aria-label='The row after']")
+    # The last was chosen by mistake.
+    click(seen.browser, "[aria-label='The row before']")
+    click(seen.browser, "#right option[value='']")
+    press(seen.browser, KEYS["escape"])
+    assert texts(seen.browser, ".flag.chosen") == [f" → {name}" for name in told.values()]
+    choose(seen.browser, "show", "chosen")
+    assert texts(seen.browser, "tbody .id") == ids[:2]
+    assert texts(seen.browser, "#download") == ["Download 2 corrections"]
+    click(seen.browser, "#download")
+    file = tmp_path / "corrections.csv"
+    until(file.exists)
+    made = seen.found.corrected(file)
+    classes = {id: names[label] for id, label in made.corrections.items()}
+    assert classes == told and made.asked.calls == seen.found.asked.calls
+
+
+def test_a_correction_is_taken_back_by_clicks_whatever_ids_and_classes_are_called(
+    browser: Any, tmp_path: Path
+) -> None:
+    found = labelled()
+    data = found.dataset
+    own = [data.own_id(id) for id in data.ids]
+    browser.execute_cdp_cmd(
+        "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)}
+    )
+    browser.get_log("performance")
+    browser.get(found.report(tmp_path / "hostile.html").as_uri())
+    click(browser, "tbody tr td.p")
+    told = {}
+    for _ in own:
+        (id,) = texts(browser, "#row-title")
+        name = texts(browser, "#right option")[-1]
+        browser.find_elements("css selector", "#right option")[-1].click()
+        told[id] = name
+        press(browser, KEYS["tab"])
+        browser.execute_script("document.querySelector(\"[aria-label='The row after']\").click()")
+    press(browser, KEYS["escape"])
+    click(browser, "#download")
+    file = tmp_path / "corrections.csv"
+    until(file.exists)
+    made = found.corrected(file)
+    assert len(made.corrections) == len(told) == len(own)
+    browser.get(made.report(tmp_path / "corrected.html").as_uri())
+    click(browser, "tbody tr td.p")
+    assert texts(browser, "#right option")[-1] == "take back"
+    browser.find_elements("css selector", "#right option")[-1].click()
+    (id,) = texts(browser, "#row-title")
+    press(browser, KEYS["escape"])
+    file.unlink()
+    click(browser, "#download")
+    until(file.exists)
+    less = made.corrected(file)
+    assert set(made.corrections) - set(less.corrections) == {data.find(id)}
+    assert {url.partition(":")[0] for url in asked(browser)} <= {"file", "data", "blob"}
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Waits until something is true, and no longer than ten seconds."""
+    end = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def ground(browser: Any) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from consilience.elicitation.settings import Settings
 from consilience.models.simulated import SimulatedModel, world_dataset
 from consilience.results.diagnosis import Kind
 from consilience.results.tempering import temper_factor, tempered, untouched_agreement
+from consilience.solvers.lbfgs import LBFGS
 from zoo import evidence
 
 N = 80
@@ -63,7 +64,8 @@ def test_a_run_is_tempered_where_its_verdict_doubts_it() -> None:
     for world in ("easy", "no-answer"):
         data, _ = world_dataset(world, 160)
         settings = Settings(calls_per_example=8.0)
-        made[world] = elicit(data, SimulatedModel(world), settings=settings)
+        model, solver = SimulatedModel(world), LBFGS(starts=2)
+        made[world] = elicit(data, model, settings=settings, solver=solver)
     sure, unsure = made["easy"], made["no-answer"]
     assert sure.verdict.kind is Kind.COHERENT
     assert sure.soft_labels.tobytes() == sure.solution.labels.tobytes()

@@ -82,8 +82,16 @@ def test_the_zoo_is_large_and_its_problems_have_an_answer():
         assert all(reference(name).stats.coherence - o.coherence > 1e-4 for o in others)
 
 
-@pytest.mark.parametrize("name", PROBLEMS)
-@pytest.mark.parametrize("solver", SOLVERS)
+SMALL = [name for name in PROBLEMS if evidence(name).k ** evidence(name).n <= 256]
+
+# The default solver on all; the others on small problems, and on large ones where time allows it.
+PAIRS = [
+    pytest.param(s, n, marks=[pytest.mark.slow] if s != "L-BFGS" and n not in SMALL else [])
+    for s, n in product(SOLVERS, PROBLEMS)
+]
+
+
+@pytest.mark.parametrize(("solver", "name"), PAIRS)
 def test_each_solver_finds_the_best_labels(solver, name):
     ev = evidence(name)
     found = solve(ev, SHARP, SOLVERS[solver])
@@ -165,9 +173,6 @@ def test_a_label_that_turns_over_costs_few_evaluations(monkeypatch):
     monkeypatch.setattr(lbfgs, "raw_slope", lambda *words: asked.append(1) or plain(*words))
     solution = solve(evidence("two ways"), SHARP, LBFGS(starts=16))
     assert len(asked) < 4 * solution.stats.steps
-
-
-SMALL = [name for name in PROBLEMS if evidence(name).k ** evidence(name).n <= 256]
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -10,18 +10,21 @@ import sqlite3
 import threading
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from consilience.data.dataset import Dataset, Example
-from consilience.errors import InputError, ModelError, NoLogprobs, ServerError
-from consilience.models.base import Answer, Model, Request
+from consilience.errors import InputError, ModelError, NoLogprobs, ServerError, StoreError
+from consilience.models.base import Answer, Completion, Model, Request
 from consilience.prompts.framing import Style, framings
 from consilience.prompts.query import Query
+from consilience.store.batches import Batches
 from consilience.store.database import Store
-from consilience.store.runner import MOST_FAILURES, ask, requests
+from consilience.store.rows import failed_row
+from consilience.store.runner import MOST_FAILURES, Silent, ask, requests
 from recorder import Recorder, failing
 
 DATA = Dataset("claims", [Example(f"The lamp number {i} is lit.") for i in range(24)])
@@ -297,3 +300,76 @@ def test_a_request_is_the_query_rendered_in_the_style_of_the_model(style: Style)
     others = requests([query], DATA, FRAMINGS, Recorder(style=style, settings={"top_p": 0.5}))
     assert others[0][1] == request
     assert others[0][0] != key
+
+
+class Counting(Silent):
+    """Looks through a connection of its own at what is on disk when it is told of an answer."""
+
+    def __init__(self, path: Path) -> None:
+        self.db = sqlite3.connect(path)
+        self.seen: list[int] = []
+
+    def answered(self, answer: Answer | Completion) -> None:
+        (count,) = self.db.execute("SELECT count(*) FROM predictions").fetchone()
+        self.seen.append(count)
+
+    def stop(self) -> None:
+        self.db.close()
+
+
+@pytest.mark.parametrize(("concurrency", "most"), [(1, 24), (24, 3)])
+def test_what_comes_together_is_written_together_and_told_when_it_is_on_disk(
+    tmp_path: Path, concurrency: int, most: int
+) -> None:
+    model = Recorder()
+    with Store(tmp_path / "s.db") as store:
+        begun: list[str] = []
+        store._db.set_trace_callback(
+            lambda sql: begun.append(sql) if sql.startswith("BEGIN IMMEDIATE") else None
+        )
+        watch = Counting(tmp_path / "s.db")
+        ask(planned(model), model, store, concurrency=concurrency, progress=watch)
+    assert len(watch.seen) == 24
+    assert all(on_disk > told for told, on_disk in enumerate(watch.seen))
+    assert 1 <= len(begun) <= most
+
+
+def test_a_disk_that_fails_ends_it_and_is_told_to_nobody_as_kept(tmp_path: Path) -> None:
+    model, watch = Recorder(), Watch()
+    with Store(tmp_path / "s.db") as store:
+        # As a full disk would: no page more than there are.
+        (pages,) = store._db.execute("PRAGMA page_count").fetchone()
+        store._db.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(StoreError, match=r"could not keep what came back: .*full"):
+            ask(planned(model), model, store, concurrency=6, progress=watch)
+        told = watch.told.count("answered")
+        assert told == len(store.known([key for key, _ in planned(model)])) < 24
+
+
+def test_what_was_answered_when_the_asking_is_cut_off_is_kept(tmp_path: Path) -> None:
+    async def cut() -> None:
+        batches = Batches(store)
+        row = failed_row(rows[0][0], rows[0][1], "gone", None)
+        waiting = asyncio.ensure_future(batches.keep("failures", row))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        batches.write()
+
+    rows = planned(Recorder(), 1)
+    with Store(tmp_path / "s.db") as store:
+        asyncio.run(cut())
+    assert [row[1] for row in failures(tmp_path / "s.db")] == ["gone"]
+
+
+def test_an_answer_that_is_no_data_takes_no_other_with_it(store: Store) -> None:
+    class Odd(Recorder):
+        async def ask(self, request: Request) -> Answer:
+            good = await super().ask(request)
+            return replace(good, raw=object()) if request.query.target == DATA.ids[2] else good
+
+    model = Odd()
+    with pytest.raises(StoreError, match="plain JSON"):
+        ask(planned(model, 5), model, store, concurrency=5)
+    assert len(store.known([key for key, _ in planned(model)])) == 4

@@ -139,7 +139,7 @@ question = ""            # what is asked about each row: "Which team should answ
 # instruction = ""       # what stands before the question in every prompt; "@FILE" reads a file
 # statement = ""         # of two classes, the sentence that is true of the second: "It is urgent"
 # opposite = ""          # and the one that is true of the first: "It can wait"
-# framings = ["names"]   # how to ask, of: names, plain, negated, letters, sets
+# framings = ["names"]   # how to ask, of: names, plain, negated, letters, codes, sets
 
 # The classes, the first one first: a name, and what belongs there ("" where the name says it all).
 [task.classes]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from consilience.models import Model
     from consilience.models.budget import Budget
     from consilience.models.capabilities import Capabilities
+    from consilience.models.decisions import DecisionsFound
     from consilience.models.price import Price
     from consilience.models.server import RetryPolicy
     from consilience.planning.embeddings import Embedder
@@ -93,9 +94,14 @@ def check_model(config: Config) -> None:
         raise InputError(
             f"model.local says how a model in this process runs, and {said.name!r} is none"
         )
-    if kind == "openai" and rest and not _url(said):
+    if kind in ("openai", "decisions") and rest and not _url(said):
         raise InputError(
             f"{said.name!r} needs the address of its server (--base-url, ending in /v1)"
+        )
+    if kind == "decisions" and said.top_logprobs is not None:
+        raise InputError(
+            f"{said.name!r} answers with a probability for each choice, and has no list of "
+            "log-probabilities; leave out model.top_logprobs"
         )
     open_price(config.budget)
 
@@ -118,6 +124,10 @@ def open_model(config: Config, *, dry: bool = False) -> Iterator[tuple[Model, St
     budget = _budget(config.budget)
     options = {**_transport(said), "k": said.top_logprobs, "budget": budget}
     kind, _, rest = name.partition(":")
+    if kind == "decisions" and rest:
+        with _open_decisions(config, budget, dry=dry) as opened:
+            yield opened
+        return
     if kind != "openai" or not rest:
         api = None if said.api == "auto" else said.api
         if not name.startswith("openai:"):
@@ -152,6 +162,46 @@ def open_model(config: Config, *, dry: bool = False) -> Iterator[tuple[Model, St
         if found is not None:
             model = models.open_model(name, base_url=url, capabilities=found, **options)
         yield model, store
+
+
+@contextmanager
+def _open_decisions(
+    config: Config, budget: Budget | None, *, dry: bool
+) -> Iterator[tuple[Model, Store]]:
+    """A model behind an endpoint for decisions, probed where the store does not know it."""
+    from consilience.models.decisions import DecisionsFound, DecisionsModel
+    from consilience.store.database import Store
+
+    said = config.model
+    name, url = str(said.name), str(_url(said))
+    called = name.removeprefix("decisions:")
+    options = {**_transport(said), "budget": budget}
+    api: Any = None if said.api == "auto" else said.api
+    # Opened before the store and before the probe, because it checks every option.
+    model = DecisionsModel(called, url, api=api or "decisions", **options)
+    path = Path(config.output.store or STORE)
+    with Store(":memory:" if dry and not path.exists() else path) as store:
+        kept = store.probe(name, model.shown)
+        found = None if kept is None else DecisionsFound.from_json(kept)
+        if not dry and (found is None or api not in (None, found.api)):
+            found = probed_decisions(url, name, said, budget)
+            store.save_probe(name, found.base_url, found.to_json())
+            talk(f"probed {found.base_url}: /{found.api}; {found.sentence}")
+        if found is not None and api is None:
+            model = DecisionsModel(called, url, api=found.api, **options)
+        yield model, store
+
+
+def probed_decisions(
+    url: str, name: str, said: ModelOptions, budget: Budget | None = None
+) -> DecisionsFound:
+    """Which form of an endpoint for decisions a server has, and whether shots move answers."""
+    from consilience.models.decisions import probe_decisions
+    from consilience.models.event_loop import run
+
+    called = name.removeprefix("decisions:")
+    api: Any = said.api
+    return run(probe_decisions(url, called, api, **_transport(said), budget=budget))
 
 
 def _transport(said: ModelOptions) -> dict[str, Any]:

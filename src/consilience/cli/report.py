@@ -11,6 +11,7 @@ import click
 
 from consilience.cli import options
 from consilience.cli.config import Config
+from consilience.cli.opening import open_price
 from consilience.cli.output import talk
 from consilience.cli.results import opened, scored_by
 from consilience.cli.values import home
@@ -18,12 +19,13 @@ from consilience.errors import InputError
 
 if TYPE_CHECKING:
     from consilience.concepts.description import Description
+    from consilience.models.price import Price
     from consilience.results.result import Found
 
 
 @options.command()
 @click.argument("data", required=False, metavar="[TASK|DATA]")
-@options.configured(*options.TASK, "output.store", "landmarks.file")
+@options.configured(*options.TASK, "budget.price", "output.store", "landmarks.file")
 @options.run_id
 @options.option(
     "--output",
@@ -47,7 +49,8 @@ def report(
     The page needs nothing beside it and asks nothing of any server: verdict, prompt, cost, rounds,
     evidence, concepts, and a table to search whose rows open. With the column of its gold in
     --label, and DATA, the file that the run labelled, it also has methods side by side and a
-    calibration curve. Asks nothing.
+    calibration curve. Where a price is known, by --price or from the run, it has the money spent.
+    Asks nothing.
     """
     from consilience.results.report import check_report
 
@@ -55,9 +58,22 @@ def report(
     found = opened(config.output.store or options.STORE, run_id, config=config)
     words = None if told is None else read_words(told, found)
     scores = scored_by(found, data, config) if data or config.data.label else None
-    found.report(path, scores=scores, words=words)
+    store = config.output.store or options.STORE
+    price = open_price(config.budget) or price_of_run(store, found)
+    found.report(path, scores=scores, words=words, price=price)
     size = path.stat().st_size / 1e6
     talk(f"run {found.run.id}: {len(found.dataset):,} examples on a page of {size:.1f} MB, {path}")
+
+
+def price_of_run(store: str, found: Found) -> Price | None:
+    """The price that the command said which made a run; None where it said none."""
+    from consilience.cli.tables import BudgetOptions
+    from consilience.store.database import Store
+
+    with Store(store, readonly=True) as db:
+        said = (db.command(found.run.id) or {}).get("budget", {})
+    kept = {key: said[key] for key in ("price", "currency") if key in said}
+    return open_price(BudgetOptions(**kept))
 
 
 def read_words(path: str, found: Found) -> dict[int, list[Description]]:

@@ -21,7 +21,10 @@ corrections = options.option(
     "--corrections",
     metavar="FILE",
     callback=home,
-    help="A review that was filled in: its column correction, and the ids of the file.",
+    help="A review that was filled in, or what the report's button gave: ids, column correction.",
+)
+back = options.option(
+    "--take-back", metavar="ID", multiple=True, help="A row whose correction is taken back."
 )
 
 
@@ -30,9 +33,15 @@ corrections = options.option(
 @options.run_id
 @count
 @corrections
+@back
 @options.as_json
 def review(
-    config: Config, run_id: str | None, count: int, corrections: str | None, as_json: bool
+    config: Config,
+    run_id: str | None,
+    count: int,
+    corrections: str | None,
+    take_back: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Doubtful rows first, to correct; corrections cost nothing.
 
@@ -40,14 +49,18 @@ def review(
     --output all rows, as a table to fill in (.csv, .xlsx, …). With --corrections that table comes
     back: the labels are solved again with the corrections held fixed, 0 calls, and the whole table
     of labels is written to --output or stdout. Corrections stay in the store, and later rounds
-    show them to the model. They do not calibrate: `landmarks` draws rows that do.
+    show them to the model, until --take-back, or "take back" in that column, takes them away. They
+    do not calibrate: `landmarks` draws rows that do.
     """
     said = config.output
     check_table(said.table)
     found = opened(said.store or options.STORE, run_id, config=config)
-    if corrections is not None:
+    if corrections is not None or take_back:
         before = found.soft_labels.argmax(axis=1)
-        found = found.corrected(Path(corrections))
+        if corrections is not None:
+            found = found.corrected(Path(corrections))
+        if take_back:
+            found = found.corrected(dict.fromkeys(take_back))
         moved = int((found.soft_labels.argmax(axis=1) != before).sum())
         talk(
             f"run {found.run.id}: {len(found.corrections)} corrections, kept in {found.place}; "

@@ -316,7 +316,8 @@ def foreseen_cost(
         asked = estimate(compared, model, settings_for(compared), store, price=price)
         cost, more = cost + asked, {"calls_for_pairs": asked.calls}
     currency = {"currency": price.currency} if price is not None and price.currency else {}
-    return {**cost.to_json(), **currency, **more}
+    named = {} if price is None else {"price": price.sentence}
+    return {**cost.to_json(), **currency, **named, **more}
 
 
 def show_estimate(data: Dataset, cost: Mapping[str, Any], as_json: bool) -> None:
@@ -331,8 +332,9 @@ def spend(cost: Mapping[str, Any], price: Price | None) -> str:
     money = ""
     if price is not None and cost["money"] is not None:
         money = f"; at most {price.called(cost['money'])}"
+    sent = "" if cost["requests"] == cost["calls"] else f" in {cost['requests']:,} requests"
     return (
-        f"spend: {cost['calls']:,} calls, {cost['known']:,} of them known; about "
+        f"spend: {cost['calls']:,} calls{sent}, {cost['known']:,} of them known; about "
         f"{cost['prompt_tokens']:,} prompt tokens ({cached:,} a cache can serve) and "
         f"{cost['output_tokens']:,} of answers{money}"
     )

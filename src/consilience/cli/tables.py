@@ -109,8 +109,8 @@ class TaskOptions:
     opposite: str | None = setting(SENTENCE, "The sentence that is true of class 0.")
     framings: tuple[str, ...] | None = setting(
         NAMES,
-        "How to ask, of: plain,names,negated,letters,sets  [default: names, or letters where the "
-        "names of the classes begin alike]",
+        "How to ask, of: plain,names,negated,letters,codes,sets  [default: names; where those of "
+        "the classes begin alike letters, or codes for more than 26 classes]",
     )
 
 
@@ -156,7 +156,8 @@ class ModelOptions:
 
     name: str | None = setting(
         TEXT,
-        "openai:NAME on a server, local:FOLDER_OR_HUB_ID in this process, or simulated:WORLD.",
+        "openai:NAME on a server, decisions:NAME on one that answers typed questions, "
+        "local:FOLDER_OR_HUB_ID in this process, or simulated:WORLD.",
         "--model",
         "MODEL",
     )
@@ -167,8 +168,9 @@ class ModelOptions:
         "URL",
     )
     api: str = setting(
-        OneOf(["auto", "completions", "chat"]),
-        "The endpoint; auto prefers completions, where a model sees plain text.",
+        OneOf(["auto", "completions", "chat", "decisions", "systemone"]),
+        "The endpoint; auto prefers completions, where a model sees plain text. The last two are "
+        "those of decisions: models.",
         default="auto",
     )
     top_logprobs: int | None = setting(

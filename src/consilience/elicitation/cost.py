@@ -27,13 +27,15 @@ from consilience.store.runner import requests
 class Estimate:
     """Calls, tokens and money of a run.
 
-    `calls` is the most that may be planned, `known` how many of the first round the store already
+    `calls` is the most that may be planned, `requests` what a server is sent for them (more where
+    label names are asked word by word), `known` how many of the first round the store already
     holds. `fresh_tokens` are those that a prefix cache cannot serve, if it serves every prefix
     shared within a round; `output_tokens` those of the answers. Money is in the unit of the price,
     None without one; of what a cache serves it counts the price of that, if there is one.
     """
 
     calls: int
+    requests: int
     known: int
     prompt_tokens: int
     fresh_tokens: int
@@ -45,6 +47,7 @@ class Estimate:
         """What two askings take; tokens of both are counted as those of the first."""
         return Estimate(
             self.calls + other.calls,
+            self.requests + other.requests,
             self.known + other.known,
             self.prompt_tokens + other.prompt_tokens,
             self.fresh_tokens + other.fresh_tokens,
@@ -69,7 +72,8 @@ def estimate(
 ) -> Estimate:
     """What a run of these settings will take, and with a `price` what that costs."""
     budget = settings.budget(data)
-    characters = fresh = known = 0
+    characters = fresh = known = sent = 0
+    steps = getattr(model, "requests_for", None)
     # Nothing is ever answered, so that every stage plans with labels that are drawn.
     state = RunState(data, settings, seed)
     while state.planned < budget and (queries := stage_of(state)(state)):
@@ -79,7 +83,9 @@ def estimate(
         shared: set[tuple[object, ...]] = set()
         for _, request in rows:
             length = characters_in(request.prompt)
-            characters += length
+            each = steps(request.label_names) if steps else 1
+            sent += each
+            characters += each * length
             prefix = (request.query.framing, request.query.shots)
             own = len(data.examples[data.index[request.query.target]].text)
             fresh += own if prefix in shared else length
@@ -96,10 +102,11 @@ def estimate(
     uncached = min(tokens, round_up(fresh / (ratio or CHARACTERS_PER_TOKEN)))
     return Estimate(
         calls=state.planned,
+        requests=sent,
         known=known,
         prompt_tokens=tokens,
         fresh_tokens=uncached,
-        output_tokens=state.planned,
-        money=None if price is None else price.of(tokens, tokens - uncached, state.planned),
+        output_tokens=sent,
+        money=None if price is None else price.of(tokens, tokens - uncached, sent),
         basis=basis,
     )

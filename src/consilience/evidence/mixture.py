@@ -106,6 +106,8 @@ def fit_mixture(
     z = (z - centre.unsqueeze(1)) * there
     variance = z.square().sum(dim=(1, 2)) / (n.clamp(min=1) * (k - 1))
     told = (n >= FEWEST_EXAMPLES) & (variance > _TINY)
+    if not bool(told.any()):
+        return Mixture(torch.ones_like(variance), torch.zeros_like(centre), torch.zeros_like(n))
     unit = variance.clamp(min=_TINY).sqrt()
     even = -centre / unit.unsqueeze(-1)
     # As many sets at once as stay in a processor's cache.
@@ -115,7 +117,7 @@ def fit_mixture(
     fit = _joined([_fitted(*piece, leaning=leaning) for piece in pieces])
     scale = fit.scale.clamp(LEAST, MOST)
     placed = fit
-    if held is not None:
+    if held is not None and shares is None and k == 2:
         # Who is known may be known for being an error: that says where the classes lie, and
         # nothing of what an answer is worth.
         owners = held[:LOOKED]
@@ -181,31 +183,31 @@ def _fitted(
     owned = torch.softmax(d.unsqueeze(-1) * (z - even.unsqueeze(-1)) + other, dim=0) * there
     b = torch.zeros_like(owned[..., 0])
     rate = torch.ones_like(b[0])  # 1/√v
-    loglik, share = rate, b
+    square = inside = rate
+    share, many, evenly = b, n + k * seen, there / k
     for _ in range(_STEPS):
-        share = (owned.sum(dim=-1) + seen) / (n + k * seen)
-        m = d / rate
-        pulled = (z - m.unsqueeze(-1) * (owned - there / k)).sum(dim=-1)
-        held = 1 / (rate * prior).square()
-        b = (pulled + held * even) / (n + held)
+        share = (owned.sum(dim=-1) + seen) / many
+        pulled = (z - (d / rate).unsqueeze(-1) * (owned - evenly)).sum(dim=-1)
+        drawn = 1 / (rate * prior).square()
+        b = (pulled + drawn * even) / (n + drawn)
         apart = (z - b.unsqueeze(-1)) * there
         square = apart.square().sum(dim=-1).sum(dim=0)
-        along = (owned * apart).sum(dim=-1).sum(dim=0)
+        along = d * (owned * apart).sum(dim=-1).sum(dim=0)
         # The best 1/√v at a given separation: the root of a quadratic.
-        rate = (d * along + ((d * along).square() + 4 * square * n * (k - 1)).sqrt()) / (
+        rate = (along + (along.square() + 4 * square * n * (k - 1)).sqrt()) / (
             2 * square.clamp(min=_TINY)
         )
         joint = (d * rate).unsqueeze(-1) * apart + share.log().unsqueeze(-1) + other
         inside = torch.logsumexp(joint, dim=0)
         owned = (joint - inside).exp() * there
-        loglik = (
-            n * (k - 1) * rate.log()
-            - rate.square() * square / 2
-            - n * (1 - 1 / k) * d.square() / 2
-            + (inside * there).sum(dim=-1)
-            - ((b - even) / prior).square().sum(dim=0) / 2
-            + seen * share.log().sum(dim=0)
-        )
+    loglik = (
+        n * (k - 1) * rate.log()
+        - rate.square() * square / 2
+        - n * (1 - 1 / k) * d.square() / 2
+        + (inside * there).sum(dim=-1)
+        - ((b - even) / prior).square().sum(dim=0) / 2
+        + seen * share.log().sum(dim=0)
+    )
     kappa = d * rate
     added = share.log() / kappa.clamp(min=0.5) - b
     believed = BELIEVED if k == 2 else BELIEVED_OF_MANY

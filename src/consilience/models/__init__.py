@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "Model", "Request", "open_model"]
 
-BUILT_IN = ("openai", "local", "simulated")
+BUILT_IN = ("openai", "decisions", "local", "simulated")
 """What stands before the colon in the name of a model of this package."""
 
 LOCAL = ("api", "device", "dtype", "batch", "reuse")
@@ -30,6 +30,8 @@ def open_model(
     **options: Any,  # noqa: ANN401 (handed on to the function that opens it, which checks them)
 ) -> Model:
     """The model of that name: ``openai:NAME``, ``local:FOLDER_OR_HUB_ID``, ``simulated:WORLD``.
+
+    ``decisions:NAME`` is one behind an endpoint that answers typed questions (`decisions`).
 
     A server, at `base_url`, is probed first, unless its `capabilities` are given. `options` are
     those of `consilience.models.openai.open_openai` or `consilience.models.local.open_local`.
@@ -60,6 +62,15 @@ def open_model(
         from consilience.models.openai import open_openai
 
         return run(_opened(open_openai, rest, base_url, capabilities, _given(options)))
+    if kind == "decisions" and rest:
+        if base_url is None or capabilities:
+            raise InputError(
+                f"{name!r} needs the address of its server (--base-url, ending in /v1), and no "
+                "capabilities of one with log-probabilities"
+            )
+        from consilience.models.decisions import DecisionsModel
+
+        return DecisionsModel(rest, base_url, **_given(options))
     others = plugin_names("models", BUILT_IN)
     if kind in others and rest:
         given = _given({"base_url": base_url, "capabilities": capabilities, **options})
@@ -67,8 +78,8 @@ def open_model(
         return made
     more = "".join(f", {other}:…" for other in others)
     raise InputError(
-        f"no model {name!r}; use openai:NAME with a base URL, local:FOLDER_OR_HUB_ID, or "
-        f"simulated:WORLD{more}"
+        f"no model {name!r}; use openai:NAME or decisions:NAME with a base URL, "
+        f"local:FOLDER_OR_HUB_ID, or simulated:WORLD{more}"
     )
 
 

@@ -149,7 +149,8 @@ class Budget:
 
 
 def _bytes(body: Mapping[str, Any]) -> int:
-    return len(json.dumps(body.get("messages", body.get("prompt")), ensure_ascii=False).encode())
+    asked = body.get("messages", body.get("prompt", body))
+    return len(json.dumps(asked, ensure_ascii=False).encode())
 
 
 def _charged(usage: Mapping[str, Any]) -> int | None:

@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -66,14 +66,17 @@ class LabelLogprobs:
     exact: tuple[bool, ...]
     mass: float
 
+    @classmethod
+    def of(cls, logprobs: Sequence[float], exact: Sequence[bool]) -> LabelLogprobs:
+        """The reading with these log-probabilities; the mass is theirs."""
+        return cls(tuple(logprobs), tuple(exact), _mass(logprobs, exact))
+
     def with_exact(self, label: int, logprob: float) -> LabelLogprobs:
         """The reading with one bounded label made exact."""
         logprobs = list(self.logprobs)
         exact = list(self.exact)
         logprobs[label], exact[label] = logprob, True
-        return replace(
-            self, logprobs=tuple(logprobs), exact=tuple(exact), mass=_mass(logprobs, exact)
-        )
+        return LabelLogprobs.of(logprobs, exact)
 
 
 # ---- a response becomes a list of next tokens -----------------------------------------------
@@ -268,7 +271,8 @@ def check_names(
                 where = f" on {server}" if server else ""
                 raise InputError(
                     f"the label names {names[j]!r} and {a!r} begin with the same token{where}, so "
-                    "that the next token cannot tell them apart; use the framing `letters`"
+                    "that the next token cannot tell them apart; use the framing `letters`, or "
+                    "`codes` for more than 26 classes"
                 )
 
 
@@ -315,7 +319,7 @@ def read_labels(
         else:
             logprobs.append(_logsumexp([most, *(t.logprob for t in through)]))
         exact.append(bool(hits))
-    return LabelLogprobs(tuple(logprobs), tuple(exact), _mass(logprobs, exact))
+    return LabelLogprobs.of(logprobs, exact)
 
 
 def _stands_for(token: Token, name: str, known: FirstToken | None) -> bool:

@@ -25,6 +25,7 @@ from consilience.models.label_logprobs import (
     read_labels,
     sampled_token,
 )
+from consilience.models.label_tree import continued, joined_readings, label_tree
 from consilience.models.plausible import check_sum
 from consilience.models.probe import probe
 from consilience.models.server import RetryPolicy, Server
@@ -85,7 +86,7 @@ class OpenAIModel:
         self._tokenizer = Tokenizer(self._server, kind) if kind else None
         # The same for thousands of questions.
         self._settings = self._described()
-        self._checked = lru_cache(maxsize=64)(self._check)
+        self._checked = lru_cache(maxsize=1024)(self._check)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -109,32 +110,63 @@ class OpenAIModel:
             "extra": dict(self._extra),
         }
 
-    async def ask(self, request: Request) -> Answer:
-        """The answer to one request.
+    def requests_for(self, names: Sequence[str]) -> int:
+        """How many requests one answer with these label names takes, where each list has them."""
+        return len(list(label_tree(names).branches()))
 
-        InputError, before anything is spent, if one token cannot tell the label names apart;
+    async def ask(self, request: Request) -> Answer:
+        """The answer to one request; names that begin with the same words are asked word by word.
+
+        InputError, before anything is spent, if tokens cannot tell the label names apart;
         ServerError, AnswerError or NoLogprobs if the server gave nothing that can be used.
         """
-        names = request.label_names
-        first = await self._first_tokens(request)
-        ids = self._checked(names, first)
-        response, tokens = await self._send(request.prompt, self._k, ids)
-        reading = read_labels(tokens, names, first, top=ids is None)
-        raw: dict[str, Any] = {"first": response}
-        if not all(reading.exact) and self.capabilities.k_max > self._k:
-            raw["longer"], tokens = await self._send(request.prompt, self.capabilities.k_max)
-            reading = read_labels(tokens, names, first)
-        if not all(reading.exact) and self._can_force:
-            reading, raw["forced"] = await self._force(request, reading, first)
-        spent = [*(raw[way] for way in ("first", "longer") if way in raw)]
-        spent += raw.get("forced", {}).values()
+        tree = label_tree(request.label_names)
+        steps = list(tree.branches())
+        if self.style == "chat" and len(steps) > 1:
+            raise InputError(
+                f"{self._server.base_url} does not continue what a model began to say, so that "
+                f"names that begin with the same word ({steps[1].said!r}) cannot be told apart; "
+                "use the api completions, or a server with prefill, or with up to 26 classes the "
+                "framing `letters`"
+            )
+        asked = []
+        for step in steps:
+            prompt = continued(request.prompt, step.said)
+            first = await self._first_tokens(prompt, step.options)
+            self._checked(step.options, first)
+            asked.append((step, prompt, first))
+        readings: dict[str, LabelLogprobs] = {}
+        raws: dict[str, Any] = {}
+        spent: list[Any] = []
+        for step, prompt, first in asked:
+            readings[step.said], raw = await self._next(prompt, step.options, first)
+            spent += [raw[way] for way in ("first", "longer") if way in raw]
+            spent += raw.get("forced", {}).values()
+            raws[step.said] = raw
+        reading = joined_readings(tree, readings, len(request.label_names))
+        raw = raws.pop("")
         return Answer(
             reading.logprobs,
             reading.exact,
             reading.mass,
             usage=wire.total_usage(spent),
-            raw=response if len(spent) == 1 else raw,
+            raw=raw["first"] if len(spent) == 1 else raw | ({"branches": raws} if raws else {}),
         )
+
+    async def _next(
+        self, prompt: Prompt, names: tuple[str, ...], first: tuple[FirstToken | None, ...]
+    ) -> tuple[LabelLogprobs, dict[str, Any]]:
+        """The log-probabilities of what comes next in a prompt, and the responses to that."""
+        ids = self._checked(names, first)
+        response, tokens = await self._send(prompt, self._k, ids)
+        reading = read_labels(tokens, names, first, top=ids is None)
+        raw: dict[str, Any] = {"first": response}
+        if not all(reading.exact) and self.capabilities.k_max > self._k:
+            raw["longer"], tokens = await self._send(prompt, self.capabilities.k_max)
+            reading = read_labels(tokens, names, first)
+        if not all(reading.exact) and self._can_force:
+            reading, raw["forced"] = await self._force(prompt, names, reading, first)
+        return reading, raw
 
     @property
     def writing(self) -> dict[str, Any]:
@@ -155,12 +187,13 @@ class OpenAIModel:
     def _can_force(self) -> bool:
         return self._tokenizer is not None and self.capabilities.forced == "raw"
 
-    async def _first_tokens(self, request: Request) -> tuple[FirstToken | None, ...]:
+    async def _first_tokens(
+        self, prompt: Prompt, names: Sequence[str]
+    ) -> tuple[FirstToken | None, ...]:
         """How each label name begins after this prompt; None where the server cannot say."""
-        names = request.label_names
         if self._tokenizer is None:
             return (None,) * len(names)
-        tail, gap = tail_of(request.prompt, self.style)
+        tail, gap = tail_of(prompt, self.style)
         if (known := self._tokenizer.known(names, tail, gap)) is not None:
             return known
         asked = (self._tokenizer.first_token(name, tail, gap) for name in names)
@@ -174,15 +207,19 @@ class OpenAIModel:
         return _wanted_ids(first) if self.capabilities.label_ids else None
 
     async def _force(
-        self, request: Request, reading: LabelLogprobs, first: Sequence[FirstToken | None]
+        self,
+        prompt: Prompt,
+        names: Sequence[str],
+        reading: LabelLogprobs,
+        first: Sequence[FirstToken | None],
     ) -> tuple[LabelLogprobs, dict[str, Any]]:
         """The reading with the missing labels asked for by name, and the responses to that."""
         responses = {}
-        for c, name in enumerate(request.label_names):
+        for c, name in enumerate(names):
             known = first[c]
             if reading.exact[c] or known is None:
                 continue
-            response, _ = await self._send(request.prompt, self._k, more=wire.forced(known.id))
+            response, _ = await self._send(prompt, self._k, more=wire.forced(known.id))
             responses[name] = response
             drawn = sampled_token(response)
             if drawn is None or not is_forced(drawn, known.id, name):

@@ -34,6 +34,13 @@ class Price:
         for_output = self.input if self.output is None else self.output
         return ((prompt - cached) * self.input + cached * for_cached + output * for_output) / 1e6
 
+    @property
+    def sentence(self) -> str:
+        """The price in words: of each kind of token, for a million of them."""
+        kinds = ((self.input, "prompts"), (self.cached, "cached ones"), (self.output, "answers"))
+        said = ", ".join(f"{price:g} of {what}" for price, what in kinds if price is not None)
+        return f"{said}; {self.currency + ' ' if self.currency else ''}for a million tokens"
+
     def charged(self, usage: Mapping[str, Any]) -> float:
         """What an answer with this usage cost."""
         return self.of(*tokens_in(usage))

@@ -127,6 +127,7 @@ WORLDS: dict[str, World] = {
         about="the model knows nothing: success is staying unsure",
     ),
     "k4": World(_THREE, k=4, about="four classes"),
+    "k30": World(_THREE, k=30, about="thirty classes, asked for by codes"),
     "grouped": World(_THREE, group=3, about="groups of three, one of them true (design prior)"),
     "pretrained": _PRETRAINED,
     "pretrained-4": replace(
@@ -184,6 +185,7 @@ class SimulatedModel:
             del world_settings["pretrained"]
         self._settings = {"world": world_settings}
         self._beliefs: dict[str, Floats] = {}
+        self._turned: dict[str, Floats] = {}
         self._latest: tuple[object, tuple[Floats, Floats]] | None = None
         weights = np.array([c.prior for c in self.world.concepts])
         self._concept_logprior = np.log(weights / weights.sum() * (1 - self.world.copying))
@@ -219,22 +221,24 @@ class SimulatedModel:
 
         Whoever asks it can expect no better labels, unless relations say what it does not know.
         """
-        return int(self._belief(id)[0].argmax())
+        return int(self._says(0, id).argmax())
 
     def _belief(self, id: str) -> Floats:
         """Log p(label | concept) as the learner sees the example, shape (concepts, classes)."""
         if id not in self._beliefs:
             from scipy.special import log_softmax
 
-            w = self.world
-            rows = []
-            for c, concept in enumerate(w.concepts):
-                noise = drawn("belief", str(c), id).normal(size=w.k)
-                logits = concept.spread / np.sqrt(2) * noise
-                logits[true_label(w, c, id)] += concept.margin
-                rows.append(log_softmax(logits))
-            self._beliefs[id] = np.array(rows)
+            logits = np.array([self._says(c, id) for c in range(len(self.world.concepts))])
+            self._beliefs[id] = log_softmax(logits, axis=1)
         return self._beliefs[id]
+
+    def _says(self, concept: int, id: str) -> Floats:
+        """How much the learner favours each label of an example under a concept, (K,), in nats."""
+        w, carried = self.world, self.world.concepts[concept]
+        noise = drawn("belief", str(concept), id).normal(size=w.k)
+        logits: Floats = carried.spread / np.sqrt(2) * noise
+        logits[true_label(w, concept, id)] += carried.margin
+        return logits
 
     def _hypotheses(self, request: Request) -> tuple[Floats, Floats]:
         """Scores (H) of concepts × ways round and of the base rate, and what they say (H, K).
@@ -246,11 +250,17 @@ class SimulatedModel:
             raise InputError(
                 f"{self.name} answers with {w.k} classes, the task has {len(request.label_names)}"
             )
-        target = self._belief(query.target)
-        # Way round r: the class shown is the concept's own plus r, modulo K.
-        turned = np.stack([np.roll(target, r, axis=1) for r in range(w.k)], axis=1)
         score, copied = self._learned(query.framing, query.shots)
-        return score, np.vstack([turned.reshape(-1, w.k), copied])
+        return score, np.vstack([self._all_ways(query.target), copied])
+
+    def _all_ways(self, id: str) -> Floats:
+        """What the concepts say of an example in each way round, (concepts × ways, classes)."""
+        if id not in self._turned:
+            belief, k = self._belief(id), self.world.k
+            # Way round r: the class shown is the concept's own plus r, modulo K.
+            ways = np.stack([np.roll(belief, r, axis=1) for r in range(k)], axis=1)
+            self._turned[id] = ways.reshape(-1, k)
+        return self._turned[id]
 
     def _learned(self, framing: str, shots: tuple[tuple[str, int], ...]) -> tuple[Floats, Floats]:
         """Scores (H) of the hypotheses after these shots, and how frequent they make classes (K).
@@ -371,8 +381,9 @@ def world_dataset(name: str, examples: int = EXAMPLES, seed: int = 0) -> tuple[D
         made += members
         if world.group > 1:
             relations.append(ExactlyOne(tuple(sorted(e.id for e in members)), prior=True))
-    letters = tuple(["Amber", "Blue", "Coral", "Dun"])
-    task = Task() if world.k == 2 else Task("Which colour is meant?", letters, None, None)
+    colours = ["Amber", "Blue", "Coral", "Dun"]
+    names = colours if world.k == len(colours) else [f"Colour {c}" for c in range(world.k)]
+    task = Task() if world.k == 2 else Task("Which colour is meant?", names, None, None)
     note = f"simulated world: {world.about}"
     dataset = Dataset(name, made, relations, task=task, note=note)
     return dataset, Gold({id: true_label(world, 0, id) for id in dataset.ids})

@@ -99,6 +99,13 @@ def request_for(
     return "/chat/completions", body
 
 
+_USUAL = {
+    "input_tokens": "prompt_tokens",
+    "output_tokens": "completion_tokens",
+    "input_tokens_details": "prompt_tokens_details",
+}
+"""What endpoints for decisions call the counts of a usage."""
+
 _BLANK = "\n\n"
 """Where a text ends that is no chat's; a chat's own end is the end of the turn."""
 
@@ -257,7 +264,11 @@ def excerpt(text: str) -> str:
 def usage_of(response: object) -> Mapping[str, Any]:
     """What a response says it took, as far as that can be true: counts, and counts within."""
     usage = response.get("usage") if isinstance(response, Mapping) else None
-    return _counts(plain_usage(usage)) if isinstance(usage, Mapping) else {}
+    if not isinstance(usage, Mapping):
+        return {}
+    if "prompt_tokens" not in usage:
+        usage = {_USUAL.get(key, key): value for key, value in usage.items()}
+    return _counts(plain_usage(usage))
 
 
 def _counts(usage: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,6 +29,9 @@ Prompt = str | list[dict[str, str]]
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
+BRANCH = 16
+"""Letters that a code may go on with: a list of 20 log-probabilities, as servers give, has room."""
+
 
 @dataclass(frozen=True, slots=True)
 class Framing:
@@ -56,25 +59,28 @@ def framings(
 
     Families: ``names`` (the classes by their names, listed both ways round), ``plain`` (the
     statement, True or False), ``negated`` (its opposite; two classes only), ``letters`` (classes
-    listed behind letters, once for each rotation of the letters) and ``sets`` (letters with no hint
-    what they mean, or only `anchor`, a description of what the sets differ in; once for each
-    rotation).
+    listed behind letters, once for each rotation of the letters), ``codes`` (classes, however many,
+    listed behind codes of one or more letters, "B C", forwards and backwards) and ``sets`` (letters
+    with no hint what they mean, or only `anchor`, a description of what the sets differ in; once
+    for each rotation).
 
-    The natural one is `names`, or `letters` where names begin alike, so that one next token cannot
-    tell them apart. On pretrained models of up to 1.5 billion parameters names carried more than
-    the statement on every set, and negations and letters were beyond them
-    (`docs/development/log.md`).
+    The natural one is `names`, or where names begin alike, so that one next token cannot tell them
+    apart, `letters`, and `codes` where there are more classes than letters. On pretrained models of
+    up to 1.5 billion parameters names carried more than the statement on every set, and negations
+    and letters were beyond them (`docs/development/log.md`).
 
     Where a task has a statement without its opposite, `negated` is left out beside other families.
     An instruction of the task and descriptions of its classes stand in all but ``sets``.
     """
     if names is None:
-        names = ("names" if _distinct(task) else "letters",)
+        alike = "letters" if task.k <= len(LETTERS) else "codes"
+        names = ("names" if _distinct(task) else alike,)
     makers = {
         "plain": _plain,
         "names": _names,
         "negated": _negated,
         "letters": _letters,
+        "codes": _codes,
         "sets": _sets,
     }
     unknown = [name for name in names if name not in makers]
@@ -159,8 +165,8 @@ def _negated(task: Task, anchor: str | None) -> list[Framing]:
 def _rotations(k: int) -> list[tuple[str, ...]]:
     if k > len(LETTERS):
         raise InputError(
-            f"letters can name at most {len(LETTERS)} classes, the task has {k}; let the names of "
-            "the classes begin with different words, and they are asked for by name"
+            f"letters can name at most {len(LETTERS)} classes, the task has {k}; use the framing "
+            "`codes`, or `names` where those of the classes begin with different words"
         )
     # Class 1 of two is called A first, because "A" is the answer that is usually asked about.
     return [tuple(LETTERS[(r - 1 - c) % k] for c in range(k)) for r in range(2, k + 2)]
@@ -169,14 +175,40 @@ def _rotations(k: int) -> list[tuple[str, ...]]:
 def _letters(task: Task, anchor: str | None) -> list[Framing]:
     made = []
     for r, names in enumerate(_rotations(task.k)):
-        words = task.descriptions or ("",) * task.k
-        options = sorted(zip(names, task.classes, words, strict=True))
-        listed = "\n".join(
-            f"{letter}. {name}{f': {said}' if said else ''}" for letter, name, said in options
-        )
-        text = f"{_question(task)} Answer with a letter.\n{listed}"
+        text = f"{_question(task)} Answer with a letter.\n{_behind(names, task)}"
         made.append(Framing(f"letters-{r}", "letters", text, "Answer:", names))
     return made
+
+
+def _behind(marks: Sequence[str], task: Task) -> str:
+    """A line for each class behind the mark that stands for it, in the order of the marks."""
+    words = task.descriptions or ("",) * task.k
+    options = sorted(zip(marks, task.classes, words, strict=True))
+    return "\n".join(f"{mark}. {name}{f': {said}' if said else ''}" for mark, name, said in options)
+
+
+def _codes(task: Task, anchor: str | None) -> list[Framing]:
+    codes = _code_names(task.k)
+    made = []
+    for r, names in enumerate((codes, codes[::-1])):
+        text = f"{_question(task)} Answer with the code before it.\n{_behind(names, task)}"
+        made.append(Framing(f"codes-{r}", "codes", text, "Answer:", names))
+    return made
+
+
+def _code_names(k: int) -> tuple[str, ...]:
+    """So many codes in their order, all of equally many letters, with spaces between these.
+
+    A letter after a space is one token for every tokenizer in use, and a number is not: some split
+    it into its digits, others put a token of its own before it. No more than `BRANCH` codes go on
+    alike from any beginning.
+    """
+    groups = -(-k // BRANCH)
+    if groups == 1:
+        return tuple(LETTERS[:k])
+    size = -(-k // groups)
+    heads = _code_names(groups)
+    return tuple(f"{heads[c // size]} {LETTERS[c % size]}" for c in range(k))
 
 
 def _sets(task: Task, anchor: str | None) -> list[Framing]:

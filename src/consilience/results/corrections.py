@@ -22,6 +22,7 @@ from consilience.evidence.relation_factors import Factor, factors
 from consilience.results.landmarks import vouched_labels
 from consilience.results.solved import solve_all
 from consilience.store.database import Store
+from consilience.store.rows import TAKEN_BACK
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,15 +34,26 @@ CORRECTION = "correction"
 """The column of a review that the user fills in."""
 
 
+def take_back(dataset: Dataset) -> str:
+    """What stands in the place of a class where a correction is taken back: "take back"."""
+    return free_name("take back", dataset.task.classes)
+
+
 def read_corrections(source: object, dataset: Dataset) -> dict[str, int]:
     """The classes in a mapping of ids to classes, in rows or in a file, by example id.
 
     A class is its name or its number. Of rows the column `correction` counts, and without one the
-    column `label`; a row where it is empty corrects nothing. InputError where there is none.
+    column `label`; a row where it is empty corrects nothing. None in a mapping, and `take_back` in
+    rows, take an earlier correction back: `TAKEN_BACK`. InputError where there is none.
     """
     own = free_name(CORRECTION, [CORRECTION])
     columns = (own, CORRECTION, "label")
-    said = vouched_labels(source, dataset, columns=columns, what="correction")
+    back = take_back(dataset)
+    if isinstance(source, Mapping):
+        source = {id: back if label is None else label for id, label in source.items()}
+    said = vouched_labels(
+        source, dataset, columns=columns, what="correction", more={back: TAKEN_BACK}
+    )
     if not said:
         raise InputError(
             f"nothing is corrected: no row has a {CORRECTION}; write the right class into that "
@@ -78,13 +90,21 @@ def with_corrections(found: Found, source: object) -> Found:
     """The same run solved again with the labels that the user gave; 0 calls.
 
     They are kept in the store of the run, where it has a file, and are then shown as shots in
-    whatever rounds follow. Earlier corrections stay.
+    whatever rounds follow. Earlier corrections stay, but those that are taken back: without any
+    the labels are what they were.
     """
     if found.calibration is not None:
         raise InputError("these labels are calibrated; correct those as solved, then calibrate")
     data = found.dataset
     new = read_corrections(source, data)
-    every = dict(sorted((dict(found.corrections) | new).items()))
+    for id, label in new.items():
+        if label == TAKEN_BACK and id not in found.corrections:
+            raise InputError(
+                f"the correction of {data.own_id(id)} cannot be taken back: it was not corrected; "
+                "leave it out"
+            )
+    told = sorted((dict(found.corrections) | new).items())
+    every = {id: label for id, label in told if label != TAKEN_BACK}
     check_possible(data, every, found.run.settings.get("priors", False))
     if found.place is not None:
         with Store(Path(found.place)) as store:

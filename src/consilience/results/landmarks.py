@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import permutations
 from math import log
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -92,15 +93,17 @@ def vouched_labels(
     *,
     columns: Sequence[str] = ("label",),
     what: str = "landmark",
+    more: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[int, int]:
     """The classes that a mapping, rows or a file gives to examples, by position; see `Landmarks`.
 
-    The label is in the first of `columns` that is there; `what` a row is called in errors.
+    The label is in the first of `columns` that is there; `what` a row is called in errors. `more`
+    are words that stand for a number beside the names of the classes.
     """
     read = label_reader(dataset.task.classes)
     vouched: dict[int, int] = {}
     for id, label, place in _said(source, text, dataset, columns, what):
-        example, number = dataset.find(id), read(label)
+        example, number = dataset.find(id), more.get(label.strip(), read(label))
         if example is None:
             raise InputError(
                 f"{place}: no such example in {dataset.name!r}; its ids and texts stand in the "
@@ -116,7 +119,7 @@ def vouched_labels(
             raise InputError(
                 f"{place}: the same example was called "
                 f"{dataset.task.classes[vouched[at]]!r} before, and is now called "
-                f"{dataset.task.classes[number]!r}; correct one of them"
+                f"{label[:60]!r}; correct one of them"
             )
     return vouched
 

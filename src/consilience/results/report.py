@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from consilience.errors import InputError, MissingExtra
 
 if TYPE_CHECKING:
+    from consilience.models.price import Price
     from consilience.results.report_content import Words
     from consilience.results.report_scores import Scores
     from consilience.results.result import Found
@@ -36,15 +37,24 @@ def check_report(path: str | Path) -> Path:
 
 
 def write_report(
-    found: Found, path: str | Path, scores: Scores | None = None, words: Words | None = None
+    found: Found,
+    path: str | Path,
+    scores: Scores | None = None,
+    words: Words | None = None,
+    price: Price | None = None,
 ) -> Path:
     """Writes the page of a run and returns its path; MissingExtra without Jinja2."""
     path = check_report(path)
-    path.write_text(report_page(found, scores, words), encoding="utf-8")
+    path.write_text(report_page(found, scores, words, price), encoding="utf-8")
     return path
 
 
-def report_page(found: Found, scores: Scores | None = None, words: Words | None = None) -> str:
+def report_page(
+    found: Found,
+    scores: Scores | None = None,
+    words: Words | None = None,
+    price: Price | None = None,
+) -> str:
     """The page of a run as HTML."""
     from jinja2 import Environment, FunctionLoader, StrictUndefined
     from markupsafe import Markup
@@ -74,7 +84,7 @@ def report_page(found: Found, scores: Scores | None = None, words: Words | None 
         "time": _time,
     }
     return environment.get_template("report.html").render(
-        content=report_content(found, scores, words),
+        content=report_content(found, scores, words, price),
         data=Markup(_json(report_rows(found, scores))),
         style=Markup(style),
         script=Markup(script),

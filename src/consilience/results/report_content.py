@@ -13,7 +13,7 @@ from consilience.concepts.description import Description
 from consilience.concepts.exemplars import typical
 from consilience.data.arrays import Floats
 from consilience.data.dataset import Dataset
-from consilience.models.base import count_in
+from consilience.models.price import Price, tokens_in
 from consilience.results.advice import headline, next_steps
 from consilience.results.diagnosis import Kind
 from consilience.results.report_rows import prompt_of
@@ -66,14 +66,17 @@ Words = Mapping[int, Sequence[Description]]
 
 
 def report_content(
-    found: Found, scores: Scores | None = None, words: Words | None = None
+    found: Found,
+    scores: Scores | None = None,
+    words: Words | None = None,
+    price: Price | None = None,
 ) -> dict[str, Any]:
     """Everything that the page of a run says above its table."""
     words = words or {}
     return {
         "verdict": _verdict(found),
         "asked": _asked(found),
-        "cost": _cost(found),
+        "cost": _cost(found, price),
         "sure": histogram(found),
         "scores": None if scores is None else _methods(found, scores),
         "rounds": _rounds(found),
@@ -129,9 +132,10 @@ def _asked(found: Found) -> dict[str, Any]:
     }
 
 
-def _cost(found: Found) -> dict[str, Any]:
+def _cost(found: Found, price: Price | None) -> dict[str, Any]:
     run, evidence = found.run, found.evidence
-    usage = [p.usage for p in found.predictions.values()]
+    counts = [tokens_in(p.usage) for p in found.predictions.values()]
+    prompt, cached, output = (sum(count[kind] for count in counts) for kind in range(3))
     saved = (
         f"It ended before its budget: the labels had settled, and {found.saved:,} calls were saved."
         if found.saved
@@ -148,8 +152,11 @@ def _cost(found: Found) -> dict[str, Any]:
         "answered": run.answered,
         "failed": run.failed,
         "per_example": run.planned / len(found.dataset),
-        "prompt_tokens": sum(count_in(u, "prompt_tokens") for u in usage),
-        "completion_tokens": sum(count_in(u, "completion_tokens") for u in usage),
+        "prompt_tokens": prompt,
+        "cached_tokens": cached,
+        "completion_tokens": output,
+        "money": None if price is None else price.called(price.of(prompt, cached, output)),
+        "price": None if price is None else price.sentence,
         "seconds": float(np.mean([p.seconds for p in found.predictions.values()] or [0.0])),
         "saved": saved,
         "solver": found.solution.result.value,

@@ -15,6 +15,7 @@ import numpy as np
 
 from consilience.prompts.datatext import as_data
 from consilience.prompts.framing import Framing, Prompt, Style, render
+from consilience.results.corrections import take_back
 from consilience.results.report_scores import Scores
 from consilience.results.result import Found
 
@@ -117,6 +118,7 @@ def report_rows(found: Found, scores: Scores | None = None) -> dict[str, Any]:
         rows.append(row)
     return {
         "classes": list(data.task.classes),
+        "take_back": take_back(data),
         "rows": rows,
         "total": len(table),
         "tempered": found.doubt < 1,

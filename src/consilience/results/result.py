@@ -35,6 +35,7 @@ from consilience.store.rows import Prediction, Run
 from consilience.store.runner import CallCounts
 
 if TYPE_CHECKING:
+    from consilience.models.price import Price
     from consilience.results.calibration import Calibration
     from consilience.results.report_content import Words
     from consilience.results.report_scores import Scores
@@ -191,8 +192,9 @@ class Found:
     def corrected(self, corrections: object) -> Found:
         """The same run with labels that the user gives held fixed, solved again: 0 calls.
 
-        `corrections`: a mapping of ids to classes, rows, or a file with the column `correction`
-        or `label`. They are kept in the store; see `consilience.results.corrections`.
+        `corrections`: a mapping of ids to classes (None takes one back), rows, or a file with the
+        column `correction` or `label`. They are kept in the store; see
+        `consilience.results.corrections`.
         """
         from consilience.results.corrections import with_corrections
 
@@ -327,17 +329,23 @@ class Found:
         write_table(self.table(details=details), path, keep_formulas=keep_formulas)
 
     def report(
-        self, path: str | Path, *, scores: Scores | None = None, words: Words | None = None
+        self,
+        path: str | Path,
+        *,
+        scores: Scores | None = None,
+        words: Words | None = None,
+        price: Price | None = None,
     ) -> Path:
         """Writes one HTML page about the run that needs nothing beside it, and returns its path.
 
         `scores` is what `evaluate` made of gold: methods side by side, and a calibration curve.
         `words` is what `describe` found, `descriptions` by the number of their concept, those of
-        the labels under 0. MissingExtra without Jinja2.
+        the labels under 0. With a `price` it says what the answers cost. MissingExtra without
+        Jinja2.
         """
         from consilience.results.report import write_report
 
-        return write_report(self, path, scores, words)
+        return write_report(self, path, scores, words, price)
 
     def evidence_table(self, kind: str = "direct") -> pd.DataFrame:
         """The pieces of one kind of evidence, read under the labels found; ids are those of rows.

@@ -23,22 +23,31 @@ from types import TracebackType
 from typing import Any, Self
 
 from consilience.data.dataset import Dataset
-from consilience.errors import AnswerError, StoreError
-from consilience.models.base import Answer, Completion, Model, Request, Writer, plain_usage
+from consilience.errors import StoreError
+from consilience.models.base import Answer, Completion, Model, Request, Writer
 from consilience.store import verification as audit
-from consilience.store.identities import dump, identity, plain, run_identity
+from consilience.store.identities import identity, plain, run_identity
 from consilience.store.origins import origin_of, save_origin
-from consilience.store.rows import Prediction, Run, prediction_of
+from consilience.store.rows import (
+    TAKEN_BACK,
+    Prediction,
+    Run,
+    failed_row,
+    prediction_of,
+    prediction_row,
+)
 from consilience.store.schema import (
+    Encoded,
     Planned,
     connect,
     decode,
+    encode,
     insert,
+    insert_encoded,
     insert_round,
     now,
     planned,
     request_columns,
-    storable,
     versions,
 )
 from consilience.store.sources import AnswerSource, sources
@@ -132,47 +141,31 @@ class Store:
             marks = ", ".join("?" * len(chunk))
             yield from self._rows(f"SELECT {columns} FROM {table} WHERE key IN ({marks})", chunk)
 
+    def keep(self, rows: Iterable[tuple[str, Encoded]]) -> None:
+        """Keep encoded rows of these tables in one transaction; committed when it returns.
+
+        What is there already stays: a key keeps its first answer.
+        """
+        with self._transaction("keep what came back") as db:
+            for table, values in rows:
+                insert_encoded(db, table, values)
+
+    def _keep(self, table: str, row: Mapping[str, Any]) -> None:
+        self.keep([(table, encode(table, row))])
+
     def add(self, model: Model, request: Request, answer: Answer, seconds: float) -> str:
         """Keep one answer and return its key; committed when it returns.
 
         A key that is there already keeps its first answer. AnswerError if a value cannot be a
         prediction (not finite, above 0, lengths that disagree); nothing is stored then.
         """
-        logprobs = [float(value) for value in answer.logprobs]
-        exact = [bool(mark) for mark in answer.exact]
-        mass, seconds = float(answer.mass), float(seconds)
-        fault = audit.answer_fault(request.label_names, logprobs, exact, mass, seconds)
-        if fault:
-            raise AnswerError(
-                f"the answer of {model.name} about {request.query.target} cannot be kept: {fault}",
-                body=dump(answer.raw),
-            )
-        row = {
-            "key": prediction_key(model, request),
-            "created": now(),
-            "model": model.name,
-            "mass": mass,
-            "seconds": seconds,
-            "logprobs": logprobs,
-            "exact": exact,
-            "usage": plain_usage(answer.usage),
-            "settings": plain(model.settings),
-            "raw": answer.raw,
-        }
-        with self._transaction("keep a prediction") as db:
-            insert(db, "predictions", row | request_columns(request))
-        return str(row["key"])
+        key = prediction_key(model, request)
+        self._keep("predictions", prediction_row(key, model, request, answer, seconds))
+        return key
 
     def add_failure(self, key: str, request: Request, error: str, body: str | None) -> None:
         """Keep a call that gave no prediction, and what came back, which may have been paid for."""
-        row = {
-            "key": key,
-            "created": now(),
-            "error": storable(error),
-            "body": None if body is None else storable(body),
-        }
-        with self._transaction("keep a failure") as db:
-            insert(db, "failures", row | request_columns(request))
+        self._keep("failures", failed_row(key, request, error, body))
 
     def reasons(self, run: str) -> dict[str, str]:
         """Why queries of a run failed, the last time, by the id of their target."""
@@ -200,14 +193,12 @@ class Store:
     def add_text(self, writer: Writer, note: Note, written: Completion, seconds: float) -> str:
         """Keep one text and return its key, as `add` does; the first text stays."""
         row = text_row(writer, note, written, seconds)
-        with self._transaction("keep a text") as db:
-            insert(db, "texts", row)
+        self._keep("texts", row)
         return str(row["key"])
 
     def add_text_failure(self, writer: Writer, note: Note, error: str, body: str | None) -> None:
         """Keep a call that gave no text, and what came back."""
-        with self._transaction("keep a failure") as db:
-            insert(db, "text_failures", failure_row(writer, note, error, body))
+        self._keep("text_failures", failure_row(writer, note, error, body))
 
     # --- data sets, runs, plans, probes -----------------------------------------------------
 
@@ -238,11 +229,11 @@ class Store:
         """Keep the classes that the user says examples have, by id; the number that are new.
 
         They belong to the data set, so that every run of it in this store holds them fixed. The
-        newest of an example counts.
+        newest of an example counts; `TAKEN_BACK` takes away what was said before.
         """
         self.save_dataset(dataset)
         kept, created = self.corrections(dataset.fingerprint), now()
-        new = {id: label for id, label in classes.items() if kept.get(id) != label}
+        new = {id: label for id, label in classes.items() if kept.get(id, TAKEN_BACK) != label}
         with self._transaction("keep corrections") as db:
             for id, label in sorted(new.items()):
                 row = {"dataset": dataset.fingerprint, "created": created}
@@ -255,7 +246,8 @@ class Store:
             "SELECT example, label FROM corrections WHERE dataset = ? ORDER BY created, rowid",
             (fingerprint,),
         )
-        return dict(sorted((str(id), int(label)) for id, label in dict(map(tuple, rows)).items()))
+        newest = sorted((str(id), int(label)) for id, label in dict(map(tuple, rows)).items())
+        return {id: label for id, label in newest if label != TAKEN_BACK}
 
     def start_run(
         self, dataset: Dataset, model: Model, settings: Mapping[str, Any], seed: int

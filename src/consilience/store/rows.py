@@ -1,4 +1,4 @@
-"""The rows of a store as objects: a prediction, and a run."""
+"""The rows of a store as objects, a prediction and a run; and the rows that answers become."""
 
 from __future__ import annotations
 
@@ -8,8 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from consilience.errors import AnswerError
+from consilience.models.base import Answer, Model, Request, plain_usage
 from consilience.prompts.query import Query
-from consilience.store.schema import query_of
+from consilience.store.identities import dump, plain
+from consilience.store.schema import now, query_of, request_columns, storable
+from consilience.store.verification import answer_fault
+
+TAKEN_BACK = -1
+"""Stands for a class where a correction was taken back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +73,42 @@ def prediction_of(row: sqlite3.Row) -> Prediction:
         usage=json.loads(row["usage"]),
         seconds=row["seconds"],
     )
+
+
+def prediction_row(
+    key: str, model: Model, request: Request, answer: Answer, seconds: float
+) -> dict[str, Any]:
+    """The row of an answer; AnswerError if a value cannot be a prediction.
+
+    That is one that is not finite or above 0, or lengths that disagree.
+    """
+    logprobs = [float(value) for value in answer.logprobs]
+    exact = [bool(mark) for mark in answer.exact]
+    mass, seconds = float(answer.mass), float(seconds)
+    if fault := answer_fault(request.label_names, logprobs, exact, mass, seconds):
+        raise AnswerError(
+            f"the answer of {model.name} about {request.query.target} cannot be kept: {fault}",
+            body=dump(answer.raw),
+        )
+    return request_columns(request) | {
+        "key": key,
+        "created": now(),
+        "model": model.name,
+        "mass": mass,
+        "seconds": seconds,
+        "logprobs": logprobs,
+        "exact": exact,
+        "usage": plain_usage(answer.usage),
+        "settings": plain(model.settings),
+        "raw": answer.raw,
+    }
+
+
+def failed_row(key: str, request: Request, error: str, body: str | None) -> dict[str, Any]:
+    """The row of a call that gave no prediction, and of what came back."""
+    return request_columns(request) | {
+        "key": key,
+        "created": now(),
+        "error": storable(error),
+        "body": None if body is None else storable(body),
+    }

@@ -2,7 +2,8 @@
 
 One code path serves both modes: `concurrency=1` is a plain loop in one thread, in plan order, so
 that a traceback or a breakpoint leads to the line; more than one runs as many workers over the
-same list. Neither changes a byte of what is sent.
+same list, and what they bring at the same time is written in one transaction. A worker asks on when
+its answer is on disk. Neither changes a byte of what is sent.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from consilience.models.price import tokens_in
 from consilience.models.served import OtherModel, Watch, served_by
 from consilience.prompts.framing import Framing, render
 from consilience.prompts.query import Query
+from consilience.store.batches import Batches
 from consilience.store.canary import Canary
 from consilience.store.database import Store, prediction_key
-from consilience.store.texts import Note
+from consilience.store.rows import failed_row, prediction_row
+from consilience.store.texts import Note, failure_row, text_row
 
 M = TypeVar("M")
 R = TypeVar("R")
@@ -170,6 +173,7 @@ class Runner(ABC, Generic[M, R]):
     def __init__(self, model: M, store: Store, watch: Progress | None) -> None:
         self.model = model
         self.store = store
+        self.batches = Batches(store, at_once=True)
         self.outcome = CallCounts()
         self.watch = watch or Silent()
         self.failed_in_a_row = 0
@@ -177,14 +181,14 @@ class Runner(ABC, Generic[M, R]):
         self.unanswered: frozenset[str] = frozenset()
 
     @abstractmethod
-    async def get(self, request: R) -> Answer | Completion:
+    async def get(self, key: str, request: R) -> Answer | Completion:
         """What the model says, in the store."""
 
     async def listen(self) -> None:
         """Hears whether it is still the same model, where that is due."""
 
     @abstractmethod
-    def lose(self, key: str, request: R, error: ModelError) -> None:
+    async def lose(self, key: str, request: R, error: ModelError) -> None:
         """The failure, in the store."""
 
     @abstractmethod
@@ -200,6 +204,7 @@ class Runner(ABC, Generic[M, R]):
         todo = {key: request for key, request in planned if key not in known}
         self.outcome.known = len(planned) - len(todo)
         self.watch.start(len(planned), self.outcome.known)
+        self.batches = Batches(self.store, at_once=concurrency == 1)
         try:
             with interrupts.gently():
                 run(self.serve(todo, concurrency))
@@ -214,6 +219,7 @@ class Runner(ABC, Generic[M, R]):
         try:
             await self._serve(todo, concurrency)
         finally:
+            self.batches.write()
             # Connections belong to the event loop, which ends here.
             if (close := getattr(self.model, "close", None)) is not None:
                 await close()
@@ -253,9 +259,9 @@ class Runner(ABC, Generic[M, R]):
         """One request, and its answer or its failure in the store."""
         await self.listen()
         try:
-            answer = await self.get(request)
+            answer = await self.get(key, request)
         except ModelError as error:
-            self.lose(key, request, error)
+            await self.lose(key, request, error)
             _LOG.warning("%s; given up", error)
             self.outcome.failures[key] = str(error)
             self.watch.failed(error)
@@ -299,10 +305,10 @@ class _Questions(Runner[Model, Request]):
         for key, request in self.canary.begin():
             interrupts.check()
             try:
-                said[request.query.target] = await self.get(request)
+                said[request.query.target] = await self.get(key, request)
             except ModelError as error:
                 # Nothing is heard where it fails; the questions themselves say why.
-                self.lose(key, request, error)
+                await self.lose(key, request, error)
                 _LOG.warning("%s; given up", error)
                 if isinstance(error, OtherModel):
                     raise
@@ -312,18 +318,20 @@ class _Questions(Runner[Model, Request]):
         if (note := self.canary.end(said)) is not None:
             self.outcome.notes.append(note)
 
-    async def get(self, request: Request) -> Answer:
+    async def get(self, key: str, request: Request) -> Answer:
         began = time.perf_counter()
         answer = await self.model.ask(request)
         if (note := self.served.check(answer.raw)) is not None:
             self.outcome.notes.append(note)
-        self.store.add(self.model, request, answer, time.perf_counter() - began)
+        row = prediction_row(key, self.model, request, answer, time.perf_counter() - began)
+        await self.batches.keep("predictions", row)
         if self.canary is not None:
             self.canary.answered()
         return answer
 
-    def lose(self, key: str, request: Request, error: ModelError) -> None:
-        self.store.add_failure(key, request, str(error), error.body)
+    async def lose(self, key: str, request: Request, error: ModelError) -> None:
+        row = failed_row(key, request, str(error), error.body)
+        await self.batches.keep("failures", row)
 
     def row(self, request: Request) -> str | None:
         return request.query.target
@@ -332,14 +340,16 @@ class _Questions(Runner[Model, Request]):
 class _Notes(Runner[Writer, Note]):
     """Asks for texts."""
 
-    async def get(self, request: Note) -> Completion:
+    async def get(self, key: str, request: Note) -> Completion:
         began = time.perf_counter()
         written = await self.model.write(request.prompt, request.max_tokens)
-        self.store.add_text(self.model, request, written, time.perf_counter() - began)
+        row = text_row(self.model, request, written, time.perf_counter() - began)
+        await self.batches.keep("texts", row)
         return written
 
-    def lose(self, key: str, request: Note, error: ModelError) -> None:
-        self.store.add_text_failure(self.model, request, str(error), error.body)
+    async def lose(self, key: str, request: Note, error: ModelError) -> None:
+        row = failure_row(self.model, request, str(error), error.body)
+        await self.batches.keep("text_failures", row)
 
     def row(self, request: Note) -> str | None:
         return None

@@ -253,7 +253,11 @@ def _pending(db: sqlite3.Connection, path: str | Path) -> list[str]:
     return [name for name in MIGRATIONS if name not in applied]
 
 
-def encode(table: str, row: Mapping[str, Any]) -> list[Any]:
+Encoded = Sequence[Any]
+"""The values of a row as SQLite takes them, in the order of its table's columns."""
+
+
+def encode(table: str, row: Mapping[str, Any]) -> Encoded:
     """The values of a row as SQLite takes them, in the order of the table's columns."""
     return [dump(row[c]) if c in JSON_COLUMNS else row[c] for c in TABLES[table]]
 
@@ -299,9 +303,19 @@ def query_of(row: Mapping[str, Any] | sqlite3.Row) -> Query:
 
 def insert(db: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> int:
     """Insert a row unless its identity is there; the number of rows added."""
-    marks = ", ".join("?" * len(TABLES[table]))
-    sql = f"INSERT INTO {table} ({', '.join(TABLES[table])}) VALUES ({marks})"
-    return db.execute(sql + " ON CONFLICT DO NOTHING", encode(table, row)).rowcount
+    return insert_encoded(db, table, encode(table, row))
+
+
+def insert_encoded(db: sqlite3.Connection, table: str, values: Encoded) -> int:
+    """Insert an encoded row unless its identity is there; the number of rows added."""
+    return db.execute(_INSERTS[table], values).rowcount
+
+
+_INSERTS = {
+    table: f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) "
+    "ON CONFLICT DO NOTHING"
+    for table, columns in TABLES.items()
+}
 
 
 def planned(db: sqlite3.Connection, run: str, round: int | None = None) -> list[list[Planned]]:

@@ -19,6 +19,7 @@ from consilience.data.whole_file import whole_file
 from consilience.errors import ConsilienceError, StoreError
 from consilience.store.identities import dump, identity, run_identity, text_identity
 from consilience.store.origins import origin_fault
+from consilience.store.rows import TAKEN_BACK
 from consilience.store.schema import TABLES, Planned, decode, insert, insert_round, query_of
 
 _SLACK = 1e-3
@@ -69,7 +70,7 @@ def _dataset_fault(row: Mapping[str, Any]) -> str | None:
 
 
 def _correction_fault(row: Mapping[str, Any]) -> str | None:
-    plain = isinstance(row["label"], int) and row["label"] >= 0
+    plain = isinstance(row["label"], int) and row["label"] >= TAKEN_BACK
     return None if plain else f"its label must be the number of a class, got {row['label']!r}"
 
 

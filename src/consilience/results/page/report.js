@@ -37,6 +37,8 @@
       draw("rect", { class: "fill", width: 100 * share, height: 8, rx: 1 }));
   const wrong = (row) => "gold" in row && row.label !== null && row.gold !== row.label;
   const text = (row) => data.texts[row.text];
+  // What the reader chose instead of a label, by the row's place; nothing leaves the page but by the button.
+  const chosen = new Map();
 
   // --- theme -----------------------------------------------------------------------------------
   const THEMES = ["auto", "light", "dark"];
@@ -71,10 +73,11 @@
   if (rows.some((row) => row.label === null)) at("label").append(make("option", { value: "none" }, "no label"));
   if (scored) at("show").append(make("option", { value: "wrong" }, "not as the reference"));
   if (rows.some((row) => row.corrected)) at("show").append(make("option", { value: "corrected" }, "corrected"));
+  at("show").append(make("option", { value: "chosen" }, "to be corrected"));
   if (rows.some((row) => row.landmark)) at("show").append(make("option", { value: "landmark" }, "landmarks"));
 
   const haystack = (row) => (row.haystack ??= `${row.id}\n${text(row)}`.toLowerCase());
-  const KEEP = { open: (r) => r.open, decided: (r) => !r.open, wrong, landmark: (r) => Boolean(r.landmark), corrected: (r) => Boolean(r.corrected) };
+  const KEEP = { open: (r) => r.open, decided: (r) => !r.open, wrong, landmark: (r) => Boolean(r.landmark), corrected: (r) => Boolean(r.corrected), chosen: (r) => chosen.has(r.order) };
   function select() {
     const needle = state.words.toLowerCase();
     state.shown = rows.filter((row) =>
@@ -114,6 +117,7 @@
       row.open ? make("span", { class: "flag" }, " open") : null,
       row.landmark ? make("span", { class: "flag" }, " landmark") : null,
       row.corrected ? make("span", { class: "flag" }, " corrected") : null,
+      chosen.has(row.order) ? make("span", { class: "flag chosen", dir: "auto" }, ` → ${chosen.get(row.order)}`) : null,
     ];
     return make("tr", { "data-place": place, onclick: () => open(place) },
       make("td", { class: "id", title: row.id, dir: "auto" }, row.rows ? `${row.id} ×${row.rows}` : row.id),
@@ -132,6 +136,31 @@
   at("label").addEventListener("change", (event) => { state.label = event.target.value; select(); });
   at("show").addEventListener("change", (event) => { state.show = event.target.value; select(); });
   at("controls").addEventListener("submit", (event) => event.preventDefault());
+
+  // --- corrections -----------------------------------------------------------------------------
+  function choose(row, word) {
+    if (word === "") chosen.delete(row.order); else chosen.set(row.order, word);
+    at("download").hidden = !chosen.size;
+    at("download").textContent = `Download ${counted(chosen.size)} correction${chosen.size === 1 ? "" : "s"}`;
+    at("give-back").hidden = !chosen.size;
+    show();
+  }
+  function chooser(row) {
+    const other = data.classes.filter((name, number) => number !== row.label);
+    const words = row.corrected ? [...other, data.take_back] : other;
+    const made = make("select", { id: "right", onchange: (event) => choose(row, event.target.value) },
+      make("option", { value: "" }, "as it is"), ...words.map((word) => make("option", { value: word }, word)));
+    made.value = chosen.get(row.order) ?? "";
+    return make("p", { class: "right" }, make("label", { for: "right" }, "The right class: "), made);
+  }
+  at("download").addEventListener("click", () => {
+    const quoted = (cell) => `"${cell.replaceAll('"', '""')}"`;
+    const lines = [["id", "correction"], ...[...chosen].map(([order, word]) => [rows[order].id, word])];
+    const file = new Blob([lines.map((cells) => cells.map(quoted).join(",") + "\r\n").join("")], { type: "text/csv" });
+    const link = make("a", { href: URL.createObjectURL(file), download: "corrections.csv" });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  });
 
   // --- one row ---------------------------------------------------------------------------------
   const dialog = at("row");
@@ -174,6 +203,7 @@
       row.p === null
         ? make("p", {}, `No label: ${row.why ?? "nothing speaks of it"}.`)
         : make("div", { class: "probs" }, ...row.p.flatMap((p, k) => [chip(k), bar(p, k), make("span", { class: "num" }, p.toFixed(3))])),
+      chooser(row),
       "gold" in row ? make("p", {}, "Reference: ", chip(row.gold), wrong(row) ? make("span", { class: "flag wrong" }, " differs") : null) : null,
       make("p", { class: "note", dir: "auto" }, `${row.open ? "Open: the two likeliest classes are close. " : ""}${facts}.`),
       make("h3", {}, "Why this label"),
@@ -234,6 +264,7 @@
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (dialog.open) {
+      if (document.activeElement.tagName === "SELECT") return;
       const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (by && state.shown[opened + by]) { event.preventDefault(); open(opened + by); }
       return;

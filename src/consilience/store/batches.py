@@ -1,0 +1,62 @@
+"""Rows on their way into a store: many in one transaction, each waited for until it is on disk.
+
+They are written where the event loop is idle, not by a thread: SQLite lets go of the interpreter
+at each row, and a thread would wait for a busy loop each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from consilience.store.database import Store
+from consilience.store.schema import Encoded, encode
+
+LONGEST_PAUSE = 0.002
+"""Seconds that a row waits for others at most, while an answer comes at each turn of the loop."""
+
+
+class Batches:
+    """The rows of one asking; where `at_once`, each is a transaction of its own."""
+
+    def __init__(self, store: Store, *, at_once: bool = False) -> None:
+        self._store, self._at_once = store, at_once
+        self._rows: list[tuple[str, Encoded]] = []
+        self._written: asyncio.Future[None] | None = None
+        self._began = 0.0
+
+    async def keep(self, table: str, row: Mapping[str, Any]) -> None:
+        """Returns when the row is on disk; StoreError where it cannot be."""
+        self._rows.append((table, encode(table, row)))
+        if self._at_once:
+            self.write()
+            return
+        loop = asyncio.get_running_loop()
+        if self._written is None:
+            self._written, self._began = loop.create_future(), loop.time()
+            loop.call_soon(self._when_idle, loop, 1)
+        # Whoever is cancelled takes nothing from the others.
+        await asyncio.shield(self._written)
+
+    def _when_idle(self, loop: asyncio.AbstractEventLoop, before: int) -> None:
+        """Writes what is there, unless the last turn of the loop brought more."""
+        if len(self._rows) > before and loop.time() - self._began < LONGEST_PAUSE:
+            loop.call_soon(self._when_idle, loop, len(self._rows))
+        else:
+            self.write()
+
+    def write(self) -> None:
+        """One transaction of all that waits; whoever waits is told how it ended."""
+        rows, written = self._rows, self._written
+        self._rows, self._written = [], None
+        try:
+            if rows:
+                self._store.keep(rows)
+        except Exception as error:
+            if written is None:
+                raise
+            written.set_exception(error)
+        else:
+            if written is not None:
+                written.set_result(None)
