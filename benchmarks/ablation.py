@@ -50,32 +50,31 @@ def variants() -> dict[str, dict[str, float]]:
 
 def votes(evidence: Evidence) -> np.ndarray:
     """The vote of each worker (a round in one framing) on each example, (N, workers); −1: none."""
-    worker = np.unique(
-        np.stack([evidence.round.numpy(), evidence.framing.numpy()], axis=1),
-        axis=0,
-        return_inverse=True,
-    )[1].reshape(-1)
+    asked = evidence.predictions
+    told_apart = np.stack([asked.round.numpy(), asked.framing.numpy()], axis=1)
+    worker = np.unique(told_apart, axis=0, return_inverse=True)[1].reshape(-1)
     table = np.full((evidence.n, worker.max() + 1), -1)
-    ordinary = ~evidence.brief.numpy()
-    said = evidence.logp.argmax(dim=1).numpy()
-    table[evidence.target.numpy()[ordinary], worker[ordinary]] = said[ordinary]
+    ordinary, said = ~asked.brief.numpy(), asked.logp.argmax(dim=1).numpy()
+    table[asked.target.numpy()[ordinary], worker[ordinary]] = said[ordinary]
     return table
 
 
 def last_round(evidence: Evidence) -> np.ndarray:
     """The label that each example's last prediction gives: what a bootstrap would show next."""
-    ordinary = (~evidence.brief).nonzero().flatten().numpy()
-    order = ordinary[np.argsort(evidence.round.numpy()[ordinary], kind="stable")]
+    asked = evidence.predictions
+    ordinary = (~asked.brief).nonzero().flatten().numpy()
+    order = ordinary[np.argsort(asked.round.numpy()[ordinary], kind="stable")]
     labels = np.zeros(evidence.n, dtype=int)
-    labels[evidence.target.numpy()[order]] = evidence.logp.argmax(dim=1).numpy()[order]
+    labels[asked.target.numpy()[order]] = asked.logp.argmax(dim=1).numpy()[order]
     return labels
 
 
 def mean_of_rounds(evidence: Evidence) -> np.ndarray:
     """The mean log-probabilities of each example's predictions with shots: the bootstrap's mean."""
+    asked = evidence.predictions
     total = np.zeros((evidence.n, evidence.k))
-    shown = (~evidence.brief & ~evidence.zero).numpy()
-    np.add.at(total, evidence.target.numpy()[shown], evidence.logp.numpy()[shown])
+    shown = (~asked.brief & ~asked.zero).numpy()
+    np.add.at(total, asked.target.numpy()[shown], asked.logp.numpy()[shown])
     return total.argmax(axis=1)
 
 

@@ -72,14 +72,17 @@ def said(session: Session, duel: Duel, queries: list[Query] | None = None) -> ND
     Those of the duel itself where no queries are given.
     """
     from consilience.concepts.concept import DOUBT
-    from consilience.evidence.evidence import collect
+    from consilience.evidence.collect import collect
     from consilience.store.runner import ask, requests
 
     assert session.state.ranking is not None
     evidence = session.state.evidence
     if queries is None:
-        used = evidence.round == duel.round
-        target, logp = evidence.target[used].numpy(), evidence.logp[used].numpy()
+        used = evidence.predictions.round == duel.round
+        target, logp = (
+            evidence.predictions.target[used].numpy(),
+            evidence.predictions.logp[used].numpy(),
+        )
     else:
         rows = requests(queries, session.data, session.framings, session.model)
         ask(rows, session.model, session.store, concurrency=64)

@@ -17,17 +17,17 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import local
 import numpy as np
 import program
 import torch
-from torch import Tensor
 
 from consilience.datasets import load_dataset
 from consilience.elicitation.session import elicit, gather
 from consilience.elicitation.settings import Settings
+from consilience.evidence.arrays import ContrastArrays, PredictionArrays, ShotArrays
 from consilience.evidence.evidence import Evidence
 from consilience.models import open_model
 from consilience.models.base import Model
@@ -45,33 +45,41 @@ BILLION = {
     "num_attention_heads": 32,
     "num_key_value_heads": 4,
 }
+Arrays = TypeVar("Arrays", PredictionArrays, ShotArrays, ContrastArrays)
+
 EXACT = ("float64", "float32")
-OF_EXAMPLES = ("target", "shot_example", "flip_example")
-OF_PREDICTIONS = ("shot_of", "flip_twin", "flip_contrast", "rivals")
-"""The fields of the evidence that are positions of examples, and of predictions."""
+OF_EXAMPLES = ("target", "example")
+OF_PREDICTIONS = ("prediction", "twin", "flipped")
+"""The arrays of the evidence that are positions of examples, and of predictions."""
 
 
 def repeated(one: Evidence, times: int) -> Evidence:
     """The evidence of as many data sets that are alike, with everything said about each."""
+    pairs = int(one.contrasts.pair.max()) + 1 if one.f else 0
 
-    def many(name: str, value: Tensor) -> Tensor:
-        step = one.n if name in OF_EXAMPLES else one.t if name in OF_PREDICTIONS else 0
-        return torch.cat([value + step * i if step else value for i in range(times)])
+    def many(arrays: Arrays) -> Arrays:
+        made: dict[str, Any] = {}
+        for name in arrays.__dataclass_fields__:
+            value = getattr(arrays, name)
+            if name == "keys":
+                made[name] = tuple(f"{i}:{key}" for i in range(times) for key in value)
+                continue
+            step = one.n if name in OF_EXAMPLES else one.t if name in OF_PREDICTIONS else 0
+            step = pairs if name == "pair" else step
+            made[name] = torch.cat([value + step * i if step else value for i in range(times)])
+        return replace(arrays, **made)
 
-    made: dict[str, Any] = {
-        name: many(name, value)
-        for name in one.__dataclass_fields__
-        if isinstance(value := getattr(one, name), Tensor)
-    }
-    pairs = int(one.flip_pair.max()) + 1 if one.f else 0
-    made["flip_pair"] = torch.cat([one.flip_pair + pairs * i for i in range(times)])
-    made["factors"] = tuple(
-        replace(f, members=torch.cat([f.members + one.n * i for i in range(times)]))
-        for f in one.factors
+    return replace(
+        one,
+        ids=tuple(f"{i}:{id}" for i in range(times) for id in one.ids),
+        predictions=many(one.predictions),
+        shots=many(one.shots),
+        contrasts=many(one.contrasts),
+        factors=tuple(
+            replace(f, members=torch.cat([f.members + one.n * i for i in range(times)]))
+            for f in one.factors
+        ),
     )
-    made["ids"] = tuple(f"{i}:{id}" for i in range(times) for id in one.ids)
-    made["keys"] = tuple(f"{i}:{key}" for i in range(times) for key in one.keys)
-    return replace(one, **made)
 
 
 def solving() -> list[dict[str, Any]]:

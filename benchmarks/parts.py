@@ -43,7 +43,7 @@ def undated(state: State) -> Tensor:
     from consilience.objective.conditioning import per_target
 
     share = state.reading.share.unsqueeze(0).unsqueeze(-1)
-    pool = per_target(state.evidence, share * state.evidence.logp)[0]
+    pool = per_target(state.evidence, share * state.evidence.predictions.logp)[0]
     return (state.q * pool).sum(dim=-1).mean()
 
 

@@ -89,7 +89,7 @@ class Recording:
 
 def evidence_of(recording: Recording, run: RecordedRun) -> Evidence:
     """The evidence of a run, as the settings of today make it of the answers."""
-    from consilience.evidence.evidence import collect
+    from consilience.evidence.collect import collect
 
     return collect(recording.data, recording.framings, run.rounds)
 

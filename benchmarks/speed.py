@@ -24,7 +24,8 @@ from torch import Tensor
 
 from consilience.data.dataset import Dataset, Example
 from consilience.data.relations import ExactlyOne
-from consilience.evidence.evidence import Evidence, collect
+from consilience.evidence.collect import collect
+from consilience.evidence.evidence import Evidence
 from consilience.objective.coherence import DEFAULT_WEIGHTS, coherence, default_terms
 from consilience.objective.conditioning import ZERO_SHOT_WEIGHT, condition
 from consilience.prompts.framing import Framing
@@ -71,33 +72,36 @@ def looped(e: Evidence, theta: Tensor) -> tuple[float, Tensor]:
     q = logq.exp()
     fixed = q.detach()
     shots: dict[int, list[tuple[int, int]]] = {}
-    table = (e.shot_of.tolist(), e.shot_example.tolist(), e.shot_label.tolist())
-    for t, j, c in zip(*table, strict=True):
+    for t, j, c in zip(*(column.tolist() for column in e.shown_shots()), strict=True):
         shots.setdefault(t, []).append((j, c))
     mine: dict[int, list[int]] = {}
-    for t, i in enumerate(e.target.tolist()):
+    for t, i in enumerate(e.predictions.target.tolist()):
         mine.setdefault(i, []).append(t)
     half = math.log(2)
     terms = dict.fromkeys(DEFAULT_WEIGHTS, torch.zeros((), dtype=torch.float64))
     for i in range(e.n):
         of_i = mine.get(i, [])
-        zeros = [t for t in of_i if e.zero[t]]
-        total = sum(ZERO_SHOT_WEIGHT / len(zeros) if e.zero[t] else 1.0 for t in of_i)
+        zeros = [t for t in of_i if e.predictions.zero[t]]
+        total = sum(ZERO_SHOT_WEIGHT / len(zeros) if e.predictions.zero[t] else 1.0 for t in of_i)
         log_pool, linear = torch.zeros(2).double(), torch.zeros(2).double()
         for t in of_i:
-            share = (ZERO_SHOT_WEIGHT / len(zeros) if e.zero[t] else 1.0) / total
+            share = (ZERO_SHOT_WEIGHT / len(zeros) if e.predictions.zero[t] else 1.0) / total
             relevance = torch.ones(()).double()
             if t in shots:
                 agreed = torch.stack([fixed[j, c] for j, c in shots[t]]).mean()
                 relevance = ((agreed - 0.5) / 0.5).clamp(min=0)
-            told = half + (e.logp[t].exp() * e.logp[t]).sum()
-            log_pool = log_pool + share * (relevance * e.logp[t] - (1 - relevance) * (half + told))
-            linear = linear + share * (relevance * e.logp[t].exp() + (1 - relevance) / 2)
+            told = half + (e.predictions.logp[t].exp() * e.predictions.logp[t]).sum()
+            log_pool = log_pool + share * (
+                relevance * e.predictions.logp[t] - (1 - relevance) * (half + told)
+            )
+            linear = linear + share * (
+                relevance * e.predictions.logp[t].exp() + (1 - relevance) / 2
+            )
         if not of_i:
             log_pool, linear = log_pool - half, linear + 0.5
         prior = torch.zeros(2).double()
         for t in zeros:
-            prior = prior + e.logp[t] / len(zeros)
+            prior = prior + e.predictions.logp[t] / len(zeros)
         prior = torch.log_softmax(prior, dim=-1)
         gained = {
             "mutual predictability": (q[i] * log_pool).sum(),

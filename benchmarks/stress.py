@@ -67,7 +67,7 @@ def from_myth(session: Session, myth: NDArray[np.int64]) -> None:
 
     class Seeded(Census):
         def labels(self, evidence: Evidence, concept: int, seed: int = 0) -> NDArray[np.float64]:
-            asked = bool((evidence.round == self.begin).any())
+            asked = bool((evidence.predictions.round == self.begin).any())
             if concept or asked:
                 return super().labels(evidence, concept, seed)
             soft = np.full((evidence.n, 2), 0.5)

@@ -49,7 +49,7 @@ import pandas as pd
 
 import consilience as cs
 from consilience.data.relations import Opposite
-from consilience.evidence.evidence import collect
+from consilience.evidence.collect import collect
 from consilience.objective.evidence_tables import evidence_table
 from consilience.results.uncertainty import uncertainty
 from consilience.store.rows import Prediction

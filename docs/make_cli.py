@@ -99,9 +99,11 @@ USES = {
     "log-probabilities, and how it is asked best.",
     "consilience plan": "The first of three steps that are `run` taken apart, for looking at the "
     "queries of a round, or changing the machine between them: `plan DATA … --output round.jsonl`, "
-    "`ask round.jsonl …`, and so on until `plan` says that nothing is left; then `solve`.",
+    "`ask round.jsonl …`, and so on until `plan` says that nothing is left; then `solve`. With "
+    "`--batch round.jsonl` for a Batch API or vLLM's `run-batch`: [batches](batches.md).",
     "consilience ask": "The second step: `consilience ask round.jsonl --model openai:NAME "
-    "--base-url URL`. The queries are checked against the plan that the store holds.",
+    "--base-url URL`. The queries are checked against the plan that the store holds. On several "
+    "servers, `--engine ray`: [batches and Ray](batches.md).",
     "consilience solve": "The labels again, of any run of a store, at any time: "
     "`consilience solve --store claims.db --output labels.parquet`.",
     "consilience evaluate": "With gold that was not there, or not shown, when the run was made: "
@@ -161,6 +163,9 @@ USES = {
     "`consilience store export claims.db claims.jsonl`.",
     "consilience store import": "The way back, with every line verified: "
     "`consilience store import all.db claims.jsonl`.",
+    "consilience store ingest": "What a Batch API or vLLM's `run-batch` answered to "
+    "`plan --batch`: `consilience store ingest output.jsonl --store tickets.db`; see "
+    "[batches](batches.md).",
     "consilience datasets": "The data sets that have a name, and any file.",
     "consilience datasets list": "The names that `run` takes for DATA.",
     "consilience datasets show": "To check text, framings and label names before anything is "

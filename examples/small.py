@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 
 import consilience as cs
-from consilience.evidence.evidence import collect
+from consilience.evidence.collect import collect
 from consilience.store.rows import Prediction
 
 # What is right is here to make up the model's answers, and to count at the end; no label sees it.

@@ -153,11 +153,13 @@ def test_what_was_asked_is_recorded(kept, capsys):
     here = recorded.evidence_of(recording, recording.runs[0])
     # The hashes of hashes stand in another order.
     place = np.array([recording.data.texts.index(id) for id in data.ids])
-    order_there = np.lexsort([there.round, place[there.target.numpy()]])
-    order_here = np.lexsort([here.round, here.target.numpy()])
-    assert here.t == there.t and len(here.shot_of) == len(there.shot_of)
+    order_there = np.lexsort([there.predictions.round, place[there.predictions.target.numpy()]])
+    order_here = np.lexsort([here.predictions.round, here.predictions.target.numpy()])
+    assert here.t == there.t and len(here.shots) == len(there.shots)
     np.testing.assert_allclose(
-        here.logp.numpy()[order_here], there.logp.numpy()[order_there], atol=0.005
+        here.predictions.logp.numpy()[order_here],
+        there.predictions.logp.numpy()[order_there],
+        atol=0.005,
     )
 
 

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from command import consilience
+from consilience.results.evidence_graph import evidence_graph
+from hostile import labelled
 from made_up import FILE_OPTIONS, claims, write_csv
 
 SMALL = [
@@ -118,6 +120,24 @@ def test_the_graph(store: Path, tmp_path: Path) -> None:
     assert f"{len(graph)} nodes" in done.stderr
     assert sum(kind == "example" for _, kind in graph.nodes(data="kind")) == 12
     assert any(coupling is not None for *_, coupling in graph.edges(data="coupling"))
+    rows = json.loads(consilience("solve", "--store", store, "--json").stdout)
+    named = {node["id"]: node for _, node in graph.nodes(data=True) if node["kind"] == "example"}
+    assert {str(row["row"]): row["label"] for row in rows} == {
+        id: node["name"] for id, node in named.items()
+    }
+    for row in rows:
+        node = named[str(row["row"])]
+        text = f"{row['question']} {row['claim']}"
+        assert (node["text"], node["open"]) == (text, row["open"])
+
+
+def test_a_graph_of_hostile_texts_is_read_by_every_reader_of_xml(tmp_path: Path) -> None:
+    found = labelled()
+    path = tmp_path / "hostile.graphml"
+    networkx.write_graphml(evidence_graph(found), path)
+    back = networkx.read_graphml(path)
+    for example in found.dataset.examples:
+        assert back.nodes[example.id]["text"] == example.text.replace("\x00", "\ufffd")
 
 
 @pytest.mark.parametrize(

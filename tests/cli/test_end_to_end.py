@@ -139,8 +139,9 @@ OURS = ("question", "claim", "label", "probability", "uncertainty", "open")
 """What a row is told by, and what was found; the rest is the user's own."""
 
 
+@pytest.mark.slow
 def test_gold_and_the_order_of_rows_change_not_one_bit(tmp_path: Path) -> None:
-    rows = claims()
+    rows = claims(12)
     flipped = {"True": "False", "False": "True"}
     variants = {
         "as it is": (rows, ["--label", "truth"]),
@@ -159,6 +160,8 @@ def test_gold_and_the_order_of_rows_change_not_one_bit(tmp_path: Path) -> None:
             consilience(
                 *words,
                 *options,
+                "--calls-per-example",
+                4,
                 "--set",
                 "relations.priors=exactly-one",
                 "--set",

@@ -249,7 +249,7 @@ def test_it_is_a_part_of_the_budget(calls: float, contrasts: float) -> None:
         # With contrasts the last call or two may not make a pair.
         assert calls * 400 - 3 <= found.run.planned == planned <= calls * 400
         # And everybody is asked about the concept that was chosen.
-        spoken = found.evidence.target[~found.evidence.zero]
+        spoken = found.evidence.predictions.target[~found.evidence.predictions.zero]
         assert set(spoken.tolist()) == set(range(400))
 
 
@@ -263,10 +263,10 @@ def test_a_share_that_is_none_is_refused() -> None:
 
 
 def test_the_labels_rest_on_nothing_that_was_asked_about_another_concept() -> None:
-    data, found, store = run("noisy", 0, 400)
+    data, found, store = run("distractor", 0, 400)
     census = census_of(data, SETTINGS, 0)
     chosen = found.concepts[0].number
-    rounds = set(found.evidence.round.tolist())
+    rounds = set(found.evidence.predictions.round.tolist())
     for number in range(census.concepts):
         first = census.begin + number * census.rounds
         own = set(range(first, first + census.rounds))
@@ -410,7 +410,7 @@ def test_the_same_store_gives_the_same_concepts() -> None:
 
 
 def test_the_first_leads_itself_by_nothing_and_the_others_by_what_they_lack() -> None:
-    _, found, _ = run("noisy", 0, 400)
+    _, found, _ = run("distractor", 0, 400)
     first, *others = found.concepts
     assert first.lead == 0
     for other in others:

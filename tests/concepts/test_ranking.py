@@ -23,7 +23,8 @@ from consilience.data.relations import Opposite
 from consilience.elicitation.session import elicit
 from consilience.elicitation.settings import Settings
 from consilience.elicitation.state import census_of
-from consilience.evidence.evidence import Evidence, collect
+from consilience.evidence.collect import collect
+from consilience.evidence.evidence import Evidence
 from consilience.models.simulated import world_dataset
 from consilience.planning.planner import PlanSettings
 from zoo import Row, alone, dataset, pairs
@@ -399,7 +400,9 @@ def test_the_labels_rest_on_no_duel_and_on_no_other_concept() -> None:
     _, found = evidence(rounds)
     standing = rank_concepts(census(2), found, 5)
     assert numbers(standing)[0] == 0
-    assert set(without_rejected_concepts(census(2), standing, found).round.tolist()) == {0, 1, 4}
+    assert set(
+        without_rejected_concepts(census(2), standing, found).predictions.round.tolist()
+    ) == {0, 1, 4}
     assert [x.tolist() for x in others(standing, 0)] == [TWO.tolist()]
 
 
@@ -427,7 +430,7 @@ def test_a_model_whose_gut_answer_is_the_popular_one() -> None:
     sample = found.concepts[1].labels.max(axis=1) > 0.5 + 1e-9
     assert first[sample].mean() > max(0.8, second[sample].mean())
     # By zero-shot answers alone the other is ahead.
-    gut = found.evidence.only(found.evidence.zero)
+    gut = found.evidence.only(found.evidence.predictions.zero)
     gut_answers = [np.nanmean(support(gut, c.labels)) for c in found.concepts[:2]]
     assert gut_answers[1] > gut_answers[0]
     assert (found.solution.labels.argmax(axis=1) == truth).mean() > 0.8

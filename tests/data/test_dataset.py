@@ -165,6 +165,16 @@ def test_relations_by_column(relation: str, expected: set[tuple[str, str]], prio
     assert {r.prior for r in made.relations} == {prior}
 
 
+def test_the_fingerprint_is_that_of_its_json_however_large() -> None:
+    many = Dataset(
+        "many", [Example(f"text {i} é", f"g{i % 3}" if i % 2 else None) for i in range(9000)]
+    )
+    for made in (data(), many):
+        content = {k: v for k, v in made.to_json().items() if k not in ("name", "note")}
+        whole = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        assert made.fingerprint == whole[:16]
+
+
 def test_a_relation_of_each_kind_changes_the_fingerprint() -> None:
     names = ("answer:final", "equal:key", "opposite:pair", "order:left,right", "exactly-one")
     made = [

@@ -227,6 +227,13 @@ def read_csv_duckdb(path: Path) -> list[dict[str, Any]]:
     return [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
 
 
+def query_duckdb(read: str, path: Path) -> pd.DataFrame:
+    duckdb = pytest.importorskip("duckdb", reason="DuckDB is not installed")
+    found = duckdb.sql(f"SELECT * FROM {read}('{path}')")
+    rows = [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
+    return pd.DataFrame(rows)
+
+
 def read_csv_plain(path: Path) -> list[dict[str, Any]]:
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
@@ -265,6 +272,8 @@ def test_formulas_are_harmless_by_default(found: Found, tmp_path: Path) -> None:
             lambda path: pd.DataFrame(map(json.loads, path.read_text("utf-8").splitlines())),
         ),
         (".jsonl", lambda path: pl.read_ndjson(path).to_pandas()),
+        (".parquet", lambda path: query_duckdb("read_parquet", path)),
+        (".jsonl", lambda path: query_duckdb("read_json", path)),
         (".xlsx", lambda path: pd.read_excel(path, dtype=str, keep_default_na=False)),
     ],
 )

@@ -48,9 +48,12 @@ def test_an_option_is_the_same_in_every_command():
                 kind = (option.type.name, option.default, option.multiple, option.is_flag)
                 seen.setdefault(option.opts[0], {}).setdefault(kind, []).append(" ".join(path))
     # How many to show, and how many to make up; a store that is made, and one that must be there;
-    # and what a task file may say too has no usual value before that was read.
+    # what a task file may say too has no usual value before that was read; and workers of Ray ask
+    # several servers.
     different = {name: kinds for name, kinds in seen.items() if len(kinds) > 1}
-    assert sorted(different) == ["--calls-per-example", "--examples", "--seed", "--store"]
+    assert sorted(different) == [
+        *("--base-url", "--calls-per-example", "--examples", "--seed", "--store")
+    ]
     assert len(different["--store"]) == 2
 
 

@@ -20,7 +20,7 @@ from consilience.elicitation.legacy import Log, read_log
 from consilience.elicitation.session import elicit
 from consilience.elicitation.settings import Settings
 from consilience.errors import InputError
-from consilience.evidence.evidence import collect
+from consilience.evidence.collect import collect
 from consilience.models.simulated import SimulatedModel, world_dataset
 from consilience.planning.planner import PlanSettings
 from consilience.prompts.query import Query
@@ -72,15 +72,15 @@ def test_a_score_is_the_log_odds_of_label_1(read) -> None:
     log = read(scored(2.5), scored(-0.75, "b", []))
     assert odds(log) == pytest.approx([2.5, -0.75])
     evidence = log.evidence()
-    assert evidence.zero.tolist() == [False, True]
+    assert evidence.predictions.zero.tolist() == [False, True]
     assert evidence.framings == ("legacy",)
-    assert evidence.bias.keys() == {"legacy, zero-shot", "legacy, with shots, few"}
-    np.testing.assert_allclose(evidence.logp.exp().sum(dim=1), 1)
-    assert math.isnan(evidence.mean_mass)  # nobody recorded it
+    assert evidence.tally.bias.keys() == {"legacy, zero-shot", "legacy, with shots, few"}
+    np.testing.assert_allclose(evidence.predictions.logp.exp().sum(dim=1), 1)
+    assert math.isnan(evidence.tally.mean_mass)  # nobody recorded it
     ids = log.dataset.ids
     # Nothing is known of c, so that it is no measure of what the answer about a is worth.
-    assert [ids[e] for e in evidence.shot_example] == [log.uids["b"]]
-    assert evidence.shot_label.tolist() == [1]
+    assert [ids[e] for e in evidence.shots.example] == [log.uids["b"]]
+    assert evidence.shots.label.tolist() == [1]
     assert (log.shots, log.unrecorded, log.unheard) == (2, 0, 1)
 
 
@@ -88,10 +88,10 @@ def test_two_probabilities_are_those_of_yes_and_no(read) -> None:
     log = read(weighed([0.6, 0.2]), weighed([0.01, 0.99], 2, []))
     assert odds(log) == pytest.approx([math.log(3), math.log(1 / 99)])
     evidence = log.evidence()
-    assert evidence.zero.tolist() == [False, True]
-    assert evidence.mean_mass == pytest.approx(0.9)
+    assert evidence.predictions.zero.tolist() == [False, True]
+    assert evidence.tally.mean_mass == pytest.approx(0.9)
     assert sorted(log.uids) == ["0", "1", "2"]
-    assert len(evidence.shot_label) == 0
+    assert len(evidence.shots.label) == 0
     assert (log.shots, log.unrecorded) == (2, 2)
 
 
@@ -239,7 +239,7 @@ def test_what_no_model_said_is_left_out_with_its_reason(read, row: Any, reason: 
     assert count == 1
     assert log.pairs[0][1] is None
     evidence = log.evidence()
-    assert (evidence.t, evidence.absent) == (1, 1)
+    assert (evidence.t, evidence.tally.absent) == (1, 1)
     assert f"left out: {found}: 1" in log.summary()
     with pytest.raises(InputError, match=r"no answer that can be used; left out: .*: 1$"):
         read(row)
@@ -266,7 +266,7 @@ def test_a_probability_that_is_missing_is_bounded(
     assert found.exact == ((False, True) if yes else (True, False))
     assert found.mass == listed
     np.testing.assert_allclose(np.exp(found.logprobs), [bound, listed] if yes else [listed, bound])
-    assert log.evidence().bounded.tolist() == [True, False]
+    assert log.evidence().predictions.bounded.tolist() == [True, False]
 
 
 def test_where_nothing_says_how_small_a_zero_is_it_decides_nothing(read) -> None:
@@ -545,7 +545,7 @@ def test_the_log_of_a_run_gives_the_labels_of_the_run(native, tmp_path: Path, as
     assert (log.answers, log.repeats, log.left_out) == (len(pairs), 0, {})
     solved = log.solve()
     assert solved.evidence.t == len(pairs)
-    assert solved.evidence.absent == solved.evidence.silent == log.unrecorded == 0
+    assert solved.evidence.tally.absent == solved.evidence.tally.silent == log.unrecorded == 0
     found = hard(solved.labels, data)
     assert (found == labels.argmax(axis=1)).mean() >= 0.99
     assert (found == truth).mean() > 0.9
@@ -591,7 +591,7 @@ def test_labels_that_nobody_recorded_still_solve(native, tmp_path: Path) -> None
     assert log.unrecorded == log.shots > 0
     solved = log.solve()
     assert bool((solved.solution.relevance == 1).all())
-    assert int(solved.evidence.zero.sum()) == sum(not query.shots for query, _ in pairs)
+    assert int(solved.evidence.predictions.zero.sum()) == sum(not query.shots for query, _ in pairs)
     found = hard(solved.labels, data)
     assert (found == labels.argmax(axis=1)).mean() > 0.9
     assert (found == truth).mean() > 0.9
@@ -651,4 +651,4 @@ def test_a_mistake_is_one_line(tmp_path: Path, words: list[str]) -> None:
 def test_log_odds_and_probabilities_are_the_same_evidence(read) -> None:
     score = read(scored(float(logit(0.8)))).evidence()
     chance = read(weighed([0.4, 0.1])).evidence()
-    np.testing.assert_allclose(score.logp, chance.logp)
+    np.testing.assert_allclose(score.predictions.logp, chance.predictions.logp)

@@ -92,9 +92,10 @@ def test_the_offset_of_a_list_is_what_the_run_took_from_its_answers(
             mine = [
                 t
                 for t in range(found.evidence.t)
-                if found.evidence.framings[int(found.evidence.framing[t])] == context.framing
+                if found.evidence.framings[int(found.evidence.predictions.framing[t])]
+                == context.framing
             ]
-            raw = store.predictions([found.evidence.keys[t] for t in mine])
+            raw = store.predictions([found.evidence.predictions.keys[t] for t in mine])
             under = [
                 (t, p)
                 for t, p in zip(mine, raw, strict=True)
@@ -103,7 +104,7 @@ def test_the_offset_of_a_list_is_what_the_run_took_from_its_answers(
             assert len(under) == context.targets >= 10
             for t, p in under:
                 z = np.array(p.logprobs) - np.mean(p.logprobs) - context.offset
-                kept = found.evidence.logp[t].numpy()
+                kept = found.evidence.predictions.logp[t].numpy()
                 assert z == pytest.approx(kept - kept.mean(), abs=1e-9)
 
 

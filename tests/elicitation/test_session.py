@@ -201,11 +201,11 @@ def test_a_query_that_failed_and_is_answered_later_does_not_stand_in_the_way(sto
     first = Recorder(failing(lambda call: call in (3, 4, 5), lambda: ServerError("busy")))
     given = {"settings": small(), "store": store, "solver": ONCE, "concurrency": 1}
     before = elicit(LAMPS, first, **given)
-    assert (before.evidence.absent, len(before.asked.failures)) == (3, 3)
+    assert (before.evidence.tally.absent, len(before.asked.failures)) == (3, 3)
     planned = store.rounds(before.run.id)
     second = Recorder()
     after = elicit(LAMPS, second, **given)
-    assert (after.evidence.absent, len(second.asked)) == (0, 3)
+    assert (after.evidence.tally.absent, len(second.asked)) == (0, 3)
     assert store.rounds(before.run.id) == planned
     assert not after.labels.equals(before.labels)
 
@@ -219,9 +219,9 @@ def test_a_plan_that_has_changed_is_not_continued(
         elicit(LAMPS, model, **given)
 
     def reworded(*words: Any) -> str:
-        return "As it happens: " + str(words[1])
+        return "As it happens: " + str(words[2])
 
-    monkeypatch.setattr("consilience.store.runner.render", reworded)
+    monkeypatch.setattr("consilience.store.planned_requests.render_target", reworded)
     later = Recorder()
     with pytest.raises(StoreError, match="another plan"):
         elicit(LAMPS, later, **given)
@@ -403,7 +403,7 @@ def test_in_neutral_sets_alone_the_orientation_is_said_to_be_undetermined() -> N
     found = elicit(data, SimulatedModel("easy"), settings=settings, solver=ONCE)
     assert found.polarity.startswith("undetermined")
     assert (found.run.planned, found.run.rounds) == (160, 4)
-    assert not bool(found.evidence.zero.any())
+    assert not bool(found.evidence.predictions.zero.any())
     few = elicit(data, model, settings=replace(settings, calls_per_example=0.5), solver=ONCE)
     assert len(model.asked) == 20
     assert len(few.labels) == 40
@@ -576,11 +576,11 @@ def test_after_the_zero_shot_round_one_is_asked_with_labels_drawn(store: Store) 
     assert 0.3 < agree < 0.7
     # They count as answers that no label has touched: whole, and with no label on record.
     whole = gather(store, found.run.id, data, settings)
-    early = whole.only(whole.round <= drawn)
-    assert int(early.drawn.sum()) == len(data)
-    assert not bool((early.shots[early.drawn] > 0).any())
+    early = whole.only(whole.predictions.round <= drawn)
+    assert int(early.predictions.drawn.sum()) == len(data)
+    assert not bool((early.shot_counts[early.predictions.drawn] > 0).any())
     labels = torch.from_numpy(found.solution.labels)[None]
-    assert float(condition(early, labels).relevance[0, early.drawn].min()) == 1.0
+    assert float(condition(early, labels).relevance[0, early.predictions.drawn].min()) == 1.0
 
 
 def test_nothing_is_drawn_where_names_mean_nothing_or_calls_are_few() -> None:

@@ -193,6 +193,7 @@ def test_the_majority_is_that_of_the_gold_there_is() -> None:
     assert made.calls_per_example == 0
 
 
+@pytest.mark.slow
 def test_on_a_noisy_world_golden_shots_win_and_random_ones_lose() -> None:
     reached = []
     for seed in range(3):

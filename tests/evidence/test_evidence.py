@@ -10,7 +10,8 @@ import torch
 
 from consilience.data.relations import ExactlyOne, Opposite
 from consilience.errors import InputError, SolveError
-from consilience.evidence.evidence import FLOOR, Evidence, collect
+from consilience.evidence.collect import collect
+from consilience.evidence.evidence import FLOOR, Evidence
 from consilience.evidence.label_bias import BIAS_METHODS
 from consilience.objective.conditioning import condition
 from consilience.prompts.framing import Framing, framings
@@ -63,14 +64,18 @@ def test_a_liking_for_names_is_recovered_exactly(k, names):
     likes = {name: float(x) for name, x in zip(drawn, (1.7, -0.4, 0.3, 0.9), strict=False)}
     centre = np.mean(list(likes.values()))
     found = collect(data, made, [asked(data, made, believed, likes)], bias="paired")
-    assert len(found.bias) == 1
-    for name, taken in found.bias[f"{made[0].family}, zero-shot"].items():
+    assert len(found.tally.bias) == 1
+    for name, taken in found.tally.bias[f"{made[0].family}, zero-shot"].items():
         assert taken == pytest.approx(likes[name] - centre, abs=1e-12)
-    np.testing.assert_allclose(found.logp.numpy(), np.tile(believed, (k, 1)), atol=1e-12)
+    np.testing.assert_allclose(
+        found.predictions.logp.numpy(), np.tile(believed, (k, 1)), atol=1e-12
+    )
     # What is added to all labels of a prediction is no liking.
     shifted = asked(data, made, believed, likes, rng=np.random.default_rng(0))
     again = collect(data, made, [shifted], bias="paired")
-    np.testing.assert_allclose(again.logp.numpy(), found.logp.numpy(), atol=1e-12)
+    np.testing.assert_allclose(
+        again.predictions.logp.numpy(), found.predictions.logp.numpy(), atol=1e-12
+    )
 
 
 def test_the_ways_to_take_the_liking_out():
@@ -78,20 +83,21 @@ def test_the_ways_to_take_the_liking_out():
     believed, likes = signal(20, 2), {"True": 0.8, "False": -0.8}
     rows = asked(data, made, believed, likes)
     found = {way: collect(data, made, [rows], bias=way) for way in BIAS_METHODS}
-    logp = {way: found[way].logp.numpy().reshape(2, 20, 2) for way in BIAS_METHODS}
-    assert torch.equal(collect(data, made, [rows]).logp, found["contexts"].logp)
+    logp = {way: found[way].predictions.logp.numpy().reshape(2, 20, 2) for way in BIAS_METHODS}
+    default = collect(data, made, [rows]).predictions.logp
+    assert torch.equal(default, found["contexts"].predictions.logp)
     np.testing.assert_allclose(logp["paired"], [believed] * 2, atol=1e-12)
     # The plain framing calls class 1 "True", the negated one class 0.
     raw = normal(believed + np.array([[[-0.8, 0.8]], [[0.8, -0.8]]]))
     np.testing.assert_allclose(logp["none"], raw, atol=1e-12)
-    assert found["none"].bias == {}
+    assert found["none"].tally.bias == {}
     centred = normal(raw - raw.mean(axis=1, keepdims=True))
     np.testing.assert_allclose(logp["batch-mean"], centred, atol=1e-12)
-    assert set(found["batch-mean"].bias) == {"plain, zero-shot", "negated, zero-shot"}
+    assert set(found["batch-mean"].tally.bias) == {"plain, zero-shot", "negated, zero-shot"}
     # The offset of each framing is its own, and the mean signal is left to be told later.
     np.testing.assert_allclose(logp["contexts"], centred, atol=0.05)
-    assert set(found["contexts"].bias) == {"plain, zero-shot", "negated, zero-shot"}
-    for bias in found["contexts"].bias.values():
+    assert set(found["contexts"].tally.bias) == {"plain, zero-shot", "negated, zero-shot"}
+    for bias in found["contexts"].tally.bias.values():
         assert sum(bias.values()) == pytest.approx(0, abs=1e-12)
     with pytest.raises(InputError, match="no way 'hope' to take out bias"):
         collect(data, made, [rows], bias="hope")
@@ -102,7 +108,7 @@ def test_the_same_example_asked_often_in_one_framing_does_not_tilt_the_balance()
     believed, likes = signal(6, 2), {"True": 0.8, "False": -0.8}
     rows = asked(data, made, believed, likes)
     found = collect(data, made, [rows + rows[:3] * 5], bias="paired")
-    assert found.bias["wording, zero-shot"] == pytest.approx(likes, abs=1e-12)
+    assert found.tally.bias["wording, zero-shot"] == pytest.approx(likes, abs=1e-12)
 
 
 def test_each_family_and_each_kind_of_prompt_has_its_own_liking():
@@ -114,15 +120,17 @@ def test_each_family_and_each_kind_of_prompt_has_its_own_liking():
     shown = {"True": -0.1, "False": 0.1, "A": 0.7, "B": -0.7}
     rows = asked(data, made, believed, bare) + asked(data, made, believed, shown, shots)
     found = collect(data, made, [rows], bias="paired")
-    assert found.bias.keys() == {
+    assert found.tally.bias.keys() == {
         f"{family}, {kind}"
         for family in ("wording", "letters")
         for kind in ("zero-shot", "with shots")
     }
-    assert found.bias["letters, zero-shot"] == pytest.approx({"A": -2.0, "B": 2.0})
-    assert found.bias["wording, with shots"] == pytest.approx({"True": -0.1, "False": 0.1})
-    np.testing.assert_allclose(found.logp.numpy(), np.tile(believed, (8, 1)), atol=1e-12)
-    assert found.zero.tolist() == [True] * 32 + [False] * 32
+    assert found.tally.bias["letters, zero-shot"] == pytest.approx({"A": -2.0, "B": 2.0})
+    assert found.tally.bias["wording, with shots"] == pytest.approx({"True": -0.1, "False": 0.1})
+    np.testing.assert_allclose(
+        found.predictions.logp.numpy(), np.tile(believed, (8, 1)), atol=1e-12
+    )
+    assert found.predictions.zero.tolist() == [True] * 32 + [False] * 32
 
 
 def test_without_its_partner_nothing_is_taken_out():
@@ -130,12 +138,12 @@ def test_without_its_partner_nothing_is_taken_out():
     believed, likes = signal(10, 2), {"True": 2.0, "False": 0.0}
     rows = asked(data, made, believed, likes)
     found = collect(data, made, [rows[:10]], bias="paired")
-    assert found.bias == {"wording, zero-shot": None}
+    assert found.tally.bias == {"wording, zero-shot": None}
     np.testing.assert_allclose(
-        found.logp.numpy(), normal(believed + np.array([0.0, 2.0])), atol=1e-12
+        found.predictions.logp.numpy(), normal(believed + np.array([0.0, 2.0])), atol=1e-12
     )
     kept = collect(data, framings(task(2), ["plain"]), [rows[:10]], bias="paired")
-    assert kept.bias == {"wording, zero-shot": None}
+    assert kept.tally.bias == {"wording, zero-shot": None}
 
 
 def test_a_name_that_keeps_its_class_tells_nothing():
@@ -144,9 +152,9 @@ def test_a_name_that_keeps_its_class_tells_nothing():
     made = [Framing(f"f{i}", "stuck", "?", "Answer:", names) for i in range(3)]
     rows = asked(data, made, signal(6, 3), {"A": 3.0, "B": 0.0, "C": 0.0})
     found = collect(data, made, [rows], bias="paired")
-    assert found.bias == {"stuck, zero-shot": None}
+    assert found.tally.bias == {"stuck, zero-shot": None}
     np.testing.assert_allclose(
-        found.logp.numpy(),
+        found.predictions.logp.numpy(),
         np.tile(normal(signal(6, 3) + np.array([3.0, 0, 0])), (3, 1)),
         atol=1e-12,
     )
@@ -160,7 +168,7 @@ def test_where_nobody_was_asked_in_all_framings_the_means_are_compared():
     half = [row for i, row in enumerate(rows) if i // 200 == turn[i % 200]]
     found = collect(data, made, [half], bias="paired")
     assert found.t == 200
-    assert found.bias["wording, zero-shot"]["True"] == pytest.approx(1.0, abs=0.25)
+    assert found.tally.bias["wording, zero-shot"]["True"] == pytest.approx(1.0, abs=0.25)
 
 
 def test_bounded_predictions_are_marked_and_not_used_for_the_bias():
@@ -171,12 +179,12 @@ def test_bounded_predictions_are_marked_and_not_used_for_the_bias():
         query, said = rows[r]
         rows[r] = (query, replace(said, logprobs=(-40.0, -0.1), exact=(False, True)))
     found = collect(data, made, [rows], bias="paired")
-    assert found.bias["wording, zero-shot"] == pytest.approx(likes, abs=1e-12)
-    assert found.bounded.nonzero().flatten().tolist() == [0, 13]
+    assert found.tally.bias["wording, zero-shot"] == pytest.approx(likes, abs=1e-12)
+    assert found.predictions.bounded.nonzero().flatten().tolist() == [0, 13]
     wanted = np.tile(believed, (2, 1))
     wanted[0] = normal(np.array([-40.0 + 0.6, -0.1 - 0.6]))
     wanted[13] = normal(np.array([-40.0 - 0.6, -0.1 + 0.6]))
-    np.testing.assert_allclose(found.logp.numpy(), wanted, atol=1e-12)
+    np.testing.assert_allclose(found.predictions.logp.numpy(), wanted, atol=1e-12)
 
 
 def test_silent_and_absent_predictions_are_left_out_and_counted():
@@ -185,8 +193,8 @@ def test_silent_and_absent_predictions_are_left_out_and_counted():
     silent = [(q, replace(p, key="silent", exact=(False, False))) for q, p in rows[:1]]
     absent = [(q, None) for q, _ in rows[1:3]]
     found = collect(data, [ONE], [rows, silent + absent, absent], bias="none")
-    assert (found.t, found.absent, found.silent) == (4, 4, 1)
-    assert found.round.tolist() == [0, 0, 0, 0]
+    assert (found.t, found.tally.absent, found.tally.silent) == (4, 4, 1)
+    assert found.predictions.round.tolist() == [0, 0, 0, 0]
     for nothing in ([], [[]], [absent], [silent], [silent, absent]):
         with pytest.raises(SolveError, match="no prediction to learn from") as caught:
             collect(data, [ONE], nothing, bias="none")
@@ -202,23 +210,29 @@ def test_the_tensors_say_who_was_asked_how():
     found = collect(data, made, [first, halved], bias="none")
     assert (found.n, found.k, found.t) == (5, 3, 3) and found.ids == data.ids
     assert found.framings == ("one", "two")
-    assert found.target.tolist() == [4, 0, 2]
-    assert found.framing.tolist() == [0, 0, 1] and found.round.tolist() == [0, 0, 1]
-    assert found.zero.tolist() == [True, False, False]
-    assert found.shots.tolist() == [0, 2, 1] and found.shot_of.tolist() == [1, 1, 2]
-    assert found.shot_example.tolist() == [3, 1, 4] and found.shot_label.tolist() == [2, 0, 1]
-    assert found.mean_mass == pytest.approx(0.8)
-    assert found.logp.dtype == torch.float64
-    np.testing.assert_allclose(found.logp.exp().numpy()[1], [0.1, 0.1, 0.8])
+    assert found.predictions.target.tolist() == [4, 0, 2]
+    assert found.predictions.framing.tolist() == [0, 0, 1] and found.predictions.round.tolist() == [
+        0,
+        0,
+        1,
+    ]
+    assert found.predictions.zero.tolist() == [True, False, False]
+    assert found.shot_counts.tolist() == [0, 2, 1]
+    assert found.predictions.shown.tolist() == [-1, 0, 1] and found.shots.list.tolist() == [0, 0, 1]
+    assert found.shots.example.tolist() == [3, 1, 4] and found.shots.label.tolist() == [2, 0, 1]
+    assert [column.tolist() for column in found.shown_shots()] == [[1, 1, 2], [3, 1, 4], [2, 0, 1]]
+    assert found.tally.mean_mass == pytest.approx(0.8)
+    assert found.predictions.logp.dtype == torch.float64
+    np.testing.assert_allclose(found.predictions.logp.exp().numpy()[1], [0.1, 0.1, 0.8])
     told = np.log(3) + 2 * 0.1 * np.log(0.1) + 0.8 * np.log(0.8)
-    assert float(found.information[1]) == pytest.approx(told)
+    assert float(found.predictions.information[1]) == pytest.approx(told)
 
 
 def test_log_probabilities_are_normalised_over_the_labels():
     data = dataset(1)
     query = Query(data.ids[0], (), "one")
     found = collect(data, [ONE], [[(query, prediction(query, np.log([0.06, 0.02])))]], bias="none")
-    np.testing.assert_allclose(found.logp.exp().numpy(), [[0.75, 0.25]])
+    np.testing.assert_allclose(found.predictions.logp.exp().numpy(), [[0.75, 0.25]])
 
 
 @pytest.mark.parametrize("way", ["paired", "contexts"])
@@ -229,9 +243,11 @@ def test_what_the_names_are_called_does_not_matter(k, names, way):
     turn = {name: made[0].label_names[i - 1] for i, name in enumerate(made[0].label_names)}
     other = [replace(f, label_names=tuple(turn[n] for n in f.label_names)) for f in made]
     one, two = (collect(data, f, [rows], bias=way) for f in (made, other))
-    np.testing.assert_allclose(one.logp.numpy(), two.logp.numpy(), atol=1e-12)
-    assert len(one.bias) == (1 if way == "paired" else len(made))
-    for liked, turned in zip(one.bias.values(), two.bias.values(), strict=True):
+    np.testing.assert_allclose(
+        one.predictions.logp.numpy(), two.predictions.logp.numpy(), atol=1e-12
+    )
+    assert len(one.tally.bias) == (1 if way == "paired" else len(made))
+    for liked, turned in zip(one.tally.bias.values(), two.tally.bias.values(), strict=True):
         assert turned == pytest.approx({turn[name]: value for name, value in liked.items()})
 
 
@@ -255,39 +271,45 @@ def test_design_priors_count_only_on_request():
 
 def test_evidence_moves_to_a_device_as_a_whole():
     rows = random_rows(np.random.default_rng(0), 4, 2)
-    moved = evidence(4, rows, ties=[(Opposite, (0, 1))]).to("meta")
-    names = [f.name for f in fields(Evidence) if f.type == "Tensor"]
-    tensors = [getattr(moved, name) for name in names]
-    tensors += [moved.factors[0].members, moved.factors[0].worlds]
-    assert len(names) > 10 and {t.device.type for t in tensors} == {"meta"}
+    moved = evidence(4, rows, ties=[(Opposite, (0, 1))]).holding({0: 1}).to("meta")
+    tensors = arrays_of(moved) | dict(members=moved.factors[0].members, held=moved.held)
+    assert len(tensors) > 20 and {t.device.type for t in tensors.values()} == {"meta"}
 
 
 # --- what counts once, and what was not recorded ---------------------------------------------
 
 
+def arrays_of(one: Evidence) -> dict[str, torch.Tensor]:
+    """All tensors of predictions, shots and contrasts."""
+    parts = {"predictions": one.predictions, "shots": one.shots, "contrasts": one.contrasts}
+    return {
+        f"{part} {f.name}": getattr(arrays, f.name)
+        for part, arrays in parts.items()
+        for f in fields(arrays)
+        if f.name != "keys"
+    }
+
+
 def same(one: Evidence, other: Evidence) -> None:
     """Not one bit differs; relations and counts of what is not there apart."""
-    for name in (f.name for f in fields(Evidence) if f.type == "Tensor"):
-        assert torch.equal(getattr(one, name), getattr(other, name)), name
-    assert one.keys == other.keys and one.bias == other.bias
+    there = arrays_of(other)
+    for name, values in arrays_of(one).items():
+        assert torch.equal(values, there[name]), name
+    assert one.predictions.keys == other.predictions.keys and one.tally.bias == other.tally.bias
 
 
 def test_what_was_planned_again_counts_once_where_it_stood_first():
     data, rounds = scene(0, 2)
     again = [*rounds, rounds[1][1::2], rounds[0][5::-1], rounds[1]]
     same(gathered(data, rounds), gathered(data, again))
-    assert gathered(data, again).unsure == gathered(data, rounds).unsure
+    assert gathered(data, again).tally.unsure == gathered(data, rounds).tally.unsure
 
 
 def test_a_shot_whose_label_nobody_recorded_is_not_known_of():
     rows = [(0, [0.2, 0.8], [(1, -1), (2, 0)]), (0, [0.3, 0.7], [(1, -1)])]
     ev = evidence(3, rows)
-    assert ev.zero.tolist() == [False, False] and ev.shots.tolist() == [1, 0]
-    assert (ev.shot_of.tolist(), ev.shot_example.tolist(), ev.shot_label.tolist()) == (
-        [0],
-        [2],
-        [0],
-    )
+    assert ev.predictions.zero.tolist() == [False, False] and ev.shot_counts.tolist() == [1, 0]
+    assert [column.tolist() for column in ev.shown_shots()] == [[0], [2], [0]]
     # What is known to be wrong is out of date; what is not known of cannot be.
     wrong = torch.tensor([[[0.5, 0.5], [1.0, 0.0], [0.0, 1.0]]], dtype=torch.float64)
     assert condition(ev, wrong).relevance.tolist() == [[0.0, 1.0]]
@@ -298,7 +320,13 @@ def test_a_shot_whose_label_nobody_recorded_is_not_known_of():
 
 def flips_of(ev: Evidence) -> list[tuple[int, ...]]:
     """Each flip: twin, contrast, example flipped, label from, label to."""
-    columns = (ev.flip_twin, ev.flip_contrast, ev.flip_example, ev.flip_from, ev.flip_to)
+    columns = (
+        ev.contrasts.twin,
+        ev.contrasts.flipped,
+        ev.contrasts.example,
+        ev.contrasts.before,
+        ev.contrasts.after,
+    )
     return list(zip(*(c.tolist() for c in columns), strict=True))
 
 
@@ -316,7 +344,7 @@ def test_a_contrast_finds_its_twin_before_it_else_after():
     other = said(data, [(1, 2), (2, 1)], at=1)
     ev = collect(data, [alone(3)], [[far, near], [contrast, other]], bias="none")
     assert flips_of(ev) == [(1, 2, 1, 1, 2), (2, 3, 2, 0, 1)]
-    assert ev.brief.tolist() == [False, True, True, True] and ev.unsure == 0
+    assert ev.predictions.brief.tolist() == [False, True, True, True] and ev.tally.unsure == 0
     ev = collect(data, [alone(3)], [[contrast, near, far]], bias="none")
     assert flips_of(ev) == [(1, 0, 1, 1, 2)]
     between = said(data, [], target=1)
@@ -324,7 +352,7 @@ def test_a_contrast_finds_its_twin_before_it_else_after():
     assert flips_of(ev) == [(0, 2, 1, 0, 2)]
     # The same labels with no contrast in it are no twin: nothing differs.
     alike = collect(data, [alone(3)], [[late, contrast]], bias="none")
-    assert alike.f == 0 and alike.unsure == 1
+    assert alike.f == 0 and alike.tally.unsure == 1
 
 
 @pytest.mark.parametrize(
@@ -347,7 +375,7 @@ def test_what_is_no_twin(change):
     contrast = said(data, [(1, 2), (2, 0)], at=0)
     twin = said(data, **({"shots": shots} | change))
     ev = collect(data, made, [[twin, contrast]], bias="none")
-    assert (ev.f, ev.unsure, ev.brief.tolist()) == (0, 1, [False, True])
+    assert (ev.f, ev.tally.unsure, ev.predictions.brief.tolist()) == (0, 1, [False, True])
     assert collect(data, made, [[said(data, shots), contrast]], bias="none").f == 1
 
 
@@ -375,9 +403,9 @@ def test_a_contrast_counts_where_both_together_are_sure(one, other, together):
         rows = flipped(data, 0, [(1, 1)], 0, 0, p, turned)
         for floor, counts in ((together - 1e-6, 1), (together + 1e-6, 0)):
             ev = collect(data, [ONE], [rows], floor=floor, bias="none")
-            assert (ev.f, ev.unsure, ev.floor) == (counts, 1 - counts, floor)
+            assert (ev.f, ev.tally.unsure, ev.floor) == (counts, 1 - counts, floor)
             # Sure or not, both have next to no shots.
-            assert ev.brief.tolist() == [True, True]
+            assert ev.predictions.brief.tolist() == [True, True]
     assert collect(data, [ONE], [rows], bias="none").floor == FLOOR
 
 
@@ -387,14 +415,14 @@ def test_contrasts_of_one_target_and_shot_are_one_pair():
     rows = []
     for repeat, (target, shot) in enumerate(asked):
         rows += flipped(data, target, [(shot, 1)], 0, 0, [0.1, 0.9], [0.2, 0.8], repeat)
-    pair = collect(data, [ONE], [rows], bias="none").flip_pair.tolist()
+    pair = collect(data, [ONE], [rows], bias="none").contrasts.pair.tolist()
     assert [pair.index(p) for p in pair] == [asked.index(a) for a in asked]
     assert sorted(set(pair)) == [0, 1, 2, 3]
 
 
 def test_rivals_are_all_pairs_of_one_target():
     ev = evidence(4, [(i, [0.4, 0.6], ()) for i in (2, 0, 2, 1, 2, 0)])
-    assert sorted(map(sorted, ev.rivals.tolist())) == [[0, 2], [0, 4], [1, 5], [2, 4]]
+    assert sorted(map(sorted, ev.predictions.rivals.tolist())) == [[0, 2], [0, 4], [1, 5], [2, 4]]
 
 
 # --- some of the predictions -----------------------------------------------------------------
@@ -406,16 +434,23 @@ def test_some_of_the_predictions_are_as_if_the_others_had_not_been_asked(k):
     ev, rows = gathered(data, rounds), [*rounds[0], *rounds[1]]
     for share in (0.2, 0.5, 0.9, 1.0):
         keep = torch.from_numpy(np.random.default_rng(3).random(ev.t) < share)
-        keep[ev.flip_contrast] = keep[ev.flip_twin]
+        keep[ev.contrasts.flipped] = keep[ev.contrasts.twin]
         kept = {query for (query, _), stays in zip(rows, keep, strict=True) if stays}
         less = gathered(data, [[row for row in r if row[0] in kept] for r in rounds])
         some = ev.only(keep)
-        pairs_of = [e.flip_pair[:, None] == e.flip_pair for e in (some, less)]
+        pairs_of = [e.contrasts.pair[:, None] == e.contrasts.pair for e in (some, less)]
         assert torch.equal(*pairs_of)
         # What a wording is worth was learned from all that was asked.
-        assert torch.equal(some.weight, ev.weight[keep])
-        same(replace(some, flip_pair=less.flip_pair, rivals=less.rivals, weight=less.weight), less)
-        assert sorted(some.rivals.tolist()) == sorted(less.rivals.tolist())
+        assert torch.equal(some.predictions.weight, ev.predictions.weight[keep])
+        same(
+            replace(
+                some,
+                predictions=replace(some.predictions, weight=less.predictions.weight),
+                contrasts=replace(some.contrasts, pair=less.contrasts.pair),
+            ),
+            less,
+        )
+        assert sorted(some.predictions.rivals.tolist()) == sorted(less.predictions.rivals.tolist())
     assert some.f == ev.f > 0
 
 
@@ -431,4 +466,4 @@ def test_a_flip_needs_both_of_its_two():
         some = ev.only(torch.tensor(keep, dtype=torch.bool))
         assert (some.t, flips_of(some)) == (sum(keep), left)
         # A twin stays what it was, a query with next to no shots.
-        assert some.brief.all()
+        assert some.predictions.brief.all()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,8 @@ from wire_model import PseudoModel
 from wire_run import running
 from wire_server import DIALECTS, WireServer
 
-Reply = Callable[[Request, dict[str, Any], str], Response | None]
+Said = Response | None
+Reply = Callable[[Request, dict[str, Any], str], Said | Awaitable[Said]]
 """From the request, its body and the prompt (or "") an answer, or None for the ordinary one."""
 
 
@@ -37,6 +38,8 @@ class OddServer(WireServer):
         body = json.loads(await request.body() or b"{}")
         asked = request.url.path.endswith("completions")
         odd = self.reply(request, body, self.text(body) if asked else "")
+        if isinstance(odd, Awaitable):
+            odd = await odd
         if odd is None:
             return await super()._handle(request)
         self.headers.append(dict(request.headers))

@@ -9,7 +9,8 @@ from itertools import combinations
 import numpy as np
 
 from consilience.data.relations import And, AtMostOne, Equal, ExactlyOne, Opposite, Or, Ordered
-from consilience.evidence.evidence import Evidence, collect
+from consilience.evidence.collect import collect
+from consilience.evidence.evidence import Evidence
 from consilience.prompts.query import Query
 from zoo import ONE, Row, Tie, alone, dataset, pairs, prediction, random_rows
 

@@ -10,7 +10,8 @@ import torch
 
 from consilience.data.dataset import Dataset
 from consilience.data.relations import And, AtMostOne, Equal, ExactlyOne, Opposite
-from consilience.evidence.evidence import Evidence, collect
+from consilience.evidence.collect import collect
+from consilience.evidence.evidence import Evidence
 from consilience.evidence.relation_factors import EXACT, Large
 from consilience.objective.coherence import TERMS
 from consilience.objective.conditioning import ConditionedEvidence, State, condition
@@ -89,9 +90,9 @@ def told(p: list[float]) -> float:
 
 def shares_by_hand(ev: Evidence, q, weight: list[float]) -> list[tuple[float, float]]:
     """Relevance and share of each prediction, with loops over numbers."""
-    k, target = ev.k, ev.target.tolist()
-    few = (ev.zero | ev.brief).tolist()
-    shots = torch.stack([ev.shot_of, ev.shot_example, ev.shot_label], dim=1).tolist()
+    k, target = ev.k, ev.predictions.target.tolist()
+    few = (ev.predictions.zero | ev.predictions.brief).tolist()
+    shots = torch.stack(ev.shown_shots(), dim=1).tolist()
     counts, relevance = [], []
     for t in range(ev.t):
         shown = [q[j][c] for of, j, c in shots if of == t]
@@ -122,7 +123,7 @@ def held_by_hand(ev: Evidence, q) -> float:
 
 def by_hand(ev: Evidence, q, weight: list[float]) -> dict[str, float]:
     """The terms of `coherence`, written as the formulas are, with loops over numbers."""
-    n, k, logp, target = ev.n, ev.k, ev.logp.tolist(), ev.target.tolist()
+    n, k, logp, target = ev.n, ev.k, ev.predictions.logp.tolist(), ev.predictions.target.tolist()
     read_by_hand = shares_by_hand(ev, q, weight)
     mutual = direct = prior = unsure = apart = 0.0
     for i in range(n):
@@ -134,7 +135,7 @@ def by_hand(ev: Evidence, q, weight: list[float]) -> dict[str, float]:
             for c in range(k):
                 log_pool[c] += s * (r * logp[t][c] - (1 - r) * missed)
                 linear_pool[c] += s * (r * math.exp(logp[t][c]) + (1 - r) / k)
-        bare = [t for t in mine if ev.zero[t]]
+        bare = [t for t in mine if ev.predictions.zero[t]]
         whole = sum(weight[t] for t in bare)
         p0 = [sum(weight[t] * logp[t][c] for t in bare) / whole if bare else 0 for c in range(k)]
         norm = math.log(sum(map(math.exp, p0)))
@@ -144,7 +145,7 @@ def by_hand(ev: Evidence, q, weight: list[float]) -> dict[str, float]:
             prior -= q[i][c] * (math.log(q[i][c]) - (p0[c] - norm)) / n
             unsure -= q[i][c] * math.log(q[i][c]) / n
     for t, (_, s) in enumerate(read_by_hand):
-        shown = ev.shot_example[ev.shot_of == t].tolist()
+        shown = ev.shots.example[ev.shots.list == ev.predictions.shown[t]].tolist()
         for c in range(k) if shown else ():
             mean = sum(q[j][c] for j in shown) / len(shown)
             apart -= s * (q[target[t]][c] - mean) ** 2 / n

@@ -11,7 +11,8 @@ import numpy as np
 from consilience.data.dataset import Dataset, Example
 from consilience.data.relations import Relation
 from consilience.data.task import Task
-from consilience.evidence.evidence import Evidence, collect
+from consilience.evidence.collect import collect
+from consilience.evidence.evidence import Evidence
 from consilience.prompts.framing import Framing
 from consilience.prompts.query import Query
 from consilience.store.rows import Prediction

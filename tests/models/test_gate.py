@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from dataclasses import replace
 
@@ -79,30 +78,25 @@ def test_a_row_on_which_the_server_fails_does_not_end_the_asking():
 @pytest.mark.parametrize("how", ["times out", "429"])
 def test_a_server_that_does_one_thing_at_a_time_finishes(how):
     """More at once are turned away, or wait until they are given up."""
-    busy = threading.Lock()
+    turned_away, together = 0, []
+    busy = asyncio.Lock()
 
-    def reply(request, body, text):
+    async def one_at_a_time(request, body, text):
+        nonlocal turned_away
+        if how == "429" and busy.locked():
+            turned_away += 1
+            return said(429, "one at a time")
+        async with busy:
+            together.append(len(together))
+            await asyncio.sleep(0.03)
         return None
 
-    async def one_at_a_time(self, request):
-        if not request.url.path.endswith("completions"):
-            return await ordinary(self, request)
-        if how == "429" and not busy.acquire(blocking=False):
-            return said(429, "one at a time")
-        while how != "429" and not busy.acquire(blocking=False):
-            await asyncio.sleep(0.005)
-        try:
-            await asyncio.sleep(0.03)
-            return await ordinary(self, request)
-        finally:
-            busy.release()
-
     patience = RetryPolicy(timeout=0.25, attempts=6, pause=0.02, longest_pause=0.3)
-    with serve_odd(reply) as server:
-        ordinary = type(server)._handle
-        server.__class__ = type("Serial", (type(server),), {"_handle": one_at_a_time})
+    with serve_odd(one_at_a_time) as server:
         done = put(server, 60, 16, patience=patience)
     assert (done.calls, done.failures) == (60, {})
+    # It was one that cannot serve all at once, and little was asked in vain.
+    assert 0 < (turned_away if how == "429" else len(together) - 60) < 120
 
 
 def test_the_pause_that_one_answer_asks_for_holds_for_all():
@@ -183,3 +177,24 @@ def test_a_server_that_is_gone_says_so_once():
     with pytest.raises(ServerError, match="check that the server runs") as caught:
         asked(found(gone), [request(f"Row {i}.") for i in range(40)])
     assert caught.value.fatal
+
+
+@pytest.mark.parametrize("concurrency", [4, 32])
+def test_a_broken_server_is_tried_by_one_request_at_a_time(concurrency):
+    """Those under way together fail, and none that follows has another beside it."""
+    beside, under_way = [], 0
+
+    async def failing(request, body, text):
+        nonlocal under_way
+        under_way += 1
+        beside.append(under_way)
+        # All that are let in together are here before the first of them fails.
+        await asyncio.sleep(0.1 if len(beside) <= concurrency else 0.005)
+        under_way -= 1
+        return said(500, "dead")
+
+    gone = pytest.raises(ServerError, match="times in a row")
+    with serve_odd(failing) as server, gone:
+        put(server, 400, concurrency)
+    assert sorted(beside[:concurrency]) == list(range(1, concurrency + 1))
+    assert beside[concurrency:] == [1] * TRIALS

@@ -28,7 +28,7 @@ CODES = framings(MANY)[0]
 
 
 def test_names_part_where_their_words_do() -> None:
-    tree = label_tree(["New York City", "New York State", "New Jersey", "Ohio"])
+    tree = label_tree(("New York City", "New York State", "New Jersey", "Ohio"))
     assert tree == Branch(
         "",
         ("New", "Ohio"),
@@ -37,14 +37,14 @@ def test_names_part_where_their_words_do() -> None:
             3,
         ),
     )
-    flat = label_tree(["yes, it is", "no", "Yes"])
+    flat = label_tree(("yes, it is", "no", "Yes"))
     assert flat == Branch("", ("yes, it is", "no", "Yes"), (0, 1, 2))
     with pytest.raises(InputError, match=r"'card' is the beginning of another.*`codes`"):
-        label_tree(["card", "card lost"])
+        label_tree(("card", "card lost"))
 
 
 def test_a_bound_anywhere_bounds_the_name() -> None:
-    tree = label_tree(["A B", "A C", "D"])
+    tree = label_tree(("A B", "A C", "D"))
     read = {
         "": LabelLogprobs.of([math.log(0.5), math.log(0.4)], [True, True]),
         "A": LabelLogprobs.of([math.log(0.9), math.log(0.05)], [True, False]),

@@ -679,6 +679,7 @@ def run(model: Model, concurrency: int):
     )
 
 
+@pytest.mark.slow
 def test_serial_and_concurrent_runs_end_in_the_same_bytes(folder):
     serial, wide = (run(opened(folder, dtype="float64"), n) for n in (1, 16))
     assert serial.asked.failures == {} == wide.asked.failures

@@ -145,4 +145,4 @@ def test_a_real_model_labels_sentences_as_people_would(smollm2: LocalModel) -> N
     assert right >= 33 / 40
     assert found.verdict.kind in (Kind.COHERENT, Kind.SEVERAL)
     # Against 0 they are not told apart so well: the offset is in the answers.
-    assert any(abs(v) > 0.2 for taken in found.evidence.bias.values() for v in taken.values())
+    assert any(abs(v) > 0.2 for taken in found.evidence.tally.bias.values() for v in taken.values())

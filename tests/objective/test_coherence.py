@@ -11,7 +11,8 @@ import torch
 
 from consilience.data.dataset import Dataset, Example
 from consilience.data.relations import AtMostOne, Opposite
-from consilience.evidence.evidence import Evidence, collect
+from consilience.evidence.collect import collect
+from consilience.evidence.evidence import Evidence
 from consilience.evidence.relation_factors import Factor, Large
 from consilience.objective import conditioning as reading_module
 from consilience.objective.coherence import (
@@ -66,8 +67,12 @@ def values_of(ev: Evidence, q, weight: torch.Tensor | None = None) -> dict[str, 
 def test_the_scene_has_everything():
     ev, _ = case(0)
     assert {type(f) for f in ev.factors} == {Factor, Large}
-    assert int(ev.bounded.sum()) == 3 and ev.f == len(FLIPPED) and 7 not in ev.target
-    assert torch.bincount(ev.flip_pair).tolist() == [2, 1, 1, 3, 1]
+    assert (
+        int(ev.predictions.bounded.sum()) == 3
+        and ev.f == len(FLIPPED)
+        and 7 not in ev.predictions.target
+    )
+    assert torch.bincount(ev.contrasts.pair).tolist() == [2, 1, 1, 3, 1]
     assert default_terms() == {name: TERMS[name].at(w) for name, w in DEFAULT_WEIGHTS.items()}
 
 
@@ -363,7 +368,7 @@ def test_a_weight_of_two_for_some_of_them(k):
     q, ev = torch.softmax(case(10, k)[1], -1), gathered(data, rounds)
     often = torch.arange(ev.t) % 3 == 0
     # Of a contrast both or none, for a flip weighs as the mean of its two.
-    often[ev.flip_contrast] = often[ev.flip_twin]
+    often[ev.contrasts.flipped] = often[ev.contrasts.twin]
     some = gathered(data, asked_twice(rounds, lambda i: bool(often[i])))
     found, wanted = values_of(ev, q, 1.0 + often.double().unsqueeze(0)), values_of(some, q)
     # What is taken for repeating the label just seen is a mean over contrasts, whatever they weigh.

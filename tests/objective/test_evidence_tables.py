@@ -14,7 +14,7 @@ import torch
 from consilience.data.dataset import Dataset, Example
 from consilience.data.relations import AtMostOne, Equal, ExactlyOne, Opposite, Or
 from consilience.errors import InputError
-from consilience.evidence.evidence import collect
+from consilience.evidence.collect import collect
 from consilience.evidence.relation_factors import EXACT
 from consilience.objective.conditioning import ConditionedEvidence, State, condition
 from consilience.objective.evidence_tables import (
@@ -143,7 +143,7 @@ def test_direct_confidence_by_hand():
     ev = collect(data, [ONE], [rows, [bounded(pairs(data, [(1, [0.7, 0.3], ())])[0])]], bias="none")
     table = evidence_table(ev)
     assert table["id"].tolist() == [data.ids[2], data.ids[0], data.ids[1]]
-    assert tuple(table["prediction"]) == ev.keys
+    assert tuple(table["prediction"]) == ev.predictions.keys
     assert table["framing"].tolist() == ["one"] * 3
     assert table["round"].tolist() == [0, 0, 1] and table["shots"].tolist() == [0, 2, 0]
     assert table["label"].tolist() == [1, 0, 0]
@@ -180,7 +180,7 @@ def test_flip_sensitivity_by_hand():
     unsure = flipped(data, 3, shots, 0, 0, [0.2, 0.8], [0.7, 0.3])
     ev = collect(data, [ONE], [flips + mirrored(data, 4, flips) + unsure], bias="none")
     table = evidence_table(ev, "flip sensitivity", certain([1, 1, 0, 1, 1]))
-    assert table["id"].tolist() == [data.ids[i] for i in (0, 0, 4, 4)] and ev.unsure == 1
+    assert table["id"].tolist() == [data.ids[i] for i in (0, 0, 4, 4)] and ev.tally.unsure == 1
     table = table[table["id"] == data.ids[0]]
     first, second = row(table, shot=data.ids[1]), row(table, shot=data.ids[2])
     effect = (math.log(4) + math.log(9)) / 2 - math.log(1.5)

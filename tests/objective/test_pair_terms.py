@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from consilience.evidence.evidence import Evidence, collect
+from consilience.evidence.collect import collect
+from consilience.evidence.evidence import Evidence
 from consilience.objective.coherence import TERMS, default_terms, evaluate_terms
 from consilience.objective.conditioning import condition
 from consilience.objective.pair_terms import (
@@ -41,12 +42,14 @@ def log_logistic(x: float) -> float:
 
 def effects_by_hand(ev: Evidence) -> list[list[float]]:
     """What each flip did, less its mean, less what all have in common."""
-    k, logp = ev.k, ev.logp.tolist()
+    k, logp = ev.k, ev.predictions.logp.tolist()
     made = []
-    for twin, contrast in zip(ev.flip_twin.tolist(), ev.flip_contrast.tolist(), strict=True):
+    for twin, contrast in zip(
+        ev.contrasts.twin.tolist(), ev.contrasts.flipped.tolist(), strict=True
+    ):
         rise = [logp[twin][c] - logp[contrast][c] for c in range(k)]
         made.append([x - sum(rise) / k for x in rise])
-    shown = list(zip(ev.flip_from.tolist(), ev.flip_to.tolist(), strict=True))
+    shown = list(zip(ev.contrasts.before.tolist(), ev.contrasts.after.tolist(), strict=True))
     common = sum(d[a] - d[b] for d, (a, b) in zip(made, shown, strict=True)) / ev.f
     for d, (a, b) in zip(made, shown, strict=True):
         d[a] -= common / 2
@@ -56,9 +59,16 @@ def effects_by_hand(ev: Evidence) -> list[list[float]]:
 
 def flips_by_hand(ev: Evidence, q, weight: list[float], margin: float) -> tuple[float, float]:
     """Couplings and the ranking along propagation."""
-    n, k, logp, target = ev.n, ev.k, ev.logp.tolist(), ev.target.tolist()
+    n, k, logp, target = ev.n, ev.k, ev.predictions.logp.tolist(), ev.predictions.target.tolist()
     flips = torch.stack(
-        [ev.flip_twin, ev.flip_contrast, ev.flip_example, ev.flip_from, ev.flip_to], dim=1
+        [
+            ev.contrasts.twin,
+            ev.contrasts.flipped,
+            ev.contrasts.example,
+            ev.contrasts.before,
+            ev.contrasts.after,
+        ],
+        dim=1,
     ).tolist()
     mean = [(weight[twin] + weight[contrast]) / 2 for twin, contrast, *_ in flips]
     pair = [(target[twin], j) for twin, _, j, _, _ in flips]
@@ -76,7 +86,7 @@ def flips_by_hand(ev: Evidence, q, weight: list[float], margin: float) -> tuple[
 
 def rankings_by_hand(ev: Evidence, q, weight: list[float], margins) -> tuple[float, float]:
     """The ranking within each prediction and across those of one target."""
-    n, k, logp, target = ev.n, ev.k, ev.logp.tolist(), ev.target.tolist()
+    n, k, logp, target = ev.n, ev.k, ev.predictions.logp.tolist(), ev.predictions.target.tolist()
     reading = shares_by_hand(ev, q, weight)
     within = across = 0.0
     for t, (r, s) in enumerate(reading):
@@ -95,12 +105,14 @@ def rankings_by_hand(ev: Evidence, q, weight: list[float], margins) -> tuple[flo
 
 def downstream_by_hand(ev: Evidence, q, weight: list[float]) -> float:
     """Weighted means of advantages over the cells of example and label shown."""
-    n, k, logp, target = ev.n, ev.k, ev.logp.tolist(), ev.target.tolist()
+    n, k, logp, target = ev.n, ev.k, ev.predictions.logp.tolist(), ev.predictions.target.tolist()
     fit = [sum(q[i][c] * logp[t][c] for c in range(k)) for t, i in enumerate(target)]
     counts = [
-        t for t in range(ev.t) if not ev.zero[t] and max(q[target[t]]) > 0.6 and weight[t] > 0
+        t
+        for t in range(ev.t)
+        if not ev.predictions.zero[t] and max(q[target[t]]) > 0.6 and weight[t] > 0
     ]
-    shots = torch.stack([ev.shot_of, ev.shot_example, ev.shot_label], dim=1).tolist()
+    shots = torch.stack(ev.shown_shots(), dim=1).tolist()
     total = 0.0
     for j in range(n):
         for a in range(k):
@@ -275,9 +287,11 @@ BALANCES = {
 def test_with_the_copying_every_coupling_keeps_its_sign(k, labels):
     truth = np.array(labels)
     ev = with_contrasts(len(truth), believer(truth, k), k)
-    rise = (ev.logp[ev.flip_twin] - ev.logp[ev.flip_contrast]).numpy()
-    shot, target = truth[ev.flip_example], truth[ev.target[ev.flip_twin]]
-    right, wrong = (side.numpy() == shot for side in (ev.flip_from, ev.flip_to))
+    rise = (
+        ev.predictions.logp[ev.contrasts.twin] - ev.predictions.logp[ev.contrasts.flipped]
+    ).numpy()
+    shot, target = truth[ev.contrasts.example], truth[ev.predictions.target[ev.contrasts.twin]]
+    right, wrong = (side.numpy() == shot for side in (ev.contrasts.before, ev.contrasts.after))
     assert right.sum() > 40 and wrong.sum() > 40
 
     def kept(effect: np.ndarray) -> float:
@@ -340,11 +354,12 @@ def test_to_be_shown_is_no_vote(k):
 def test_what_some_labels_gain_others_lose(k):
     """Advantages sum to 0 over each target, so the gains sum to 0 over all labels shown."""
     ev, theta = case(4, k)
-    ev = replace(ev.only(~ev.brief), floor=0.0)
+    ev = replace(ev.only(~ev.predictions.brief), floor=0.0)
     s = state(ev, torch.softmax(theta, -1))
     q = s.q.requires_grad_(True)
     (slope,) = torch.autograd.grad(downstream_consistency(s), q)
-    shown = torch.bincount(ev.shot_example * k + ev.shot_label, minlength=ev.n * k)
+    _, example, label = ev.shown_shots()
+    shown = torch.bincount(example * k + label, minlength=ev.n * k)
     gained = slope.flatten() * (shown + 1)
     assert float(gained.sum()) == pytest.approx(0, abs=1e-12)
     assert float(gained.max()) > 0.01 > -0.01 > float(gained.min())

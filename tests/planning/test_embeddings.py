@@ -23,6 +23,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from consilience.errors import AnswerError, InputError, MissingExtra, ModelError, ServerError
+from consilience.planning import embeddings
 from consilience.planning.embeddings import EndpointEmbedder, SentenceModel, TfidfSvd, open_embedder
 from wire_client import KEYS
 from wire_model import number_of
@@ -84,6 +85,22 @@ def test_a_text_without_words_is_the_zero_vector() -> None:
     vectors = TfidfSvd().embed(["", *TEXTS])
     np.testing.assert_array_equal(vectors[0], 0)
     np.testing.assert_allclose(np.linalg.norm(vectors[1:], axis=1), 1)
+
+
+def test_of_many_texts_the_dimensions_are_learned_from_some(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    texts = [f"{text} {end}" for text in TEXTS for end in ("today", "again", "now")] + [""]
+    monkeypatch.setattr(embeddings, "FITTED", 40)
+    monkeypatch.setattr(embeddings, "AT_ONCE", 7)
+    placed = TfidfSvd(8).embed(texts)
+    assert placed.shape == (73, 8)
+    np.testing.assert_allclose(np.linalg.norm(placed[:-1], axis=1), 1)
+    np.testing.assert_array_equal(placed[-1], 0)
+    near, groups = similarity(placed[:-1]), np.arange(72) // 24
+    same = groups[:, None] == groups
+    assert near[same].mean() > near[~same].mean() + 0.3
+    np.testing.assert_array_equal(placed, TfidfSvd(8).embed(texts))
 
 
 # --- the names -------------------------------------------------------------------------------

@@ -12,7 +12,14 @@ import pytest
 from consilience.data.dataset import Dataset, Example
 from consilience.data.relations import RELATIONS, Equal, tied_examples
 from consilience.errors import InputError
-from consilience.planning.planner import CONTRAST_FLOOR, PlanSettings, shot_round, zero_shot_round
+from consilience.planning import planner
+from consilience.planning.planner import (
+    CONTRAST_FLOOR,
+    PlanSettings,
+    shot_round,
+    zero_shot_calls,
+    zero_shot_round,
+)
 from consilience.prompts.framing import framings
 from consilience.prompts.query import Query
 from zoo import dataset, task
@@ -454,3 +461,32 @@ def test_a_wrong_setting_is_one_line(wrong):
 def test_labels_must_fit_the_data(shape):
     with pytest.raises(InputError, match="labels of shape"):
         plan(dataset(10), np.full(shape, 0.5))
+
+
+def test_a_draw_of_its_own_is_from_some_where_there_are_many(monkeypatch):
+    """Who is in one relation with half of all sees shots of the others, drawn from a few."""
+    ties = [("at-most-one", tuple(range(0, 120, 2)))]
+    data = dataset(120, 2, [(RELATIONS[name], members) for name, members in ties])
+    labels = believed(data)
+    whole = plan(data, labels, settings=PlanSettings(shots=3, block=30))
+    monkeypatch.setattr(planner, "ENOUGH_TO_DRAW_FROM", 40)
+    few = plan(data, labels, settings=PlanSettings(shots=3, block=30, contrasts=0.2))
+    for queries in (whole, few):
+        check_round(data, [q for q in queries if len(q.shots) > 1], labels, 3)
+    assert {q.target for q in whole} == {q.target for q in few}
+
+
+def test_a_plan_holds_each_list_of_shots_once():
+    data = dataset(400)
+    queries = plan(data, settings=PlanSettings(shots=12, block=20))
+    lists = {q.shots for q in queries if len(q.shots) == 12}
+    assert len({id(q.shots) for q in queries if len(q.shots) == 12}) == len(lists)
+
+
+def test_zero_shot_calls_are_those_of_the_round():
+    for k in (2, 3):
+        data = dataset(7, k)
+        for names in (None, ["letters", "sets"]):
+            for most in (None, 1, 2, 9):
+                asked = framings(data.task, names)
+                assert zero_shot_calls(data, asked, most) == len(zero_shot_round(data, asked, most))

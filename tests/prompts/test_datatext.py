@@ -7,10 +7,13 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from consilience.data.dataset import Dataset, Example
 from consilience.data.task import Task
 from consilience.elicitation.proposals import candidates
+from consilience.prompts import datatext
 from consilience.prompts.datatext import MARKS, as_data, defused
 from consilience.prompts.framing import framings, render
 
@@ -103,3 +106,9 @@ def test_no_statement_of_a_pair_poses_as_the_other():
     pairs, _ = candidates(data, np.eye(2), 1)
     for text in pairs.texts:
         assert text.splitlines().count("Second statement:") == 1
+
+
+@given(st.text(alphabet=[chr(i) for i in range(128)], max_size=40))
+def test_a_line_of_ascii_is_taken_as_any_other(line: str) -> None:
+    # With a letter behind it that is not ASCII the long way is taken.
+    assert datatext._bare(line) + "é" == datatext._bare(line + "é")

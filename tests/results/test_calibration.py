@@ -17,7 +17,8 @@ from consilience.elicitation.settings import Settings
 from consilience.errors import InputError
 from consilience.evaluation.evaluation import AS_ASKED, evaluate
 from consilience.evaluation.metrics import ece
-from consilience.evidence.evidence import Evidence, collect
+from consilience.evidence.collect import collect
+from consilience.evidence.evidence import Evidence
 from consilience.evidence.mixture import fit_mixture
 from consilience.models.simulated import SimulatedModel, world_dataset
 from consilience.planning.planner import PlanSettings
@@ -370,26 +371,26 @@ def liked(positives: float, way: str, n: int = 200) -> tuple[Evidence, Any, Any]
 
 def seen(evidence: Evidence) -> Any:
     """The log-odds of class 1 of each prediction, by framing."""
-    odds = (evidence.logp[:, 1] - evidence.logp[:, 0]).numpy()
+    odds = (evidence.predictions.logp[:, 1] - evidence.predictions.logp[:, 0]).numpy()
     return odds.reshape(2, -1)
 
 
 @pytest.mark.parametrize("positives", [0.1, 0.5, 0.9])
 def test_paired_framings_recover_a_liking_whatever_the_balance(positives: float) -> None:
     evidence, signal, _ = liked(positives, "paired")
-    assert evidence.bias["wording, zero-shot"] == pytest.approx(LIKING)
+    assert evidence.tally.bias["wording, zero-shot"] == pytest.approx(LIKING)
     for odds in seen(evidence):
         np.testing.assert_allclose(odds, signal, atol=1e-9)
 
 
 def test_the_batch_mean_recovers_a_liking_only_where_the_classes_are_balanced() -> None:
     even, signal, y = liked(0.5, "batch-mean")
-    for name, taken in even.bias["plain, zero-shot"].items():
+    for name, taken in even.tally.bias["plain, zero-shot"].items():
         assert taken == pytest.approx(LIKING[name], abs=0.1)
     for odds in seen(even):
         np.testing.assert_allclose(odds, signal, atol=0.2)
     rare, signal, y = liked(0.1, "batch-mean")
-    off = rare.bias["plain, zero-shot"]["True"] - LIKING["True"]
+    off = rare.tally.bias["plain, zero-shot"]["True"] - LIKING["True"]
     # Half the mean signal, −(0.9 − 0.1) · 1.5 / 2, is taken for a liking.
     assert off == pytest.approx(-0.6, abs=0.1)
     for odds in seen(rare):
@@ -401,17 +402,17 @@ def test_the_batch_mean_recovers_a_liking_only_where_the_classes_are_balanced() 
 def test_the_offsets_of_contexts_leave_the_line_to_the_mixture(positives: float) -> None:
     """The mean signal goes with the liking, and the mixture finds it, whatever the balance."""
     evidence, _, y = liked(positives, "contexts")
-    assert evidence.bias.keys() == {"plain, zero-shot", "negated, zero-shot"}
+    assert evidence.tally.bias.keys() == {"plain, zero-shot", "negated, zero-shot"}
     for odds in seen(evidence):
         assert odds.mean() == pytest.approx(0, abs=0.1)
-    mean = evidence.logp.reshape(2, -1, 2).mean(dim=0)
+    mean = evidence.predictions.logp.reshape(2, -1, 2).mean(dim=0)
     added = fit_mixture(mean[None], torch.ones(1, len(y), dtype=torch.bool)).frequency[0]
     assert np.mean((mean + added).argmax(dim=1).numpy() == y) > 0.97
 
 
 def test_where_nothing_is_taken_out_the_liking_stays() -> None:
     evidence, signal, _ = liked(0.5, "none")
-    assert evidence.bias == {}
+    assert evidence.tally.bias == {}
     for framing, odds in zip(framings(task(2), WORDING), seen(evidence), strict=True):
         gap = LIKING[framing.label_names[1]] - LIKING[framing.label_names[0]]
         np.testing.assert_allclose(odds - signal, gap, atol=1e-9)

@@ -16,10 +16,12 @@ from consilience.models.simulated import SimulatedModel, world_dataset
 from consilience.planning.planner import PlanSettings
 from consilience.results.corrections import draw_landmarks, review_table
 from consilience.results.result import Found
+from consilience.solvers.lbfgs import LBFGS
 from consilience.store.database import Store
 from recorder import Recorder
 
 SETTINGS = Settings(calls_per_example=4.0, plan=PlanSettings(shots=6, block=20), priors=True)
+TWO = LBFGS(starts=2)
 World = tuple[Dataset, Gold, Path]
 
 
@@ -27,14 +29,15 @@ World = tuple[Dataset, Gold, Path]
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     data, gold = world_dataset("grouped", 60, 1)
     path = tmp_path_factory.mktemp("store") / "s.db"
-    elicit(data, SimulatedModel("grouped"), store=path, settings=SETTINGS)
+    elicit(data, SimulatedModel("grouped"), store=path, settings=SETTINGS, solver=TWO)
     return data, gold, path
 
 
 def of(path: Path) -> Found:
     with Store(path, readonly=True) as store:
         run = store.run()
-        return solve_run(store, run.id, store.dataset(run.dataset), settings_from(run.settings))
+        data, settings = store.dataset(run.dataset), settings_from(run.settings)
+        return solve_run(store, run.id, data, settings, solver=TWO)
 
 
 @pytest.fixture
@@ -132,7 +135,8 @@ def test_later_rounds_show_them_and_never_with_another_class(run: tuple[Found, G
     more = Settings(calls_per_example=6.0, plan=SETTINGS.plan, priors=True, settled=0)
     model = SimulatedModel("grouped")
     with Store(str(found.place)) as store:
-        session = Session(data, model, store, settings=more, seed=found.run.seed)
+        given = {"settings": more, "seed": found.run.seed, "solver": TWO}
+        session = Session(data, model, store, **given)
         while queries := session.next_queries():
             session.ask(queries)
             session.learn()
@@ -172,7 +176,7 @@ def tickets() -> Found:
     data = Dataset.from_records(
         table, text="message", id="ticket", task=world_dataset("easy")[0].task
     )
-    return elicit(data, Recorder(), calls_per_example=3, settings=None)
+    return elicit(data, Recorder(), calls_per_example=3, settings=None, solver=TWO)
 
 
 def test_a_review_begins_with_the_doubtful_and_comes_back(tmp_path: Path) -> None:

@@ -115,7 +115,8 @@ def test_answers_that_agree_no_more_than_permuted_ones_are_chance(run: Found) ->
     assert run.verdict.halves > 0.5
     assert run.verdict.chance == pytest.approx(1 / 1000)
     drawn = torch.from_numpy(np.random.default_rng(0).permutation(evidence.t))
-    noise = replace(evidence, logp=evidence.logp[drawn])
+    asked = evidence.predictions
+    noise = replace(evidence, predictions=replace(asked, logp=asked.logp[drawn]))
     # Labels that rank as those answers do, and are sure of it.
     mean = np.log(pooled(noise, torch.ones(noise.t, dtype=torch.bool)))
     odds = 5 * (mean[:, 1] - mean[:, 0])

@@ -79,8 +79,8 @@ def test_the_pull_of_a_prediction_is_its_part_of_the_pool(two: Found, four: Foun
             log_pool = pool.log_pool[0, i].numpy()
             expected = (log_pool[best] - log_pool[second]) / heat
             assert said["pull"].sum() == pytest.approx(expected, abs=1e-9)
-            mine = np.flatnonzero(evidence.target.numpy() == i)
-            logp = evidence.logp[mine].numpy()
+            mine = np.flatnonzero(evidence.predictions.target.numpy() == i)
+            logp = evidence.predictions.logp[mine].numpy()
             np.testing.assert_allclose(
                 said["log_odds"].astype(float), logp[:, best] - logp[:, second], atol=1e-12
             )

@@ -66,7 +66,7 @@ def test_a_text_is_no_html() -> None:
 
 def test_a_row_without_a_label_is_said_to_have_none(found: Found) -> None:
     bare = replace(found, dataset=Dataset("bare", found.dataset.examples))
-    mine = bare.evidence.target != 0
+    mine = bare.evidence.predictions.target != 0
     alone = replace(bare, evidence=bare.evidence.only(mine))
     assert alone.labels["name"].isna().sum() == 1
     assert "no label" in alone._repr_html_()
@@ -89,12 +89,12 @@ def test_the_rounds_are_counted_and_compared_with_the_labels(found: Found) -> No
     rounds, e = found.rounds(), found.evidence
     assert rounds["answers"].sum() == e.t
     assert list(rounds["asked"].head(1)) == ["zero-shot"]
-    hard = found.solution.labels.argmax(axis=1)[e.target.numpy()]
+    hard = found.solution.labels.argmax(axis=1)[e.predictions.target.numpy()]
     for row in rounds.itertuples():
-        mine = (e.round == row.round).numpy()
-        right = e.logp.numpy()[mine].argmax(axis=1) == hard[mine]
+        mine = (e.predictions.round == row.round).numpy()
+        right = e.predictions.logp.numpy()[mine].argmax(axis=1) == hard[mine]
         assert row.agreement == pytest.approx(right.mean())
-        logp = e.logp.numpy()[mine]
+        logp = e.predictions.logp.numpy()[mine]
         every = np.arange(len(logp))
         odds = logp[every, hard[mine]] - logp[every, 1 - hard[mine]]
         assert row.log_odds == pytest.approx(odds.mean())

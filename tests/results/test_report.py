@@ -76,13 +76,13 @@ def test_every_prompt_of_the_page_is_what_was_asked_byte_for_byte(
 ) -> None:
     found, store = kept
     data = page_rows(found)
-    asked = {store.detail(key)["prompt"] for key in found.evidence.keys}
+    asked = {store.detail(key)["prompt"] for key in found.evidence.predictions.keys}
     shown = {
         assembled(data, row, pull) for row in data["rows"] for pull in row["pulls"] if len(pull) > 3
     }
     assert shown == asked
     assert len(shown) == found.evidence.t
-    some = found.evidence.keys[-1]
+    some = found.evidence.predictions.keys[-1]
     assert prompt_of(found, some) == store.detail(some)["prompt"]
 
 
@@ -102,7 +102,7 @@ def test_prompts_after_landmarks_still_are_what_was_asked() -> None:
     assert turned.orientation is not None
     assert turned.orientation.order == (1, 0)
     page = page_rows(turned)
-    asked = {store.detail(key)["prompt"] for key in found.evidence.keys}
+    asked = {store.detail(key)["prompt"] for key in found.evidence.predictions.keys}
     shown = {
         assembled(page, row, pull) for row in page["rows"] for pull in row["pulls"] if len(pull) > 3
     }

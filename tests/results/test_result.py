@@ -84,11 +84,11 @@ def test_an_explanation_has_the_predictions_of_the_example(
     for i, id in enumerate(made.dataset.ids):
         rows = made.explain(id)
         rows = rows[rows["kind"].isin(["zero-shot", "with shots"])]
-        mine = np.flatnonzero(evidence.target.numpy() == i)
-        assert list(rows["round"]) == evidence.round.numpy()[mine].tolist()
-        framings = [evidence.framings[f] for f in evidence.framing.numpy()[mine]]
+        mine = np.flatnonzero(evidence.predictions.target.numpy() == i)
+        assert list(rows["round"]) == evidence.predictions.round.numpy()[mine].tolist()
+        framings = [evidence.framings[f] for f in evidence.predictions.framing.numpy()[mine]]
         assert list(rows["what"]) == framings
-        assert list(rows["kind"] == "zero-shot") == evidence.zero.numpy()[mine].tolist()
+        assert list(rows["kind"] == "zero-shot") == evidence.predictions.zero.numpy()[mine].tolist()
         np.testing.assert_allclose(
             rows["relevance"].astype(float), made.solution.relevance[mine], atol=1e-6
         )

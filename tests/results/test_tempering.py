@@ -54,7 +54,8 @@ def test_the_agreement_is_the_mean_of_both_kinds(shown: int) -> None:
         (i, [0.6, 0.4] if wrong[i] == 0 else [0.4, 0.6], [((i + 1) % N, 0)]) for i in range(shown)
     ]
     made = evidence(N, rows)
-    made = replace(made, drawn=~made.zero)
+    asked = replace(made.predictions, drawn=~made.predictions.zero)
+    made = replace(made, predictions=asked)
     assert untouched_agreement(labels, made) == pytest.approx({0: 1.0, 60: 1.0, 80: 0.875}[shown])
     assert untouched_agreement(labels[:, ::-1], made) == 0.5
 

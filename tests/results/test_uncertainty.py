@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from consilience.data.relations import Equal, Opposite
-from consilience.evidence.evidence import Evidence, collect
+from consilience.evidence.collect import collect
+from consilience.evidence.evidence import Evidence
 from consilience.objective.coherence import TERMS, default_terms
 from consilience.objective.conditioning import State
 from consilience.objective.term import Term
@@ -63,7 +64,8 @@ def test_answers_that_share_errors_say_less_together():
     both = uncertainty(shared, default_terms(), LBFGS(), solve(shared), replicates=256)
     # All of one example and one wording: their weights move together, and together change nothing.
     assert both.epistemic[0] < alone.epistemic[0]
-    halves = replace(shared, framing=torch.arange(apart.t) % 2, framings=("plain", "names-0"))
+    asked = replace(apart.predictions, framing=torch.arange(apart.t) % 2)
+    halves = replace(shared, predictions=asked, framings=("plain", "names-0"))
     words = uncertainty(halves, default_terms(), LBFGS(), solve(halves), replicates=256)
     # Each wording says one thing, so what is drawn is how much either counts.
     assert words.epistemic[0] > 1.5 * alone.epistemic[0]
@@ -72,12 +74,9 @@ def test_answers_that_share_errors_say_less_together():
 @pytest.mark.parametrize("shared", [0.0, 0.3, 1.0])
 def test_weights_are_exponential_and_correlated_within_a_wording_of_an_example(shared):
     rows = [(0, [0.5, 0.5], ())] * 3 + [(1, [0.5, 0.5], ())]
-    ev = replace(
-        evidence(2, rows),
-        framing=torch.tensor([0, 0, 1, 0]),
-        framings=("plain", "names-0"),
-        shared=shared,
-    )
+    ev = evidence(2, rows)
+    asked = replace(ev.predictions, framing=torch.tensor([0, 0, 1, 0]))
+    ev = replace(ev, predictions=asked, framings=("plain", "names-0"), shared=shared)
     drawn = weights(ev, 20_000, np.random.default_rng(0))
     np.testing.assert_allclose(drawn.mean(axis=0), 1, atol=0.05)
     np.testing.assert_allclose(drawn.var(axis=0), 1, atol=0.1)
@@ -236,7 +235,7 @@ def test_a_term_of_ones_own_is_told_by_what_it_does():
         return state.q[:, 1].mean()
 
     def tied(state: State):
-        return (state.q[state.evidence.shot_example, 1] * 1.0).sum() / state.evidence.n
+        return (state.q[state.evidence.shots.example, 1] * 1.0).sum() / state.evidence.n
 
     rows = [(0, [0.5, 0.5], ()), (0, [0.5, 0.5], [(1, 1)])]
     unsure_too = {"entropy": TERMS["entropy"].at(1.0)}

@@ -12,7 +12,7 @@ import torch
 
 from consilience.data.relations import AtMostOne, Equal, ExactlyOne, Opposite
 from consilience.errors import MissingExtra, SolveError
-from consilience.evidence.evidence import collect
+from consilience.evidence.collect import collect
 from consilience.evidence.relation_factors import Factor
 from consilience.objective.coherence import TERMS, default_terms
 from consilience.objective.conditioning import condition

@@ -14,7 +14,8 @@ import torch
 from consilience.data.dataset import Dataset, Example
 from consilience.data.relations import And, AtMostOne, Equal, ExactlyOne, Opposite, Or, Relation
 from consilience.evaluation.baselines import agreement_only, structure_only
-from consilience.evidence.evidence import Evidence, collect
+from consilience.evidence.collect import collect
+from consilience.evidence.evidence import Evidence
 from consilience.evidence.relation_factors import Large, factors
 from consilience.objective.coherence import TERMS, default_terms
 from consilience.objective.evidence_tables import evidence_table

@@ -11,7 +11,8 @@ import torch
 
 from consilience.data.relations import AtMostOne, Equal, ExactlyOne, Opposite
 from consilience.errors import InputError, SolveError
-from consilience.evidence.evidence import Evidence, collect
+from consilience.evidence.collect import collect
+from consilience.evidence.evidence import Evidence
 from consilience.objective.coherence import TERMS, default_terms
 from consilience.objective.conditioning import condition
 from consilience.objective.term import Term
@@ -341,8 +342,8 @@ def test_the_numbering_of_examples_does_not_matter():
     to = torch.from_numpy(np.random.default_rng(5).permutation(8))
     other = replace(
         ev,
-        target=to[ev.target],
-        shot_example=to[ev.shot_example],
+        predictions=replace(ev.predictions, target=to[ev.predictions.target]),
+        shots=replace(ev.shots, example=to[ev.shots.example]),
         factors=tuple(replace(f, members=to[f.members]) for f in ev.factors),
     )
     one, two = (solve(e, solver=LBFGS(starts=16)) for e in (ev, other))

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from consilience.data.relations import AtMostOne, Equal, ExactlyOne, Opposite
-from consilience.evidence.evidence import Evidence, collect
+from consilience.evidence.collect import collect
+from consilience.evidence.evidence import Evidence
 from consilience.evidence.relation_factors import Factor, Large
 from consilience.objective.conditioning import condition
 from consilience.solvers import starts

@@ -12,7 +12,8 @@ import torch
 
 from consilience.data.relations import Opposite
 from consilience.errors import InputError
-from consilience.evidence.evidence import Evidence, collect
+from consilience.evidence.collect import collect
+from consilience.evidence.evidence import Evidence
 from consilience.objective.coherence import TERMS, default_terms
 from consilience.prompts.framing import Framing
 from consilience.prompts.query import Query
@@ -52,7 +53,8 @@ def worded(answers: np.ndarray, ties=()) -> Evidence:
         for w, name in enumerate(names)
     ]
     ev = collect(data, framings, rows, bias="none")
-    return replace(ev, weight=torch.ones_like(ev.weight), scale=1.0)
+    alike = replace(ev.predictions, weight=torch.ones_like(ev.predictions.weight))
+    return replace(ev, predictions=alike, scale=1.0)
 
 
 def noisy(n: int = 40, wordings: int = 5, k: int = 2, noise: float = 1.0, seed: int = 0):
@@ -144,7 +146,7 @@ def test_every_prediction_is_held_out_once_and_evenly_within_its_example(folds):
     fold = folded(ev, folds=folds)
     assert fold.min() >= 0 and fold.max() < folds
     for i in range(12):
-        counts = np.bincount(fold[ev.target.numpy() == i], minlength=folds)
+        counts = np.bincount(fold[ev.predictions.target.numpy() == i], minlength=folds)
         assert counts.max() - counts.min() <= 1
     # The odd ones of all examples do not fall into one fold.
     overall = np.bincount(fold, minlength=folds)
@@ -154,12 +156,12 @@ def test_every_prediction_is_held_out_once_and_evenly_within_its_example(folds):
 def test_contrasts_stay_with_their_twins():
     ev = contrasted()
     fold = folded(ev, folds=4)
-    assert ev.f == 18 and ev.unsure == 12
-    twin, contrast = ev.flip_twin.numpy(), ev.flip_contrast.numpy()
+    assert ev.f == 18 and ev.tally.unsure == 12
+    twin, contrast = ev.contrasts.twin.numpy(), ev.contrasts.flipped.numpy()
     # Among three classes the twin of a contrast may be another contrast of the same query.
     assert set(twin) & set(contrast)
     assert (fold[twin] == fold[contrast]).all()
-    per = {i: np.flatnonzero(ev.target.numpy() == i) for i in range(6)}
+    per = {i: np.flatnonzero(ev.predictions.target.numpy() == i) for i in range(6)}
     for at in per.values():
         zero, *shown = fold[at]
         # A query with its three contrasts, an unsure twin with its contrast, one without a twin.
@@ -217,7 +219,7 @@ def test_ignorance_scores_the_logarithm_of_one_in_k(k):
 @pytest.mark.parametrize("k", [2, 3])
 def test_labels_that_are_the_distribution_of_the_answers_score_best(k):
     ev = worded(noisy(5, 6, k))
-    answered = ev.logp.exp().numpy().reshape(6, 5, k).mean(axis=0)
+    answered = ev.predictions.logp.exp().numpy().reshape(6, 5, k).mean(axis=0)
     best = held_out(ev, PLAIN, Told(answered))
     rng = np.random.default_rng(1)
     for mixed in (0.01, 0.1, 0.5, 1.0):
@@ -236,15 +238,15 @@ def test_the_score_is_that_of_its_formula(k):
     q = rng.dirichlet(np.ones(k), size=7)
     scores, weights = {i: [] for i in range(7)}, {i: [] for i in range(7)}
     for t in range(ev.t):
-        shots = (ev.shot_of == t).nonzero().flatten().tolist()
+        shots = (ev.shots.list == ev.predictions.shown[t]).nonzero().flatten().tolist()
         r = 1.0
         if shots:
-            right = np.mean([q[ev.shot_example[m], ev.shot_label[m]] for m in shots])
+            right = np.mean([q[ev.shots.example[m], ev.shots.label[m]] for m in shots])
             r = max(0.0, (right - 1 / k) / (1 - 1 / k))
-        i = int(ev.target[t])
+        i = int(ev.predictions.target[t])
         # Its one zero-shot answer counts half, its two answers with shots one each.
-        weights[i].append((1 if shots else 0.5) * float(ev.weight[t]))
-        said = ev.logp[t].exp().numpy()
+        weights[i].append((1 if shots else 0.5) * float(ev.predictions.weight[t]))
+        said = ev.predictions.logp[t].exp().numpy()
         scores[i].append(weights[i][-1] * (said @ np.log(r * q[i] + (1 - r) / k)))
     wanted = np.array([sum(scores[i]) / sum(weights[i]) if scores[i] else math.nan for i in scores])
     found = held_out(ev, PLAIN, Told(q))

@@ -28,7 +28,7 @@ KINDS = ("direct", "flips", "ensemble", "mutual", "logic")
     "--graph",
     metavar="FILE",
     callback=values.home,
-    help="Write examples, couplings and relations to this .graphml file instead.",
+    help="Write rows with their texts and labels, couplings and relations to this .graphml file.",
 )
 @options.as_json
 def evidence(
@@ -47,9 +47,9 @@ def evidence(
         check_writable(graph)
     found = opened(store, run_id)
     if graph:
-        from consilience.solvers.factor_graph import to_networkx
+        from consilience.results.evidence_graph import evidence_graph
 
-        made = to_networkx(found.evidence, found.solution, found.terms)
+        made = evidence_graph(found)
         import networkx
 
         networkx.write_graphml(made, graph)

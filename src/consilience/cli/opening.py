@@ -6,7 +6,7 @@ All that can be wrong is found here, before a store is made and before anything 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from consilience.models.server import RetryPolicy
     from consilience.planning.embeddings import Embedder
     from consilience.store.database import Store
+    from consilience.store.ray_engine import ServedModel
 
 
 def open_embedder(config: Config) -> Embedder:
@@ -202,6 +203,27 @@ def probed_decisions(
     called = name.removeprefix("decisions:")
     api: Any = said.api
     return run(probe_decisions(url, called, api, **_transport(said), budget=budget))
+
+
+def served_model(config: Config, urls: Sequence[str], model: Model) -> ServedModel:
+    """The model of a configuration for workers elsewhere, on each of the servers.
+
+    `model` is that on the first; the others are probed. InputError for a model on no server, and
+    for a budget, which workers do not share.
+    """
+    from consilience.models.openai import OpenAIModel
+    from consilience.store.ray_engine import ServedModel
+
+    said = config.model
+    if not isinstance(model, OpenAIModel):
+        raise InputError(f"{said.name!r} is on no server; --engine ray is for openai:NAME")
+    if _budget(config.budget):
+        raise InputError("--engine ray keeps to no budget; leave it out")
+    first, *others = urls or [str(_url(said))]
+    servers = {first: model.capabilities}
+    servers |= {url: probed(url, str(said.name), said) for url in others}
+    options = {**_transport(said), "k": said.top_logprobs}
+    return ServedModel(str(said.name), servers, options)
 
 
 def _transport(said: ModelOptions) -> dict[str, Any]:

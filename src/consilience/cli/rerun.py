@@ -55,7 +55,7 @@ def rerun(run_id: str, config: Config, into: str | None, as_json: bool) -> None:
 
     with Store(kept, readonly=True) as store:
         run = store.run(run_id)
-        said = _as_recorded(store, run, config)
+        said = as_recorded(store, run, config)
         said = replace(said, output=replace(said.output, store=str(target)))
         check_model(said)
         with open_model(said) as (model, new):
@@ -71,7 +71,7 @@ def rerun(run_id: str, config: Config, into: str | None, as_json: bool) -> None:
     _show(found, as_json)
 
 
-def _as_recorded(store: Store, run: Run, config: Config) -> Config:
+def as_recorded(store: Store, run: Run, config: Config) -> Config:
     """The configuration of the command that made a run, with what is said here on top."""
     recorded = store.command(run.id) or {}
     model = dict(recorded.get("model", _known_model(store, run)))

@@ -93,11 +93,11 @@ def open_landmarks(config: Config, dataset: Dataset, *, enough: bool = True) -> 
 
 def result(found: Found) -> str:
     """What the labels rest on and how the solve ended, in a few lines."""
-    evidence, solution = found.evidence, found.solution
+    evidence, solution, out = found.evidence, found.solution, found.evidence.tally
+    bounded = float(evidence.predictions.bounded.double().mean())
     lines = [
-        f"predictions: {evidence.t} count, {evidence.absent} absent, {evidence.silent} without any "
-        f"label, {float(evidence.bounded.double().mean()):.1%} with a label that is only bounded; "
-        f"mean label mass {evidence.mean_mass:.2g}",
+        f"predictions: {evidence.t} count, {out.absent} absent, {out.silent} without any label, "
+        f"{bounded:.1%} with a label that is only bounded; mean label mass {out.mean_mass:.2g}",
         f"{solution.result.value} Coherence {solution.stats.coherence:.3f} nats per example; "
         f"distinct optima: {len(solution.optima)}.",
         f"Orientation: {found.polarity}.",
@@ -117,7 +117,7 @@ def result(found: Found) -> str:
                 "That is little: the shots may have carried another concept than the one meant. "
                 "Ask more contrasts, or begin again with another --seed, and compare."
             )
-    if evidence.mean_mass < 0.5:
+    if evidence.tally.mean_mass < 0.5:
         lines.append(
             "Little probability falls on the label names: the model is not answering the "
             "question. Try other framings, or the chat endpoint."

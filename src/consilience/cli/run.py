@@ -91,7 +91,9 @@ def run(data: str | None, config: Config, dry_run: bool, as_json: bool) -> None:
         raise InputError("a simulated model knows nothing of pairs; leave out relations.propose")
     with open_model(config, dry=dry_run) as (model, store):
         show_prompt(dataset, model, settings)
-        compared = first_pairs(dataset, settings, config) if config.relations.propose else None
+        compared = None
+        if config.relations.propose:
+            compared = first_pairs(dataset, settings, config, store, keep=not dry_run)
         cost = foreseen_cost(dataset, model, settings, store, config, compared)
         if dry_run:
             show_estimate(dataset, cost, as_json)
@@ -185,16 +187,19 @@ def proposed(
     return made.data
 
 
-def first_pairs(data: Dataset, settings: Settings, config: Config) -> Dataset:
+def first_pairs(
+    data: Dataset, settings: Settings, config: Config, store: Store, *, keep: bool
+) -> Dataset:
     """The pairs that would be asked about, found without sending anything."""
     from consilience.elicitation.proposals import candidates
     from consilience.planning.embeddings import EndpointEmbedder, TfidfSvd
+    from consilience.planning.vector_cache import kept_vectors
 
     embedder: Embedder | None = open_embedder(config)
     if isinstance(embedder, EndpointEmbedder):
         talk("the embedding server was not asked: pairs are counted as tfidf finds them")
         embedder = None
-    vectors = (embedder or TfidfSvd()).embed(data.texts)
+    vectors = kept_vectors(embedder or TfidfSvd(), data.texts, store.place, keep=keep)
     return candidates(data, vectors, config.relations.propose, priors=settings.priors)[0]
 
 
@@ -218,7 +223,7 @@ def show_run(
             "orientation": found.polarity,
             "probabilities": found.probabilities,
             "calls": found.asked.calls,
-            "absent": found.evidence.absent,
+            "absent": found.evidence.tally.absent,
             "unanswered": dict(found.unanswered),
             "verdict": {
                 "kind": found.verdict.kind.value,

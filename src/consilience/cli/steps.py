@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from consilience.cli import options, values
+from consilience.cli.batch import show_batch
 from consilience.cli.config import Config
 from consilience.cli.inputs import check_writable, open_data, open_settings, require_task
-from consilience.cli.opening import check_model, open_model, open_price
+from consilience.cli.opening import check_model, open_model, open_price, served_model
 from consilience.cli.output import pairs, progress_bar, talk
 from consilience.cli.results import open_landmarks
 from consilience.cli.run import first_failure, foreseen_cost, labelling, show_estimate
 from consilience.errors import InputError
 
 if TYPE_CHECKING:
+    from consilience.elicitation.session import Session
     from consilience.prompts.query import Query
 
 
@@ -37,19 +39,31 @@ if TYPE_CHECKING:
     callback=values.home,
     help="Write the queries of the next round to this JSONL file, for `ask`.",
 )
+@options.option(
+    "--batch",
+    metavar="FILE",
+    callback=values.home,
+    help="Write what the next round still lacks to this file in OpenAI's Batch format, for its API "
+    "or vLLM's run-batch (or as a .parquet table); `store ingest` takes the answers in.",
+)
 @options.as_json
-def plan(data: str | None, config: Config, output: str | None, as_json: bool) -> None:
+def plan(
+    data: str | None, config: Config, output: str | None, batch: str | None, as_json: bool
+) -> None:
     """What a run would cost, and the queries that it asks next.
 
     With the options of `run`. Prints calls, tokens and, with a price, money; nothing is sent.
     With --output also writes the next round, planned from the labels that the store supports so
     far (which first probes a server that the store does not know); `ask` puts it to the model,
-    and so on round by round, with the same labels in the end as one `run`.
+    and so on round by round, with the same labels in the end as one `run`. --batch does the same
+    for answers that come as files.
     """
     config = labelling(config, data)
-    if output:
-        check_writable(output)
-        if not config.output.store and str(config.model.name).startswith("simulated:"):
+    if output and batch:
+        raise InputError("a plan is written for `ask` or as a batch; leave out --output or --batch")
+    if output or batch:
+        check_writable(str(output or batch))
+        if output and not config.output.store and str(config.model.name).startswith("simulated:"):
             raise InputError("a plan for `ask` needs a --store, where `ask` finds the run again")
     check_model(config)
     dataset, _ = open_data(config)
@@ -57,14 +71,15 @@ def plan(data: str | None, config: Config, output: str | None, as_json: bool) ->
 
     # Only now what takes seconds to load: a file that is refused is refused at once.
     from consilience.elicitation.session import Session
-    from consilience.store.runner import requests
 
     settings = open_settings(config, dataset)
     # However few: here they only choose the concept.
     landmarks = open_landmarks(config, dataset, enough=False)
-    with open_model(config, dry=not output) as (model, store):
-        show_estimate(dataset, foreseen_cost(dataset, model, settings, store, config), as_json)
-        if not output:
+    with open_model(config, dry=not (output or batch)) as (model, store):
+        cost = foreseen_cost(dataset, model, settings, store, config)
+        if not batch:
+            show_estimate(dataset, cost, as_json)
+        if not (output or batch):
             return
         session = Session(
             dataset,
@@ -74,28 +89,38 @@ def plan(data: str | None, config: Config, output: str | None, as_json: bool) ->
             seed=config.seed,
             landmarks=landmarks,
         )
-        session.catch_up()
-        queries = session.next_queries()
-        if not queries:
-            talk("nothing is left to ask: the budget is used up, or the labels have settled")
-            return
-        head = {"run": session.run, "round": session.round, "store": str(store.path)}
-        rows = requests(queries, dataset, settings.framings_for(dataset), model)
-        lines = [
-            {
-                "key": key,
-                "target": r.query.target,
-                "shots": r.query.shots,
-                "framing": r.query.framing,
-                "repeat": r.query.repeat,
-                "contrast": r.query.contrast,
-                "prompt": r.prompt,
-            }
-            for key, r in rows
-        ]
-        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in (head, *lines))
-        Path(output).write_text(text, encoding="utf-8")
-        talk(f"round {session.round}: {len(rows)} queries written to {output}")
+        if batch:
+            show_batch(session, config, batch, cost, as_json)
+        elif output:
+            _write(session, output)
+
+
+def _write(session: Session, output: str) -> None:
+    """Writes the queries of the next round for `ask`."""
+    from consilience.store.runner import requests
+
+    session.catch_up()
+    queries = session.next_queries()
+    if not queries:
+        talk("nothing is left to ask: the budget is used up, or the labels have settled")
+        return
+    head = {"run": session.run, "round": session.round, "store": str(session.store.path)}
+    rows = requests(queries, session.data, session.framings, session.model)
+    lines = [
+        {
+            "key": key,
+            "target": r.query.target,
+            "shots": r.query.shots,
+            "framing": r.query.framing,
+            "repeat": r.query.repeat,
+            "contrast": r.query.contrast,
+            "prompt": r.prompt,
+        }
+        for key, r in rows
+    ]
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in (head, *lines))
+    Path(output).write_text(text, encoding="utf-8")
+    talk(f"round {session.round}: {len(rows)} queries written to {output}")
 
 
 class _Plan(NamedTuple):
@@ -133,15 +158,49 @@ def _read(path: str) -> _Plan:
 
 @options.command()
 @click.argument("plan_file", type=click.Path(exists=True, dir_okay=False))
-@options.configured(*options.MODEL, "budget.price", "budget.max_cost", "output.store")
+@options.configured("model.name", "budget.price", "budget.max_cost", "output.store")
+@options.option(
+    "--base-url",
+    "urls",
+    metavar="URL",
+    multiple=True,
+    section="Model",
+    help="The server's address, ending in /v1; several for --engine ray (repeatable).",
+)
+@options.option(
+    "--engine",
+    type=click.Choice(["here", "ray"]),
+    default="here",
+    show_default=True,
+    help="Ask from this process, or from workers of Ray (the extra `ray`).",
+)
+@options.option(
+    "--workers",
+    type=values.COUNT,
+    default=1,
+    show_default=True,
+    help="Workers of Ray, each with model.concurrency requests under way.",
+)
 @options.dry_run
 @options.as_json
-def ask(plan_file: str, config: Config, dry_run: bool, as_json: bool) -> None:
+def ask(
+    plan_file: str,
+    config: Config,
+    urls: tuple[str, ...],
+    engine: str,
+    workers: int,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     """Asks the queries of a plan and stores the answers.
 
     PLAN_FILE is what `plan --output` wrote; give the options of the model again. Prints what it
     took. Interrupt it and run it again: what the store holds is not asked twice.
     """
+    if len(urls) > 1 and engine != "ray":
+        raise InputError("several servers are for --engine ray; name one, or add it")
+    if urls:
+        config = replace(config, model=replace(config.model, base_url=urls[0]))
     from consilience.elicitation.settings import settings_from
     from consilience.store.canary import canary_for
     from consilience.store.runner import ask as put
@@ -170,11 +229,17 @@ def ask(plan_file: str, config: Config, dry_run: bool, as_json: bool) -> None:
             pairs([("calls", len(rows) - known), ("known", known)], as_json)
             return
         store.add_round(run.id, planned.round, [(key, r.query) for key, r in rows])
-        bar = progress_bar(open_price(config.budget))
-        bar.begin(f"run {run.id}", planned.round)
-        canary = canary_for(model, store, settings.budget(dataset))
         at_once = config.model.concurrency
-        done = put(rows, model, store, concurrency=at_once, progress=bar, canary=canary)
+        if engine == "ray":
+            from consilience.store.ray_engine import ask_on_ray
+
+            served = served_model(config, urls, model)
+            done = ask_on_ray(rows, served, store, workers=workers, concurrency=at_once)
+        else:
+            bar = progress_bar(open_price(config.budget))
+            bar.begin(f"run {run.id}", planned.round)
+            canary = canary_for(model, store, settings.budget(dataset))
+            done = put(rows, model, store, concurrency=at_once, progress=bar, canary=canary)
         counted = [
             ("calls", done.calls),
             ("known", done.known),

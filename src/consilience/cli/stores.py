@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from consilience.cli import options
+from consilience.cli.batch import ingest
 from consilience.cli.output import dump, rows, say, talk
 from consilience.errors import StoreError
 
@@ -125,6 +126,9 @@ def import_store(path: str, source: str) -> None:
 
     with Store(path) as db:
         talk(f"{db.import_jsonl(source)} new rows from {source}")
+
+
+store.add_command(ingest)
 
 
 @store.command()

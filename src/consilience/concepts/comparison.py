@@ -255,12 +255,13 @@ def _decided(
 
     `one` are the labels of the concept `first`.
     """
+    predictions = evidence.predictions
     lead, variance, asked = _preferred(one, other, evidence)
-    for used in (evidence.round == round for round in rounds):
+    for used in (predictions.round == round for round in rounds):
         if not bool(used.any()):
             continue
-        target = evidence.target[used].numpy()
-        said = np.log((1 - DOUBT) * evidence.logp[used].exp().numpy() + DOUBT / evidence.k)
+        target = predictions.target[used].numpy()
+        said = np.log((1 - DOUBT) * predictions.logp[used].exp().numpy() + DOUBT / evidence.k)
         row = np.arange(len(target))
         gap = said[row, one.argmax(axis=1)[target]] - said[row, other.argmax(axis=1)[target]]
         # Those who agree say nothing between the two, and were not asked.

@@ -170,7 +170,7 @@ def predictability(
     is held out; it takes no scale and no offset of either for granted.
     """
     asked = np.zeros(evidence.n, dtype=bool)
-    asked[evidence.target[used].numpy()] = True
+    asked[evidence.predictions.target[used].numpy()] = True
     there = asked & known(labels)
     made = np.full(evidence.n, np.nan)
     if there.sum() < 2:
@@ -214,8 +214,9 @@ def pooled(evidence: Evidence, used: torch.Tensor) -> SoftLabels:
 
     Each counts by its weight; 1/K where there is none.
     """
-    target, logp = evidence.target[used].numpy(), evidence.logp[used].numpy()
-    weight = evidence.weight[used].numpy()
+    predictions = evidence.predictions
+    target, logp = predictions.target[used].numpy(), predictions.logp[used].numpy()
+    weight = predictions.weight[used].numpy()
     total = np.zeros((evidence.n, evidence.k))
     np.add.at(total, target, weight[:, None] * logp)
     weights = np.bincount(target, weights=weight, minlength=evidence.n)

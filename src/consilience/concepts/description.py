@@ -303,7 +303,7 @@ def _questions(
         for i in own
         for framing in asked
     ]
-    return requests(queries, dataset, asked, model)
+    return list(requests(queries, dataset, asked, model))
 
 
 def _checked(

@@ -111,9 +111,10 @@ class Census:
 
         NaN where it had one round alone.
         """
+        predictions = evidence.predictions
         first = self.begin + concept * self.rounds
-        last = evidence.round == first + self.rounds - 1
-        earlier = (evidence.round >= first) & (evidence.round < first + self.rounds - 1)
+        last = predictions.round == first + self.rounds - 1
+        earlier = (predictions.round >= first) & (predictions.round < first + self.rounds - 1)
         if not bool(last.any()) or not bool(earlier.any()):
             return np.full(evidence.n, np.nan)
         return predictability(evidence, pooled(evidence, earlier), last)
@@ -123,21 +124,24 @@ class Census:
         if self.rounds == 1:
             return 1.0
         last = self.begin + (concept + 1) * self.rounds - 1
-        return reliability(evidence, evidence.round == last - 1, evidence.round == last)
+        return reliability(
+            evidence, evidence.predictions.round == last - 1, evidence.predictions.round == last
+        )
 
     def labels(self, evidence: Evidence, concept: int, seed: int = 0) -> SoftLabels:
         """The labels of a concept (N, K), as far as it was asked about: zero-shot ones at first.
 
         1/K outside the sample. Without zero-shot answers a concept begins with labels drawn.
         """
+        predictions = evidence.predictions
         n, k = evidence.n, evidence.k
         first = self.begin + concept * self.rounds
-        asked = (evidence.round >= first) & (evidence.round < first + self.rounds)
+        asked = (predictions.round >= first) & (predictions.round < first + self.rounds)
         if bool(asked.any()):
-            latest = int(evidence.round[asked].max())
-            used = asked & (evidence.round > latest - _LAST)
+            latest = int(predictions.round[asked].max())
+            used = asked & (predictions.round > latest - _LAST)
             soft = pooled(evidence, used)
-        elif bool(evidence.untouched.any()):
+        elif bool(predictions.untouched.any()):
             soft = untouched_labels(evidence)
         else:
             rng = generator(seed, "discovery", concept)

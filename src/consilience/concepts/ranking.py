@@ -146,7 +146,7 @@ def without_rejected_concepts(
         if c not in chosen:
             first = census.begin + c * census.rounds
             rounds |= set(range(first, first + census.rounds))
-    return evidence.only(~torch.isin(evidence.round, torch.tensor(sorted(rounds))))
+    return evidence.only(~torch.isin(evidence.predictions.round, torch.tensor(sorted(rounds))))
 
 
 def _relabelled(concepts: Sequence[Concept], labels: Sequence[SoftLabels]) -> tuple[Concept, ...]:
@@ -199,8 +199,8 @@ def _rank(
 
 def _extended(census: Census, evidence: Evidence, labels: SoftLabels, round: int) -> SoftLabels:
     """The labels of a concept, with those of a round for examples outside the sample."""
-    used = evidence.round == round
+    used = evidence.predictions.round == round
     outside = np.zeros(evidence.n, dtype=bool)
-    outside[evidence.target[used].numpy()] = True
+    outside[evidence.predictions.target[used].numpy()] = True
     outside[list(census.sample)] = False
     return np.where(outside[:, None], pooled(evidence, used), labels)

@@ -134,8 +134,17 @@ class Dataset:
     @cached_property
     def fingerprint(self) -> str:
         """A hash of everything that can influence a label: texts, groups, relations, task."""
-        content = {k: v for k, v in self.to_json().items() if k not in ("name", "note")}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+        # Part by part, so that a large table is not in memory once more as one line of JSON.
+        told = hashlib.sha256(b'{"examples": [')
+        for at in range(0, len(self), 4096):
+            part = [[e.text, e.group] for e in self.examples[at : at + 4096]]
+            told.update(f"{', ' if at else ''}{json.dumps(part)[1:-1]}".encode())
+        others = {
+            "relations": [r.to_json() for r in self.relations],
+            "task": self.task.to_json(),
+        }
+        told.update(f"], {json.dumps(others, sort_keys=True)[1:]}".encode())
+        return told.hexdigest()[:16]
 
     def sample(self, groups: int, seed: int = 0) -> Dataset:
         """A data set of `groups` groups, chosen by a hash of the group and the seed.

@@ -31,6 +31,7 @@ STREAMS = {
     "discovery": 70,
     "discovery.rest": 71,
     "landmarks": 72,
+    "neighbours": 73,
     "duels": 75,
     "permutations": 80,
     "benchmark.landmarks": 95,

@@ -37,32 +37,34 @@ def known_contexts(found: Found, store: Store) -> list[KnownContext]:
     the store has none of the run's answers.
     """
     e = found.evidence
+    predictions = e.predictions
     mine = {key for rows in store.rounds(found.run.id) for key, _ in rows}
-    raw = store.predictions(e.keys)
+    raw = store.predictions(predictions.keys)
     order = list(found.orientation.order) if found.orientation else list(range(e.k))
     groups: dict[tuple[int, int], list[int]] = {}
     for t, (context, framing) in enumerate(
-        zip(e.context.tolist(), e.framing.tolist(), strict=True)
+        zip(predictions.context.tolist(), predictions.framing.tolist(), strict=True)
     ):
-        shown = int(e.shots[t]) > 0 or bool(e.zero[t])
-        if e.keys[t] in mine and raw[t] is not None and shown and not bool(e.brief[t]):
+        known = int(predictions.shown[t]) >= 0 or bool(predictions.zero[t])
+        own = predictions.keys[t] in mine and raw[t] is not None
+        if own and known and not bool(predictions.brief[t]):
             groups.setdefault((context, framing), []).append(t)
     shots: dict[int, list[tuple[str, int]]] = {}
-    columns = (e.shot_of.tolist(), e.shot_example.tolist(), e.shot_label.tolist())
-    for t, example, label in zip(*columns, strict=True):
-        shots.setdefault(t, []).append((e.ids[example], label))
+    columns = (e.shots.list.tolist(), e.shots.example.tolist(), e.shots.label.tolist())
+    for at, example, label in zip(*columns, strict=True):
+        shots.setdefault(at, []).append((e.ids[example], label))
     made = []
     for (_, framing), members in groups.items():
         said = np.array([raw[t].logprobs for t in members])[:, order]  # type: ignore[union-attr]
-        read = e.logp[members].numpy()
+        read = predictions.logp[members].numpy()
         offsets = said - said.mean(axis=1, keepdims=True)
         offsets = offsets - (read - read.mean(axis=1, keepdims=True))
         made.append(
             KnownContext(
                 framing=e.framings[framing],
-                shots=tuple(shots.get(members[0], ())),
+                shots=tuple(shots.get(int(predictions.shown[members[0]]), ())),
                 offset=offsets.mean(axis=0),
-                weight=float(e.weight[members].mean()),
+                weight=float(predictions.weight[members].mean()),
                 relevance=float(found.solution.relevance[members].mean()),
                 targets=len(members),
             )

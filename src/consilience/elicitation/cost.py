@@ -20,7 +20,7 @@ from consilience.models.base import Model
 from consilience.models.price import Price
 from consilience.prompts.token_estimates import CHARACTERS_PER_TOKEN, characters_in, round_up
 from consilience.store.database import Store
-from consilience.store.runner import requests
+from consilience.store.planned_requests import PlannedRequests
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +77,11 @@ def estimate(
     # Nothing is ever answered, so that every stage plans with labels that are drawn.
     state = RunState(data, settings, seed)
     while state.planned < budget and (queries := stage_of(state)(state)):
-        rows = requests(queries, data, state.framings, model)
+        rows = PlannedRequests(queries, data, state.framings, model)
         if state.round == 0:
-            known = len(store.known([key for key, _ in rows]))
+            known = len(store.known(rows.all_keys))
         shared: set[tuple[object, ...]] = set()
-        for _, request in rows:
+        for request in rows.written():
             length = characters_in(request.prompt)
             each = steps(request.label_names) if steps else 1
             sent += each

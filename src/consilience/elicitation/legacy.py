@@ -24,7 +24,8 @@ from consilience.data.dataset import Dataset, Example
 from consilience.data.task import Task
 from consilience.elicitation.legacy_rows import Labels, LogRow, Said, read_log_rows
 from consilience.errors import InputError
-from consilience.evidence.evidence import Evidence, collect
+from consilience.evidence.collect import collect
+from consilience.evidence.evidence import Evidence
 from consilience.objective.coherence import default_terms
 from consilience.objective.term import Terms
 from consilience.prompts.framing import Framing
@@ -144,7 +145,7 @@ class Solved:
         q, index = self.solution.labels, self.log.dataset.index
         uids = sorted(self.log.uids, key=lambda uid: (len(uid), uid))
         at = np.array([index[self.log.uids[uid]] for uid in uids])
-        counts = np.bincount(self.evidence.target.numpy(), minlength=len(q))
+        counts = np.bincount(self.evidence.predictions.target.numpy(), minlength=len(q))
         heard = counts > 0
         columns = {
             "probability": q.max(axis=1),
@@ -158,7 +159,7 @@ class Solved:
     def summary(self) -> str:
         """What the labels rest on and how the solve ended, in a few lines."""
         labels, solution = self.labels, self.solution
-        bounded = float(self.evidence.bounded.double().mean())
+        bounded = float(self.evidence.predictions.bounded.double().mean())
         return "\n".join(
             [
                 f"labels: {labels['label'].notna().sum():,} of {len(labels):,} uids have one, of "

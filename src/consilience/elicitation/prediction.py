@@ -153,7 +153,7 @@ def extend(
         ]
         canary = canary_for(model, db, len(planned))
         asked = ask(planned, model, db, concurrency=concurrency, progress=progress, canary=canary)
-        counts = set(found.evidence.keys)
+        counts = set(found.evidence.predictions.keys)
         before = [
             [(key, query) for key, query in asked_then if key in counts]
             for asked_then in db.rounds(found.run.id)
@@ -237,7 +237,7 @@ class _Labeller:
         labels = found.solution.optima[optimum].labels
         reading = condition(found.evidence, torch.from_numpy(labels)[None])
         self.scale = float(reading.scale[0])
-        heard = int(found.evidence.target[0])
+        heard = int(found.evidence.predictions.target[0])
         self.frequency = reading.frequency[0, heard].numpy()
         terms = found.terms
         self.log_weight = weight_of(terms, Role.LOG_POOL)
@@ -263,7 +263,7 @@ class _Labeller:
             planned, self.model, self.store, concurrency=concurrency, progress=progress,
             canary=self.canary,
         ) if planned else CallCounts()  # fmt: skip
-        given = iter(self.store.predictions([key for key, _ in planned]))
+        given = iter(self.store.predictions(planned.all_keys))
         answers: dict[str, list[tuple[KnownContext, Floats]]] = {id: [] for id in ids}
         for context in self.contexts:
             for id in new:
@@ -277,7 +277,7 @@ class _Labeller:
             if id in known:
                 at = known[id]
                 unsure = self.found.uncertainty
-                counted = int((self.found.evidence.target == at).sum())
+                counted = int((self.found.evidence.predictions.target == at).sum())
                 parts = (unsure.epistemic[at], unsure.aleatoric[at], counted)
                 found.append([*self.found.soft_labels[at], *parts])
             elif answers[id]:

@@ -18,13 +18,16 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 
 from consilience.data.dataset import Dataset, Example
-from consilience.data.relations import AtMostOne, Equal, Relation, active_relations, tied_examples
+from consilience.data.relations import AtMostOne, Equal, Relation, active_relations
 from consilience.data.task import Task
 from consilience.elicitation.settings import Settings
 from consilience.errors import InputError
 from consilience.models.base import Model
 from consilience.planning.embeddings import Embedder, TfidfSvd, Vectors
+from consilience.planning.neighbours import near_pairs
 from consilience.planning.planner import zero_shot_round
+from consilience.planning.ties import Ties
+from consilience.planning.vector_cache import kept_vectors
 from consilience.prompts.datatext import as_data
 from consilience.store.database import Store
 from consilience.store.runner import CallCounts, Progress, ask, requests
@@ -97,20 +100,14 @@ def candidates(
     """
     if neighbours < 1:
         raise InputError(f"an example needs at least one neighbour to compare, got {neighbours}")
-    tied = tied_examples(active_relations(data.relations, priors))
+    ties = Ties(active_relations(data.relations, priors), data.index)
     groups: dict[str, list[int]] = {}
     for i, group in enumerate(data.groups):
         groups.setdefault(group, []).append(i)
     chosen: set[tuple[int, int]] = set()
     for members in groups.values():
-        # Rounded, so that of mates equally near the first by id is taken on every machine.
-        near = np.round(vectors[members] @ vectors[members].T, 9)
-        for row, i in enumerate(members):
-            others = tied.get(data.ids[i], frozenset())
-            free = np.array([j != i and data.ids[j] not in others for j in members])
-            order = np.argsort(np.where(free, -near[row], np.inf), kind="stable")
-            nearest = order[: min(neighbours, int(free.sum()))]
-            chosen |= {(min(i, members[c]), max(i, members[c])) for c in nearest}
+        if len(members) > 1:
+            chosen.update(near_pairs(vectors, members, neighbours, ties))
     if not chosen:
         raise InputError(
             f"{data.name!r} has no two examples of one group that no relation ties yet, so there "
@@ -157,7 +154,7 @@ def propose(
             f"the threshold of a proposal is a probability from 1/{TASK.k}, that of a guess, to "
             f"below 1, got {threshold}"
         )
-    vectors = (embedder or TfidfSvd()).embed(data.texts)
+    vectors = kept_vectors(embedder or TfidfSvd(), data.texts, store.place)
     pairs, about = candidates(data, vectors, neighbours, priors=priors)
     framings = settings_for(pairs).framings_for(pairs)
     # No run: `solve` and `explain` open the newest one, which should be that of the labels.
@@ -165,8 +162,8 @@ def propose(
     rows = requests(zero_shot_round(pairs, framings), pairs, framings, model)
     asked = ask(rows, model, store, concurrency=concurrency, progress=progress)
     answers: dict[tuple[str, str], list[NDArray[np.float64]]] = {}
-    for (_, request), said in zip(rows, store.predictions([key for key, _ in rows]), strict=True):
-        one, other = sorted(about[request.query.target])
+    for query, said in zip(rows.queries, store.predictions(rows.all_keys), strict=True):
+        one, other = sorted(about[query.target])
         heard = answers.setdefault((one, other), [])
         if said is not None and any(said.exact):
             heard.append(log_softmax(said.logprobs))

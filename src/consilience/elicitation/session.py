@@ -16,7 +16,7 @@ from consilience.data.relations import active_relations
 from consilience.elicitation.settings import Settings, record
 from consilience.elicitation.stages import stage_of
 from consilience.elicitation.state import Round, RunState
-from consilience.errors import BudgetSpent
+from consilience.errors import BudgetSpent, ModelError
 from consilience.evidence.evidence import Evidence
 from consilience.evidence.relation_factors import factors
 from consilience.models.base import Model
@@ -28,6 +28,7 @@ from consilience.results.landmarks import Landmarks
 from consilience.results.result import Found
 from consilience.results.unanswered import all_refused, why_unanswered
 from consilience.solvers.fixed_point import Solver
+from consilience.store.batch_files import failed_keys
 from consilience.store.canary import canary_for
 from consilience.store.database import Store
 from consilience.store.runner import CallCounts, Progress, ask, requests
@@ -121,7 +122,7 @@ class Session:
     ) -> CallCounts:
         """Puts the next round to the model; its plan and every answer go into the store."""
         rows = requests(queries, self.data, self.framings, self.model)
-        self._asked = [(key, request.query) for key, request in rows]
+        self._asked = list(zip(rows.all_keys, queries, strict=True))
         self.store.add_round(self.run, self.round, self._asked)
         return ask(
             rows,
@@ -138,15 +139,21 @@ class Session:
         self.state.add(answered(self.store, self._asked))
         self.state.settle()
 
-    def catch_up(self) -> None:
+    def catch_up(self, *, or_failed: bool = False) -> None:
         """Takes in the rounds that were asked, without asking anything.
 
-        Of the last one nobody knows whether it was asked to its end unless it is whole.
+        Of the last one nobody knows whether it was asked to its end unless each of its queries has
+        an answer, `or_failed` (as one that the model refuses has). ModelError where all have.
         """
         for r, rows in enumerate(self._stored):
-            keys = {key for key, _ in rows}
-            if r == len(self._stored) - 1 and len(self.store.known(keys)) < len(keys):
+            known = self.store.known([key for key, _ in rows])
+            left = [key for key, _ in rows if key not in known]
+            failed = failed_keys(self.store, left) if or_failed else set()
+            if r == len(self._stored) - 1 and not failed.issuperset(left):
                 break
+            if r == 0 and len(failed) == len(rows):
+                why = self.store.failures(left)[-1][1]
+                raise ModelError(f"no query of the first round was answered: {why}")
             self._asked = rows
             self.learn()
 

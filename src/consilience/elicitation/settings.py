@@ -13,7 +13,7 @@ from consilience.errors import InputError
 from consilience.evidence.evidence import FLOOR
 from consilience.evidence.label_bias import BIAS_METHODS
 from consilience.objective.term import Terms
-from consilience.planning.planner import PlanSettings, zero_shot_round
+from consilience.planning.planner import PlanSettings, zero_shot_calls, zero_shot_round
 from consilience.prompts.framing import Framing, framings
 from consilience.prompts.query import Query
 from consilience.results.landmarks import Landmarks
@@ -98,8 +98,16 @@ class Settings:
 
     def zero_shot(self, dataset: Dataset) -> list[Query]:
         """The zero-shot round, in as many framings as its share of the budget has room for."""
-        most = max(1, int(self.calls_per_example * self.first))
-        return zero_shot_round(dataset, self.framings_for(dataset), most)
+        return zero_shot_round(dataset, self.framings_for(dataset), self._most_zero_shot)
+
+    def zero_shot_calls(self, dataset: Dataset) -> int:
+        """How many queries the zero-shot round has."""
+        return zero_shot_calls(dataset, self.framings_for(dataset), self._most_zero_shot)
+
+    @property
+    def _most_zero_shot(self) -> int:
+        """In how many framings an example is asked without shots, at most."""
+        return max(1, int(self.calls_per_example * self.first))
 
     def drawn(self, dataset: Dataset) -> tuple[int, ...]:
         """The rounds whose shots carry labels drawn at random: one after the zero-shot round.
@@ -111,14 +119,14 @@ class Settings:
         """
         if dataset.task.k > 2:
             return ()
-        spent = len(self.zero_shot(dataset)) + len(dataset)
+        spent = self.zero_shot_calls(dataset) + len(dataset)
         room = int(self.calls_per_example * len(dataset)) - spent
         return (1,) if spent > len(dataset) and room >= AFTER_DRAWN * len(dataset) else ()
 
     def budget(self, dataset: Dataset) -> int:
         """The number of calls that may be planned; InputError where round 0 does not fit."""
         calls = int(self.calls_per_example * len(dataset))
-        first = len(self.zero_shot(dataset))
+        first = self.zero_shot_calls(dataset)
         if calls < first:
             raise InputError(
                 f"{self.calls_per_example:g} calls per example are {calls} calls, fewer than the "

@@ -19,7 +19,8 @@ from consilience.concepts.ranking import (
 )
 from consilience.data.dataset import Dataset
 from consilience.elicitation.settings import Settings
-from consilience.evidence.evidence import Evidence, collect
+from consilience.evidence.collect import collect
+from consilience.evidence.evidence import Evidence
 from consilience.objective.coherence import default_terms
 from consilience.objective.term import Terms
 from consilience.planning.planner import SoftLabels, saying
@@ -42,7 +43,7 @@ def census_of(
     dataset: Dataset, settings: Settings, seed: int, landmarks: Landmarks | None = None
 ) -> Census:
     """The census that is a part of a run; one without rounds where it has none."""
-    first, drawn = len(settings.zero_shot(dataset)), settings.drawn(dataset)
+    first, drawn = settings.zero_shot_calls(dataset), settings.drawn(dataset)
     landmarked = () if landmarks is None else landmarks.at
     room = settings.budget(dataset) - first - len(drawn) * len(dataset)
     begin = int(first > 0) + len(drawn)

@@ -88,10 +88,11 @@ def _cell(interval: Interval) -> str:
 def zero_shot_of(found: Found) -> Baseline | None:
     """The zero-shot answer that a run asked anyway, bias removed; None without."""
     evidence = found.evidence
-    if not bool(evidence.zero.any()):
+    predictions = evidence.predictions
+    if not bool(predictions.zero.any()):
         return None
-    labels = pooled(evidence, evidence.zero)
-    calls = int(np.bincount(evidence.target[evidence.zero].numpy()).max())
+    labels = pooled(evidence, predictions.zero)
+    calls = int(np.bincount(predictions.target[predictions.zero].numpy()).max())
     every = calls == sum(framing.semantic for framing in found.framings)
     return Baseline(ZERO_SHOT if every else AS_ASKED, labels, float(calls))
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import zlib
-from typing import Any
-
-from consilience.models.http1 import HttpResponse
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 MOST_BYTES = 4 * 2**20
 """Bytes of an answer that are read: a list of 200 tokens has 20,000."""
@@ -16,6 +15,17 @@ DEEPEST = 64
 
 _KEPT = 64 * 2**10
 """Bytes that are kept of a body that is too large to be read."""
+
+
+class HttpResponse(NamedTuple):
+    """A status, headers by their names in lower case, and the body as it was sent.
+
+    Of a body that is larger than allowed, its beginning, one byte more than that at least.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
 
 
 class Unreadable(Exception):

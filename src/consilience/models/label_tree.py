@@ -37,7 +37,8 @@ class Branch:
                 yield from lead.branches()
 
 
-def label_tree(names: Sequence[str]) -> Branch:
+@lru_cache(maxsize=64)
+def label_tree(names: tuple[str, ...]) -> Branch:
     """The tree of some label names; one branch where no two of them begin with the same word.
 
     InputError where one name is the beginning of another.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Literal
@@ -28,7 +29,7 @@ from consilience.models.label_logprobs import (
 from consilience.models.label_tree import continued, joined_readings, label_tree
 from consilience.models.plausible import check_sum
 from consilience.models.probe import probe
-from consilience.models.server import RetryPolicy, Server
+from consilience.models.server import Connection, RetryPolicy, Server
 from consilience.models.tokens import Tokenizer, is_forced, tail_of
 from consilience.prompts.framing import Prompt, Style
 
@@ -73,7 +74,7 @@ class OpenAIModel:
         self.name = capabilities.model
         self.style: Style = capabilities.style
         self._k = k or capabilities.k
-        self._server = Server(
+        self._server: Connection = Server(
             base_url or capabilities.base_url,
             capabilities.model,
             patience=patience,
@@ -86,7 +87,15 @@ class OpenAIModel:
         self._tokenizer = Tokenizer(self._server, kind) if kind else None
         # The same for thousands of questions.
         self._settings = self._described()
-        self._checked = lru_cache(maxsize=1024)(self._check)
+        self._checked = lru_cache(maxsize=64)(self._check)
+
+    def through(self, other: Callable[[Connection], Connection]) -> OpenAIModel:
+        """The same model, asked through another connection, which is made of the present one."""
+        made = copy(self)
+        made._server = other(self._server)
+        kind = self.capabilities.tokenizer
+        made._tokenizer = Tokenizer(made._server, kind) if kind else None
+        return made
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -112,7 +121,7 @@ class OpenAIModel:
 
     def requests_for(self, names: Sequence[str]) -> int:
         """How many requests one answer with these label names takes, where each list has them."""
-        return len(list(label_tree(names).branches()))
+        return len(list(label_tree(tuple(names)).branches()))
 
     async def ask(self, request: Request) -> Answer:
         """The answer to one request; names that begin with the same words are asked word by word.
@@ -133,13 +142,12 @@ class OpenAIModel:
         for step in steps:
             prompt = continued(request.prompt, step.said)
             first = await self._first_tokens(prompt, step.options)
-            self._checked(step.options, first)
-            asked.append((step, prompt, first))
+            asked.append((step, prompt, first, self._checked(tuple(step.options), first)))
         readings: dict[str, LabelLogprobs] = {}
         raws: dict[str, Any] = {}
         spent: list[Any] = []
-        for step, prompt, first in asked:
-            readings[step.said], raw = await self._next(prompt, step.options, first)
+        for step, prompt, first, ids in asked:
+            readings[step.said], raw = await self._next(prompt, step.options, first, ids)
             spent += [raw[way] for way in ("first", "longer") if way in raw]
             spent += raw.get("forced", {}).values()
             raws[step.said] = raw
@@ -154,10 +162,13 @@ class OpenAIModel:
         )
 
     async def _next(
-        self, prompt: Prompt, names: tuple[str, ...], first: tuple[FirstToken | None, ...]
+        self,
+        prompt: Prompt,
+        names: Sequence[str],
+        first: Sequence[FirstToken | None],
+        ids: list[int] | None,
     ) -> tuple[LabelLogprobs, dict[str, Any]]:
         """The log-probabilities of what comes next in a prompt, and the responses to that."""
-        ids = self._checked(names, first)
         response, tokens = await self._send(prompt, self._k, ids)
         reading = read_labels(tokens, names, first, top=ids is None)
         raw: dict[str, Any] = {"first": response}

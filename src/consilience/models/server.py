@@ -8,12 +8,12 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import httpx2
 import stamina
 
-from consilience.errors import AnswerError, InputError, Interrupted, ModelError, ServerError
+from consilience.errors import InputError, Interrupted, ModelError, ServerError
 from consilience.models import wire
 from consilience.models.address import (
     KEY,
@@ -22,12 +22,12 @@ from consilience.models.address import (
     checked_headers,
     key_from_environment,
 )
-from consilience.models.body import MOST_BYTES, Unreadable, body_text, parse
+from consilience.models.body import MOST_BYTES, Unreadable, body_text
 from consilience.models.budget import Aside, Budget
 from consilience.models.client import HttpClient, open_client, what_failed
 from consilience.models.gate import Gate, Outcome, Ticket
 from consilience.models.interrupts import on_interrupt, stopping
-from consilience.models.refusals import CURES
+from consilience.models.judging import Failed, judged, unusable
 
 _Read = TypeVar("_Read")
 
@@ -54,6 +54,29 @@ class RetryPolicy:
     def __post_init__(self) -> None:
         if min(self.timeout, self.total, self.attempts, self.pause, self.longest_pause) <= 0:
             raise InputError(f"every part of a patience is above zero, got {self}")
+
+
+class Connection(Protocol):
+    """What a model is asked through: a `Server`, or files that go there and come back."""
+
+    base_url: str
+    model: str
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        read: Callable[[Any], _Read],
+        *,
+        root: bool = False,
+    ) -> tuple[Any, _Read]:
+        """The JSON that a request brought, and what `read` makes of it."""
+        ...
+
+    async def close(self) -> None:
+        """Lets go of whatever it holds open."""
+        ...
 
 
 class Server:
@@ -134,14 +157,14 @@ class Server:
             try:
                 try:
                     return await self._attempt(sent, read)
-                except _Failed as failed:
+                except Failed as failed:
                     first = failed
                 return await self._again(first, sent, read)
             except asyncio.CancelledError:
                 if stopping() and task.uncancel() == 0:
                     raise Interrupted("interrupted") from None
                 raise
-            except _Failed as last:
+            except Failed as last:
                 failure, cause = last.failure, last.__cause__
         message = str(failure.error)
         if sent.tried > 1:
@@ -155,10 +178,10 @@ class Server:
         raise failure.error from cause
 
     async def _again(
-        self, first: _Failed, sent: _Sent, read: Callable[[Any], _Read]
+        self, first: Failed, sent: _Sent, read: Callable[[Any], _Read]
     ) -> tuple[Any, _Read]:
         """Further attempts after the first has failed; most requests need none of this."""
-        failed: list[_Failed] = [first]
+        failed: list[Failed] = [first]
 
         async def attempt() -> tuple[Any, _Read]:
             if failed:
@@ -177,7 +200,7 @@ class Server:
 
     def _pause(self, error: Exception, sent: _Sent) -> bool | float:
         """Whether to try again, and after how many seconds if the server says so."""
-        if not isinstance(error, _Failed) or not error.failure.again or stopping():
+        if not isinstance(error, Failed) or not error.failure.again or stopping():
             return False
         if sent.counted >= self._patience.attempts or sent.seconds >= self._patience.total:
             return False
@@ -198,7 +221,7 @@ class Server:
             if budget:
                 budget.cancel(aside)
             if isinstance(error, ServerError):
-                raise _Failed(wire.Failure(error, False)) from None
+                raise Failed(wire.Failure(error, False)) from None
             raise
         outcome: Outcome | None = None
         usage: Mapping[str, Any] | None = None
@@ -212,7 +235,7 @@ class Server:
                 sent.under_way = False
             outcome, usage = "answered", wire.usage_of(answer) if budget else None
             return answer, found
-        except _Failed as failed:
+        except Failed as failed:
             outcome, usage = self._learn(failed.failure, ticket, sent)
             raise
         finally:
@@ -257,9 +280,9 @@ class Server:
                 "lower the concurrency, or raise the time-out"
             )
             failure = wire.Failure(ServerError(message), True, overloaded=True)
-            raise _Failed(failure) from error
+            raise Failed(failure) from error
         except Unreadable as error:
-            raise _Failed(_unusable(what, str(error), self._hide(error.begins))) from error
+            raise Failed(unusable(what, str(error), self._hide(error.begins))) from error
         except ModelError:
             raise
         # Below the client are libraries for TLS, proxies, SOCKS and codecs (`ssl`, `socksio`,
@@ -269,26 +292,8 @@ class Server:
             failed = what_failed(what, error, self._address, self._secrets)
             if isinstance(failed, InputError):
                 raise failed from error
-            raise _Failed(wire.Failure(failed, not failed.fatal)) from error
-        if not 200 <= status < 300:
-            raise _Failed(wire.refused(what, status, headers, text))
-        try:
-            answer = parse(text)
-        except Unreadable as error:
-            raise _Failed(_unusable(what, str(error), text)) from error
-        inner = wire.inner_status(answer)
-        if inner is not None:
-            raise _Failed(wire.refused(what, inner, headers, text))
-        try:
-            return answer, read(answer)
-        except AnswerError as error:
-            raise _Failed(_unusable(what, str(error), text, error)) from error
-        except ModelError as error:
-            error.body = error.body or text
-            raise
-        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            said = f"it has an unknown shape ({type(error).__name__})"
-            raise _Failed(_unusable(what, said, text)) from error
+            raise Failed(wire.Failure(failed, not failed.fatal)) from error
+        return judged(what, status, headers, text, read)
 
     async def _exchange(self, sent: _Sent) -> tuple[int, Mapping[str, str], str]:
         """The status, the headers and the text of an answer."""
@@ -344,22 +349,3 @@ class _Sent:
     @property
     def path(self) -> str:
         return self.url.path
-
-
-class _Failed(Exception):
-    """One failed attempt, on its way to the decision whether to make another."""
-
-    def __init__(self, failure: wire.Failure) -> None:
-        super().__init__(str(failure.error))
-        self.failure = failure
-
-
-def _unusable(what: str, why: str, text: str, cause: AnswerError | None = None) -> wire.Failure:
-    reason = cause.reason if cause is not None else None
-    cure = "look at the server's log, or run again later"
-    if "web page" in why:
-        cure = "the base URL should end where the API begins (usually in /v1)"
-    if reason is not None:
-        cure = CURES[reason]
-    message = f"{what}: an answer that cannot be used: {why}: {wire.excerpt(text)}; {cure}"
-    return wire.Failure(AnswerError(message, body=text, reason=reason), reason is None)

@@ -9,7 +9,7 @@ from typing import Any
 from consilience.errors import AnswerError, ServerError
 from consilience.models.capabilities import TokenizerKind
 from consilience.models.label_logprobs import FirstToken, Token, spellings
-from consilience.models.server import Server
+from consilience.models.server import Connection, Server
 from consilience.prompts.framing import Prompt, Style
 
 _KINDS: tuple[TokenizerKind, ...] = ("vllm", "llama-server", "llama-cpp-python")
@@ -22,7 +22,7 @@ class Tokenizer:
     end of a line.
     """
 
-    def __init__(self, server: Server, kind: TokenizerKind) -> None:
+    def __init__(self, server: Connection, kind: TokenizerKind) -> None:
         self.kind = kind
         self._server = server
         self._asked: dict[str, asyncio.Task[list[int]]] = {}

@@ -94,10 +94,12 @@ def averaging(state: State) -> Tensor:
     compared with, and never on by default.
     """
     e = state.evidence
-    shots = e.shots.unsqueeze(-1)
-    total = state.q.new_zeros(e.t, e.k).index_add(0, e.shot_of, state.q[e.shot_example])
-    apart = (state.q[e.target] - total / shots.clamp(min=1)).square().sum(dim=-1)
-    return -(state.reading.share * apart * (shots.squeeze(-1) > 0)).sum() / e.n
+    shown, lengths = e.predictions.shown, e.shots.lengths
+    total = state.q.new_zeros(len(lengths) + 1, e.k)
+    total = total.index_add(0, e.shots.list, state.q[e.shots.example])
+    mean = total / torch.cat([lengths, lengths.new_ones(1)]).unsqueeze(-1)
+    apart = (state.q[e.predictions.target] - mean[shown]).square().sum(dim=-1)
+    return -(state.reading.share * apart * (shown >= 0)).sum() / e.n
 
 
 TERMS: dict[str, Term] = {

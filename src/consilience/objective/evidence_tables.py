@@ -74,8 +74,8 @@ def mean_labels(evidence: Evidence) -> Floats:
 
     All predictions count alike, whatever their shots and bounds.
     """
-    counts = np.bincount(evidence.target.numpy(), minlength=evidence.n)
-    total = per_target(evidence, evidence.logp.unsqueeze(0))[0].numpy()
+    counts = np.bincount(evidence.predictions.target.numpy(), minlength=evidence.n)
+    total = per_target(evidence, evidence.predictions.logp.unsqueeze(0))[0].numpy()
     return np.asarray(softmax(total / np.maximum(counts, 1)[:, None], axis=1))
 
 
@@ -86,20 +86,21 @@ def direct_confidence(evidence: Evidence, labels: Floats) -> pd.DataFrame:
     `probability`, and `log_odds` against all the others together; `bounded`: some label was only
     bounded; `trusted`: more probable than the floor.
     """
-    logp = evidence.logp.numpy()
+    predictions = evidence.predictions
+    logp = predictions.logp.numpy()
     best, top = logp.argmax(axis=1), logp.max(axis=1)
     others = np.where(np.arange(evidence.k) == best[:, None], -np.inf, logp)
     return pd.DataFrame(
         {
-            "id": _named(evidence.ids, evidence.target.numpy()),
-            "prediction": pd.array(list(evidence.keys), dtype="str"),
-            "framing": _named(evidence.framings, evidence.framing.numpy()),
-            "round": evidence.round.numpy(),
-            "shots": np.bincount(evidence.shot_of.numpy(), minlength=evidence.t),
+            "id": _named(evidence.ids, predictions.target.numpy()),
+            "prediction": pd.array(list(predictions.keys), dtype="str"),
+            "framing": _named(evidence.framings, predictions.framing.numpy()),
+            "round": predictions.round.numpy(),
+            "shots": evidence.shot_counts.numpy(),
             "label": best,
             "probability": np.exp(top),
             "log_odds": top - logsumexp(others, axis=1),
-            "bounded": evidence.bounded.numpy(),
+            "bounded": predictions.bounded.numpy(),
             "trusted": np.exp(top) > evidence.floor,
         }
     )
@@ -114,18 +115,20 @@ def flip_sensitivity(evidence: Evidence, labels: Floats) -> pd.DataFrame:
     n `contrasts`. Log-odds are against the geometric mean of the others, K/(K − 1) d(y), d of
     `flip_effect`. `shrunk`: effect × n/(n + 1). `bounded`: some prediction of the pair is.
     """
-    twin, contrast = evidence.flip_twin.numpy(), evidence.flip_contrast.numpy()
-    target, shot = evidence.target.numpy()[twin], evidence.flip_example.numpy()
+    contrasts = evidence.contrasts
+    predictions = evidence.predictions
+    twin, contrast = contrasts.twin.numpy(), contrasts.flipped.numpy()
+    target, shot = predictions.target.numpy()[twin], contrasts.example.numpy()
     rise = flip_effect(evidence).numpy()[np.arange(evidence.f), labels.argmax(axis=1)[target]]
     # Two contrasts that flip one shot in opposite directions must not cancel.
-    kept = labels[shot, evidence.flip_from.numpy()]
-    turned = labels[shot, evidence.flip_to.numpy()]
+    kept = labels[shot, contrasts.before.numpy()]
+    turned = labels[shot, contrasts.after.numpy()]
     flips = pd.DataFrame(
         {
             "target": target,
             "shot": shot,
             "effect": np.where(kept >= turned, rise, -rise) * evidence.k / (evidence.k - 1),
-            "bounded": (evidence.bounded[twin] | evidence.bounded[contrast]).numpy(),
+            "bounded": (predictions.bounded[twin] | predictions.bounded[contrast]).numpy(),
         }
     )
     pairs = flips.groupby(["target", "shot"], as_index=False).agg(
@@ -154,9 +157,10 @@ def ensemble_variance(evidence: Evidence, labels: Floats) -> pd.DataFrame:
     holds the noise of each framing's mean too. `label_disagreement`: 1 − Σ_k share(k)² over the
     best labels (Gini), ties split.
     """
-    logp = evidence.logp.numpy()
-    by_target = evidence.target.numpy()
-    by_framing = [by_target, evidence.framing.numpy()]
+    predictions = evidence.predictions
+    logp = predictions.logp.numpy()
+    by_target = predictions.target.numpy()
+    by_framing = [by_target, predictions.framing.numpy()]
     scale = math.sqrt(2 / (evidence.k - 1))
     scores = pd.DataFrame(scale * (logp - logp.mean(axis=1, keepdims=True)))
     mean = scores.groupby(by_target).transform("mean")
@@ -167,7 +171,7 @@ def ensemble_variance(evidence: Evidence, labels: Floats) -> pd.DataFrame:
             "within": (scores - alike).pow(2).sum(axis=1),
             "between": (alike - mean).pow(2).sum(axis=1),
             "framing": by_framing[1],
-            "bounded": evidence.bounded.numpy(),
+            "bounded": predictions.bounded.numpy(),
         }
     ).groupby(by_target)
     per = spread[["total", "within", "between"]].sum()
@@ -200,16 +204,17 @@ def _mutual_predictability(evidence: Evidence, labels: Floats) -> pd.DataFrame:
     and is surer than the floor. `bounded`: some prediction in either mean is.
     """
     e, n = evidence, evidence.n
-    target, asked = e.target.numpy(), ~e.zero.numpy()
+    predictions = e.predictions
+    target, asked = predictions.target.numpy(), ~predictions.zero.numpy()
     relevance = condition(e, torch.from_numpy(labels).unsqueeze(0)).relevance[0].numpy() * asked
-    fit = (labels[target] * e.logp.numpy()).sum(axis=1)
+    fit = (labels[target] * predictions.logp.numpy()).sum(axis=1)
     count = np.bincount(target[asked], minlength=n)
     weight = np.bincount(target, relevance, n)
     forward = _ratio(np.bincount(target, relevance * fit, n), weight)
     advantage = fit - _ratio(np.bincount(target, asked * fit, n), count)[target]
-    rests = np.bincount(target, asked & e.bounded.numpy(), n) > 0
+    rests = np.bincount(target, asked & predictions.bounded.numpy(), n) > 0
 
-    shot, label, by = e.shot_example.numpy(), e.shot_label.numpy(), e.shot_of.numpy()
+    by, shot, label = (column.numpy() for column in e.shown_shots())
     comparable = (count > 1) & (labels.max(axis=1) > e.floor)
     shown = (labels.argmax(axis=1)[shot] == label) & comparable[target[by]]
     shot, by = shot[shown], by[shown]

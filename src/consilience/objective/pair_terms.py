@@ -16,20 +16,23 @@ from consilience.objective.conditioning import State
 
 
 def flip_effect(evidence: Evidence) -> Tensor:
-    """What showing a shot as `flip_from` rather than `flip_to` adds to ℓ of the target, (F, K).
+    """What showing a shot as it was `before` rather than `after` adds to ℓ of the target, (F, K).
 
     In nats, less its mean over the classes, and less what every contrast shows alike: that a model
     repeats the label it has just seen. Were that left in, all examples would be coupled to have
     one label. (Taking the mean out cannot turn a coupling round: at any balance of the classes the
     mean of couplings ±g is between 0 and g.)
     """
-    effect = evidence.logp[evidence.flip_twin] - evidence.logp[evidence.flip_contrast]
+    contrasts = evidence.contrasts
+    effect = (
+        evidence.predictions.logp[contrasts.twin] - evidence.predictions.logp[contrasts.flipped]
+    )
     effect = effect - effect.mean(dim=-1, keepdim=True)
     if not evidence.f:
         return effect
     shown = torch.zeros_like(effect)
-    shown.scatter_(1, evidence.flip_from.unsqueeze(1), 0.5)
-    shown.scatter_add_(1, evidence.flip_to.unsqueeze(1), torch.full_like(effect[:, :1], -0.5))
+    shown.scatter_(1, contrasts.before.unsqueeze(1), 0.5)
+    shown.scatter_add_(1, contrasts.after.unsqueeze(1), torch.full_like(effect[:, :1], -0.5))
     repeated = 2 * (effect * shown).sum(dim=-1).mean()
     return effect - repeated * shown
 
@@ -42,8 +45,9 @@ def couplings(state: State) -> Tensor:
     the measured couplings J_ij = d/2. The gradient flows into target and shot alike.
     """
     e = state.evidence
-    target, shot = e.target[e.flip_twin], e.flip_example
-    sure = state.q[shot, e.flip_from] - state.q[shot, e.flip_to]
+    contrasts = e.contrasts
+    target, shot = e.predictions.target[contrasts.twin], contrasts.example
+    sure = state.q[shot, contrasts.before] - state.q[shot, contrasts.after]
     pull = (state.q[target] * flip_effect(e)).sum(dim=-1) / 2
     return (state.reading.flip_weight * sure * pull).sum() / e.n
 
@@ -56,10 +60,12 @@ def ranking_propagation(state: State, margin: float = 0.0) -> Tensor:
     propagate a label (Bradley and Terry 1952).
     """
     e = state.evidence
-    target, shot = e.target[e.flip_twin], e.flip_example
-    rise = e.logp[e.flip_twin] - e.logp[e.flip_contrast]
-    kept = state.q[shot, e.flip_from].unsqueeze(-1) * logsigmoid(rise - margin)
-    turned = state.q[shot, e.flip_to].unsqueeze(-1) * logsigmoid(-rise - margin)
+    contrasts = e.contrasts
+    predictions = e.predictions
+    target, shot = predictions.target[contrasts.twin], contrasts.example
+    rise = predictions.logp[contrasts.twin] - predictions.logp[contrasts.flipped]
+    kept = state.q[shot, contrasts.before].unsqueeze(-1) * logsigmoid(rise - margin)
+    turned = state.q[shot, contrasts.after].unsqueeze(-1) * logsigmoid(-rise - margin)
     fit = (state.q[target] * (kept + turned)).sum(dim=-1)
     return (state.reading.flip_weight * fit).sum() / e.n
 
@@ -70,9 +76,10 @@ def ranking_within(state: State, margin: float = 1.0) -> Tensor:
     (1/N) Σ_t s_t r_t Σ_k q_i(k) mean_{k'≠k} log σ(ℓ_t(k) − ℓ_t(k') − m).
     """
     e, reading = state.evidence, state.reading
-    ahead = logsigmoid(e.logp.unsqueeze(2) - e.logp.unsqueeze(1) - margin)
+    predictions = e.predictions
+    ahead = logsigmoid(predictions.logp.unsqueeze(2) - predictions.logp.unsqueeze(1) - margin)
     others = ahead.sum(dim=2) - ahead.diagonal(dim1=1, dim2=2)
-    fit = (state.q[e.target] * others).sum(dim=-1) / (e.k - 1)
+    fit = (state.q[predictions.target] * others).sum(dim=-1) / (e.k - 1)
     return (reading.share * reading.relevance * fit).sum() / e.n
 
 
@@ -83,10 +90,11 @@ def ranking_across(state: State, margin: float = 0.0) -> Tensor:
     of predictions of one target, t the more relevant.
     """
     e, reading = state.evidence, state.reading
-    one, two = e.rivals[:, 0], e.rivals[:, 1]
+    predictions = e.predictions
+    one, two = predictions.rivals[:, 0], predictions.rivals[:, 1]
     ahead = (reading.relevance[one] - reading.relevance[two]).unsqueeze(-1)
-    rise = (e.logp[one] - e.logp[two]) * ahead.sign()
-    fit = (state.q[e.target[one]] * logsigmoid(rise - margin)).sum(dim=-1)
+    rise = (predictions.logp[one] - predictions.logp[two]) * ahead.sign()
+    fit = (state.q[predictions.target[one]] * logsigmoid(rise - margin)).sum(dim=-1)
     share = reading.share[one] * reading.share[two] * ahead.squeeze(-1).abs()
     return (share * fit).sum() / e.n
 
@@ -101,15 +109,19 @@ def downstream_consistency(state: State) -> Tensor:
     over a target, showing a label is no vote for it; only doing better than other prompts is.
     """
     e, reading = state.evidence, state.reading
-    fit = (reading.labels[e.target] * e.logp).sum(dim=-1)
-    sure = (reading.labels.amax(dim=-1) > e.floor).to(fit.dtype)[e.target]
-    with_shots = reading.weight * sure * (~e.zero).to(fit.dtype)
+    predictions = e.predictions
+    fit = (reading.labels[predictions.target] * predictions.logp).sum(dim=-1)
+    sure = (reading.labels.amax(dim=-1) > e.floor).to(fit.dtype)[predictions.target]
+    with_shots = reading.weight * sure * (~predictions.zero).to(fit.dtype)
     empty = fit.new_zeros(e.n)
-    count = empty.index_add(0, e.target, with_shots)
-    mean = empty.index_add(0, e.target, with_shots * fit) / count.clamp(min=1e-12)
-    advantage = fit - mean[e.target]
-    cell = e.shot_example * e.k + e.shot_label
+    count = empty.index_add(0, predictions.target, with_shots)
+    mean = empty.index_add(0, predictions.target, with_shots * fit) / count.clamp(min=1e-12)
+    advantage = fit - mean[predictions.target]
+    shown = torch.where(predictions.shown >= 0, predictions.shown, len(e.shots.lengths))
+    cell = e.shots.example * e.k + e.shots.label
     cells = fit.new_zeros(e.n * e.k)
-    n = cells.index_add(0, cell, with_shots[e.shot_of])
-    gained = cells.index_add(0, cell, (with_shots * advantage)[e.shot_of])
+    # Per list of shots first; the last place is that of no list.
+    lists = fit.new_zeros(len(e.shots.lengths) + 1)
+    of_list = [lists.index_add(0, shown, v) for v in (with_shots, with_shots * advantage)]
+    n, gained = (cells.index_add(0, cell, total[e.shots.list]) for total in of_list)
     return (state.q.flatten() * gained / (n + 1)).sum() / e.n

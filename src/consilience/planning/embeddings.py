@@ -24,9 +24,22 @@ class Embedder(Protocol):
         ...
 
 
+VOCABULARY = 50_000
+"""So many words and pairs of words, the most frequent ones, are looked at."""
+
+FITTED = 20_000
+"""What the dimensions are is learned from so many texts; others are only placed in them."""
+
+AT_ONCE = 10_000
+"""So many texts are placed at once."""
+
+
 @dataclass(frozen=True, slots=True)
 class TfidfSvd:
-    """Words and word pairs weighted by TF-IDF, reduced by SVD; needs no download."""
+    """Words and word pairs weighted by TF-IDF, reduced by SVD; needs no download.
+
+    The memory that it takes beside the vectors does not grow with the number of texts.
+    """
 
     dimensions: int = 64
 
@@ -38,14 +51,28 @@ class TfidfSvd:
         if not any(text.split() for text in texts):
             return np.zeros((len(texts), 1))
         # Tokens are what stands between spaces: it works for scripts without word characters.
-        vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\S+")
-        weights = vectorizer.fit_transform(texts)
+        vectorizer = TfidfVectorizer(
+            ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\S+", max_features=VOCABULARY
+        )
+        sample = texts
+        if len(texts) > FITTED:
+            wordy = [text for text in texts if text.split()]
+            sample = wordy[:: -(-len(wordy) // FITTED)]
+        weights = vectorizer.fit_transform(sample)
         dimensions = min(self.dimensions, min(weights.shape) - 1)
         if dimensions < 1:
             return _unit(weights.toarray())
         # Texts that differ in case only are rows with no variance, of which a share is asked for.
+        svd = TruncatedSVD(dimensions, random_state=0)
         with np.errstate(invalid="ignore"):
-            return _unit(TruncatedSVD(dimensions, random_state=0).fit_transform(weights))
+            placed = svd.fit_transform(weights)
+        if sample is texts:
+            return _unit(placed)
+        made = np.empty((len(texts), dimensions))
+        for at in range(0, len(texts), AT_ONCE):
+            part = texts[at : at + AT_ONCE]
+            made[at : at + AT_ONCE] = _unit(svd.transform(vectorizer.transform(part)))
+        return made
 
 
 class SentenceModel:

@@ -12,7 +12,7 @@ Nothing here can receive gold. `labels` are soft labels from the solver, or of a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from consilience.data.dataset import Dataset
 from consilience.data.random_streams import generator
-from consilience.data.relations import tied_examples
 from consilience.errors import InputError
+from consilience.planning.ties import Reach, Ties
 from consilience.prompts.framing import Framing
 from consilience.prompts.query import Query
 
@@ -36,6 +36,14 @@ UNKNOWN = 1e-9
 
 ENOUGH = 1.5
 """So many times as many as are shown may be shots of a class that is nobody's likeliest."""
+
+ENOUGH_TO_DRAW_FROM = 4096
+"""Where one target needs a draw of its own, it is from at most so many examples.
+
+A draw costs what its pool is long, and with all examples in it a round would cost their square."""
+
+BLOCKS_TRIED = 100
+"""A target that has to leave its block is tried in so many others."""
 
 CONTRAST_FLOOR = 0.6
 """A shot is flipped in a contrast only where its label was more probable than this."""
@@ -62,6 +70,12 @@ class PlanSettings:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0.0 <= self.contrasts <= 1.0:
             raise InputError(f"contrasts is a share from 0 to 1, got {self.contrasts}")
+
+
+def zero_shot_calls(dataset: Dataset, framings: Sequence[Framing], most: int | None = None) -> int:
+    """The number of queries that `zero_shot_round` would make."""
+    semantic = sum(framing.semantic for framing in framings)
+    return len(dataset) * (semantic if most is None else min(most, semantic))
 
 
 def zero_shot_round(
@@ -112,12 +126,11 @@ def shot_round(
     for f, framing in enumerate(framings):
         mine = asked & ((turn + round) % len(framings) == f)
         blocks = _blocks(mine, settings, drawer)
-        _move_conflicts(blocks, drawer)
+        _move_conflicts(blocks)
         queries += [
             Query(dataset.ids[target], shots, framing.name)
             for block in blocks
-            for target, shots in block.questions(dataset, drawer)
-            if len({label for _, label in shots}) >= min(2, settings.shots)
+            for target, shots in block.questions(dataset, drawer, min(2, settings.shots))
         ]
     return queries + _contrasts(queries, dataset, labels, settings, drawer)
 
@@ -153,11 +166,19 @@ class _Drawer:
         self.usable = np.zeros(n, dtype=bool)
         self.usable[np.arange(n) if pool is None else np.asarray(pool, int)] = True
         self.usable &= self.allowed.any(axis=1)
-        tied = tied_examples(dataset.relations)
-        self.tied = [
-            frozenset(dataset.index[m] for m in tied.get(id, frozenset())) | {i}
-            for i, id in enumerate(dataset.ids)
-        ]
+        self.ties = Ties(dataset.relations, dataset.index)
+
+    def anybody(self) -> NDArray[np.int64]:
+        """All examples, or as many as are enough to draw from, in random order."""
+        if len(self.usable) <= ENOUGH_TO_DRAW_FROM:
+            return np.arange(len(self.usable), dtype=np.int64)
+        return self.some(np.flatnonzero(self.usable))
+
+    def some(self, examples: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Examples in random order, at most as many as are enough to draw from."""
+        if len(examples) <= ENOUGH_TO_DRAW_FROM:
+            return self.rng.permutation(examples)
+        return self.rng.choice(examples, ENOUGH_TO_DRAW_FROM, replace=False)
 
     def draw(self, pool: NDArray[np.int64], count: int, taken: Sequence[int] = ()) -> list[Shot]:
         """Up to `count` shots from `pool`, none tied to one of `taken` or to each other.
@@ -172,20 +193,22 @@ class _Drawer:
             for at in self.rng.permutation(len(cells))
         ]
         if not self.even:
-            queues = [[shot for queue in queues for shot in queue if shot[1] == self.hard[shot[0]]]]
-            queues[0] = [queues[0][at] for at in self.rng.permutation(len(queues[0]))]
-        blocked = set().union(*(self.tied[i] for i in taken)) if taken else set()
+            own = [shot for queue in queues for shot in queue if shot[1] == self.hard[shot[0]]]
+            queues = [(own[at] for at in self.rng.permutation(len(own)))]
+        blocked = Reach(self.ties, taken)
         chosen: list[Shot] = []
-        while len(chosen) < count and any(queues):
-            for queue in queues:
-                while queue and queue[0][0] in blocked:
-                    queue.pop(0)
-                if queue and len(chosen) < count:
-                    chosen.append(queue.pop(0))
-                    blocked |= self.tied[chosen[-1][0]]
+        while queues:
+            waiting, queues = queues, []
+            for queue in waiting:
+                if len(chosen) == count:
+                    return chosen
+                if (shot := next((s for s in queue if s[0] not in blocked), None)) is not None:
+                    chosen.append(shot)
+                    blocked.add(shot[0])
+                    queues.append(queue)
         return chosen
 
-    def _queue(self, members: NDArray[np.int64], c: int, wanted: float) -> list[Shot]:
+    def _queue(self, members: NDArray[np.int64], c: int, wanted: float) -> Iterator[Shot]:
         """Those who may be shots of class c, in an order drawn by rank (Gumbel top-k)."""
         members = self.rng.permutation(members[self.allowed[members, c]])
         ranked = members[np.argsort(-self.margin[members, c], kind="stable")]
@@ -194,7 +217,7 @@ class _Drawer:
         ranked = ranked[own | (np.arange(len(ranked)) < least)]
         scale = max(wanted, len(ranked) / 4)
         score = self.rng.gumbel(size=len(ranked)) - np.arange(len(ranked)) / scale
-        return [(int(i), c) for i in ranked[np.argsort(-score)]]
+        return ((int(i), c) for i in ranked[np.argsort(-score)])
 
 
 def saying(labels: SoftLabels) -> NDArray[np.bool_]:
@@ -209,31 +232,43 @@ def margins(labels: SoftLabels) -> NDArray[np.float64]:
     return np.asarray(logq - others)
 
 
-@dataclass(slots=True, eq=False)
 class _Block:
     """One ordered list of shots and the targets that are asked under it, by index."""
 
-    targets: list[int]
-    shots: list[Shot]
-
-    def clashes(self, target: int, drawer: _Drawer) -> bool:
-        return any(i in drawer.tied[target] for i, _ in self.shots)
+    def __init__(self, targets: list[int], shots: Sequence[Shot], drawer: _Drawer) -> None:
+        self.targets = targets
+        self.shots = shots
+        self.taken = Reach(drawer.ties, (i for i, _ in shots))
 
     def questions(
-        self, dataset: Dataset, drawer: _Drawer
-    ) -> list[tuple[int, tuple[tuple[str, int], ...]]]:
+        self, dataset: Dataset, drawer: _Drawer, least: int
+    ) -> Iterator[tuple[int, tuple[tuple[str, int], ...]]]:
         """Each target with its shots; a target that clashes leaves out the shots it is tied to.
 
-        One that would see fewer than two classes gets a list of its own.
+        One that would see fewer than two classes gets a list of its own, and is left out where
+        that shows fewer than `least` of them.
         """
-        asked = []
-        everywhere = np.arange(len(dataset), dtype=np.int64)
+        # One list for all, so that a plan takes the memory of its blocks.
+        shared, all_classes = _shown(dataset, self.shots), _classes(self.shots)
         for target in self.targets:
-            mine = [shot for shot in self.shots if shot[0] not in drawer.tied[target]]
-            if len({label for _, label in mine}) < min(2, len(self.shots)):
-                mine = drawer.draw(everywhere, len(self.shots), [target])
-            asked.append((target, tuple((dataset.ids[i], label) for i, label in mine)))
-        return asked
+            shown, classes = shared, all_classes
+            if target in self.taken:
+                tied = Reach(drawer.ties, [target])
+                mine = [shot for shot in self.shots if shot[0] not in tied]
+                shown, classes = _shown(dataset, mine), _classes(mine)
+            if classes < min(2, len(self.shots)):
+                mine = drawer.draw(drawer.anybody(), len(self.shots), [target])
+                shown, classes = _shown(dataset, mine), _classes(mine)
+            if classes >= least:
+                yield target, shown
+
+
+def _shown(dataset: Dataset, shots: Sequence[Shot]) -> tuple[tuple[str, int], ...]:
+    return tuple((dataset.ids[i], label) for i, label in shots)
+
+
+def _classes(shots: Sequence[Shot]) -> int:
+    return len({label for _, label in shots})
 
 
 def _blocks(mine: NDArray[np.bool_], settings: PlanSettings, drawer: _Drawer) -> list[_Block]:
@@ -252,20 +287,21 @@ def _blocks(mine: NDArray[np.bool_], settings: PlanSettings, drawer: _Drawer) ->
         pool = drawer.rng.choice(usable, size=size, replace=False)
         shots = drawer.draw(pool, settings.shots)
         drawn = drawer.rng.permutation(len(shots))
-        blocks.append(_Block(part.tolist(), [shots[at] for at in drawn]))
+        blocks.append(_Block(part.tolist(), [shots[at] for at in drawn], drawer))
     return blocks
 
 
-def _move_conflicts(blocks: list[_Block], drawer: _Drawer) -> None:
+def _move_conflicts(blocks: list[_Block]) -> None:
     """Moves each target that is tied to a shot of its block to the next block where it is not."""
     moves: list[tuple[int, int, int]] = []
+    tried = min(len(blocks), BLOCKS_TRIED + 1)
     for b, block in enumerate(blocks):
         for target in block.targets:
-            if block.clashes(target, drawer):
-                others = (blocks[(b + step) % len(blocks)] for step in range(1, len(blocks)))
-                free = (o for o in others if not o.clashes(target, drawer))
+            if target in block.taken:
+                others = ((b + step) % len(blocks) for step in range(1, tried))
+                free = (o for o in others if target not in blocks[o].taken)
                 if (home := next(free, None)) is not None:
-                    moves.append((b, target, blocks.index(home)))
+                    moves.append((b, target, home))
     for b, target, to in moves:
         blocks[b].targets.remove(target)
         blocks[to].targets.append(target)
@@ -284,7 +320,7 @@ def _contrasts(
     sure = np.flatnonzero(labels.max(axis=1) > CONTRAST_FLOOR)
     for q in drawer.rng.permutation(len(queries))[:wanted] if len(sure) else []:
         target = dataset.index[queries[q].target]
-        shots = drawer.draw(drawer.rng.permutation(sure), settings.contrast_shots, [target])
+        shots = drawer.draw(drawer.some(sure), settings.contrast_shots, [target])
         if not shots:
             continue
         at = int(drawer.rng.integers(len(shots)))

@@ -45,8 +45,15 @@ def defused(text: str) -> str:
 
 def _bare(line: str) -> str:
     """A line as a reader takes it: without spaces, marks before it, case and what is not seen."""
+    if line.isascii():  # the same, without asking what each character is
+        return line.translate(_UNSEEN).lower().lstrip(_SIGNS)
     seen = (
         c for c in unicodedata.normalize("NFKC", line) if unicodedata.category(c)[0] not in "CZ"
     )
     whole = "".join(seen).casefold()
     return whole.lstrip("".join({c for c in whole if not c.isalnum()}))
+
+
+_UNSEEN = dict.fromkeys([*range(33), 127])
+_SIGNS = "".join(c for c in map(chr, range(33, 127)) if not c.isalnum())
+"""What `_bare` takes out of ASCII: controls and spaces, and the signs that a line begins with."""

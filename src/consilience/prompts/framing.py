@@ -233,23 +233,39 @@ def render(
     an assistant's and the server must continue it. Texts are data (see `datatext`): none poses as
     a shot or closes the prompt.
     """
+    return render_target(framing, render_shots(framing, shots, style), target, style)
+
+
+def render_shots(
+    framing: Framing, shots: Sequence[tuple[str, int]], style: Style = "text"
+) -> Prompt:
+    """The part of a prompt that all targets under the same shots share; see `render`."""
     names = framing.label_names
-    target = as_data(target, framing.lead)
-    shots = [(as_data(text, framing.lead), label) for text, label in shots]
+    shown = [(as_data(text, framing.lead), label) for text, label in shots]
     if style == "text":
-        blocks = [f"{text}\n{framing.lead} {names[label]}" for text, label in shots]
-        blocks.append(f"{target}\n{framing.lead}")
+        blocks = [f"{text}\n{framing.lead} {names[label]}" for text, label in shown]
         return "\n\n".join([framing.instruction, *blocks])
-    prefill = style == "chat-prefill"
     messages: list[dict[str, str]] = []
-    for text, label in [*shots, (target, None)]:
-        # The instruction opens the first question: some chat templates refuse a system message.
-        head = f"{framing.instruction}\n\n" if not messages else ""
-        asked = text if prefill else f"{text}\n{framing.lead}"
-        messages.append({"role": "user", "content": head + asked})
-        if label is not None:
-            said = f"{framing.lead} {names[label]}" if prefill else names[label]
-            messages.append({"role": "assistant", "content": said})
-    if prefill:
+    for text, label in shown:
+        said = f"{framing.lead} {names[label]}" if style == "chat-prefill" else names[label]
+        messages.append(_asked(framing, text, style, first=not messages))
+        messages.append({"role": "assistant", "content": said})
+    return messages
+
+
+def render_target(framing: Framing, shared: Prompt, target: str, style: Style = "text") -> Prompt:
+    """The prompt for one target after what `render_shots` made; see `render`."""
+    target = as_data(target, framing.lead)
+    if isinstance(shared, str):
+        return f"{shared}\n\n{target}\n{framing.lead}"
+    messages = [*shared, _asked(framing, target, style, first=not shared)]
+    if style == "chat-prefill":
         messages.append({"role": "assistant", "content": framing.lead})
     return messages
+
+
+def _asked(framing: Framing, text: str, style: Style, *, first: bool) -> dict[str, str]:
+    # The instruction opens the first question: some chat templates refuse a system message.
+    head = f"{framing.instruction}\n\n" if first else ""
+    asked = text if style == "chat-prefill" else f"{text}\n{framing.lead}"
+    return {"role": "user", "content": head + asked}

@@ -46,9 +46,9 @@ def next_steps(found: Found) -> list[str]:
             "Read the prompt below: does it ask what you mean? Then try another wording, describe "
             "the classes, or ask a larger model."
         )
-    if found.evidence.mean_mass < 0.5:
+    if (mass := found.evidence.tally.mean_mass) < 0.5:
         steps.append(
-            f"Only {found.evidence.mean_mass:.0%} of the model's probability falls on the names of "
+            f"Only {mass:.0%} of the model's probability falls on the names of "
             "the labels: it is not answering the question. Try other framings, or the chat "
             "endpoint."
         )

@@ -22,7 +22,7 @@ from consilience.evidence.relation_factors import Factor, factors
 from consilience.results.landmarks import vouched_labels
 from consilience.results.solved import solve_all
 from consilience.store.database import Store
-from consilience.store.rows import TAKEN_BACK
+from consilience.store.schema import TAKEN_BACK
 
 if TYPE_CHECKING:
     import pandas as pd

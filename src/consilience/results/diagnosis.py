@@ -180,10 +180,11 @@ def agreeing_halves(evidence: Evidence, seed: int) -> tuple[float, float]:
     The share of permutations of the examples with at least that correlation, at least
     1/(PERMUTATIONS + 1); (NaN, NaN) where there are no two rounds about the same examples.
     """
-    shown = ~evidence.zero & ~evidence.brief
-    rounds = torch.unique(evidence.round[shown])
+    predictions = evidence.predictions
+    shown = ~predictions.zero & ~predictions.brief
+    rounds = torch.unique(predictions.round[shown])
     one, other = (
-        pooled(evidence, shown & torch.isin(evidence.round, rounds[part::2])) for part in (0, 1)
+        pooled(evidence, shown & torch.isin(predictions.round, rounds[part::2])) for part in (0, 1)
     )
     both = known(one) & known(other)
     if both.sum() < FEWEST_EXAMPLES:

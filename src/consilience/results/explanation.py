@@ -100,8 +100,9 @@ class Explainer:
         }
         tied = weight_of(terms, Role.LOGIC) if evidence.factors else 0.0
         self._tied = pull("relations", TERMS["logical consistency"].at(tied)) if tied else None
-        target, shot = evidence.target[evidence.flip_twin].numpy(), evidence.flip_example.numpy()
-        self._asked = _places(evidence.target.numpy(), len(q))
+        target = evidence.predictions.target[evidence.contrasts.twin].numpy()
+        shot = evidence.contrasts.example.numpy()
+        self._asked = _places(evidence.predictions.target.numpy(), len(q))
         self._flips = [
             np.unique(np.concatenate(both))
             for both in zip(_places(target, len(q)), _places(shot, len(q)), strict=True)
@@ -143,21 +144,22 @@ class Explainer:
 
     def _predictions(self, i: int) -> list[PullRow]:
         e, rows = self._evidence, []
+        predictions = e.predictions
         for t in self._asked[i]:
-            logp = e.logp[t].numpy()
+            logp = predictions.logp[t].numpy()
             odds = float(logp[self.label[i]] - logp[self.other[i]])
             weight = self._answers * float(self._share[t] * self._relevance[t])
-            kind = "contrast" if bool(e.brief[t]) else "with shots"
+            kind = "contrast" if bool(predictions.brief[t]) else "with shots"
             rows.append(
                 {
-                    "kind": "zero-shot" if bool(e.zero[t]) else kind,
-                    "what": e.framings[int(e.framing[t])],
-                    "round": int(e.round[t]),
+                    "kind": "zero-shot" if bool(predictions.zero[t]) else kind,
+                    "what": e.framings[int(predictions.framing[t])],
+                    "round": int(predictions.round[t]),
                     "log_odds": odds,
                     "relevance": float(self._solution.relevance[t]),
                     "pull": odds * weight,
-                    "bounded": bool(e.bounded[t]),
-                    "prediction": e.keys[t],
+                    "bounded": bool(predictions.bounded[t]),
+                    "prediction": predictions.keys[t],
                 }
             )
         return rows
@@ -165,11 +167,13 @@ class Explainer:
     def _couplings(self, i: int) -> list[PullRow]:
         """Each contrast in which the example is the target or the shot: its gradient in q_i."""
         e, q, rows = self._evidence, self._solved, []
+        contrasts = e.contrasts
+        predictions = e.predictions
         label, other = int(self.label[i]), int(self.other[i])
         for f in self._flips[i]:
-            twin, shot = int(e.flip_twin[f]), int(e.flip_example[f])
-            target = int(e.target[twin])
-            shown, turned = int(e.flip_from[f]), int(e.flip_to[f])
+            twin, shot = int(contrasts.twin[f]), int(contrasts.example[f])
+            target = int(predictions.target[twin])
+            shown, turned = int(contrasts.before[f]), int(contrasts.after[f])
             if target == i:
                 sure = q[shot, shown] - q[shot, turned]
                 odds = (self._effect[f, label] - self._effect[f, other]) * sure
@@ -183,11 +187,13 @@ class Explainer:
                 {
                     "kind": "coupling",
                     "what": what,
-                    "round": int(e.round[twin]),
+                    "round": int(predictions.round[twin]),
                     "log_odds": float(odds),
                     "pull": float(odds * self._coupled[f]),
-                    "bounded": bool(e.bounded[twin] | e.bounded[e.flip_contrast[f]]),
-                    "prediction": e.keys[twin],
+                    "bounded": bool(
+                        predictions.bounded[twin] | predictions.bounded[contrasts.flipped[f]]
+                    ),
+                    "prediction": predictions.keys[twin],
                 }
             )
         return rows

@@ -10,22 +10,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from consilience.errors import InputError
-from consilience.evidence.evidence import FLIP_FIELDS, PER_PREDICTION, Evidence, rivals_of
+from consilience.evidence.evidence import Evidence, Tally
 from consilience.objective.conditioning import condition
 from consilience.results.result import Found
 from consilience.results.uncertainty import uncertainty
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import solve
 from consilience.store.runner import CallCounts
-
-_SHOTS = ("shot_example", "shot_label")
 
 
 def together(runs: Sequence[Found]) -> Found:
@@ -84,37 +81,45 @@ def joined(one: Evidence, other: Evidence) -> Evidence:
     Contexts, kinds, rounds and pairs of a flip stay apart. A prediction that is in both counts
     once.
     """
-    there = set(one.keys)
-    other = other.only(torch.tensor([key not in there for key in other.keys]))
-    parts: dict[str, list[Tensor]] = {
-        name: [getattr(one, name), getattr(other, name)]
-        for name in (*PER_PREDICTION, *_SHOTS, *FLIP_FIELDS, "shot_of", "flip_pair")
-    }
-    beside = {
-        "framing": len(one.framings),
-        **{name: _count(getattr(one, name)) for name in ("round", "context", "kind", "flip_pair")},
-        **dict.fromkeys(("shot_of", "flip_twin", "flip_contrast"), one.t),
-    }
-    for name, more in beside.items():
-        mine = parts[name][1]
-        # −1 stands for no context at all.
-        parts[name][1] = torch.where(mine >= 0, mine + more, mine)
-    made: dict[str, Any] = {name: torch.cat(both) for name, both in parts.items()}
-    total = one.t + other.t
+    there = set(one.predictions.keys)
+    other = other.only(torch.tensor([key not in there for key in other.predictions.keys]))
+    first, more, total = one.predictions, other.predictions, one.t + other.t
+    more = replace(
+        more,
+        framing=more.framing + len(one.framings),
+        shown=torch.where(more.shown >= 0, more.shown + len(one.shots.lengths), more.shown),
+        round=_after(first.round, more.round),
+        context=_after(first.context, more.context),
+        kind=_after(first.kind, more.kind),
+    )
+    shots = replace(other.shots, list=other.shots.list + len(one.shots.lengths))
+    contrasts = replace(
+        other.contrasts,
+        twin=other.contrasts.twin + one.t,
+        flipped=other.contrasts.flipped + one.t,
+        pair=_after(one.contrasts.pair, other.contrasts.pair),
+    )
     return replace(
         one,
-        **made,
-        rivals=rivals_of(made["target"].numpy()),
         framings=(*one.framings, *other.framings),
-        keys=(*one.keys, *other.keys),
-        bias={**one.bias, **other.bias},
-        unsure=one.unsure + other.unsure,
-        absent=one.absent + other.absent,
-        silent=one.silent + other.silent,
-        mean_mass=(one.t * one.mean_mass + other.t * other.mean_mass) / total,
+        predictions=first.followed_by(more),
+        shots=one.shots.followed_by(shots),
+        contrasts=one.contrasts.followed_by(contrasts),
+        tally=Tally(
+            bias={**one.tally.bias, **other.tally.bias},
+            absent=one.tally.absent + other.tally.absent,
+            silent=one.tally.silent + other.tally.silent,
+            unsure=one.tally.unsure + other.tally.unsure,
+            mean_mass=(one.t * one.tally.mean_mass + other.t * other.tally.mean_mass) / total,
+        ),
         leaning=max(one.leaning, other.leaning),
         shared=(one.t * one.shared + other.t * other.shared) / total,
     )
+
+
+def _after(first: Tensor, more: Tensor) -> Tensor:
+    """Numbers that follow on those of the first; −1, which stands for none at all, stays."""
+    return torch.where(more >= 0, more + _count(first), more)
 
 
 def _count(numbers: Tensor) -> int:
@@ -131,5 +136,8 @@ def _named(found: Found) -> Evidence:
     return replace(
         evidence,
         framings=tuple(_tagged(found, name) for name in evidence.framings),
-        bias={_tagged(found, name): taken for name, taken in evidence.bias.items()},
+        tally=replace(
+            evidence.tally,
+            bias={_tagged(found, name): taken for name, taken in evidence.tally.bias.items()},
+        ),
     )

@@ -263,14 +263,18 @@ def _odds(nats: float) -> str:
 
 def renamed(evidence: Evidence, order: Sequence[int]) -> Evidence:
     """The same evidence, in which class c is what was called `order[c]`."""
+    contrasts = evidence.contrasts
     if tuple(order) == tuple(range(evidence.k)):
         return evidence
     now, held = torch.tensor(np.argsort(order)), evidence.held
     return replace(
         evidence,
-        logp=evidence.logp[:, list(order)],
-        shot_label=now[evidence.shot_label],
-        flip_from=now[evidence.flip_from],
-        flip_to=now[evidence.flip_to],
+        predictions=replace(evidence.predictions, logp=evidence.predictions.logp[:, list(order)]),
+        shots=replace(evidence.shots, label=now[evidence.shots.label]),
+        contrasts=replace(
+            contrasts,
+            before=now[contrasts.before],
+            after=now[contrasts.after],
+        ),
         held=None if held is None else torch.where(held < 0, held, now[held.clamp(min=0)]),
     )

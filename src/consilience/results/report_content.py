@@ -115,7 +115,7 @@ def _verdict(found: Found) -> dict[str, Any]:
 
 def _asked(found: Found) -> dict[str, Any]:
     task, data = found.dataset.task, found.dataset
-    keys = found.evidence.keys
+    keys = found.evidence.predictions.keys
     said = next((found.predictions[k] for k in reversed(keys) if k in found.predictions), None)
     prompt = None if said is None else prompt_of(found, said.key)
     return {
@@ -162,8 +162,8 @@ def _cost(found: Found, price: Price | None) -> dict[str, Any]:
         "solver": found.solution.result.value,
         "coherence": found.solution.stats.coherence,
         "optima": len(found.solution.optima),
-        "mass": evidence.mean_mass,
-        "absent": evidence.absent,
+        "mass": evidence.tally.mean_mass,
+        "absent": evidence.tally.absent,
         "versions": dict(run.versions),
     }
 
@@ -221,10 +221,10 @@ def _evidence(found: Found) -> dict[str, Any]:
         "kinds": KINDS_SAID,
         "rows": summary.to_dict(orient="records"),
         "counted": e.t,
-        "absent": e.absent,
-        "silent": e.silent,
-        "bounded": float(e.bounded.double().mean()),
-        "mass": e.mean_mass,
+        "absent": e.tally.absent,
+        "silent": e.tally.silent,
+        "bounded": float(e.predictions.bounded.double().mean()),
+        "mass": e.tally.mean_mass,
         "scale": found.log_odds_scale,
         "check": None if check is None else {"agreement": check.agreement, "flips": e.f},
     }
@@ -239,17 +239,20 @@ def context_offsets(found: Found) -> list[dict[str, Any]]:
     """
     e, k = found.evidence, found.evidence.k
     order = list(found.orientation.order) if found.orientation else list(range(k))
-    there = [t for t, key in enumerate(e.keys) if key in found.predictions]
+    asked = e.predictions
+    there = [t for t, key in enumerate(asked.keys) if key in found.predictions]
     if not there:
         return []
-    raw = np.array([found.predictions[e.keys[t]].logprobs for t in there])[:, order]
-    logp = e.logp.numpy()[there]
+    raw = np.array([found.predictions[asked.keys[t]].logprobs for t in there])[:, order]
+    logp = asked.logp.numpy()[there]
     taken = (raw - raw.mean(axis=1, keepdims=True)) - (logp - logp.mean(axis=1, keepdims=True))
     made: dict[tuple[str, str], dict[int, Floats]] = {}
     for row, t in zip(taken, there, strict=True):
-        kind = "zero-shot" if e.zero[t] else "labels drawn" if e.drawn[t] else "labels found"
-        key = (e.framings[int(e.framing[t])], kind)
-        made.setdefault(key, {})[int(e.context[t])] = row
+        kind = (
+            "zero-shot" if asked.zero[t] else "labels drawn" if asked.drawn[t] else "labels found"
+        )
+        key = (e.framings[int(asked.framing[t])], kind)
+        made.setdefault(key, {})[int(asked.context[t])] = row
     found_offsets = []
     for (framing, kind), lists in made.items():
         values = np.stack(list(lists.values()))
@@ -269,7 +272,7 @@ def context_offsets(found: Found) -> list[dict[str, Any]]:
 
 
 def _bias(found: Found) -> list[tuple[str, Mapping[str, float] | None]]:
-    return list(found.evidence.bias.items())
+    return list(found.evidence.tally.bias.items())
 
 
 def _spoken(said: Sequence[Description]) -> list[dict[str, Any]]:

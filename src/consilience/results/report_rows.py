@@ -65,8 +65,8 @@ def prompt_text(prompt: Prompt) -> str:
 def prompt_of(found: Found, key: str) -> str:
     """The prompt of one prediction, as one text; KeyError where nobody knows it."""
     said, data = found.predictions[key], found.dataset
-    at = found.evidence.keys.index(key)
-    name = found.evidence.framings[int(found.evidence.framing[at])]
+    at = found.evidence.predictions.keys.index(key)
+    name = found.evidence.framings[int(found.evidence.predictions.framing[at])]
     framing = next(framing for framing in found.framings if framing.name == name)
     # With its names as they were asked, whatever landmarks have renamed since.
     asked = replace(framing, label_names=said.label_names)
@@ -138,8 +138,8 @@ class _Page:
         self._leads: list[tuple[PromptPieces, str, str]] = []
         self._words: dict[str, int] = {}
         evidence = found.evidence
-        self._at = {key: t for t, key in enumerate(evidence.keys)}
-        self._framing = [evidence.framings[f] for f in evidence.framing.tolist()]
+        self._at = {key: t for t, key in enumerate(evidence.predictions.keys)}
+        self._framing = [evidence.framings[f] for f in evidence.predictions.framing.tolist()]
         order = found.orientation.order if found.orientation else range(evidence.k)
         self._order = list(order)
 

@@ -101,7 +101,7 @@ class Found:
         q = self.soft_labels
         hard = q.argmax(axis=1)
         names = self.dataset.task.classes
-        counts = np.bincount(self.evidence.target.numpy(), minlength=len(q))
+        counts = np.bincount(self.evidence.predictions.target.numpy(), minlength=len(q))
         columns = {
             "id": list(self.dataset.ids),
             "label": hard,

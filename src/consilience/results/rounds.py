@@ -19,22 +19,26 @@ def round_table(evidence: Evidence, labels: Floats) -> pd.DataFrame:
     label that is only bounded.
     """
     e = evidence
-    every, hard = np.arange(e.t), labels.argmax(axis=1)[e.target.numpy()]
-    logp = e.logp.numpy().copy()
+    predictions = e.predictions
+    every, hard = np.arange(e.t), labels.argmax(axis=1)[predictions.target.numpy()]
+    logp = predictions.logp.numpy().copy()
     own = logp[every, hard]
     logp[every, hard] = -np.inf
     odds = own - logp.max(axis=1)
-    shown = np.bincount(e.shot_of.numpy(), minlength=e.t)
-    asked = np.where(e.zero.numpy(), "zero-shot", np.where(e.drawn.numpy(), "drawn", "found"))
+    asked = np.where(
+        predictions.zero.numpy(),
+        "zero-shot",
+        np.where(predictions.drawn.numpy(), "drawn", "found"),
+    )
     answers = pd.DataFrame(
         {
-            "round": e.round.numpy(),
+            "round": predictions.round.numpy(),
             "asked": asked,
-            "target": e.target.numpy(),
-            "shots": shown,
+            "target": predictions.target.numpy(),
+            "shots": e.shot_counts.numpy(),
             "agrees": np.where(odds == 0, 0.5, odds > 0),
             "log_odds": odds,
-            "bounded": e.bounded.numpy(),
+            "bounded": predictions.bounded.numpy(),
         }
     )
     return answers.groupby("round", as_index=False).agg(

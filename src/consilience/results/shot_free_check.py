@@ -53,7 +53,7 @@ def check_without_shots(
     seed: int = 0,
 ) -> ShotFreeCheck | None:
     """What zero-shot answers and contrasts alone say; None where there is neither."""
-    untouched = evidence.untouched | evidence.brief
+    untouched = evidence.predictions.untouched | evidence.predictions.brief
     if not bool(untouched.any()):
         return None
     labels = solve(evidence.only(untouched), terms, solver, seed=seed).labels

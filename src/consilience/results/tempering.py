@@ -29,7 +29,7 @@ def untouched_agreement(labels: NDArray[np.float64], evidence: Evidence) -> floa
     there are enough to tell, else 1; at least 1/K.
     """
     shares = []
-    for kind in (evidence.zero, evidence.drawn):
+    for kind in (evidence.predictions.zero, evidence.predictions.drawn):
         answers = pooled(evidence, kind)
         there = known(answers)
         if there.sum() >= FEWEST_EXAMPLES:

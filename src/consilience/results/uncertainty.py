@@ -23,7 +23,7 @@ import torch
 
 from consilience.data.arrays import Floats
 from consilience.data.random_streams import generator
-from consilience.evidence.evidence import FLIP_FIELDS, Evidence
+from consilience.evidence.evidence import Evidence
 from consilience.objective.coherence import TERMS
 from consilience.objective.conditioning import condition
 from consilience.objective.term import Role, Terms, weight_of
@@ -61,7 +61,9 @@ def uncertainty(
 ) -> Uncertainty:
     """The uncertainty of a solution's labels, from `replicates` resampled solves in one batch."""
     rng = generator(seed, "replicates")
-    weight = torch.from_numpy(weights(evidence, replicates, rng)).to(evidence.logp.device)
+    weight = torch.from_numpy(weights(evidence, replicates, rng)).to(
+        evidence.predictions.logp.device
+    )
     start = torch.from_numpy(solution.labels).to(weight.device).clamp(min=1e-12).log()
     problem = Problem(evidence, terms, weight)
     settled = solver.settle(problem, start.expand(replicates, -1, -1))
@@ -77,7 +79,10 @@ def weights(evidence: Evidence, replicates: int, rng: np.random.Generator) -> Fl
 
     A gamma variable of shape 1 − ρ for each prediction and one of shape ρ that those share.
     """
-    cell = evidence.target.cpu().numpy() * len(evidence.framings) + evidence.framing.cpu().numpy()
+    cell = (
+        evidence.predictions.target.cpu().numpy() * len(evidence.framings)
+        + evidence.predictions.framing.cpu().numpy()
+    )
     _, cell = np.unique(cell, return_inverse=True)
     count = int(cell.max(initial=-1)) + 1
     own = rng.gamma(1 - evidence.shared, size=(replicates, evidence.t))
@@ -100,7 +105,9 @@ def structural_confidence(evidence: Evidence, terms: Terms, labels: Floats) -> F
     whole = _pull(evidence, terms, labels)
     alone = {name: term for name, term in terms.items() if term.role is not Role.FREQUENCY}
     scale = float(
-        condition(evidence, torch.from_numpy(labels).to(evidence.logp.device)[None]).scale[0]
+        condition(
+            evidence, torch.from_numpy(labels).to(evidence.predictions.logp.device)[None]
+        ).scale[0]
     )
     own = _pull(replace(_alone(evidence), scale=scale), alone, labels)
     others, own = np.abs(whole - own), np.abs(own)
@@ -111,16 +118,19 @@ def structural_confidence(evidence: Evidence, terms: Terms, labels: Floats) -> F
 
 def _alone(evidence: Evidence) -> Evidence:
     """The evidence of the same predictions where nothing involves two examples."""
-    own = evidence.untouched
-    silent = torch.full_like(evidence.logp, -math.log(evidence.k))
-    emptied = ("shot_of", "shot_example", "shot_label", *FLIP_FIELDS, "flip_pair")
+    asked, own = evidence.predictions, evidence.predictions.untouched
+    silent = torch.full_like(asked.logp, -math.log(evidence.k))
     return replace(
         evidence,
-        logp=torch.where(own.unsqueeze(-1), evidence.logp, silent),
-        information=evidence.information * own,
-        shots=torch.zeros_like(evidence.shots),
+        predictions=replace(
+            asked,
+            logp=torch.where(own.unsqueeze(-1), asked.logp, silent),
+            information=asked.information * own,
+            shown=torch.full_like(asked.shown, -1),
+        ),
+        shots=evidence.shots.none(),
+        contrasts=evidence.contrasts.none(),
         factors=(),
-        **{name: getattr(evidence, name)[:0] for name in emptied},
     )
 
 
@@ -131,7 +141,13 @@ def _pull(evidence: Evidence, terms: Terms, labels: Floats) -> Floats:
     said = {name: term for name, term in terms.items() if term.role is not Role.ENTROPY}
     less = {"entropy in prior fidelity": TERMS["entropy"].at(-inner)}
     problem = Problem(evidence, said | less)
-    logq = torch.from_numpy(labels).to(evidence.logp.device).clamp(min=1e-300).log().unsqueeze(0)
+    logq = (
+        torch.from_numpy(labels)
+        .to(evidence.predictions.logp.device)
+        .clamp(min=1e-300)
+        .log()
+        .unsqueeze(0)
+    )
     field = fields(problem.objective(problem.condition(logq)), logq)[0].cpu().numpy()
     order = np.argsort(-labels, axis=1, kind="stable")
     best, second = (np.take_along_axis(field, order[:, [c]], axis=1)[:, 0] for c in (0, 1))

@@ -101,11 +101,12 @@ def _pairs(evidence: Evidence, reading: ConditionedEvidence, weight: float) -> t
     Contrast f, of target i and shot j flipped from a to b, adds v_f (1[y_j = a] − 1[y_j = b])
     d_f(y_i)/2: see `pairwise.couplings`.
     """
+    contrasts = evidence.contrasts
     if not evidence.f or not weight:
         return ()
-    target, shot = evidence.target[evidence.flip_twin], evidence.flip_example
+    target, shot = evidence.predictions.target[contrasts.twin], contrasts.example
     effect = flip_effect(evidence)
-    turned = one_hot(evidence.flip_from, evidence.k) - one_hot(evidence.flip_to, evidence.k)
+    turned = one_hot(contrasts.before, evidence.k) - one_hot(contrasts.after, evidence.k)
     table = turned.unsqueeze(2) * effect.unsqueeze(1) / 2
     table = torch.where((shot > target).view(-1, 1, 1), table.transpose(1, 2), table)
     ends = torch.stack([torch.minimum(shot, target), torch.maximum(shot, target)], dim=1)

@@ -38,11 +38,12 @@ def first_labels(evidence: Evidence) -> NDArray[np.float64] | None:
     Without zero-shot answers a solve that begins with no labels ends there: no prediction is
     relevant where nobody has a label.
     """
-    if bool(evidence.untouched.any()):
+    predictions = evidence.predictions
+    if bool(predictions.untouched.any()):
         return None
     total = np.zeros((evidence.n, evidence.k))
-    np.add.at(total, evidence.target.numpy(), evidence.logp.numpy())
-    counts = np.bincount(evidence.target.numpy(), minlength=evidence.n)
+    np.add.at(total, predictions.target.numpy(), predictions.logp.numpy())
+    counts = np.bincount(predictions.target.numpy(), minlength=evidence.n)
     return np.asarray(softmax(total / np.maximum(counts, 1)[:, None], axis=1))
 
 
@@ -54,7 +55,7 @@ def draw(evidence: Evidence, count: int, seed: int, start: NDArray[np.float64] |
     and the ones between them have followed the evidence from there.
     """
     shape = (1, evidence.n, evidence.k)
-    device = evidence.logp.device
+    device = evidence.predictions.logp.device
     if start is None:
         weight = torch.ones(1, evidence.t, dtype=torch.float64, device=device)
         first = untouched_answer(evidence, weight)
@@ -97,7 +98,7 @@ def _coupled(evidence: Evidence) -> Tensor:
         (1, evidence.n, evidence.k),
         1 / evidence.k,
         dtype=torch.float64,
-        device=evidence.logp.device,
+        device=evidence.predictions.logp.device,
     )
     reading = condition(evidence, uniform)
     theta = reading.prior
@@ -112,11 +113,12 @@ def _pull(evidence: Evidence, weight: Tensor, q: Tensor) -> Tensor:
 
     `weight` (S, F) is that of the flips.
     """
-    target, shot = evidence.target[evidence.flip_twin], evidence.flip_example
+    contrasts = evidence.contrasts
+    target, shot = evidence.predictions.target[contrasts.twin], contrasts.example
     effect = flip_effect(evidence) / 2
     turned = torch.zeros_like(effect)
-    turned = turned.scatter(1, evidence.flip_from.unsqueeze(1), 1.0)
-    turned = turned.scatter(1, evidence.flip_to.unsqueeze(1), -1.0)
+    turned = turned.scatter(1, contrasts.before.unsqueeze(1), 1.0)
+    turned = turned.scatter(1, contrasts.after.unsqueeze(1), -1.0)
     weighed = weight.unsqueeze(-1) * effect
     sure = (q[:, shot] * turned).sum(dim=-1, keepdim=True)
     pull = (q[:, target] * weighed).sum(dim=-1, keepdim=True)

@@ -66,6 +66,7 @@ def held_out(
     Two things are not held out: the bias of the label names, and which labels the prompts showed,
     for a run chose these by all its earlier answers.
     """
+    predictions = evidence.predictions
     terms = _some(terms)
     solver = LBFGS() if solver is None else solver
     fold = _folds(evidence, folds, seed)
@@ -74,12 +75,12 @@ def held_out(
     settled = solver.settle(Problem(evidence, terms, kept), _start(evidence, kept))
     t = torch.arange(evidence.t, device=fold.device)
     r = settled.relevance[fold, t].unsqueeze(-1)
-    q = settled.logq.exp()[fold, evidence.target]
+    q = settled.logq.exp()[fold, predictions.target]
     said = (r * q + (1 - r) / evidence.k).clamp(min=1e-300).log()
-    score = condition(evidence, settled.logq[:1].exp()).share * (evidence.logp.exp() * said).sum(
+    score = condition(evidence, settled.logq[:1].exp()).share * (predictions.logp.exp() * said).sum(
         dim=-1
     )
-    asked = torch.bincount(evidence.target, minlength=evidence.n) > 0
+    asked = torch.bincount(predictions.target, minlength=evidence.n) > 0
     total = torch.where(asked, per_target(evidence, score)[0], torch.nan)
     by_example = total.cpu().numpy()
     return HeldOut(*_mean(by_example), by_example)
@@ -216,12 +217,19 @@ def _folds(evidence: Evidence, folds: int, seed: int) -> Tensor:
     What is asked of one target in one framing with the same shots, whatever labels they showed,
     stays together: contrasts with their twins, and repeats.
     """
+    predictions = evidence.predictions
     if folds < 2:
         raise InputError(f"predictions are held out in at least 2 folds, got {folds}")
     shown: list[list[int]] = [[] for _ in range(evidence.t)]
-    for t, example in zip(evidence.shot_of.tolist(), evidence.shot_example.tolist(), strict=True):
+    of, examples, _ = evidence.shown_shots()
+    for t, example in zip(of.tolist(), examples.tolist(), strict=True):
         shown[t].append(example)
-    columns = (evidence.target.tolist(), evidence.framing.tolist(), evidence.zero.tolist(), shown)
+    columns = (
+        predictions.target.tolist(),
+        predictions.framing.tolist(),
+        predictions.zero.tolist(),
+        shown,
+    )
     prompts: dict[tuple[int, int, object], int] = {}
     of_prompt = [
         # Where nobody recorded the shots they may be any: such a prediction is like no other.
@@ -235,7 +243,7 @@ def _folds(evidence: Evidence, folds: int, seed: int) -> Tensor:
     first = rng.integers(folds, size=evidence.n)
     fold = np.empty(len(target), dtype=np.int64)
     fold[order] = (first[target[order]] + place) % folds
-    return torch.from_numpy(fold[of_prompt]).to(evidence.target.device)
+    return torch.from_numpy(fold[of_prompt]).to(predictions.target.device)
 
 
 def _start(evidence: Evidence, kept: Tensor) -> Tensor:
@@ -243,8 +251,9 @@ def _start(evidence: Evidence, kept: Tensor) -> Tensor:
 
     Where nobody has a label no prediction is relevant, and a solve would end as it began.
     """
-    counted = kept * evidence.untouched if bool(evidence.untouched.any()) else kept
-    total = per_target(evidence, counted.unsqueeze(-1) * evidence.logp)
+    predictions = evidence.predictions
+    counted = kept * predictions.untouched if bool(predictions.untouched.any()) else kept
+    total = per_target(evidence, counted.unsqueeze(-1) * predictions.logp)
     return total / per_target(evidence, counted).clamp(min=1.0).unsqueeze(-1)
 
 
@@ -267,7 +276,7 @@ def _that_matter(evidence: Evidence, terms: Terms) -> list[str]:
     """The terms of weight above 0 that tell two labellings drawn at random apart."""
     rng = np.random.default_rng(STREAMS["folds"])
     drawn = torch.from_numpy(rng.normal(size=(2, evidence.n, evidence.k)))
-    logq = torch.log_softmax(drawn, dim=-1).to(evidence.logp.device)
+    logq = torch.log_softmax(drawn, dim=-1).to(evidence.predictions.logp.device)
     both = torch.zeros(2, dtype=torch.int64, device=logq.device)
     values = evaluate_terms(evidence, terms, chosen(condition(evidence, logq.exp()), both), logq)
     return [
@@ -283,7 +292,7 @@ def _greedy(
     """Labels and weights climb the objective in turn; the weights by exponentiated gradient."""
     total = sum(terms[name].weight for name in names)
     share = np.array([terms[name].weight for name in names]) / total
-    logq = _start(evidence, torch.ones_like(evidence.logp[:, 0]).unsqueeze(0))
+    logq = _start(evidence, torch.ones_like(evidence.predictions.logp[:, 0]).unsqueeze(0))
     for _ in range(rounds):
         now = weighted(terms, dict(zip(names, (total * share).tolist(), strict=True)))
         settled = solver.settle(Problem(evidence, now), logq)

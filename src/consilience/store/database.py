@@ -29,7 +29,6 @@ from consilience.store import verification as audit
 from consilience.store.identities import identity, plain, run_identity
 from consilience.store.origins import origin_of, save_origin
 from consilience.store.rows import (
-    TAKEN_BACK,
     Prediction,
     Run,
     failed_row,
@@ -37,6 +36,7 @@ from consilience.store.rows import (
     prediction_row,
 )
 from consilience.store.schema import (
+    TAKEN_BACK,
     Encoded,
     Planned,
     connect,
@@ -166,6 +166,10 @@ class Store:
     def add_failure(self, key: str, request: Request, error: str, body: str | None) -> None:
         """Keep a call that gave no prediction, and what came back, which may have been paid for."""
         self._keep("failures", failed_row(key, request, error, body))
+
+    def failures(self, keys: Sequence[str]) -> list[tuple[str, str, str | None]]:
+        """The calls for these keys that gave no prediction: key, error, and what came back."""
+        return [(k, e, b) for k, e, b in self._chosen("key, error, body", keys, "failures")]
 
     def reasons(self, run: str) -> dict[str, str]:
         """Why queries of a run failed, the last time, by the id of their target."""

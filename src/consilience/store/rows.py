@@ -15,9 +15,6 @@ from consilience.store.identities import dump, plain
 from consilience.store.schema import now, query_of, request_columns, storable
 from consilience.store.verification import answer_fault
 
-TAKEN_BACK = -1
-"""Stands for a class where a correction was taken back."""
-
 
 @dataclass(frozen=True, slots=True)
 class Prediction:

@@ -23,11 +23,12 @@ from consilience.models.base import Answer, Completion, Model, Request, Writer, 
 from consilience.models.event_loop import run
 from consilience.models.price import tokens_in
 from consilience.models.served import OtherModel, Watch, served_by
-from consilience.prompts.framing import Framing, render
+from consilience.prompts.framing import Framing
 from consilience.prompts.query import Query
 from consilience.store.batches import Batches
 from consilience.store.canary import Canary
-from consilience.store.database import Store, prediction_key
+from consilience.store.database import Store
+from consilience.store.planned_requests import PlannedRequests, keys_of, unasked
 from consilience.store.rows import failed_row, prediction_row
 from consilience.store.texts import Note, failure_row, text_row
 
@@ -113,17 +114,10 @@ class CallCounts:
 
 def requests(
     queries: Sequence[Query], dataset: Dataset, framings: Sequence[Framing], model: Model
-) -> list[tuple[str, Request]]:
-    """Each query with its prompt rendered, under its key in the store."""
-    texts = dict(zip(dataset.ids, dataset.texts, strict=True))
-    by_name = {framing.name: framing for framing in framings}
-    made = []
-    for query in queries:
-        framing = by_name[query.framing]
-        shots = [(texts[id], label) for id, label in query.shots]
-        prompt = render(framing, texts[query.target], shots, model.style)
-        request = Request(query, prompt, framing.label_names)
-        made.append((prediction_key(model, request), request))
+) -> PlannedRequests:
+    """Each query with its prompt, under its key in the store; prompts are written when needed."""
+    made = PlannedRequests(queries, dataset, framings, model)
+    _ = made.all_keys  # so that a query that does not fit is refused here
     return made
 
 
@@ -146,7 +140,7 @@ def ask(
     `unanswered` are the ids of those that earlier rounds got no answer for. A `canary` is asked
     when it is due; its calls are none of those counted.
     """
-    known = store.known([key for key, _ in planned])
+    known = store.known(keys_of(planned))
     desk = _Questions(model, store, progress)
     desk.canary = canary
     desk.unanswered = frozenset(unanswered)
@@ -201,7 +195,7 @@ class Runner(ABC, Generic[M, R]):
         """Serves all that is not known, and says what that took."""
         if concurrency < 1:
             raise InputError(f"concurrency must be at least 1, got {concurrency}")
-        todo = {key: request for key, request in planned if key not in known}
+        todo = unasked(planned, known)
         self.outcome.known = len(planned) - len(todo)
         self.watch.start(len(planned), self.outcome.known)
         self.batches = Batches(self.store, at_once=concurrency == 1)

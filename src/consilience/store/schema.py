@@ -33,6 +33,9 @@ APPLICATION_ID = 0x434F4E53
 LONGEST_WAIT = 60.0
 """Seconds that a writer waits for the others."""
 
+TAKEN_BACK = -1
+"""The label of a correction that was taken back."""
+
 TABLES: dict[str, tuple[str, ...]] = {
     "datasets": ("fingerprint", "name", "created", "content"),
     "origins": ("dataset", "created", "content"),

@@ -19,8 +19,15 @@ from consilience.data.whole_file import whole_file
 from consilience.errors import ConsilienceError, StoreError
 from consilience.store.identities import dump, identity, run_identity, text_identity
 from consilience.store.origins import origin_fault
-from consilience.store.rows import TAKEN_BACK
-from consilience.store.schema import TABLES, Planned, decode, insert, insert_round, query_of
+from consilience.store.schema import (
+    TABLES,
+    TAKEN_BACK,
+    Planned,
+    decode,
+    insert,
+    insert_round,
+    query_of,
+)
 
 _SLACK = 1e-3
 """How far a log-probability may exceed 0, and a mass 1, before it is refused: rounding."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from consilience.data.dataset import Dataset
 from consilience.data.random_streams import generator
 from consilience.elicitation.settings import Settings
-from consilience.evidence.evidence import collect
+from consilience.evidence.collect import collect
 from consilience.models.base import Model
 from consilience.planning.planner import SoftLabels, shot_round
 from consilience.prompts.query import Query
@@ -91,7 +91,7 @@ class BaselineContext:
         rows = requests(queries, self.data, self.framings, self.model)
         seen = watch or self.progress
         ask(rows, self.model, self.store, concurrency=self.concurrency, progress=seen)
-        found = self.store.predictions([key for key, _ in rows])
+        found = self.store.predictions(rows.all_keys)
         return list(zip(queries, found, strict=True))
 
     def shots(
@@ -136,9 +136,10 @@ class BaselineContext:
             return np.full((len(self.data), self.data.task.k), 1 / self.data.task.k)
         way = self.settings.bias if bias is None else bias
         evidence = collect(self.data, self.framings, rounds, bias=way)
+        predictions = evidence.predictions
         total = torch.zeros(evidence.n, evidence.k, dtype=torch.float64)
-        total = total.index_add(0, evidence.target, evidence.logp)
-        count = torch.bincount(evidence.target, minlength=evidence.n).clamp(min=1)
+        total = total.index_add(0, predictions.target, predictions.logp)
+        count = torch.bincount(predictions.target, minlength=evidence.n).clamp(min=1)
         return torch.softmax(total / count.unsqueeze(1), dim=1).numpy()
 
     def heard(self, rounds: Rounds) -> NDArray[np.bool_]:

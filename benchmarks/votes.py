@@ -1,0 +1,181 @@
+"""The same predictions as votes: our labels beside those of label models, speed and accuracy.
+
+    uv run --group bench python benchmarks/votes.py                # measures, writes the JSON
+    uv run --group bench python benchmarks/votes.py --mmlu FILE    # the answers of seven models too
+    uv run python benchmarks/votes.py --table                      # prints the tables from it
+
+Speed is that of made evidence (see `made_evidence`), accuracy that of recorded answers of real
+models. Dawid and Skene's model and GLAD are crowd-kit's, the label model Snorkel's, with their
+defaults; a round in one framing is their worker, the likelier label its vote. The mean of
+log-probabilities is that of all answers about an example, their mean over all examples taken off,
+and once as they are. All run on one thread in one process, by turns; of several times the least.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import recorded
+import torch
+from ablation import OTHERS, votes
+from made_evidence import make_evidence
+from numpy.typing import NDArray
+
+from consilience.data.dataset import Dataset, Example, Task
+from consilience.evidence.collect import collect
+from consilience.evidence.evidence import Evidence
+from consilience.prompts.framing import Framing
+from consilience.prompts.query import Query
+from consilience.solvers.solution import solve
+from consilience.solvers.starts import first_labels
+from consilience.store.rows import Prediction
+
+RESULTS = Path(__file__).parent / "results" / "votes.json"
+SIZES, REPEATS, LONG, MANY = (1_000, 10_000), 3, 5.0, 10_000
+OURS, MEAN, CENTRED, MAJORITY = "consilience", "mean", "mean, centred", "majority"
+Labels = NDArray[np.int64]
+
+
+def consilience(evidence: Evidence) -> Labels:
+    """The labels that a run ends with."""
+    return solve(evidence, start=first_labels(evidence)).labels.argmax(axis=1)
+
+
+def mean(evidence: Evidence, *, centred: bool) -> Labels:
+    """The mean log-probability of each class, with or without the mean over all answers."""
+    asked = evidence.predictions
+    logp = asked.logp.numpy() - (asked.logp.mean(dim=0).numpy() if centred else 0)
+    total = np.zeros((evidence.n, evidence.k))
+    np.add.at(total, asked.target.numpy(), logp)
+    return total.argmax(axis=1)
+
+
+def majority(evidence: Evidence) -> Labels:
+    """The class that most answers say."""
+    asked = evidence.predictions
+    counts = np.zeros((evidence.n, evidence.k))
+    np.add.at(counts, (asked.target.numpy(), asked.logp.argmax(dim=1).numpy()), 1)
+    return counts.argmax(axis=1)
+
+
+def methods(evidence: Evidence) -> dict[str, Callable[[], Labels]]:
+    """Everything that finds labels from the evidence, by name; votes are made beforehand."""
+    table = votes(evidence)
+    made: dict[str, Callable[[], Labels]] = {
+        OURS: lambda: consilience(evidence),
+        MEAN: lambda: mean(evidence, centred=False),
+        CENTRED: lambda: mean(evidence, centred=True),
+        MAJORITY: lambda: majority(evidence),
+    }
+    for name, model in OTHERS.items():
+        if name == "GLAD" and evidence.n > MANY:
+            continue  # it takes tens of minutes
+        made[name] = lambda model=model: model(table, evidence.k)  # type: ignore[misc]
+    return made
+
+
+def compared(evidence: Evidence, gold: Labels, repeats: int = 1) -> dict[str, dict[str, float]]:
+    """Seconds and accuracy of each."""
+    known = gold >= 0
+    rows: dict[str, dict[str, float]] = {}
+    for _ in range(repeats):
+        for name, find in methods(evidence).items():
+            if rows.get(name, {}).get("seconds", 0) > LONG:
+                continue
+            began = time.perf_counter()
+            labels = find()
+            seconds = min(time.perf_counter() - began, rows.get(name, {}).get("seconds", np.inf))
+            right = float((labels == gold)[known].mean())
+            rows[name] = {"seconds": round(seconds, 4), "accuracy": round(right, 4)}
+    return rows
+
+
+def of_seven_models(path: Path, voters: str) -> tuple[Evidence, Labels]:
+    """Answers to multiple-choice questions, one JSON object a line: gold, and each voter's.
+
+    `voters` is the end of the names of those that count. A voter that said nothing is left out.
+    """
+    lines = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+    names = [name for name in lines[0] if "|" in name and name.endswith(voters)]
+    examples = [Example(f"{row['subject']} {row['row']}") for row in lines]
+    classes = tuple("ABCD")
+    data = Dataset("questions", examples, task=Task("Which?", dict.fromkeys(classes, "")))
+    framings = [Framing(name, name, "Which?", "Answer:", classes) for name in names]
+    asked = []
+    for example, row in zip(examples, lines, strict=True):
+        for name in names:
+            if sum(row[name]) > 0:
+                query = Query(example.id, (), name)
+                said = tuple(np.log(np.maximum(row[name], 1e-6)).tolist())
+                key = f"{example.id} {name}"
+                asked.append(
+                    (query, Prediction(key, query, classes, said, (True,) * 4, 1.0, {}, 0))
+                )
+    gold = {example.id: row["y"] for example, row in zip(examples, lines, strict=True)}
+    return collect(data, framings, [asked]), np.array([gold[id] for id in data.ids])
+
+
+def measure(mmlu: Path | None) -> dict[str, Any]:
+    """All figures."""
+    speed = []
+    for n in SIZES:
+        evidence, truth = make_evidence(n, tied=False)
+        speed.append({"labels": n, "methods": compared(evidence, truth, REPEATS)})
+        print(json.dumps(speed[-1]), flush=True)
+    real = []
+    for path in recorded.files():
+        recording = recorded.read(path)
+        for run in recording.runs:
+            evidence = recorded.evidence_of(recording, run).weighed()
+            found = compared(evidence, recording.gold)
+            real.append({"name": recording.name, "run": run.method, "methods": found})
+            print(json.dumps(real[-1]), flush=True)
+    for voters in ("Direct", "") if mmlu else ():
+        evidence, gold = of_seven_models(mmlu, voters)
+        found = compared(evidence, gold)
+        name = "seven models, " + ("direct" if voters else "direct and after thinking")
+        real.append({"name": "MMLU", "run": name, "methods": found})
+        print(json.dumps(real[-1]), flush=True)
+    return {"speed": speed, "real": real}
+
+
+def main() -> None:
+    """Measures, or prints the tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--mmlu", type=Path)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    if not given.table:
+        RESULTS.write_text(json.dumps(measure(given.mmlu), indent=1) + "\n")
+    print(table(json.loads(RESULTS.read_text())))
+
+
+def table(found: dict[str, Any]) -> str:
+    """Speed and accuracy as two tables."""
+    names = list(found["speed"][0]["methods"])
+    head = f"| {' | '.join(['', *names])} |\n| --- |" + " --: |" * len(names)
+    lines = ["Seconds, made evidence of 8 predictions a label:", "", head]
+    for row in found["speed"]:
+        cells = [f"{row['methods'][name]['seconds']:.3f}" for name in names]
+        lines.append(f"| {row['labels']:,} labels | {' | '.join(cells)} |")
+    lines += ["", "Accuracy:", "", head]
+    for row in found["speed"]:
+        cells = [f"{row['methods'][name]['accuracy']:.3f}" for name in names]
+        lines.append(f"| made, {row['labels']:,} labels | {' | '.join(cells)} |")
+    for row in found["real"]:
+        found_by = [row["methods"].get(name) for name in names]
+        cells = ["" if by is None else f"{by['accuracy']:.3f}" for by in found_by]
+        lines.append(f"| {row['name']}, {row['run']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

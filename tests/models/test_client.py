@@ -1,0 +1,160 @@
+"""A client over sockets: connections that are used again, and those closed on the way."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from consilience.models.address import Address
+from consilience.models.client import open_client
+
+MOST = 1000
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+def with_server(handle, work):
+    """What `work(ask)` gives, where `handle(number, reader, writer)` serves each."""
+    seen = 0
+
+    async def run():
+        async def serve(reader, writer):
+            nonlocal seen
+            seen += 1
+            try:
+                await handle(seen, reader, writer)
+            except asyncio.CancelledError:
+                pass  # the test is over
+            finally:
+                writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        address = Address.of(f"http://127.0.0.1:{port}/v1")
+        client = open_client(address, {}, None)
+
+        async def ask():
+            return await client.exchange("POST", address.at("completions"), b"x", MOST)
+
+        try:
+            return await work(ask), seen
+        finally:
+            await client.close()
+            server.close()
+
+    return asyncio.run(run())
+
+
+async def asked(reader):
+    """Waits for a whole request; False where the connection is closed instead."""
+    try:
+        return bool(await reader.readuntil(b"\r\n\r\nx"))
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return False
+
+
+async def answering(number, reader, writer):
+    while await asked(reader):
+        writer.write(ANSWER)
+
+
+def test_connections_are_used_again_and_are_as_many_as_requests_at_once():
+    async def work(ask):
+        for _ in range(5):
+            await asyncio.gather(*(ask() for _ in range(3)))
+        return (await ask()).body
+
+    assert with_server(answering, work) == (b"ok", 3)
+
+
+def test_a_connection_that_was_closed_while_it_was_idle_is_not_used():
+    async def closing(number, reader, writer):
+        await asked(reader)
+        writer.write(ANSWER)
+
+    async def work(ask):
+        for _ in range(3):
+            await ask()
+            await asyncio.sleep(0.02)
+
+    assert with_server(closing, work) == (None, 3)
+
+
+def test_an_answer_that_nobody_asked_for_is_nobody_s_answer():
+    async def twice(number, reader, writer):
+        await asked(reader)
+        writer.write(ANSWER)
+        await writer.drain()
+        await asyncio.sleep(0.02)
+        writer.write(ANSWER.replace(b"ok", b"no"))
+        await asyncio.sleep(0.02)
+
+    async def work(ask):
+        bodies = []
+        for _ in range(2):
+            bodies.append((await ask()).body)
+            await asyncio.sleep(0.04)
+        return bodies
+
+    assert with_server(twice, work) == ([b"ok", b"ok"], 2)
+
+
+def test_a_request_that_is_given_up_leaves_its_answer_to_nobody():
+    async def slow(number, reader, writer):
+        await asked(reader)
+        await asyncio.sleep(0.1 if number == 1 else 0)
+        writer.write(ANSWER.replace(b"ok", b"%02d" % number))
+        await asyncio.sleep(0.2)
+
+    async def work(ask):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.03):
+                await ask()
+        return (await ask()).body
+
+    assert with_server(slow, work) == (b"02", 2)
+
+
+@pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab"])
+def test_a_connection_that_breaks_is_an_error_at_once(sent):
+    async def breaking(number, reader, writer):
+        await asked(reader)
+        writer.write(sent)
+
+    async def work(ask):
+        with pytest.raises(ConnectionError):
+            await ask()
+
+    with_server(breaking, work)
+
+
+def test_no_more_of_a_body_is_read_than_is_allowed():
+    async def endless(number, reader, writer):
+        await asked(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        for _ in range(200):
+            writer.write(b"a" * 1000)
+            await writer.drain()
+        await asked(reader)
+
+    async def work(ask):
+        async with asyncio.timeout(5):
+            return len((await ask()).body)
+
+    length, _ = with_server(endless, work)
+    assert MOST < length < 200_000
+
+
+def test_a_redirect_is_not_followed():
+    async def away(number, reader, writer):
+        await asked(reader)
+        writer.write(
+            b"HTTP/1.1 307 Temporary Redirect\r\nLocation: http://127.0.0.9:1/\r\n"
+            b"Content-Length: 0\r\n\r\n"
+        )
+
+    async def work(ask):
+        return (await ask()).status
+
+    assert with_server(away, work) == (307, 1)
