@@ -9,6 +9,7 @@ import io
 import json
 import tempfile
 from contextlib import chdir, redirect_stdout
+from pathlib import Path
 
 from elicited import ends, floors, leads, picture, rare, reached, worlds
 from figures import RESULTS, figures
@@ -28,6 +29,8 @@ __all__ = [
     "real_summary",
     "worlds",
 ]
+
+ROOT = Path(__file__).parent.parent
 
 EXAMPLE = """\
 import consilience as cs
