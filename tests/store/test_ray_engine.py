@@ -6,20 +6,31 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from command import consilience
-from consilience.errors import InputError, ServerError
+from consilience.errors import InputError, MissingExtra, ServerError
 from consilience.models.endpoints import Endpoints
 from consilience.models.event_loop import run
 from consilience.models.openai import OpenAIModel
-from consilience.store.database import Store
+from consilience.store.database import Store, prediction_key
+from consilience.store.ray_engine import (
+    RayWorker,
+    ServedModel,
+    ask_on_ray,
+    keep_answers,
+    query_tables,
+)
+from consilience.store.runner import ask
 from made_up import FILE_OPTIONS, claims, write_csv
 from wire_client import QUICK, TARGETS, found, request
-from wire_server import serve
+from wire_model import Faults
+from wire_server import MODEL, serve
 
+ONCE = {"patience": replace(QUICK, attempts=1)}
 SERVER = Path(__file__).parents[1] / "helpers" / "wire_server.py"
 
 
@@ -27,32 +38,84 @@ def model(server, **more):
     return OpenAIModel(found(server.url, **more), patience=QUICK)
 
 
+def all_of(pool, requests):
+    """The answers of a pool, one after the other."""
+
+    async def work():
+        try:
+            return [await pool.ask(r) for r in requests]
+        finally:
+            await pool.close()
+
+    return run(work())
+
+
 def test_a_question_goes_to_another_server_where_one_fails():
     asked = [request(target) for target in TARGETS]
     with serve("vllm") as one, serve("vllm") as two:
         gone = model(one)
-
-        async def work(pool):
-            try:
-                return [await pool.ask(r) for r in asked]
-            finally:
-                await pool.close()
-
-        alone = run(work(Endpoints([model(two)])))
-        both = run(work(Endpoints([model(one), model(two)])))
+        alone = all_of(Endpoints([model(two)]), asked)
+        both = all_of(Endpoints([model(one), model(two)]), asked)
         assert [a.logprobs for a in both] == [a.logprobs for a in alone]
         assert len(one.questions) == len(two.questions) - len(asked) == len(asked) // 2
     with serve("vllm") as two:
         pool = Endpoints([gone, model(two)])
-        assert [a.logprobs for a in run(work(pool))] == [a.logprobs for a in alone]
+        assert [a.logprobs for a in all_of(pool, asked)] == [a.logprobs for a in alone]
         assert len(two.questions) == len(asked)
     with pytest.raises(ServerError, match=r"Connection|connect"):
-        run(work(Endpoints([gone, gone], pause=0.001)))
+        all_of(Endpoints([gone, gone], pause=0.001), asked)
 
 
 def test_servers_that_differ_are_refused():
     with serve("vllm") as one, pytest.raises(InputError, match="can do different things"):
         Endpoints([model(one), model(one, k=5)])
+
+
+def test_what_no_server_allows_is_not_tried_again():
+    with serve("vllm", key="another") as one, serve("vllm", key="another") as two:
+        pool = Endpoints([model(one), model(two)])
+        with pytest.raises(ServerError, match="HTTP 401"):
+            all_of(pool, [request()])
+        assert (len(one.questions), len(two.questions)) == (1, 1)
+
+
+def test_without_ray_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with serve("vllm") as one, Store() as store:
+        served = ServedModel(f"openai:{MODEL}", {one.url: found(one.url)})
+        asked = request()
+        planned = [(prediction_key(served.opened(), asked), asked)]
+        with pytest.raises(MissingExtra, match=r"consilience\[ray\]"):
+            ask_on_ray(planned, served, store)
+
+
+def test_what_a_worker_brings_is_kept_as_what_is_asked_here():
+    asked = [request(target) for target in TARGETS]
+    kept = []
+    for elsewhere in (False, True):
+        # The third question is refused, the fifth cannot be read.
+        faults = Faults({3: "400", 5: "malformed"})
+        with serve("vllm", faults=faults) as server, Store() as store:
+            served = ServedModel(f"openai:{MODEL}", {server.url: found(server.url)}, ONCE)
+            pool = served.opened()
+            planned = {prediction_key(pool, r): r for r in asked}
+            if elsewhere:
+                (table,) = query_tables(planned, 100)
+                done = keep_answers(RayWorker(served, 1)(table), planned, pool, store)
+            else:
+                done = ask(list(planned.items()), pool, store, concurrency=1)
+            keys = list(planned)
+            assert (done.calls, len(done.failures)) == (len(asked) - 2, 2)
+            assert list(done.refused.values()) == ["refused"]
+            answers = [
+                p and (p.key, p.query, p.logprobs, p.mass, p.usage) for p in store.predictions(keys)
+            ]
+            wrong = [
+                (key, error.replace(server.url, "URL"), body)
+                for key, error, body in store.failures(keys)
+            ]
+            kept.append((answers, wrong))
+    assert kept[0] == kept[1]
 
 
 def answers(store):

@@ -42,13 +42,14 @@ class Endpoints:
         self._rests_until = [0.0] * len(models)
 
     async def ask(self, request: Request) -> Answer:
-        """The answer of the first server that gives one; ServerError where none does."""
+        """The answer of the first server that gives one; the last one's error where none does."""
         loop = asyncio.get_running_loop()
         self._turn += 1
         turn = self._turn - 1
         for round in range(TIMES_ROUND):
             places = [(turn + step) % len(self._models) for step in range(len(self._models))]
             awake = [at for at in places if self._rests_until[at] <= loop.time()]
+            hopeless = True
             for at in awake or places:
                 try:
                     return await self._models[at].ask(request)
@@ -56,8 +57,11 @@ class Endpoints:
                     if error.reason is not None:
                         raise
                     failed = error
+                    hopeless = hopeless and error.fatal
                     if isinstance(error, ServerError):
                         self._rests_until[at] = loop.time() + REST
+            if hopeless and len(awake or places) == len(places):
+                break
             if round < TIMES_ROUND - 1:
                 await asyncio.sleep(self._pause * 2**round)
         raise failed

@@ -48,17 +48,16 @@ class ServedModel:
     servers: Mapping[str, Capabilities]
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    def opened(self) -> Endpoints:
+    def opened(self) -> Model:
         """The model; where it has several servers, each is tried once before the next."""
         options = dict(self.options)
         if len(self.servers) > 1:
             options["patience"] = replace(options.get("patience") or RetryPolicy(), attempts=1)
-        return Endpoints(
-            [
-                open_model(self.name, base_url=url, capabilities=found, **options)
-                for url, found in self.servers.items()
-            ]
-        )
+        models = [
+            open_model(self.name, base_url=url, capabilities=found, **options)
+            for url, found in self.servers.items()
+        ]
+        return models[0] if len(models) == 1 else Endpoints(models)
 
 
 def ask_on_ray(
@@ -90,8 +89,8 @@ def ask_on_ray(
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_options.preserve_order = False
-    rows = ray.data.from_arrow(list(_tables(todo, PER_TASK))).map_batches(
-        _Worker,
+    rows = ray.data.from_arrow(list(query_tables(todo, PER_TASK))).map_batches(
+        RayWorker,
         fn_constructor_args=(served, concurrency),
         batch_size=None,
         batch_format="pyarrow",
@@ -101,10 +100,17 @@ def ask_on_ray(
     model = served.opened()
     tables: Iterable[Table] = rows.iter_batches(batch_size=None, batch_format="pyarrow")
     for table in tables:
-        said = [json.loads(row) for row in table["row"].to_pylist()]
-        given = _Given(model, {row["prediction_id"]: row for row in said})
-        total += ask([(key, todo[key]) for key in given.said], given, store, concurrency=1)
+        total += keep_answers(table, todo, model, store)
     return total
+
+
+def keep_answers(
+    table: Table, asked: Mapping[str, Request], model: Model, store: Store
+) -> CallCounts:
+    """Puts what a worker brought into the store, judged as if it had been asked here."""
+    said = [json.loads(row) for row in table["row"].to_pylist()]
+    given = _Given(model, {row["prediction_id"]: row for row in said})
+    return ask([(key, asked[key]) for key in given.said], given, store, concurrency=1)
 
 
 class _Given:
@@ -126,7 +132,7 @@ class _Given:
         return Answer(logprobs, exact, row["mass"], row["usage"], row["raw"])
 
 
-def _tables(todo: Mapping[str, Request], size: int) -> Iterator[Table]:
+def query_tables(todo: Mapping[str, Request], size: int) -> Iterator[Table]:
     """The queries as tables of so many rows: id, prompt and label names."""
     import pyarrow as pa
 
@@ -138,14 +144,15 @@ def _tables(todo: Mapping[str, Request], size: int) -> Iterator[Table]:
         yield pa.Table.from_pylist(rows[start : start + size])
 
 
-class _Worker:
-    """A process of Ray that asks."""
+class RayWorker:
+    """A process of Ray that asks: from a table of queries it makes one of answers, as JSON."""
 
     def __init__(self, served: ServedModel, concurrency: int) -> None:
         self._served, self._concurrency = served, concurrency
         self._model = served.opened()
 
     def __call__(self, table: Table) -> Table:
+        """The answers to a table of queries."""
         import pyarrow as pa
 
         rows = run(self._ask(table.to_pylist()))
@@ -161,7 +168,8 @@ class _Worker:
         try:
             return await asyncio.gather(*(one(row) for row in rows))
         finally:
-            await self._model.close()
+            if (close := getattr(self._model, "close", None)) is not None:
+                await close()
 
     async def _one(self, row: Mapping[str, Any]) -> dict[str, Any]:
         query = Query(row["prediction_id"])
