@@ -39,6 +39,7 @@ bench:
     uv run python benchmarks/speed.py
     uv run python benchmarks/local.py
     uv run --group bench python benchmarks/ablation.py
+    uv run --group bench python benchmarks/transport.py
     just docs
 
 # the same where there is an NVIDIA card

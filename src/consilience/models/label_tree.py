@@ -43,11 +43,6 @@ def label_tree(names: tuple[str, ...]) -> Branch:
 
     InputError where one name is the beginning of another.
     """
-    return _tree(tuple(names))
-
-
-@lru_cache(maxsize=256)
-def _tree(names: tuple[str, ...]) -> Branch:
     return _branch("", [(c, name) for c, name in enumerate(names)])
 
 
