@@ -106,7 +106,13 @@ def test_the_walk_of_an_operator(operated: Any, tmp_path: Path) -> None:
     assert FIRST < len(texts) <= calls
     assert "127.0.0.1:9" in down.stderr and "nowhere" in wrong.stderr
     assert len(down.stderr.strip().splitlines()) and len(wrong.stderr.strip().splitlines()) == 1
-    assert [done.code for done in (verified, stats, runs, solved)] == [0, 0, 0, 0]
+    assert verified.code == 0 and json.loads(stats.stdout)[0]["model"] == "tiny"
+    assert len(json.loads(runs.stdout)) == 1
+    labels = (tmp_path / "labels.csv").read_text("utf-8").splitlines()
+    assert len(labels) == len((tmp_path / "claims.csv").read_text("utf-8").splitlines())
+    assert len(json.loads(solved.stdout)) == len(labels) - 1
+    log = (tmp_path / "run.log").read_text("utf-8")
+    assert "round 0" in log and "CONSILIENCE_API_KEY" not in log
 
 
 @pytest.mark.slow
