@@ -37,9 +37,11 @@ bench:
     uv run python benchmarks/calibration.py
     uv run python benchmarks/suspects.py
     uv run python benchmarks/speed.py
+    uv run python benchmarks/solvers.py
     uv run python benchmarks/local.py
     uv run --group bench python benchmarks/ablation.py
     uv run --group bench python benchmarks/transport.py
+    uv run --group bench python benchmarks/votes.py
     just docs
 
 # the same where there is an NVIDIA card

@@ -14,7 +14,11 @@ from consilience.evidence.evidence import Evidence
 from consilience.evidence.relation_factors import Factor, Large
 from consilience.objective.conditioning import condition
 from consilience.solvers import starts
-from consilience.solvers.starts import SPREAD, draw
+from consilience.solvers.adam import Adam
+from consilience.solvers.belief_propagation import BeliefPropagation
+from consilience.solvers.lbfgs import LBFGS
+from consilience.solvers.solution import solve
+from consilience.solvers.starts import FEW, SPREAD, STARTS, default_starts, draw
 from problems import balanced, chain, leaning, made
 from scenes import N, case, gathered, scene
 from zoo import ONE, dataset, evidence, flipped, pairs, random_rows
@@ -185,3 +189,12 @@ def test_the_start_from_contrasts_keeps_relations():
         rows += flipped(data, 3, [(j, 1)], 0, 0, [0.6, 0.4], [0.1, 0.9], repeat=i)
     hard = draw(collect(data, [ONE], [rows], bias="none"), 3, 0, None).argmax(dim=-1)
     assert hard[2, 2] == 1 and int(hard[2, 0] + hard[2, 1]) == 1
+
+
+def test_few_examples_have_several_starts_and_more_have_one():
+    assert default_starts(FEW) == STARTS > 1 == default_starts(FEW + 1)
+    few, more = (evidence(n, [(i, [0.4, 0.6], ()) for i in range(n)]) for n in (FEW, FEW + 1))
+    for ev, count in ((few, STARTS), (more, 1)):
+        for solver in (LBFGS(), Adam(), BeliefPropagation()):
+            assert sum(o.starts for o in solve(ev, solver=solver).optima) == count
+        assert sum(o.starts for o in solve(ev, starts=3).optima) == 3

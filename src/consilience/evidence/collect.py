@@ -63,15 +63,7 @@ def collect(
     """
     if bias not in BIAS_METHODS:
         raise InputError(f"no way {bias!r} to take out bias; there are: {', '.join(BIAS_METHODS)}")
-    planned = [(r, q, p) for r, queries in enumerate(rounds) for q, p in queries]
-    there = _distinct(planned)
-    absent = sum(p is None for _, _, p in planned)
-    heard = [(r, q, p) for r, q, p in there if any(p.exact)]
-    if not heard:
-        raise SolveError(
-            f"no prediction to learn from: {len(planned)} planned, {absent} absent, "
-            f"{len(there)} with every label only bounded; the store has the reason of each failure"
-        )
+    heard, absent, silent = _heard(rounds)
     shots, shown = _shots(heard, dataset, drawn)
     asked, taken = _predictions(heard, dataset, framings, bias, drawn)
     contrasts, brief = _contrasts([q for _, q, _ in heard], dataset, asked, floor)
@@ -91,7 +83,7 @@ def collect(
         tally=Tally(
             bias=taken,
             absent=absent,
-            silent=len(there) - len(heard),
+            silent=silent,
             unsure=sum(q.contrast is not None for _, q, _ in heard) - len(contrasts),
             mean_mass=float(np.mean([p.mass for _, _, p in heard])),
         ),
@@ -102,13 +94,26 @@ def collect(
     )
 
 
-def _distinct(planned: Sequence[tuple[int, Query, Prediction | None]]) -> _Heard:
-    """The predictions that are there: one counts once, however often the plan came upon it."""
+def _heard(
+    rounds: Sequence[Sequence[tuple[Query, Prediction | None]]],
+) -> tuple[_Heard, int, int]:
+    """The predictions that say something, and how many are absent, and bounded throughout.
+
+    One counts once, however often the plan came upon it. SolveError where there is none.
+    """
+    planned = [(r, q, p) for r, queries in enumerate(rounds) for q, p in queries]
     first: dict[str, tuple[int, Query, Prediction]] = {}
     for r, q, p in planned:
         if p is not None:
             first.setdefault(p.key, (r, q, p))
-    return list(first.values())
+    absent = sum(p is None for _, _, p in planned)
+    heard = [row for row in first.values() if any(row[2].exact)]
+    if not heard:
+        raise SolveError(
+            f"no prediction to learn from: {len(planned)} planned, {absent} absent, "
+            f"{len(first)} with every label only bounded; the store has the reason of each failure"
+        )
+    return heard, absent, len(first) - len(heard)
 
 
 def _shots(heard: _Heard, dataset: Dataset, drawn: Container[int]) -> tuple[ShotArrays, Tensor]:

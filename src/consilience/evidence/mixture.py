@@ -110,18 +110,13 @@ def fit_mixture(
         return Mixture(torch.ones_like(variance), torch.zeros_like(centre), torch.zeros_like(n))
     unit = variance.clamp(min=_TINY).sqrt()
     even = -centre / unit.unsqueeze(-1)
-    # As many sets at once as stay in a processor's cache.
-    each = max(1, _CACHED // max(1, z.shape[1] * k * len(SEPARATIONS)))
     whole = (z / unit.view(-1, 1, 1), there, even, unit)
-    pieces = list(zip(*(torch.split(part, each) for part in whole), strict=True))
-    fit = _joined([_fitted(*piece, leaning=leaning) for piece in pieces])
+    fit = placed = _fits(whole, leaning)
     scale = fit.scale.clamp(LEAST, MOST)
-    placed = fit
     if held is not None and shares is None and k == 2:
         # Who is known may be known for being an error: that says where the classes lie, and
         # nothing of what an answer is worth.
-        owners = held[:LOOKED]
-        placed = _joined([_fitted(*piece, leaning=leaning, held=owners) for piece in pieces])
+        placed = _fits(whole, leaning, held[:LOOKED])
     frequency = placed.frequency * unit.unsqueeze(-1) - centre
     frequency = frequency - frequency.mean(dim=-1, keepdim=True)
     if shares is not None:
@@ -144,7 +139,11 @@ def _other_classes(held: Tensor | None, k: int, like: Tensor) -> Tensor:
     return (NEVER_OF * (1 - own) * (held >= 0).unsqueeze(1)).T[:, None, None]
 
 
-def _joined(fits: Sequence[Mixture]) -> Mixture:
+def _fits(whole: Sequence[Tensor], leaning: float, held: Tensor | None = None) -> Mixture:
+    """The mixtures of S sets, as many at once as stay in a processor's cache; see `_fitted`."""
+    each = max(1, _CACHED // max(1, whole[0].shape[1:].numel() * len(SEPARATIONS)))
+    pieces = zip(*(torch.split(part, each) for part in whole), strict=True)
+    fits = [_fitted(*piece, leaning=leaning, held=held) for piece in pieces]
     columns = zip(*((f.scale, f.frequency, f.clusters) for f in fits), strict=True)
     return Mixture(*map(torch.cat, columns))
 

@@ -96,20 +96,12 @@ def condition(evidence: Evidence, q: Tensor, weight: Tensor | None = None) -> Co
     s, _, k = q.shape
     weight = torch.ones(s, evidence.t, dtype=q.dtype, device=q.device) if weight is None else weight
     relevance = _relevance(evidence, q)
-    brief = (predictions.untouched | predictions.brief).to(q.dtype)
-    briefs = per_target(evidence, brief * weight)
-    of_briefs = ZERO_SHOT_WEIGHT / briefs.clamp(min=1e-12)
-    counts = torch.where(brief > 0, weight * _picked(of_briefs, predictions.target), weight)
-    counts = counts * predictions.weight
-    total = per_target(evidence, counts)
-    share = counts / _picked(total.clamp(min=1e-12), predictions.target)
-
+    share, known = _shares(evidence, weight)
     used = (share * relevance).unsqueeze(-1)
     lost = share * (1 - relevance)
     ignorance = per_target(evidence, lost).unsqueeze(-1) / k
     # What a prediction told counts against labels that leave it unexplained.
     missed = per_target(evidence, lost * (math.log(k) + predictions.information)).unsqueeze(-1)
-    known = total > 0
     unknown = ~known.unsqueeze(-1)
     said = per_target(evidence, used * predictions.logp)
     # As if all predictions were relevant: else a labelling would be the surer the less fits it.
@@ -135,6 +127,18 @@ def condition(evidence: Evidence, q: Tensor, weight: Tensor | None = None) -> Co
         scale=scale,
         flip_weight=_flip_weight(evidence, weight),
     )
+
+
+def _shares(evidence: Evidence, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Each prediction's share in the pool of its target, (S, T), and who has any, (S, N)."""
+    predictions = evidence.predictions
+    brief = (predictions.untouched | predictions.brief).to(weight.dtype)
+    briefs = per_target(evidence, brief * weight)
+    of_briefs = ZERO_SHOT_WEIGHT / briefs.clamp(min=1e-12)
+    counts = torch.where(brief > 0, weight * _picked(of_briefs, predictions.target), weight)
+    counts = counts * predictions.weight
+    total = per_target(evidence, counts)
+    return counts / _picked(total.clamp(min=1e-12), predictions.target), total > 0
 
 
 def _relevance(evidence: Evidence, q: Tensor) -> Tensor:

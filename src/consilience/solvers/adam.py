@@ -26,17 +26,18 @@ CHECK = 10
 class Adam:
     """Adam with a step length that falls from `rate` as 1/√step, all starts in one batch.
 
-    `steps`, `tolerance` and `readings` are those of `LBFGS`.
+    `starts`, `steps`, `tolerance` and `readings` are those of `LBFGS`.
     """
 
-    starts: int = 8
+    starts: int | None = None
     steps: int = 3000
     rate: float = 0.3
     tolerance: float = 1e-3
     readings: int = 50
 
     def __post_init__(self) -> None:
-        if min(self.starts, self.steps, self.readings) < 1 or min(self.rate, self.tolerance) <= 0:
+        given = 1 if self.starts is None else self.starts
+        if min(given, self.steps, self.readings) < 1 or min(self.rate, self.tolerance) <= 0:
             raise InputError(
                 f"starts, steps, rate, tolerance and readings must be positive: {self}"
             )

@@ -37,18 +37,19 @@ class BeliefPropagation:
 
     `damping` is the share of the old message in the new one, `steps` limits one run, and
     `tolerance` is the change of a message or field, in nats, that still counts as rest;
-    `readings` is that of `LBFGS`. A start is what the messages begin with, and the first reading.
-    Labels that nothing decides between stay undecided: no start breaks a tie.
+    `starts` and `readings` are those of `LBFGS`. A start is what the messages begin with, and the
+    first reading. Labels that nothing decides between stay undecided: no start breaks a tie.
     """
 
-    starts: int = 8
+    starts: int | None = None
     damping: float = 0.5
     steps: int = 200
     tolerance: float = 1e-6
     readings: int = 50
 
     def __post_init__(self) -> None:
-        if min(self.starts, self.steps, self.readings) < 1 or self.tolerance <= 0:
+        given = 1 if self.starts is None else self.starts
+        if min(given, self.steps, self.readings) < 1 or self.tolerance <= 0:
             raise InputError(f"starts, steps, tolerance and readings must be positive: {self}")
         if not 0 <= self.damping < 1:
             raise InputError(f"damping must be at least 0 and below 1: {self}")

@@ -142,8 +142,8 @@ class Solver(Protocol):
     """A way to find optima: a frozen dataclass whose fields are its hyperparameters."""
 
     @property
-    def starts(self) -> int:
-        """The number of starting points, in one batch."""
+    def starts(self) -> int | None:
+        """The number of starting points, in one batch; None for as many as examples ask for."""
         ...
 
     def settle(self, problem: Problem, theta: Tensor) -> FixedPoints:

@@ -47,19 +47,21 @@ _TRIALS = 25
 class LBFGS:
     """L-BFGS with a strong-Wolfe line search, all starts in one batch.
 
-    `steps` limits one run, and `tolerance` is the largest change of a probability that one more
-    step along the natural gradient may still make where it stops; `memory` is the number of past
-    steps that curvature is learned from, and `readings` how often the evidence may be read again.
+    `starts` is how many there are, by default as `default_starts` says. `steps` limits one run, and
+    `tolerance` is the largest change of a probability that one more step along the natural gradient
+    may still make where it stops; `memory` is the number of past steps that curvature is learned
+    from, and `readings` how often the evidence may be read again.
     """
 
-    starts: int = 8
+    starts: int | None = None
     steps: int = 200
     tolerance: float = 1e-4
     memory: int = 10
     readings: int = 50
 
     def __post_init__(self) -> None:
-        if min(self.starts, self.steps, self.memory, self.readings) < 1 or self.tolerance <= 0:
+        given = 1 if self.starts is None else self.starts
+        if min(given, self.steps, self.memory, self.readings) < 1 or self.tolerance <= 0:
             raise InputError(
                 f"starts, steps, tolerance, memory and readings must be positive: {self}"
             )

@@ -20,9 +20,9 @@ from consilience.errors import InputError
 from consilience.evidence.evidence import Evidence
 from consilience.objective.coherence import default_terms
 from consilience.objective.term import Terms
-from consilience.solvers.fixed_point import Problem, Result, Solver
+from consilience.solvers.fixed_point import FixedPoints, Problem, Result, Solver
 from consilience.solvers.lbfgs import LBFGS
-from consilience.solvers.starts import draw
+from consilience.solvers.starts import default_starts, draw
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +78,22 @@ def solve(
 ) -> Solution:
     """The most coherent labels, from the evidence alone.
 
-    The first start is `start` (N, K) or the zero-shot answer; the others are drawn, as many as
-    the solver has, or `starts` in all. `device` is where the tensors live, "cuda" for instance.
+    The first start is `start` (N, K) or the zero-shot answer; the others are drawn: there are
+    `starts` in all, else as many as the solver says, else `default_starts`. `device` is where the
+    tensors live, "cuda" for instance.
     """
     terms = default_terms() if terms is None else terms
     if not terms:
         raise InputError("an objective needs at least one term, as default_terms() has")
     solver = LBFGS() if solver is None else solver
     evidence = evidence if device is None else evidence.to(device)
-    theta = draw(evidence, solver.starts if starts is None else starts, seed, start)
-    settled = solver.settle(Problem(evidence, terms), theta)
+    starts = solver.starts if starts is None else starts
+    theta = draw(evidence, default_starts(evidence.n) if starts is None else starts, seed, start)
+    return _best(solver.settle(Problem(evidence, terms), theta))
+
+
+def _best(settled: FixedPoints) -> Solution:
+    """The most coherent of the optima that starts ended in, and the others."""
     # Labels that still moved are no optimum, however coherent they were where they were left.
     moving = [result is Result.UNSETTLED for result in settled.results]
     value = settled.value.tolist()

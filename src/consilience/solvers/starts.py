@@ -22,6 +22,12 @@ from consilience.objective.conditioning import condition, untouched_answer
 from consilience.objective.pair_terms import flip_effect
 from consilience.solvers.clamping import clamped
 
+FEW, STARTS = 64, 8
+"""Evidence about at most `FEW` examples is solved from `STARTS` starts, more of it from one.
+
+Of 100 examples and more eight starts end where the first does, for six to nine times the time
+(`benchmarks/solvers.py`); among few examples that relations wall in they find what one misses."""
+
 MEAN_FIELD = 100
 """The steps of mean field that lead to the start from contrasts."""
 
@@ -45,6 +51,11 @@ def first_labels(evidence: Evidence) -> NDArray[np.float64] | None:
     np.add.at(total, predictions.target.numpy(), predictions.logp.numpy())
     counts = np.bincount(predictions.target.numpy(), minlength=evidence.n)
     return np.asarray(softmax(total / np.maximum(counts, 1)[:, None], axis=1))
+
+
+def default_starts(examples: int) -> int:
+    """How many starts evidence about so many examples is solved from."""
+    return STARTS if examples <= FEW else 1
 
 
 def draw(evidence: Evidence, count: int, seed: int, start: NDArray[np.float64] | None) -> Tensor:
