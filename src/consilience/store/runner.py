@@ -30,6 +30,7 @@ from consilience.store.canary import Canary
 from consilience.store.database import Store, prediction_key
 from consilience.store.rows import failed_row, prediction_row
 from consilience.store.texts import Note, failure_row, text_row
+from consilience.store.voices import CANARY
 
 M = TypeVar("M")
 R = TypeVar("R")
@@ -324,7 +325,8 @@ class _Questions(Runner[Model, Request]):
         if (note := self.served.check(answer.raw)) is not None:
             self.outcome.notes.append(note)
         row = prediction_row(key, self.model, request, answer, time.perf_counter() - began)
-        await self.batches.keep("predictions", row)
+        # The canary's questions follow each other as closely as they can.
+        await self.batches.keep("predictions", row, now=request.query.framing == CANARY)
         if self.canary is not None:
             self.canary.answered()
         return answer
