@@ -38,13 +38,12 @@ from command import consilience  # noqa: E402
 from consilience.cli import ended  # noqa: E402 (the helpers are no package)
 from consilience.store.database import Store  # noqa: E402
 from made_up import FILE_OPTIONS, claims, write_csv  # noqa: E402
+from old_store import write_old  # noqa: E402
 
 RESULTS = HERE / "results" / "kills.json"
 AT_ONCE = 4
 SHARES = {"run": 4, "import of the package": 1, "export": 1, "import": 1, "migration": 1}
 """In which proportion what is killed."""
-
-OLD = ("texts", "text_failures", "origins", "corrections", "commands")
 
 
 class Setting:
@@ -87,13 +86,7 @@ class Setting:
 
     def as_before(self, path: Path) -> Path:
         """The store as the first version would have left it."""
-        shutil.copy(self.whole, path)
-        with sqlite3.connect(path) as db:
-            for table in OLD:
-                db.execute(f"DROP TABLE {table}")
-            db.execute("DELETE FROM migrations WHERE name <> 'm001_initial'")
-        db.close()
-        return path
+        return write_old(self.lines, path, ["m001_initial"])
 
     def asked(self) -> list[str]:
         """The prompts about claims that the server was asked since this was called last."""

@@ -57,8 +57,8 @@ def with_trigger(path: Path) -> None:
 
 def as_a_view(path: Path) -> None:
     with sqlite3.connect(path) as db:
-        db.execute("ALTER TABLE predictions RENAME TO hidden")
-        db.execute("CREATE VIEW predictions AS SELECT * FROM hidden")
+        db.execute("ALTER TABLE texts RENAME TO hidden")
+        db.execute("CREATE VIEW texts AS SELECT * FROM hidden")
     db.close()
 
 

@@ -8,7 +8,8 @@ from consilience.data.relations import Equal
 from consilience.models.base import Answer, Completion, Request
 from consilience.prompts.query import Query
 from consilience.store.database import Store, prediction_key
-from consilience.store.texts import Note
+from consilience.store.schema import encode
+from consilience.store.texts import Note, failure_row
 
 
 @dataclass
@@ -52,9 +53,14 @@ def filled(path=":memory:", n=20):
     store.add_round(run, 0, rows[: n // 2])
     store.add_round(run, 1, rows[n // 2 :])
     store.add_failure(prediction_key(MODEL, ask(99)), ask(99), "HTTP 500", "<html>")
+    found = {"text": "text 1", "label": 1, "class": "True", "probability": 0.75, "open": 0}
+    lost = {"text": "text 2", "label": None, "class": None, "probability": None, "open": 1}
+    sure = {"epistemic": 0.25, "aleatoric": 0.5}
+    store.save_labels(run, [{"example": IDS[0]} | found | sure, {"example": IDS[1]} | lost | sure])
     store.save_command(run, {"model": {"name": "openai:tiny"}})
     store.save_corrections(DATA, {IDS[2]: 1})
     store.save_probe("tiny", "http://localhost/v1", {"top_logprobs": 20})
     store.add_text(MODEL, NOTE, WRITTEN, 0.5)
-    store.add_text_failure(MODEL, replace(NOTE, max_tokens=9), "HTTP 500", "<html>")
+    failure = failure_row(MODEL, replace(NOTE, max_tokens=9), "HTTP 500", "<html>")
+    store.keep([("text_failures", encode("text_failures", failure))])
     return store

@@ -40,8 +40,9 @@ def test_another_model_in_the_middle_ends_it_and_is_kept_apart(concurrency, tmp_
         with pytest.raises(ServerError, match=r"'small-1', and did with 'large-1' before"):
             asking(server, store, 40, concurrency)
         assert len(seen) <= 10 + concurrency
+    with Store(tmp_path / "s.db") as store:
+        raws = store.latest("tiny")
     with sqlite3.connect(tmp_path / "s.db") as db:
-        raws = [json.loads(raw) for (raw,) in db.execute("SELECT raw FROM predictions")]
         others = [json.loads(body) for (body,) in db.execute("SELECT body FROM failures")]
     db.close()
     assert {raw["model"] for raw in raws} == {"large-1"}

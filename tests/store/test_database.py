@@ -343,3 +343,51 @@ def test_characters_per_token_are_those_that_were_charged():
         store.add(MODEL, ask(prompt=messages), answer(usage={"prompt_tokens": 7}), 0.0)
         assert store.characters_per_token("tiny") == 51 / 17
         assert store.characters_per_token("other") is None
+
+
+def test_labels_are_kept_once_and_read_with_their_texts(tmp_path):
+    with filled(tmp_path / "a.db") as store:
+        run = store.run().id
+        sql = "SELECT created, example, text, label, class, probability, open FROM labels"
+        kept = [tuple(row) for row in store._rows(sql)]
+        assert [row[1:] for row in kept] == [
+            (IDS[0], "text 1", 1, "True", 0.75, 0),
+            (IDS[1], "text 2", None, None, None, 1),
+        ]
+        rows = [dict(row) for row in store._rows("SELECT * FROM labels")]
+        store.save_labels(run, rows)
+        assert [tuple(row) for row in store._rows(sql)] == kept
+        store.save_labels(run, rows[:1])
+        assert len(store._rows(sql)) == 3
+
+
+def test_prompts_are_read_as_texts():
+    with Store() as store:
+        store.add(MODEL, ask(prompt='Is it?\n\n"déjà":'), answer(), 0.0)
+        turns = [{"role": "user", "content": "Is it?"}, {"role": "assistant", "content": "Yes"}]
+        store.add(MODEL, ask(prompt=turns), answer(), 0.0)
+        prompts = [row[0] for row in store._rows("SELECT prompt FROM prompts")]
+    assert prompts == ['Is it?\n\n"déjà":', "user: Is it?\n\nassistant: Yes"]
+
+
+def test_what_a_block_shares_is_written_once():
+    shots = tuple((id, i % 2) for i, id in enumerate(IDS[1:]))
+    shown = "\n\n".join(f"a text of some length, number {i}\nAnswer: yes" for i in range(30))
+    raw = {"choices": [{"top": {f"word {i}": -0.125 * i for i in range(40)}}]}
+    with Store() as store:
+        prompts = [f"Is it?\n\n{shown}\n\ntarget {i}\n\nin two parts\nAnswer:" for i in range(9)]
+        for i, prompt in enumerate(prompts):
+            made = answer(raw=raw | {"id": f"cmpl-{i}"})
+            store.add(MODEL, ask(i, prompt=prompt, shots=shots), made, 0.5)
+        rows = store._rows("SELECT head, tail, length(raw) FROM answers")
+        # The first cannot know what the others will share.
+        assert len({row[0] for row in rows}) == 2
+        assert all(len(row[1]) < 60 and row[2] < 120 for row in rows[1:])
+        assert len({row[0] for row in store._rows("SELECT shots FROM answers")}) == 1
+        kept = [
+            store.detail(row[0])
+            for row in store._rows("SELECT key FROM predictions ORDER BY rowid")
+        ]
+        assert [row["prompt"] for row in kept] == prompts
+        assert [row["raw"]["id"] for row in kept] == [f"cmpl-{i}" for i in range(9)]
+        assert store.verify() == []

@@ -86,8 +86,8 @@ def test_a_repaired_store_goes_on_to_the_same_labels(tmp_path: Path) -> None:
 def test_a_row_that_does_not_prove_itself_stays_behind(tmp_path: Path) -> None:
     asked(tmp_path / "s.db")
     db = sqlite3.connect(tmp_path / "s.db")
-    db.execute("DROP TRIGGER predictions_no_update")
-    db.execute("UPDATE predictions SET logprobs = '[-9.0, -9.0]', prompt = '\"x\"' WHERE rowid = 7")
+    db.execute("DROP TRIGGER answers_no_update")
+    db.execute("UPDATE answers SET logprobs = '[-9.0, -9.0]', tail = 'x\"' WHERE rowid = 7")
     db.commit()
     db.close()
     found = recover(tmp_path / "s.db", tmp_path / "new.db")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import os
 import signal
 import sqlite3
 import threading
@@ -335,7 +336,11 @@ def test_what_comes_together_is_written_together_and_told_when_it_is_on_disk(
 
 
 def test_a_disk_that_fails_ends_it_and_is_told_to_nobody_as_kept(tmp_path: Path) -> None:
-    model, watch = Recorder(), Watch()
+    class Long(Recorder):
+        async def ask(self, request: Request) -> Answer:
+            return replace(await super().ask(request), raw=os.urandom(3000).hex())
+
+    model, watch = Long(), Watch()
     with Store(tmp_path / "s.db") as store:
         # As a full disk would: no page more than there are.
         (pages,) = store._db.execute("PRAGMA page_count").fetchone()

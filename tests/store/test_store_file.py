@@ -10,12 +10,14 @@ import sys
 import threading
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from command import consilience
 from consilience.errors import StoreError
 from consilience.store.database import Store
-from consilience.store.schema import MIGRATIONS, TABLES
+from consilience.store.opening import MIGRATIONS
+from consilience.store.schema import TABLES
 from consilience.store.texts import text_key
 from stored import MODEL, NOTE, WRITTEN, answer, ask, filled
 
@@ -31,7 +33,7 @@ def test_opening_again_finds_everything(tmp_path):
     with Store(path, readonly=True) as store, pytest.raises(StoreError, match="readonly"):
         store.add(MODEL, ask(500), answer(), 0.0)
     with Store(path, readonly=True) as store:
-        assert store.export_jsonl(tmp_path / "a.jsonl") == 49
+        assert store.export_jsonl(tmp_path / "a.jsonl") == 51
     store.close()
     with pytest.raises(StoreError, match="closed"):
         store.runs()
@@ -68,7 +70,7 @@ def test_what_is_not_a_store_is_refused_in_one_line_and_left_alone(tmp_path):
             Store(path, readonly=True)
     assert not (tmp_path / "missing.db").exists()
     (tmp_path / "empty.db").touch()
-    with pytest.raises(StoreError, match="empty or an older store"):
+    with pytest.raises(StoreError, match="is empty; open it for writing once"):
         Store(tmp_path / "empty.db", readonly=True)
     Store(tmp_path / "empty.db").close()
     Store(tmp_path / "empty.db", readonly=True).close()
@@ -92,7 +94,7 @@ def test_an_older_store_is_read_as_it_is_and_brought_up_to_date_by_writing(tmp_p
     with Store(path, readonly=True) as store:
         assert store.run().answered == 20 and store.verify() == []
         assert (store.stats().texts, store.texts([text_key(MODEL, NOTE)])) == (0, [None])
-        assert store.export_jsonl(tmp_path / "a.jsonl") == 47
+        assert store.export_jsonl(tmp_path / "a.jsonl") == 49
     assert path.read_bytes() == before
     with Store(path) as store:
         assert store.run().answered == 20
@@ -106,14 +108,16 @@ def test_an_older_store_is_read_as_it_is_and_brought_up_to_date_by_writing(tmp_p
     db.close()
 
 
-def test_an_older_store_that_lacks_more_than_tables_has_to_be_opened_for_writing(
+def test_an_older_store_that_lacks_more_than_tables_is_brought_up_to_date_in_memory(
     filled_file, tmp_path, monkeypatch
 ):
     path = shutil.copy(filled_file, tmp_path / "a.db")
     more = {"m009_more": ("ALTER TABLE texts ADD COLUMN more TEXT",)}
-    monkeypatch.setattr("consilience.store.schema.MIGRATIONS", MIGRATIONS | more)
-    with pytest.raises(StoreError, match="older store; open it for writing once"):
-        Store(path, readonly=True)
+    monkeypatch.setattr("consilience.store.opening.MIGRATIONS", MIGRATIONS | more)
+    before = path.read_bytes()
+    with Store(path, readonly=True) as store:
+        assert store.run().answered == 20 and store._db.execute("SELECT more FROM texts")
+    assert path.read_bytes() == before
     Store(path).close()
     Store(path, readonly=True).close()
 
@@ -121,35 +125,39 @@ def test_an_older_store_that_lacks_more_than_tables_has_to_be_opened_for_writing
 def test_rows_cannot_be_changed_or_removed(tmp_path):
     filled(tmp_path / "a.db").close()
     db = sqlite3.connect(tmp_path / "a.db")
-    for table, columns in TABLES.items():
-        for statement in (f"DELETE FROM {table}", f"UPDATE {table} SET {columns[0]} = 'x'"):
+    tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'migrations'"
+    for (table,) in db.execute(tables).fetchall():
+        (_, column, *_) = db.execute(f"PRAGMA table_info({table})").fetchone()
+        for statement in (f"DELETE FROM {table}", f"UPDATE {table} SET {column} = {column}"):
             with pytest.raises(sqlite3.IntegrityError, match="append-only"):
                 db.execute(statement)
     db.close()
 
 
 TAMPERING = [
-    ("predictions", "prompt = '\"another\"'", "another key"),
-    ("predictions", "model = 'another'", "another key"),
-    ("predictions", "prompt = '{'", "not JSON"),
-    ("predictions", "logprobs = '[0.5, -1.0]'", "at most 0"),
-    ("predictions", "logprobs = '[NaN, -1.0]'", "finite"),
-    ("predictions", "logprobs = '[-1.0]'", "1 log-probabilities"),
-    ("predictions", "logprobs = '[null, -1.0]'", "cannot be read"),
-    ("predictions", "exact = '[1, 0]'", "true or false"),
-    ("predictions", "mass = 2", "mass"),
-    ("predictions", "seconds = -1", "seconds"),
-    ("predictions", "usage = '[]'", "usage"),
-    ("predictions", "shots = '[[1, 2]]'", "pairs"),
+    ("answers", "tail = '\"another\"'", "another key"),
+    ("answers", "model = framing", "another key"),
+    ("answers", "tail = '{'", "not JSON"),
+    ("answers", "logprobs = '[0.5, -1.0]'", "at most 0"),
+    ("answers", "logprobs = '[NaN, -1.0]'", "finite"),
+    ("answers", "logprobs = '[-1.0]'", "1 log-probabilities"),
+    ("answers", "logprobs = '[null, -1.0]'", "cannot be read"),
+    ("answers", "exact = shots", "true or false"),
+    ("answers", "mass = 2", "mass"),
+    ("answers", "seconds = -1", "seconds"),
+    ("answers", "usage = shots", "usage"),
+    ("answers", "shots = label_names", "pairs|cannot be read"),
     ("datasets", "content = replace(content, 'text 1', 'text 9')", "fingerprint|not an example"),
     ("datasets", "content = '{}'", "cannot be read"),
     ("runs", "seed = 7", "another id"),
     ("runs", "dataset = 'gone'", "is not there|another id"),
-    ("plan", "key = 'sha256:1'", "not a key"),
-    ("plan", "repeat = 5", "another repeat number"),
-    ("plan", "position = position + 100", "100 of its queries are missing"),
-    ("plan", "round = round + 5", "5 of its rounds are missing"),
-    ("failures", "key = 'md5:1'", "not a key"),
+    ("keys", "key = CAST('1' || id AS BLOB)", "not a key"),
+    ("planned", "repeat = 5", "another repeat number"),
+    ("planned", "position = position + 100", "100 of its queries are missing"),
+    ("planned", "round = round + 5", "5 of its rounds are missing"),
+    ("failed", "label_names = 99999", "is not there"),
+    ("contents", "content = content || ' '", "another hash"),
+    ("answers", "raw = x'7801'", "not JSON"),
     ("probes", "data = '[]'", "no object"),
     ("corrections", "label = 'yes'", "number of a class"),
     ("texts", "prompt = '\"another\"'", "another key"),
@@ -158,6 +166,8 @@ TAMPERING = [
     ("texts", "usage = '[]'", "usage"),
     ("texts", "text = x'00'", "its text is none"),
     ("text_failures", "model = 'another'", "another key"),
+    ("solved", "probability = 2", "probability cannot be 2"),
+    ("solved", "label = 'x'", "number and name of a class"),
 ]
 
 
@@ -197,7 +207,7 @@ def test_verify_reports_a_damaged_file(filled_file, tmp_path):
 def test_the_trip_through_lines_is_lossless(tmp_path):
     with filled(tmp_path / "a.db") as store, Store(tmp_path / "b.db") as other:
         lines = store.export_jsonl(tmp_path / "a.jsonl")
-        assert other.import_jsonl(tmp_path / "a.jsonl") == lines == 49
+        assert other.import_jsonl(tmp_path / "a.jsonl") == lines == 51
         assert other.import_jsonl(tmp_path / "a.jsonl") == 0
         other.export_jsonl(tmp_path / "b.jsonl")
         assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
@@ -244,8 +254,9 @@ def test_runs_that_went_different_ways_are_not_merged(tmp_path):
         (tmp_path / "a.jsonl").write_text(
             "\n".join(line for line in lines if '"table":"plan"' not in line)
         )
-        # Two predictions, and table, command, correction, failures and probe of another time.
-        assert other.import_jsonl(tmp_path / "a.jsonl") == 8
+        # Two predictions, and what is of another time: table, command, correction, failures,
+        # labels and probe.
+        assert other.import_jsonl(tmp_path / "a.jsonl") == 10
         assert other.verify() == []
 
 
@@ -351,15 +362,16 @@ def test_every_table_and_column_is_documented(filled_file):
     section = r"^`(\w+)`, one row per[^\n]*\n(.*?)\n\n(?=[`#])"
     sections = dict(re.findall(section, DOCS.read_text(), re.MULTILINE | re.DOTALL))
     db = sqlite3.connect(filled_file)
-    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type='table'")}
-    assert sections.keys() == tables == TABLES.keys() | {"migrations"}
+    listed = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
+    tables = {name for (name,) in db.execute(listed)}
+    assert sections.keys() == tables
     for table in tables:
         columns = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
         firsts = re.findall(r"^\|([^|]*`[^|]*)\|", sections[table], re.MULTILINE)
         documented = re.findall(r"`(\w+)`", " ".join(firsts))
         assert sorted(documented) == sorted(columns), table
         if table in TABLES:
-            assert sorted(TABLES[table]) == sorted(columns)
+            assert sorted(TABLES[table]) == sorted(set(columns) - {"rowid", "raw_like"})
     db.close()
 
 
@@ -397,11 +409,12 @@ def test_a_link_to_nothing_makes_no_file(tmp_path):
 
 
 FOREIGN = [
-    "CREATE TRIGGER spy AFTER INSERT ON predictions BEGIN DELETE FROM migrations; END",
+    "CREATE TRIGGER spy AFTER INSERT ON answers BEGIN DELETE FROM migrations; END",
     "CREATE VIEW more AS SELECT * FROM predictions",
     "CREATE TABLE notes (text TEXT)",
-    "CREATE INDEX quick ON predictions (model)",
+    "CREATE INDEX quick ON answers (model)",
     "CREATE VIRTUAL TABLE words USING fts5(text)",
+    "DROP VIEW plan; CREATE VIEW plan AS SELECT * FROM planned",
     "DROP TABLE texts; CREATE VIEW texts AS SELECT key, created FROM predictions",
     "DROP TABLE probes; CREATE TABLE probes (model TEXT, base_url TEXT, created TEXT, "
     "data TEXT GENERATED ALWAYS AS (model || created))",
@@ -422,3 +435,24 @@ def test_what_no_store_has_is_refused_and_left_alone(filled_file, tmp_path, scri
         Store(path, readonly=readonly)
     assert "no store has" in consilience("store", "verify", path, code=1).stderr
     assert path.read_bytes() == before
+
+
+def test_the_views_are_read_by_duckdb_too(filled_file):
+    """DuckDB makes a store's views its own; here of the same tables, without its extension."""
+    kinds = {"TEXT": "VARCHAR", "INTEGER": "BIGINT", "REAL": "DOUBLE", "BLOB": "BLOB"}
+    db, duck = sqlite3.connect(filled_file), duckdb.connect()
+    for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+        columns = db.execute(f"PRAGMA table_info({table})").fetchall()
+        made = ", ".join(f'"{name}" {kinds[kind or "TEXT"]}' for _, name, kind, *_ in columns)
+        duck.execute(f"CREATE TABLE {table} ({made})")
+        marks = ", ".join("?" * len(columns))
+        for row in db.execute(f"SELECT * FROM {table}"):
+            duck.execute(f"INSERT INTO {table} VALUES ({marks})", row)
+    for name, sql in db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'view'"):
+        duck.execute(sql)
+        if name != "prompts":  # their JSON is taken apart as SQLite does it
+            rows = f"SELECT * FROM {name}"
+            theirs, ours = duck.execute(rows).fetchall(), db.execute(rows).fetchall()
+            assert sorted(map(str, theirs)) == sorted(map(str, ours))
+    db.close()
+    duck.close()

@@ -121,7 +121,10 @@ def run(data: str | None, config: Config, dry_run: bool, as_json: bool) -> None:
         )
         store.save_command(found.run.id, command_record(config))
         if landmarks is not None:
+            from consilience.results.kept_labels import keep_labels
+
             found = found.calibrated(landmarks, config.landmarks.calibration)
+            keep_labels(found, store)
         talk(summary(found, time.perf_counter() - began, price))
         evaluation = None
         if gold is not None:

@@ -106,12 +106,14 @@ def show(path: str, key: str) -> None:
 @click.argument("path")
 @click.argument("output")
 def export_store(path: str, output: str) -> None:
-    """Writes the whole store to a JSONL file, without loss.
+    """Writes a whole store to JSONL, or its predictions to Parquet.
 
-    OUTPUT is the file; `store import` reads it.
+    OUTPUT is the file. One that ends in .parquet has the table of predictions, for pandas, polars,
+    DuckDB and Ray; any other has everything, without loss, and `store import` reads it.
     """
     with _opened(path) as db:
-        talk(f"{db.export_jsonl(output)} rows written to {output}")
+        write = db.export_parquet if output.endswith(".parquet") else db.export_jsonl
+        talk(f"{write(output)} rows written to {output}")
 
 
 @store.command(name="import", cls=options.Command)

@@ -25,6 +25,7 @@ from consilience.planning.planner import SoftLabels
 from consilience.prompts.framing import Framing
 from consilience.prompts.query import Query
 from consilience.prompts.shared_prefixes import by_prefix
+from consilience.results.kept_labels import keep_labels
 from consilience.results.landmarks import Landmarks
 from consilience.results.result import Found
 from consilience.results.unanswered import all_refused, why_unanswered
@@ -210,7 +211,9 @@ def elicit(
             session.learn()
             if total.ended:
                 break
-        return session.found(total)
+        found = session.found(total)
+        keep_labels(found, db)
+        return found
 
 
 def solve_run(

@@ -19,6 +19,7 @@ from consilience.data.random_streams import generator
 from consilience.data.relations import AtMostOne, ExactlyOne, active_relations
 from consilience.errors import InputError
 from consilience.evidence.relation_factors import Factor, factors
+from consilience.results.kept_labels import keep_labels
 from consilience.results.landmarks import vouched_labels
 from consilience.results.solved import solve_all
 from consilience.store.database import Store
@@ -111,7 +112,11 @@ def with_corrections(found: Found, source: object) -> Found:
             store.save_corrections(data, new)
     evidence = found.evidence.holding({data.index[id]: label for id, label in every.items()})
     made = solve_all(evidence, found.terms, found.solver, found.concepts, seed=found.run.seed)
-    return replace(found, evidence=evidence, corrections=every, **made._asdict())
+    solved = replace(found, evidence=evidence, corrections=every, **made._asdict())
+    if found.place is not None:
+        with Store(Path(found.place)) as store:
+            keep_labels(solved, store)
+    return solved
 
 
 def review_table(found: Found, count: int | None = None) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from consilience.store.database import Store
@@ -26,10 +27,10 @@ class Batches:
         self._written: asyncio.Future[None] | None = None
         self._began = 0.0
 
-    async def keep(self, table: str, row: Mapping[str, Any]) -> None:
-        """Returns when the row is on disk; StoreError where it cannot be."""
+    async def keep(self, table: str, row: Mapping[str, Any], *, now: bool = False) -> None:
+        """Returns when the row is on disk, `now` without waiting; StoreError where it cannot be."""
         self._rows.append((table, encode(table, row)))
-        if self._at_once:
+        if self._at_once or now:
             self.write()
             return
         loop = asyncio.get_running_loop()
@@ -44,7 +45,8 @@ class Batches:
         if len(self._rows) > before and loop.time() - self._began < LONGEST_PAUSE:
             loop.call_soon(self._when_idle, loop, len(self._rows))
         else:
-            self.write()
+            with suppress(Exception):  # whoever waits is told
+                self.write()
 
     def write(self) -> None:
         """One transaction of all that waits; whoever waits is told how it ended."""
@@ -54,9 +56,9 @@ class Batches:
             if rows:
                 self._store.keep(rows)
         except Exception as error:
-            if written is None:
-                raise
-            written.set_exception(error)
+            if written is not None:
+                written.set_exception(error)
+            raise
         else:
             if written is not None:
                 written.set_result(None)

@@ -18,19 +18,25 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from consilience.data.dataset import Dataset
 from consilience.errors import StoreError
 from consilience.models.base import Answer, Completion, Model, Request, Writer
 from consilience.store import verification as audit
+from consilience.store.columns import PredictionColumns, read_columns, write_parquet
 from consilience.store.identities import identity, plain, run_identity
+from consilience.store.opening import connect
 from consilience.store.origins import origin_of, save_origin
 from consilience.store.rows import (
     Prediction,
     Run,
+    chosen_rows,
+    every_run,
+    failed_reasons,
     failed_row,
     prediction_of,
     prediction_row,
@@ -39,22 +45,19 @@ from consilience.store.schema import (
     TAKEN_BACK,
     Encoded,
     Planned,
-    connect,
     decode,
     encode,
     insert,
     insert_encoded,
+    insert_labels,
     insert_round,
     now,
     planned,
     request_columns,
     versions,
 )
-from consilience.store.sources import AnswerSource, sources
-from consilience.store.texts import Note, Text, failure_row, text_of, text_row
-
-_CHUNK = 500
-"""How many keys go into one SQL statement (the smallest limit of old SQLite is 999)."""
+from consilience.store.sources import AnswerSource, latest_answers, sources
+from consilience.store.texts import Note, Text, text_of, text_row
 
 
 def prediction_key(model: Model, request: Request) -> str:
@@ -89,12 +92,7 @@ class Store:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *ended: object) -> None:
         self.close()
 
     @contextmanager
@@ -110,9 +108,14 @@ class Store:
 
         IMMEDIATE takes the write lock at once: a lock that is upgraded later cannot wait.
         """
-        with self._lock, self._using(doing) as db, db:
-            db.execute(f"BEGIN {kind}")
-            yield db
+        with self._lock, self._using(doing) as db:
+            try:
+                with db:
+                    db.execute(f"BEGIN {kind}")
+                    yield db
+            except BaseException:
+                self._db.forget()
+                raise
 
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
         with self._using("read") as db:
@@ -133,13 +136,16 @@ class Store:
         found = {row["key"]: prediction_of(row) for row in self._chosen(columns, keys)}
         return [found.get(key) for key in keys]
 
+    def columns(self, run: str | None = None) -> PredictionColumns:
+        """All predictions, or those that a run planned, as arrays; for the many."""
+        with self._using("read its columns") as db:
+            return read_columns(db, run)
+
     def _chosen(
         self, columns: str, keys: Sequence[str], table: str = "predictions"
     ) -> Iterator[sqlite3.Row]:
-        for start in range(0, len(keys), _CHUNK):
-            chunk = keys[start : start + _CHUNK]
-            marks = ", ".join("?" * len(chunk))
-            yield from self._rows(f"SELECT {columns} FROM {table} WHERE key IN ({marks})", chunk)
+        with self._using("read") as db:
+            yield from chosen_rows(db, columns, keys, table)
 
     def keep(self, rows: Iterable[tuple[str, Encoded]]) -> None:
         """Keep encoded rows of these tables in one transaction; committed when it returns.
@@ -147,8 +153,8 @@ class Store:
         What is there already stays: a key keeps its first answer.
         """
         with self._transaction("keep what came back") as db:
-            for table, values in rows:
-                insert_encoded(db, table, values)
+            for table, some in groupby(rows, key=itemgetter(0)):
+                insert_encoded(db, table, [values for _, values in some])
 
     def _keep(self, table: str, row: Mapping[str, Any]) -> None:
         self.keep([(table, encode(table, row))])
@@ -173,13 +179,13 @@ class Store:
 
     def reasons(self, run: str) -> dict[str, str]:
         """Why queries of a run failed, the last time, by the id of their target."""
-        sql = "SELECT plan.target, error FROM plan JOIN failures USING (key) WHERE run = ? "
-        return {id: error for id, error in self._rows(sql + "ORDER BY failures.rowid", (run,))}
+        with self._using("read what failed") as db:
+            return failed_reasons(db, run)
 
     def latest(self, model: str, count: int = 20) -> list[Any]:
         """The raw responses of a model's last predictions, the newest first."""
-        sql = "SELECT raw FROM predictions WHERE model = ? ORDER BY rowid DESC LIMIT ?"
-        return [json.loads(raw) for (raw,) in self._rows(sql, (model, count))]
+        with self._using("read what a model answered") as db:
+            return latest_answers(db, model, count)
 
     def detail(self, key: str) -> dict[str, Any]:
         """Everything about one prediction or text, its prompt and the raw response among it."""
@@ -199,10 +205,6 @@ class Store:
         row = text_row(writer, note, written, seconds)
         self._keep("texts", row)
         return str(row["key"])
-
-    def add_text_failure(self, writer: Writer, note: Note, error: str, body: str | None) -> None:
-        """Keep a call that gave no text, and what came back."""
-        self._keep("text_failures", failure_row(writer, note, error, body))
 
     # --- data sets, runs, plans, probes -----------------------------------------------------
 
@@ -303,18 +305,15 @@ class Store:
         with self._using("read a plan") as db:
             return planned(db, run)
 
+    def save_labels(self, run: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Keep the labels of a run, one row for each example, unless they were kept last."""
+        with self._transaction("keep labels") as db:
+            insert_labels(db, run, rows)
+
     def runs(self) -> list[Run]:
         """Every run, the newest first."""
-        rows = self._rows(
-            """SELECT runs.*, count(DISTINCT plan.round) AS rounds, count(plan.key) AS planned,
-                   count(answers.key) AS answered,
-                   count(CASE WHEN answers.key IS NULL THEN failed.key END) AS failed
-               FROM runs LEFT JOIN plan ON plan.run = runs.id
-               LEFT JOIN predictions AS answers ON answers.key = plan.key
-               LEFT JOIN (SELECT DISTINCT key FROM failures) AS failed ON failed.key = plan.key
-               GROUP BY runs.id ORDER BY runs.created DESC, runs.rowid DESC"""
-        )
-        return [Run(**decode(dict(row))) for row in rows]
+        with self._using("read its runs") as db:
+            return every_run(db)
 
     def run(self, id: str | None = None) -> Run:
         """The run whose id begins with `id`, the newest where that is None."""
@@ -376,6 +375,14 @@ class Store:
             # One transaction, so that the tables agree while others write.
             with self._transaction("export", "DEFERRED") as db:
                 return audit.write_lines(db, Path(path))
+        except (OSError, ValueError) as error:
+            raise StoreError(f"cannot export {self.path} to {path}: {error}") from error
+
+    def export_parquet(self, path: str | Path) -> int:
+        """Write the predictions as a Parquet file; the number of rows."""
+        try:
+            with self._transaction("export", "DEFERRED") as db:
+                return write_parquet(db, Path(path))
         except (OSError, ValueError) as error:
             raise StoreError(f"cannot export {self.path} to {path}: {error}") from error
 

@@ -1,4 +1,4 @@
-"""What a file may hold besides rows: the tables, triggers and the index of a store, and no other.
+"""What a file may hold besides rows: the tables, views, triggers and indexes of a store.
 
 A trigger, a view, a generated column or a virtual table runs what somebody else wrote as soon as it
 is touched; so a file that has one is no store.
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from consilience.errors import StoreError
 
-_MADE = re.compile(r"CREATE (TABLE|INDEX|TRIGGER) (\w+)")
+_MADE = re.compile(r"CREATE (TABLE|INDEX|TRIGGER|VIEW) (\w+)")
 
 
 def refuse_foreign_objects(
@@ -25,7 +25,7 @@ def refuse_foreign_objects(
         if name.startswith("sqlite_"):  # SQLite's own, and nobody else may call one so
             continue
         ours = made.get((kind.upper(), name))
-        same = sql == ours if kind == "trigger" else _plainly(str(sql))
+        same = sql == ours if kind in ("trigger", "view") else _plainly(str(sql))
         if name != "migrations" and (ours is None or not same):
             raise StoreError(
                 f"{path} has a {kind} that no store has ({name[:60]!r}), so that reading it might "

@@ -18,10 +18,10 @@ from typing import Any
 
 from consilience.errors import StoreError
 from consilience.store.identities import dump
+from consilience.store.opening import connect
 from consilience.store.schema import (
     TABLES,
     Planned,
-    connect,
     decode,
     insert,
     insert_round,
@@ -69,7 +69,7 @@ def recover(path: str | Path, output: str | Path) -> Recovery:
     StoreError where not even the list of its tables can be read, or `output` is there already.
     """
     with _filled_up(Path(path), Path(f"{output}.filled")) as whole:
-        return _written_anew(whole, output, lambda table, row: True)
+        return _written_anew(whole, output, lambda table, row: True, as_it_is=True)
 
 
 @contextmanager
@@ -99,8 +99,8 @@ def _filled_up(path: Path, beside: Path) -> Iterator[Path]:
 def collect_garbage(path: str | Path, output: str | Path | None, runs: list[str]) -> Recovery:
     """Writes what these runs (ids) need to a new store; where `output` is None only counts.
 
-    Their data sets, plans, predictions and failures come over, and everything that belongs to no
-    run: probes, texts and canaries. StoreError for a run that is not there.
+    Their data sets, plans, predictions, failures and labels come over, and everything that belongs
+    to no run: probes, texts and canaries. StoreError for a run that is not there.
     """
     db = connect(path, readonly=True)
     try:
@@ -122,6 +122,7 @@ def collect_garbage(path: str | Path, output: str | Path | None, runs: list[str]
         "plan": lambda row: row["run"] in runs,
         "predictions": lambda row: row["key"] in keys or row["framing"] == CANARY,
         "failures": lambda row: row["key"] in keys,
+        "labels": lambda row: row["run"] in runs,
     }
 
     def wanted(table: str, row: Mapping[str, Any]) -> bool:
@@ -130,12 +131,14 @@ def collect_garbage(path: str | Path, output: str | Path | None, runs: list[str]
     return _written_anew(path, output, wanted)
 
 
-def _written_anew(path: str | Path, output: str | Path | None, wanted: Pick) -> Recovery:
+def _written_anew(
+    path: str | Path, output: str | Path | None, wanted: Pick, *, as_it_is: bool = False
+) -> Recovery:
     """Everything `wanted`, in a file that has its name only once it is whole."""
     if output is not None and Path(output).exists():
         raise StoreError(f"{output} is there already; name a file that is not")
     half = ":memory:" if output is None else Path(f"{output}.partial")
-    source = connect(path, readonly=True)
+    source = connect(path, readonly=True, as_it_is=as_it_is)
     try:
         target = connect(half, readonly=False)
         try:
@@ -222,14 +225,18 @@ class _Copy:
 def _readable(db: sqlite3.Connection, table: str, found: Recovery) -> Iterator[dict[str, Any]]:
     """The rows of a table from its beginning, and, where one cannot be read, from its end."""
     order = _ORDER.get(table, ("rowid",))
-    columns = ", ".join(TABLES[table])
+    there = [name for _, name, *_ in db.execute(f"PRAGMA table_info({table})")]
+    if not there:  # an older store, which has no such table
+        return
+    read = (*TABLES[table], *(("raw_like",) if "raw_like" in there else ()))
+    columns = ", ".join(read)
     named = ", ".join(order)
     last: tuple[Any, ...] | None = None
     begun = f"SELECT {named}, {columns} FROM {table}"
     try:
         for row in db.execute(f"{begun} ORDER BY {named}"):
             last = tuple(row)[: len(order)]
-            yield dict(zip(TABLES[table], tuple(row)[len(order) :], strict=True))
+            yield dict(zip(read, tuple(row)[len(order) :], strict=True))
         return
     except sqlite3.DatabaseError as error:
         found.tell(f"{table}: not all of its rows can be read: {error}")
@@ -237,7 +244,7 @@ def _readable(db: sqlite3.Connection, table: str, found: Recovery) -> Iterator[d
     after, values = ("", ()) if last is None else (f" WHERE ({named}) > ({_marks(order)})", last)
     try:
         for row in db.execute(f"{begun}{after} ORDER BY {backwards}", values):
-            yield dict(zip(TABLES[table], tuple(row)[len(order) :], strict=True))
+            yield dict(zip(read, tuple(row)[len(order) :], strict=True))
     except sqlite3.DatabaseError:
         return
 

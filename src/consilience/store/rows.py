@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from consilience.errors import AnswerError
 from consilience.models.base import Answer, Model, Request, plain_usage
 from consilience.prompts.query import Query
+from consilience.store.compact import answers_of
 from consilience.store.identities import dump, plain
-from consilience.store.schema import now, query_of, request_columns, storable
+from consilience.store.schema import decode, now, query_of, request_columns, storable
 from consilience.store.verification import answer_fault
+
+_CHUNK = 500
+"""How many keys go into one SQL statement (the smallest limit of old SQLite is 999)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +63,50 @@ class Run:
     failed: int
 
 
+@lru_cache(maxsize=256)
+def _listed(text: str) -> tuple[Any, ...]:
+    """A list from its JSON; cached, because predictions share few."""
+    return tuple(json.loads(text))
+
+
 def prediction_of(row: sqlite3.Row) -> Prediction:
     """The prediction in a row of the table of predictions."""
     return Prediction(
         key=row["key"],
         query=query_of(row),
-        label_names=tuple(json.loads(row["label_names"])),
+        label_names=_listed(row["label_names"]),
         logprobs=tuple(json.loads(row["logprobs"])),
-        exact=tuple(json.loads(row["exact"])),
+        exact=_listed(row["exact"]),
         mass=row["mass"],
         usage=json.loads(row["usage"]),
         seconds=row["seconds"],
     )
+
+
+def chosen_rows(
+    db: sqlite3.Connection, columns: str, keys: Sequence[str], table: str
+) -> Iterator[sqlite3.Row]:
+    """The rows of these keys in the table of predictions or of texts, as far as they are there."""
+    for start in range(0, len(keys), _CHUNK):
+        name, chosen = "key", list[Any](keys[start : start + _CHUNK])
+        if table == "predictions":
+            name, chosen = "rowid", answers_of(db, chosen)
+        marks = ", ".join("?" * len(chosen))
+        yield from db.execute(f"SELECT {columns} FROM {table} WHERE {name} IN ({marks})", chosen)
+
+
+def every_run(db: sqlite3.Connection) -> list[Run]:
+    """Every run of a store, the newest first."""
+    rows = db.execute(
+        """SELECT runs.*, count(DISTINCT planned.round) AS rounds,
+               count(planned.key) AS planned, count(answers.key) AS answered,
+               count(CASE WHEN answers.key IS NULL THEN lost.key END) AS failed
+           FROM runs LEFT JOIN planned ON planned.run = runs.id
+           LEFT JOIN answers ON answers.key = planned.key
+           LEFT JOIN (SELECT DISTINCT key FROM failed) AS lost ON lost.key = planned.key
+           GROUP BY runs.id ORDER BY runs.created DESC, runs.rowid DESC"""
+    ).fetchall()
+    return [Run(**decode(dict(row))) for row in rows]
 
 
 def prediction_row(
@@ -109,3 +146,13 @@ def failed_row(key: str, request: Request, error: str, body: str | None) -> dict
         "error": storable(error),
         "body": None if body is None else storable(body),
     }
+
+
+def failed_reasons(db: sqlite3.Connection, run: str) -> dict[str, str]:
+    """Why queries of a run failed, the last time, by the id of their target."""
+    rows = db.execute(
+        "SELECT content, error FROM planned JOIN failed USING (key) "
+        "JOIN contents ON contents.id = planned.target WHERE run = ? ORDER BY failed.id",
+        (run,),
+    )
+    return {str(id): str(error) for id, error in rows}

@@ -31,6 +31,7 @@ from consilience.store.database import Store
 from consilience.store.planned_requests import PlannedRequests, keys_of, unasked
 from consilience.store.rows import failed_row, prediction_row
 from consilience.store.texts import Note, failure_row, text_row
+from consilience.store.voices import CANARY
 
 M = TypeVar("M")
 R = TypeVar("R")
@@ -318,7 +319,8 @@ class _Questions(Runner[Model, Request]):
         if (note := self.served.check(answer.raw)) is not None:
             self.outcome.notes.append(note)
         row = prediction_row(key, self.model, request, answer, time.perf_counter() - began)
-        await self.batches.keep("predictions", row)
+        # The canary's questions follow each other as closely as they can.
+        await self.batches.keep("predictions", row, now=request.query.framing == CANARY)
         if self.canary is not None:
             self.canary.answered()
         return answer

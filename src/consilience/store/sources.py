@@ -6,12 +6,14 @@ where it never was.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from dataclasses import dataclass
+from typing import Any
 
 from consilience.models.served import served_by
+from consilience.store.compact import number_of
 from consilience.store.rows import Prediction, prediction_of
+from consilience.store.schema import decode
 from consilience.store.voices import CANARY, FIXED_QUESTIONS, Voices
 
 
@@ -32,12 +34,18 @@ class AnswerSource:
     last: str
 
 
+_READ = (
+    "key, created, model, target, framing, repeat, contrast, shots, label_names, logprobs, exact, "
+    "mass, usage, seconds, settings, raw, raw_like"
+)
+
+
 def sources(db: sqlite3.Connection) -> list[AnswerSource]:
     """Everybody who answered, in the order of their first predictions."""
     found: dict[tuple[str, str | None, str | None, int], AnswerSource] = {}
     heard: dict[tuple[str, str], Voices] = {}
     checks: dict[tuple[str, str, int], dict[str, Prediction]] = {}
-    for row in db.execute("SELECT * FROM predictions ORDER BY rowid"):
+    for row in db.execute(f"SELECT {_READ} FROM predictions ORDER BY rowid"):
         asked = (row["model"], row["settings"])
         if row["framing"] == CANARY:
             said = checks.setdefault((*asked, row["repeat"]), {})
@@ -47,7 +55,7 @@ def sources(db: sqlite3.Connection) -> list[AnswerSource]:
             continue
         now = heard[asked].now if asked in heard else None
         voice = 0 if now is None else now + 1
-        served, build = served_by(json.loads(row["raw"]))
+        served, build = served_by(decode({c: row[c] for c in ("raw", "raw_like")})["raw"])
         one = found.setdefault(
             (row["model"], served, build, voice),
             AnswerSource(row["model"], served, build, voice, 0, row["created"], row["created"]),
@@ -55,3 +63,14 @@ def sources(db: sqlite3.Connection) -> list[AnswerSource]:
         one.predictions += 1
         one.last = row["created"]
     return list(found.values())
+
+
+def latest_answers(db: sqlite3.Connection, model: str, count: int) -> list[Any]:
+    """The raw responses of a model's last predictions, the newest first."""
+    rows = db.execute(
+        "SELECT raw, content AS raw_like FROM answers "
+        "LEFT JOIN contents ON contents.id = raw_like WHERE model = ? "
+        "ORDER BY answers.id DESC LIMIT ?",
+        (number_of(db, model), count),
+    ).fetchall()
+    return [decode(dict(row))["raw"] for row in rows]

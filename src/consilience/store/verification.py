@@ -5,6 +5,7 @@ These functions are called through `consilience.store.database.Store`, which hol
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -17,6 +18,7 @@ from typing import Any
 from consilience.data.dataset import Dataset
 from consilience.data.whole_file import whole_file
 from consilience.errors import ConsilienceError, StoreError
+from consilience.store.compact import number_of
 from consilience.store.identities import dump, identity, run_identity, text_identity
 from consilience.store.origins import origin_fault
 from consilience.store.schema import (
@@ -110,6 +112,13 @@ def _text_failure_fault(row: Mapping[str, Any]) -> str | None:
     return None if text_identity(row) == row["key"] else "its content has another key"
 
 
+def _label_fault(row: Mapping[str, Any]) -> str | None:
+    if not isinstance(row["label"], int | None) or not isinstance(row["class"], str | None):
+        return f"its label must be the number and name of a class, got {row['label']!r}"
+    sure = row["probability"]
+    return None if sure is None or 0 <= sure <= 1 else f"its probability cannot be {sure}"
+
+
 _FAULTS: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
     "datasets": _dataset_fault,
     "origins": origin_fault,
@@ -122,6 +131,7 @@ _FAULTS: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
     "probes": lambda row: None if isinstance(row["data"], dict) else "its data are no object",
     "texts": _text_fault,
     "text_failures": _text_failure_fault,
+    "labels": _label_fault,
 }
 
 
@@ -202,8 +212,9 @@ def characters_per_token(db: sqlite3.Connection, model: str) -> float | None:
                        ELSE (SELECT sum(length(json_extract(value, '$.content')))
                              FROM json_each(prompt))
                    END AS characters
-               FROM predictions WHERE model = ? AND tokens > 0 ORDER BY rowid DESC LIMIT 1000)""",
-        (model,),
+               FROM predictions WHERE tokens > 0 AND rowid IN (
+                   SELECT id FROM answers WHERE model = ? ORDER BY id DESC LIMIT 1000))""",
+        (number_of(db, model),),
     ).fetchone()
     return float(characters / tokens) if tokens else None
 
@@ -226,6 +237,9 @@ def _faults(db: sqlite3.Connection) -> Iterator[str]:
             yield f"SQLite: {line}"
     for table, rowid, parent, _ in db.execute("PRAGMA foreign_key_check"):
         yield f"{table} {rowid}: refers to a row of {parent} that is not there"
+    for id, hash, content in db.execute("SELECT id, hash, content FROM contents"):
+        if hashlib.sha256(str(content).encode()).digest() != hash:
+            yield f"contents {id}: its content has another hash"
     for table in TABLES:
         for row in db.execute(f"SELECT * FROM {table}"):
             name = " ".join(str(value) for value in row[: 3 if table == "plan" else 1])
@@ -236,18 +250,18 @@ def _faults(db: sqlite3.Connection) -> Iterator[str]:
             if fault:
                 yield f"{table} {name}: {fault}"
     for run, round, rows, last in db.execute(
-        "SELECT run, round, count(*), max(position) FROM plan GROUP BY run, round"
+        "SELECT run, round, count(*), max(position) FROM planned GROUP BY run, round"
     ):
         if rows != last + 1:
             yield f"plan {run} {round}: {last + 1 - rows} of its queries are missing"
     for run, rounds, last in db.execute(
-        "SELECT run, count(DISTINCT round), max(round) FROM plan GROUP BY run"
+        "SELECT run, count(DISTINCT round), max(round) FROM planned GROUP BY run"
     ):
         if rounds != last + 1:
             yield f"plan {run}: {last + 1 - rounds} of its rounds are missing"
     for run, round, position in db.execute(
-        "SELECT run, round, position FROM plan JOIN predictions USING (key) "
-        "WHERE plan.repeat <> predictions.repeat"
+        "SELECT run, round, position FROM planned JOIN answers USING (key) "
+        "WHERE planned.repeat <> answers.repeat"
     ):
         yield f"plan {run} {round} {position}: its prediction has another repeat number"
 
