@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 
+from arithmetic import scale_arithmetic
 from elicited import ends, floors, leads, picture, rare, reached, worlds
 from figures import RESULTS, ROOT, figures
 from real_models import real_failures, real_picture, real_rows, real_scores, real_summary
@@ -27,6 +28,7 @@ __all__ = [
     "real_rows",
     "real_scores",
     "real_summary",
+    "scale_arithmetic",
     "worlds",
 ]
 
