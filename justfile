@@ -38,6 +38,7 @@ bench:
     uv run python benchmarks/suspects.py
     uv run python benchmarks/speed.py
     uv run python benchmarks/solvers.py
+    uv run python benchmarks/scale.py
     uv run python benchmarks/local.py
     uv run --group bench python benchmarks/ablation.py
     uv run --group bench python benchmarks/transport.py

@@ -11,6 +11,7 @@ import tempfile
 from contextlib import chdir, redirect_stdout
 from pathlib import Path
 
+from arithmetic import scale_arithmetic
 from elicited import ends, floors, leads, picture, rare, reached, worlds
 from figures import RESULTS, figures
 from real_models import real_failures, real_picture, real_rows, real_scores, real_summary
@@ -27,6 +28,7 @@ __all__ = [
     "real_rows",
     "real_scores",
     "real_summary",
+    "scale_arithmetic",
     "worlds",
 ]
 

@@ -88,6 +88,7 @@ def test_the_index_of_data_sets_names_every_page() -> None:
         ("docs/real.md", "real_failures"),
         ("docs/real.md", "real_scores"),
         ("docs/real.md", "real_summary"),
+        ("docs/scale.md", "scale_arithmetic"),
         ("docs/servers.md", "servers"),
     ],
 )

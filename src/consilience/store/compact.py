@@ -146,7 +146,7 @@ LABELS = (
 """The statements that make the table of labels, and prompts as they are read."""
 
 
-class Connection(sqlite3.Connection):
+class CompactConnection(sqlite3.Connection):
     """A connection to a store, and what it has written lately."""
 
     @cached_property
@@ -175,7 +175,7 @@ def insert_compact(
     db: sqlite3.Connection, name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
 ) -> int:
     """Inserts encoded rows of a view unless their identity is there; the number of rows added."""
-    assert isinstance(db, Connection)
+    assert isinstance(db, CompactConnection)
     table, own, shared = LAYOUTS[name]
     places = ", ".join(
         "(SELECT id FROM keys WHERE key = ?)" if column == "key" else "?" for column in own
@@ -228,7 +228,7 @@ def number_of(db: sqlite3.Connection, text: str) -> int:
     return int(row[0]) if row else 0
 
 
-def _id(db: Connection, text: str | None) -> int | None:
+def _id(db: CompactConnection, text: str | None) -> int | None:
     """The number of a text in `contents`, where it is put if it is not there."""
     if text is None:
         return None
@@ -243,7 +243,7 @@ def _id(db: Connection, text: str | None) -> int | None:
     return int(id)
 
 
-def _halves(db: Connection, context: tuple[str, str], prompt: str) -> tuple[str, str]:
+def _halves(db: CompactConnection, context: tuple[str, str], prompt: str) -> tuple[str, str]:
     """The head and the tail of a prompt's JSON; what shots and framing share has one head."""
     known = db.heads.get(context)
     if known is None or not prompt.startswith(known):
@@ -273,7 +273,7 @@ def _common(one: str, other: str) -> int:
     return low
 
 
-def _deflated(db: Connection, model: str, raw: str) -> tuple[str | bytes, str | None]:
+def _deflated(db: CompactConnection, model: str, raw: str) -> tuple[str | bytes, str | None]:
     """A response as it is stored, and the response that it is compressed with, None if none."""
     if len(raw) < LONG:
         return raw, None
@@ -300,7 +300,7 @@ def inflated(raw: str | bytes, like: str | None) -> str:
 _MEND = "; `consilience store repair` saves what can be read"
 
 
-def move(db: Connection, tables: Mapping[str, Sequence[str]]) -> int:
+def move(db: CompactConnection, tables: Mapping[str, Sequence[str]]) -> int:
     """The rows of before into these tables, inside the caller's transaction; how many."""
     total = 0
     for name in MOVED:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from consilience.errors import StoreError
-from consilience.store.compact import COMPACT, LABELS, LAYOUTS, MOVED, Connection, move
+from consilience.store.compact import COMPACT, LABELS, LAYOUTS, MOVED, CompactConnection, move
 from consilience.store.objects import refuse_foreign_objects
 from consilience.store.place import create, lies_still, refuse_links
 from consilience.store.schema import TABLES, now
@@ -175,7 +175,7 @@ def _to_read(db: Connection, path: str | Path, as_it_is: bool) -> Connection:
         if pages * size > MOST_IN_MEMORY:
             raise StoreError(f"{path} is a large older store; open it for writing once")
         memory = sqlite3.connect(
-            ":memory:", isolation_level=None, check_same_thread=False, factory=Connection
+            ":memory:", isolation_level=None, check_same_thread=False, factory=CompactConnection
         )
         db.backup(memory)
         db.close()
