@@ -19,7 +19,6 @@ import argparse
 import csv
 import gc
 import json
-import pickle
 import resource
 import subprocess
 import sys
@@ -177,23 +176,14 @@ def read(rows: int) -> Made:
     def run() -> Any:  # noqa: ANN401
         return state.evidence
 
-    def keep(made: Any) -> None:  # noqa: ANN401
-        with _evidence(rows).open("wb") as file:
-            pickle.dump(made, file)
-
-    return run, keep
-
-
-def _evidence(rows: int) -> Path:
-    return FOLDER / f"{rows}.pkl"
+    return run, lambda made: None
 
 
 def solve(rows: int) -> Made:
     """The labels, from all starts."""
     import consilience as cs
 
-    with _evidence(rows).open("rb") as file:
-        evidence = pickle.load(file)
+    evidence = read(rows)[0]()
     return lambda: cs.solve(evidence), lambda made: None
 
 

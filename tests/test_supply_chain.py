@@ -83,8 +83,10 @@ def name_of(requirement: str) -> str:
 def test_nothing_that_is_read_is_run(folder: str) -> None:
     files = sorted((ROOT / folder).rglob("*.py"))
     assert files
-    found = [f"{file}:{line}: {what}" for file in files for line, what in dangers(file)]
-    assert not found, found
+    found = [f"{file.name}: {what}" for file in files for _, what in dangers(file)]
+    # The programs of the pages stand in the file that runs them.
+    own = ["generated.py: exec"] if folder == "docs" else []
+    assert found == own
 
 
 def dangers(file: Path) -> list[tuple[int, str]]:

@@ -113,7 +113,7 @@ MISTAKES = {
     "no block": (["--set", "planning.block=0"], "planning.block"),
     "framing": (
         ["--set", "task.framings=rhymes"],
-        "the framings are: plain, names, negated, letters, sets",
+        "the framings are: plain, names, negated, letters, codes, sets",
     ),
     "framing twice": (["--set", "task.framings=plain,plain"], "named twice"),
     "anchor": (["--set", "planning.anchor=truth"], "add the framing `sets`"),

@@ -36,6 +36,7 @@ READERS = {
     "store show": ["store", "show", "S", "sha256:0"],
     "store export": ["store", "export", "S", "O"],
     "store import": ["store", "import", "S", "L"],
+    "store ingest": ["store", "ingest", "L", "--store", "S"],
     "store repair": ["store", "repair", "S", "O"],
 }
 

@@ -46,6 +46,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plan = ["plan", *words[1:], "--store", made / "p.db", "--output", made / "plan.jsonl"]
     quiet(consilience(*plan).stderr)
     consilience("store", "export", made / "s.db", made / "all.jsonl")
+    answers = [{"custom_id": f"sha256:{text}", "error": {"message": text}} for text in TEXTS]
+    (made / "answers.jsonl").write_text("\n".join([*map(json.dumps, answers), *ESCAPES]), "utf-8")
     return made
 
 
@@ -90,6 +92,7 @@ def commands(folder: Path) -> dict[str, list[object]]:
         "describe": ["describe", "--model", "local:pocket", *store, "--run", run],
         "import": ["store", "import", folder / "imported.db", folder / "all.jsonl"],
         "weights": ["weights", *store, "--run", run],
+        "ingest": ["store", "ingest", folder / "answers.jsonl", *store],
         "bench": [
             *("bench", "--data", new, *MODEL, "--methods", "zero-shot", "--budgets", 2),
             *("--seeds", 1, "--output", folder / "bench.json", *settings()),
@@ -107,7 +110,7 @@ def commands(folder: Path) -> dict[str, list[object]]:
 NAMES = (
     *("dry run", "plan", "evaluate", "explain", "predict", "estimate", "show", "rerun", "repair"),
     *("lines", "report", "data", "solve", "concepts", "review", "landmarks", "evidence"),
-    *("audit", "init", "ask", "describe", "import", "weights", "bench"),
+    *("audit", "init", "ask", "describe", "import", "weights", "ingest", "bench"),
     *("stats", "runs", "sources", "verify", "gc", "sft", "dpo", "reward", "chat"),
 )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from consilience.store.database import Store
 from consilience.store.schema import storable
 
@@ -27,8 +29,8 @@ def _rows(found: Found) -> list[dict[str, Any]]:
         {
             "example": id,
             "text": text,
-            "label": None if name is None else int(label),
-            "class": None if name is None else storable(name),
+            "label": None if pd.isna(label) else int(label),
+            "class": None if pd.isna(label) else storable(name),
             "probability": _number(probability),
             "epistemic": _number(epistemic),
             "aleatoric": _number(aleatoric),

@@ -116,10 +116,10 @@ def vouched_labels(
             )
         at = dataset.index[example]
         if vouched.setdefault(at, number) != number:
+            words = {n: w for w, n in more.items()} | dict(enumerate(dataset.task.classes))
             raise InputError(
-                f"{place}: the same example was called "
-                f"{dataset.task.classes[vouched[at]]!r} before, and is now called "
-                f"{label[:60]!r}; correct one of them"
+                f"{place}: the same example was called {words[vouched[at]]!r} before, and is now "
+                f"called {words[number]!r}; correct one of them"
             )
     return vouched
 

@@ -118,7 +118,7 @@ MOST_IN_MEMORY = 1 << 28
 """Bytes of an older store that is brought up to date in memory where it is only read."""
 
 
-def connect(path: str | Path, readonly: bool, *, as_it_is: bool = False) -> Connection:
+def connect(path: str | Path, readonly: bool, *, as_it_is: bool = False) -> CompactConnection:
     """An open store with every migration applied; a missing file and its folder are created.
 
     Where `readonly`, an older store stays as it is, and is brought up to date in memory, unless it
@@ -141,13 +141,13 @@ def connect(path: str | Path, readonly: bool, *, as_it_is: bool = False) -> Conn
     return _opened(str(path), path, readonly, as_it_is)
 
 
-def _opened(address: str, path: str | Path, readonly: bool, as_it_is: bool) -> Connection:
+def _opened(address: str, path: str | Path, readonly: bool, as_it_is: bool) -> CompactConnection:
     try:
         # Autocommit, so that each transaction is written out where it is needed; a connection may
         # serve several threads, because the store's writes hold a lock.
         how: dict[str, Any] = {"isolation_level": None, "check_same_thread": False}
-        how |= {"factory": Connection, "uri": readonly}
-        db: Connection = sqlite3.connect(address, LONGEST_WAIT, **how)
+        how |= {"factory": CompactConnection, "uri": readonly}
+        db: CompactConnection = sqlite3.connect(address, LONGEST_WAIT, **how)
     except (OSError, sqlite3.Error) as error:
         raise StoreError(f"cannot open the store {path}: {error}") from error
     try:
@@ -165,7 +165,7 @@ def _opened(address: str, path: str | Path, readonly: bool, as_it_is: bool) -> C
     return db
 
 
-def _to_read(db: Connection, path: str | Path, as_it_is: bool) -> Connection:
+def _to_read(db: CompactConnection, path: str | Path, as_it_is: bool) -> CompactConnection:
     _settle(db)
     pending = _pending(db, path)
     if "m001_initial" in pending:
@@ -192,7 +192,7 @@ def _to_read(db: Connection, path: str | Path, as_it_is: bool) -> Connection:
 _SIZE = ("count", "size")
 
 
-def _to_write(db: Connection, path: str | Path) -> None:
+def _to_write(db: CompactConnection, path: str | Path) -> None:
     _settle(db)
     pending = _pending(db, path)
     _use_wal(db)
@@ -202,14 +202,14 @@ def _to_write(db: Connection, path: str | Path) -> None:
             db.execute("VACUUM")
 
 
-def _settle(db: Connection) -> None:
+def _settle(db: CompactConnection) -> None:
     db.row_factory = sqlite3.Row
     db.execute("PRAGMA foreign_keys = ON")
     db.execute("PRAGMA temp_store = MEMORY")
     db.execute("PRAGMA cache_size = -32768")
 
 
-def _migrate(db: Connection, path: str | Path) -> bool:
+def _migrate(db: CompactConnection, path: str | Path) -> bool:
     """Every change that is pending, in one transaction; whether rows were moved."""
     moved = False
     try:
