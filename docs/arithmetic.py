@@ -48,7 +48,7 @@ class Assumptions:
     head_tokens: float = 25
     price: Price = PRICE
     per_second: float = 338
-    store_bytes: float = 4800
+    store_bytes: float = 960
 
     def __post_init__(self) -> None:
         if not 0 <= self.zero_shot <= self.calls:
@@ -133,7 +133,8 @@ def _stated(said: Assumptions) -> str:
         f"tokens of prompts {said.price.input:g}, where a cache serves them {cached:g}, of answers "
         f"{output:g}; {said.per_second:g} predictions a second from a card (measured: a model of a "
         f"billion parameters on an NVIDIA H200, `benchmarks/device.py`); {said.store_bytes:,.0f} "
-        "bytes of store a prediction. † extrapolated in proportion."
+        "bytes of store a prediction (measured, `benchmarks/store.py`). † extrapolated in "
+        "proportion."
     )
 
 

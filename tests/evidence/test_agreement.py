@@ -77,6 +77,24 @@ def test_a_wording_that_is_noisier_weighs_less_and_none_weighs_too_much():
     assert sharp.max() / sharp.mean() <= MOST / np.mean([MOST, *[PRIOR / (300 + PRIOR)] * 5])
 
 
+def test_a_model_that_says_more_nats_is_surer_and_no_noisier():
+    one = worth([GOOD, GOOD, GOOD, (1.0, 1.0, 0.0)])
+    many = worth([GOOD, GOOD, (3.0, 1.8, 0.0), (3.0, 3.0, 0.0)])
+    # Each has its own weight whatever the spread of its answers; who is louder is heard more.
+    np.testing.assert_allclose(many, one, atol=0.1)
+
+
+def test_the_weight_is_that_of_the_correlation():
+    z, target, wording = answered([GOOD, GOOD, GOOD, (1.0, 1.5, 0.0)], n=4000, seed=3)
+    said = [z[wording == w].ravel() for w in range(4)]
+    weight = weighed(z, target, wording)
+    each = np.array([weight[wording == w][0] for w in range(4)])
+    rest = [sum(each[o] * said[o] for o in range(4) if o != w) for w in range(4)]
+    rho = np.array([np.corrcoef(said[w], rest[w])[0, 1] for w in range(4)])
+    expected = rho / (1 - rho**2)
+    np.testing.assert_allclose(each, expected / expected.mean(), rtol=0.02)
+
+
 def test_of_few_examples_all_wordings_are_taken_to_be_alike():
     found = worth([GOOD, GOOD, (0.0, 1.0, 0.0)], n=6)
     many = worth([GOOD, GOOD, (0.0, 1.0, 0.0)], n=600)

@@ -3,12 +3,11 @@
 A wording that a model does not understand (a negation, letters) gives answers that agree with
 nothing, or with the opposite; a list of shots may say one thing where all others say another.
 Agreement is held out: the answers of one group (a framing, with or without shots; then each list)
-are compared with the mean of all other answers about the same examples, offsets taken off. With
-
-    z_t = λ_g a_i + noise of variance ψ_g
-
-the best linear estimate of the signal a weighs a prediction by λ_g / ψ_g (Thurstone 1951, "Bartlett
-scores"). Groups that agree with the others by less than nothing count for nothing.
+are compared with the mean of all other answers about the same examples, offsets taken off. Of
+answers of one spread, which correlate with the signal by ρ_g, the best linear estimate weighs each
+by ρ_g / (1 − ρ_g²) (Thurstone 1951, "Bartlett scores"). Their spread stays: a nat is a nat, and a
+model that speaks in more of them is surer, not noisier. Groups that agree with the others by less
+than nothing count for nothing.
 
 Answers to the same example in the same wording share what the wording makes of it, and are not
 independent: n of them are worth n / (1 + (n − 1) ρ), ρ their correlation once the signal is off
@@ -27,6 +26,9 @@ PRIOR = 30
 
 MOST = 3.0
 """No group counts for more than so many times the average one."""
+
+CLOSEST = 0.95
+"""A correlation above this counts as this: two groups that repeat each other prove nothing."""
 
 _STEPS = 20
 """Rounds in which weights and signal are fitted to each other."""
@@ -73,7 +75,7 @@ def _agreeing(z: Floats, target: Integers, group: Integers, weight: Floats) -> F
 def _group_weights(
     z: Floats, target: Integers, group: Integers, each: Floats, weight: Floats
 ) -> Floats:
-    """λ/ψ of each group against the signal that the others give, 1 on average, shrunk to that."""
+    """ρ/(1 − ρ²) of each group with the signal of the others, 1 on average, shrunk to that."""
     n, groups = int(target.max()) + 1, len(each)
     every, asked = np.zeros((n, z.shape[1])), np.zeros(n)
     now = each[group] * weight
@@ -96,8 +98,9 @@ def _group_weights(
         # What nobody else answered about tells neither agreement nor noise.
         both = there[at.reshape(-1)]
         heard, said = signal[at.reshape(-1)][both], z[rows[both]]
-        slope = (said * heard).sum() / max((heard**2).sum(), 1e-9)
-        found[g] = max(slope, 0.0) / max(((said - slope * heard) ** 2).mean(), 1e-3)
+        spread = np.sqrt((said**2).sum() * (heard**2).sum())
+        rho = min(max(float((said * heard).sum()) / max(float(spread), 1e-9), 0.0), CLOSEST)
+        found[g] = rho / (1 - rho**2)
     known = seen >= 2
     mean = float(np.average(found[known], weights=seen[known])) if known.any() else 0.0
     if mean <= 0:
