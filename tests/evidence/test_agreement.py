@@ -81,7 +81,7 @@ def test_a_model_that_says_more_nats_is_surer_and_no_noisier():
     one = worth([GOOD, GOOD, GOOD, (1.0, 1.0, 0.0)])
     many = worth([GOOD, GOOD, (3.0, 1.8, 0.0), (3.0, 3.0, 0.0)])
     # Each has its own weight whatever the spread of its answers; who is louder is heard more.
-    np.testing.assert_allclose(many, one, atol=0.1)
+    np.testing.assert_allclose(many, one, atol=0.2)
 
 
 def test_the_weight_is_that_of_the_correlation():
