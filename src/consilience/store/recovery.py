@@ -164,6 +164,7 @@ class _Copy:
     ) -> None:
         self._source, self._target, self._wanted = source, target, wanted
         self._found = Recovery()
+        self._broken: dict[str, tuple[Any, ...]] = {}
 
     def made(self) -> Recovery:
         for table in TABLES:
@@ -192,6 +193,9 @@ class _Copy:
             query = query_of(row | {"shots": dump(row["shots"])})
             there = rounds.setdefault((row["run"], row["round"]), {})
             there[row["position"]] = row["key"], query
+        if (broken := self._broken.get("plan")) is not None:
+            # How many rows came after the last that was read is not known.
+            rounds.get((broken[0], broken[1]), {}).pop(0, None)
         self._target.execute("BEGIN")
         ended: set[str] = set()
         for (run, round), rows in sorted(rounds.items()):
@@ -208,7 +212,7 @@ class _Copy:
         self._target.execute("COMMIT")
 
     def _rows(self, table: str) -> Iterator[dict[str, Any]]:
-        for raw in _readable(self._source, table, self._found):
+        for raw in _readable(self._source, table, self._found, self._broken):
             try:
                 row = decode(raw)
                 fault = row_fault(table, row)
@@ -222,8 +226,13 @@ class _Copy:
                 self._found.leave(table)
 
 
-def _readable(db: sqlite3.Connection, table: str, found: Recovery) -> Iterator[dict[str, Any]]:
-    """The rows of a table from its beginning, and, where one cannot be read, from its end."""
+def _readable(
+    db: sqlite3.Connection, table: str, found: Recovery, broken: dict[str, tuple[Any, ...]]
+) -> Iterator[dict[str, Any]]:
+    """The rows of a table from its beginning, and, where one cannot be read, from its end.
+
+    In `broken` is then which row was the last before the gap, by what rows are ordered by.
+    """
     order = _ORDER.get(table, ("rowid",))
     there = [name for _, name, *_ in db.execute(f"PRAGMA table_info({table})")]
     if not there:  # an older store, which has no such table
@@ -240,6 +249,8 @@ def _readable(db: sqlite3.Connection, table: str, found: Recovery) -> Iterator[d
         return
     except sqlite3.DatabaseError as error:
         found.tell(f"{table}: not all of its rows can be read: {error}")
+        if last is not None:
+            broken[table] = last
     backwards = ", ".join(f"{name} DESC" for name in order)
     after, values = ("", ()) if last is None else (f" WHERE ({named}) > ({_marks(order)})", last)
     try:
