@@ -18,6 +18,7 @@ import gzip
 import json
 import time
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from consilience.evidence.collect import collect
 from consilience.evidence.evidence import Evidence
 from consilience.prompts.framing import Framing
 from consilience.prompts.query import Query
+from consilience.results.joint import joined
 from consilience.solvers.solution import solve
 from consilience.solvers.starts import first_labels
 from consilience.store.rows import Prediction
@@ -112,19 +114,25 @@ def of_seven_models(path: Path, voters: str) -> tuple[Evidence, Labels]:
     examples = [Example(f"{row['subject']} {row['row']}") for row in lines]
     classes = tuple("ABCD")
     data = Dataset("questions", examples, task=Task("Which?", dict.fromkeys(classes, "")))
-    framings = [Framing(name, name, "Which?", "Answer:", classes) for name in names]
-    asked = []
-    for example, row in zip(examples, lines, strict=True):
-        for name in names:
-            if sum(row[name]) > 0:
-                query = Query(example.id, (), name)
-                said = tuple(np.log(np.maximum(row[name], 1e-6)).tolist())
-                key = f"{example.id} {name}"
-                asked.append(
-                    (query, Prediction(key, query, classes, said, (True,) * 4, 1.0, {}, 0))
-                )
+    models = dict.fromkeys(name.partition("|")[0] for name in names)
+    made = []
+    for model in models:
+        own = [name for name in names if name.partition("|")[0] == model]
+        framings = [Framing(name, name, "Which?", "Answer:", classes) for name in own]
+        asked = []
+        for example, row in zip(examples, lines, strict=True):
+            for name in own:
+                if sum(row[name]) > 0:
+                    query = Query(example.id, (), name)
+                    said = tuple(np.log(np.maximum(row[name], 1e-6)).tolist())
+                    key = f"{example.id} {name}"
+                    asked.append(
+                        (query, Prediction(key, query, classes, said, (True,) * 4, 1.0, {}, 0))
+                    )
+        made.append(collect(data, framings, [asked]))
+    evidence = reduce(joined, made).weighed(models=True)
     gold = {example.id: row["y"] for example, row in zip(examples, lines, strict=True)}
-    return collect(data, framings, [asked]), np.array([gold[id] for id in data.ids])
+    return evidence, np.array([gold[id] for id in data.ids])
 
 
 def measure(mmlu: Path | None) -> dict[str, Any]:

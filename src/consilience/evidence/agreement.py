@@ -3,11 +3,17 @@
 A wording that a model does not understand (a negation, letters) gives answers that agree with
 nothing, or with the opposite; a list of shots may say one thing where all others say another.
 Agreement is held out: the answers of one group (a framing, with or without shots; then each list)
-are compared with the mean of all other answers about the same examples, offsets taken off. Of
-answers of one spread, which correlate with the signal by ρ_g, the best linear estimate weighs each
-by ρ_g / (1 − ρ_g²) (Thurstone 1951, "Bartlett scores"). Their spread stays: a nat is a nat, and a
-model that speaks in more of them is surer, not noisier. Groups that agree with the others by less
-than nothing count for nothing.
+are compared with the mean of all other answers about the same examples, offsets taken off. With
+
+    z_t = λ_g a_i + noise of variance ψ_g
+
+the best linear estimate of the signal a weighs a prediction by λ_g / ψ_g (Thurstone 1951, "Bartlett
+scores"). Groups that agree with the others by less than nothing count for nothing.
+
+That takes what spreads further for noisier, which holds of the answers of one model. Of several
+models one that speaks in more nats is surer: there a nat is a nat, a group is weighed by its
+correlation with the others, ρ_g / (1 − ρ_g²), and none is worth more than the usual one, so that
+two models that repeat each other do not vouch for each other.
 
 Answers to the same example in the same wording share what the wording makes of it, and are not
 independent: n of them are worth n / (1 + (n − 1) ρ), ρ their correlation once the signal is off
@@ -28,7 +34,7 @@ MOST = 3.0
 """No group counts for more than so many times the average one."""
 
 CLOSEST = 0.95
-"""A correlation above this counts as this: two groups that repeat each other prove nothing."""
+"""A correlation above this counts as this."""
 
 _STEPS = 20
 """Rounds in which weights and signal are fitted to each other."""
@@ -48,34 +54,41 @@ def prediction_weights(
     return _shared(z, target, wording, every)
 
 
-def list_weights(z: Floats, target: Integers, contexts: Contexts, weight: Floats) -> Floats:
+def list_weights(
+    z: Floats, target: Integers, contexts: Contexts, weight: Floats, *, models: bool = False
+) -> Floats:
     """The weights (T,) by wording times how far each list of shots agrees with the others.
 
     For predictions that are all about one labelling: of several, the one asked about most would
-    outvote the others.
+    outvote the others. `models`: whether they are of several models.
     """
     if not len(z):
         return weight
     lists = np.where(contexts.context >= 0, contexts.context, -1 - contexts.group)
     _, part = np.unique(lists, return_inverse=True)
-    made = weight * _agreeing(z, target, part.reshape(-1), weight)
+    made = weight * _agreeing(z, target, part.reshape(-1), weight, models=models)
     return np.asarray(made / max(float(made.mean()), 1e-12))
 
 
-def _agreeing(z: Floats, target: Integers, group: Integers, weight: Floats) -> Floats:
+def _agreeing(
+    z: Floats, target: Integers, group: Integers, weight: Floats, *, models: bool = False
+) -> Floats:
     """How much the answers of each group agree with the others, (T,), 1 on average over them."""
     each = np.ones(int(group.max()) + 1)
     for _ in range(_STEPS):
-        before, each = each, _group_weights(z, target, group, each, weight)
+        before, each = each, _group_weights(z, target, group, each, weight, models=models)
         if np.abs(each - before).max() < 1e-4:
             break
     return np.asarray(each[group])
 
 
 def _group_weights(
-    z: Floats, target: Integers, group: Integers, each: Floats, weight: Floats
+    z: Floats, target: Integers, group: Integers, each: Floats, weight: Floats, *, models: bool
 ) -> Floats:
-    """ρ/(1 − ρ²) of each group with the signal of the others, 1 on average, shrunk to that."""
+    """λ/ψ of each group against the signal that the others give, 1 on average, shrunk to that.
+
+    Of several `models` ρ/(1 − ρ²), and 1 at most.
+    """
     n, groups = int(target.max()) + 1, len(each)
     every, asked = np.zeros((n, z.shape[1])), np.zeros(n)
     now = each[group] * weight
@@ -98,16 +111,22 @@ def _group_weights(
         # What nobody else answered about tells neither agreement nor noise.
         both = there[at.reshape(-1)]
         heard, said = signal[at.reshape(-1)][both], z[rows[both]]
-        spread = np.sqrt((said**2).sum() * (heard**2).sum())
-        rho = min(max(float((said * heard).sum()) / max(float(spread), 1e-9), 0.0), CLOSEST)
-        found[g] = rho / (1 - rho**2)
+        if models:
+            spread = np.sqrt((said**2).sum() * (heard**2).sum())
+            rho = float(np.clip((said * heard).sum() / max(spread, 1e-9), 0, CLOSEST))
+            found[g] = rho / (1 - rho**2)
+            continue
+        slope = (said * heard).sum() / max((heard**2).sum(), 1e-9)
+        found[g] = max(slope, 0.0) / max(((said - slope * heard) ** 2).mean(), 1e-3)
     known = seen >= 2
-    mean = float(np.average(found[known], weights=seen[known])) if known.any() else 0.0
-    if mean <= 0:
+    usual = float(np.average(found[known], weights=seen[known])) if known.any() else 0.0
+    if usual <= 0:
         return np.ones(groups)
-    shrunk = (seen * found / mean + PRIOR) / (seen + PRIOR)
+    if models:  # two that repeat each other say nothing of what is usual
+        usual = min(usual, float(np.median(found[known & (found > 0)])))
+    shrunk = (seen * found / usual + PRIOR) / (seen + PRIOR)
     shrunk = np.where((found <= 0) & known, shrunk * PRIOR / (seen + PRIOR), shrunk)
-    return np.asarray(np.minimum(shrunk, MOST))
+    return np.asarray(np.minimum(shrunk, 1.0 if models else MOST))
 
 
 def _shared(z: Floats, target: Integers, wording: Integers, weight: Floats) -> Floats:

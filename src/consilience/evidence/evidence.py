@@ -124,15 +124,16 @@ class Evidence:
             held[at] = label
         return replace(self, held=held)
 
-    def weighed(self) -> Evidence:
+    def weighed(self, *, models: bool = False) -> Evidence:
         """The same with each list of shots weighed by how far it agrees with the others.
 
-        For evidence about one labelling: see `agreement`.
+        For evidence about one labelling, of one model or of several `models`: see `agreement`.
         """
         asked = self.predictions
         z = asked.logp - asked.logp.mean(dim=1, keepdim=True)
         contexts = Contexts(asked.context.numpy(), asked.kind.numpy(), ())
-        made = list_weights(z.numpy(), asked.target.numpy(), contexts, asked.weight.numpy())
+        given = z.numpy(), asked.target.numpy(), contexts, asked.weight.numpy()
+        made = list_weights(*given, models=models)
         return replace(self, predictions=replace(asked, weight=torch.from_numpy(made)))
 
     def to(self, device: str | torch.device) -> Evidence:

@@ -46,7 +46,8 @@ def together(runs: Sequence[Found]) -> Found:
         raise InputError("a run is named twice; its answers would count twice")
     if len(runs) == 1:
         return first
-    evidence = reduce(joined, (_named(found) for found in runs)).weighed()
+    models = len({found.run.model for found in runs}) > 1
+    evidence = reduce(joined, (_named(found) for found in runs)).weighed(models=models)
     logq = [np.log(np.maximum(found.solution.labels, 1e-12)) for found in runs]
     start = np.exp(np.mean(logq, axis=0))
     solution = solve(
