@@ -182,14 +182,17 @@ def test_a_server_that_is_gone_says_so_once():
 @pytest.mark.parametrize("concurrency", [4, 32])
 def test_a_broken_server_is_tried_by_one_request_at_a_time(concurrency):
     """Those under way together fail, and none that follows has another beside it."""
-    beside, under_way = [], 0
+    beside, under_way, all_here = [], 0, asyncio.Event()
 
     async def failing(request, body, text):
         nonlocal under_way
         under_way += 1
         beside.append(under_way)
-        # All that are let in together are here before the first of them fails.
-        await asyncio.sleep(0.1 if len(beside) <= concurrency else 0.005)
+        if len(beside) == concurrency:
+            all_here.set()
+        # All that are let in together are here before the first of them fails, and fail as one.
+        await asyncio.wait_for(all_here.wait(), 10)
+        await asyncio.sleep(0.005)
         under_way -= 1
         return said(500, "dead")
 
