@@ -285,9 +285,9 @@ class Server:
             raise Failed(unusable(what, str(error), self._hide(error.begins))) from error
         except ModelError:
             raise
-        # Below the client are libraries for TLS, proxies, SOCKS and codecs (`ssl`, `socksio`,
-        # `zlib`), whose errors share no class and are not wrapped; each concerns this request
-        # alone, and one that is no error of transport is named with its class.
+        # Below httpx2 are libraries for TLS, proxies and SOCKS (`ssl`, `socksio`), whose errors
+        # share no class and are not wrapped; each concerns this request alone, and one that is no
+        # error of transport is named with its class.
         except Exception as error:
             failed = what_failed(what, error, self._address, self._secrets)
             if isinstance(failed, InputError):

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import tempfile
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
+from consilience.data.whole_file import whole_file
 from consilience.planning.embeddings import Embedder, SentenceModel, TfidfSvd, Vectors
 
 WORTH_KEEPING = 5_000
@@ -44,8 +43,11 @@ def kept_vectors(
             return found
     made = embedder.embed(texts)
     if keep:
+        # For their owner alone: vectors tell of texts.
         with contextlib.suppress(OSError):
-            _write(path, made)
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            with whole_file(path) as file:
+                np.save(file, made, allow_pickle=False)
     return made
 
 
@@ -59,16 +61,3 @@ def _fingerprint(embedder: Embedder, texts: Sequence[str]) -> str:
     for text in texts:
         told.update(hashlib.sha256(text.encode()).digest())
     return told.hexdigest()[:32]
-
-
-def _write(path: Path, vectors: Vectors) -> None:
-    """The file, whole or not at all, for its owner alone: vectors tell of texts."""
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    handle, made = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.save(file, vectors, allow_pickle=False)
-        os.replace(made, path)
-    except BaseException:
-        os.unlink(made)
-        raise

@@ -55,6 +55,7 @@ class Batches:
         try:
             if rows:
                 self._store.keep(rows)
+        # Whatever it is, it is raised again; whoever waits would wait for ever if not told.
         except Exception as error:
             if written is not None:
                 written.set_exception(error)

@@ -113,7 +113,7 @@ class Store:
                 with db:
                     db.execute(f"BEGIN {kind}")
                     yield db
-            except BaseException:
+            except BaseException:  # raised again: SQLite undoes it for an interrupt, too
                 self._db.forget()
                 raise
 
