@@ -24,7 +24,7 @@ MARKS = re.compile(
 """Marks that tokenisers take for turns and ends: of Llama, Qwen, Gemma, Mistral, DeepSeek, BERT."""
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 12)
 def as_data(text: str, *leads: str) -> str:
     """The text as it may stand in a prompt whose blocks end in lines that begin with `leads`."""
     text = defused(text)
