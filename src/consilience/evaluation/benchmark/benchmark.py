@@ -37,6 +37,7 @@ from consilience.evaluation.benchmark.methods import OWN as OWN
 from consilience.evaluation.benchmark.methods import START as START
 from consilience.evaluation.benchmark.methods import USUAL as USUAL
 from consilience.evaluation.benchmark.methods import fixed_calls, suits
+from consilience.evaluation.calibration_curve import BinCount, bin_counts
 from consilience.evaluation.metrics import STATISTICS, Interval, pgr, score
 from consilience.models.base import Model
 from consilience.models.threads import one_thread
@@ -60,6 +61,9 @@ LANDMARKS, DRAWS = 20, 5
 
 CALIBRATED = f"{LANDMARKS} landmarks"
 """What the reading of labels so calibrated is called."""
+
+OWN_LABELS = "its own"
+"""What the labels of a method are called as it gives them."""
 
 READ = ("accuracy", "auroc", "ece", "log_loss")
 """What is scored of each reading of the answers behind a row."""
@@ -122,7 +126,8 @@ class Row:
     `fresh_zero_shot` the same for one zero-shot pass in all framings of the case. `absent` counts
     the predictions that failed. `confidence` is the mean probability of the likeliest class,
     `verdict` what the method says of its labels; `readings` has the scores in `READ` of the
-    answers behind the row, read in each of the ways of `baselines.READINGS`.
+    answers behind the row, read in each of the ways of `baselines.READINGS`. `bins` are the
+    `bin_counts` of the labels, and of those that landmarks have calibrated.
     """
 
     id: str
@@ -143,6 +148,7 @@ class Row:
     confidence: float = math.nan
     verdict: str = ""
     readings: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    bins: Mapping[str, Sequence[BinCount]] = field(default_factory=dict)
 
 
 class Ledger(Store):
@@ -291,7 +297,7 @@ def measure(job: Job, model: Model) -> Iterator[Row]:
                     f"{name} on {job.case.name}, seed {job.seed}: none of its {len(store.wanted)} "
                     "questions was answered, so it has no labels to score; see the log"
                 )
-            mended = calibrated_scores(found.labels, truth, job.data, job.seed)
+            mended, mended_bins = calibrated_scores(found.labels, truth, job.data, job.seed)
             yield Row(
                 id=job.wanted[name],
                 setup=job.setup,
@@ -314,6 +320,10 @@ def measure(job: Job, model: Model) -> Iterator[Row]:
                     **{name: reading_scores(q, truth) for name, q in found.readings.items()},
                     **({CALIBRATED: mended} if mended else {}),
                 },
+                bins={
+                    OWN_LABELS: bin_counts(found.labels, truth),
+                    **({CALIBRATED: mended_bins} if mended else {}),
+                },
             )
 
 
@@ -326,16 +336,18 @@ def reading_scores(labels: NDArray[np.float64], truth: NDArray[np.int64]) -> dic
 
 def calibrated_scores(
     labels: NDArray[np.float64], truth: NDArray[np.int64], data: Dataset, seed: int
-) -> dict[str, float]:
+) -> tuple[dict[str, float], tuple[BinCount, ...]]:
     """The scores in `READ` of soft labels (N, K) that landmarks have calibrated, on the others.
 
-    Means over draws of the landmarks; those of one class alone leave the labels as they are. Empty
-    where fewer examples have gold than twice the landmarks.
+    Means over draws of the landmarks, and the `bin_counts` of all draws; landmarks of one class
+    alone leave the labels as they are. Empty where fewer examples have gold than twice the
+    landmarks.
     """
     there = np.flatnonzero(truth >= 0)
     if len(there) < 2 * LANDMARKS:
-        return {}
+        return {}, ()
     rng, found = generator(seed, "benchmark.landmarks"), []
+    counts: list[BinCount] = []
     for _ in range(DRAWS):
         at = np.sort(rng.choice(there, size=LANDMARKS, replace=False))
         vouched = Landmarks(
@@ -345,7 +357,9 @@ def calibrated_scores(
         others = np.setdiff1d(there, at)
         made = calibrate(labels, vouched, method, seed=seed).labels
         found.append(reading_scores(made[others], truth[others]))
-    return {name: float(np.mean([scores[name] for scores in found])) for name in READ}
+        counts += bin_counts(made[others], truth[others])
+    means = {name: float(np.mean([scores[name] for scores in found])) for name in READ}
+    return means, tuple(counts)
 
 
 def zero_shot_prompts(bench: BaselineContext) -> list[Prompt]:
