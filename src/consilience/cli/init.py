@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,8 +74,8 @@ def init(file: str, text: str | None, id: str | None, output: str | None, force:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from None
     found = f"id column {own!r}" if own else "no column of ids: rows are called by their number"
     talk(
-        f"{path} written: text column {chosen!r}, {found}. Fill in the question and the classes, "
-        f"then: consilience run {path} --dry-run"
+        f"{path} written: text column {chosen!r}, {found}. Fill in question, classes and model, "
+        f"then: consilience run {shlex.quote(str(path))} --dry-run"
     )
 
 
@@ -116,14 +117,17 @@ def quoted(text: str) -> str:
 
 def task_text(file: str, columns: tuple[str, ...], text: str, id: str | None, name: str) -> str:
     """The task file itself."""
+    words = shlex.quote(f"{name}.toml")
     there = ", ".join(quoted(column) for column in columns)
     own = (
         f"id = {quoted(id)}" if id else '# id = "COLUMN"          # all different; else row numbers'
     )
     return f"""\
 # What is labelled, what is asked, by whom, for how much. Fill in question, classes, model; then:
-#   consilience run {name}.toml --dry-run   shows a prompt and the cost, and sends nothing
-#   consilience run {name}.toml             labels the table
+#   consilience run {words} --dry-run   shows a prompt and the cost, and sends nothing
+#   consilience run {words}             labels the table
+#   consilience review {words}          the doubtful rows first, to correct for nothing
+#   consilience report {words}          everything on one page, {name}.html
 # Lines that begin with # are what else can be said; what they show is not in force.
 
 [data]

@@ -86,9 +86,9 @@ def predict(
             table = label_table(grown, said.decided_only, details)
             print_labels(table, said.table, as_json, said.keep_formulas)
             return
-        if said.table or as_json:
+        if config.named or as_json:
             made = prediction.predict(found, source, model, **asking)
-            print_labels(made.table(details=details), said.table, as_json, said.keep_formulas)
+            print_labels(made.table(details=details), config.named, as_json, said.keep_formulas)
             talk(f"{taken(made.asked)}; {trust(found)}")
             return
         first = True
