@@ -12,7 +12,7 @@ from consilience.concepts.comparison import SURE
 from consilience.concepts.concept import Concept, pooled
 from consilience.elicitation.session import elicit
 from consilience.models.simulated import WORLDS, SimulatedModel, world_dataset
-from consilience.results.diagnosis import KEPT, ODDS, TOLD, TOLD_OF_MANY, Kind, open_labels, verdict
+from consilience.results.diagnosis import ALIKE, KEPT, ODDS, TOLD, Kind, open_labels, verdict
 from consilience.results.result import Found
 from consilience.solvers.lbfgs import LBFGS
 
@@ -32,7 +32,7 @@ def test_a_model_that_knows_nothing_is_told_from_one_that_does(world: str, seed:
     data, _ = world_dataset(world, 160, seed)
     found = elicit(data, SimulatedModel(world), seed=seed, concurrency=1, solver=LBFGS(starts=2))
     assert (found.verdict.kind is Kind.CHANCE) == (world == "no-answer")
-    assert (found.verdict.information < TOLD) == (world == "no-answer")
+    assert (found.verdict.halves < ALIKE) == (world == "no-answer")
     assert found.verdict.decided == pytest.approx(1 - found.labels["open"].mean())
 
 
@@ -49,7 +49,7 @@ def test_unsure_labels_of_many_classes_are_no_chance(
     right = float((found.soft_labels.argmax(axis=1) == truth).mean())
     assert (found.verdict.kind is Kind.CHANCE) == (world == "no-answer-4")
     assert (right > 0.6) == (world == "pretrained-4")
-    assert (found.verdict.information < TOLD_OF_MANY) == (world == "no-answer-4")
+    assert (found.verdict.halves < ALIKE) == (world == "no-answer-4")
     assert found.verdict.information < TOLD
 
 
@@ -72,10 +72,12 @@ def test_two_concepts_are_coherent_only_where_one_leads_by_more_than_its_error()
     assert "by 0.260 ± 0.100 nats per example" in far.reasons[1]
 
 
-def test_labels_that_say_nothing_are_chance_however_many_concepts_there_are() -> None:
+def test_labels_that_say_nothing_are_chance() -> None:
     weak = np.array([[0.7, 0.3], [0.3, 0.7]])
-    for concepts in ([], [FIRST], [FIRST, concept(1, 0.0, 0.1)]):
+    for concepts in ([], [FIRST], [FIRST, concept(1, 0.9, 0.1)]):
         assert verdict(weak, concepts).kind is Kind.CHANCE
+    # Of several that are as likely it is not the labels that say nothing.
+    assert verdict(weak, [FIRST, concept(1, 0.0, 0.1)]).kind is Kind.SEVERAL
     # What the docstring of TOLD says.
     assert verdict(weak, []).information == pytest.approx(0.12, abs=0.002)
     assert verdict(np.array([[0.8, 0.2], [0.2, 0.8]]), []).kind is Kind.COHERENT
@@ -141,5 +143,5 @@ def test_answers_that_agree_no_more_than_permuted_ones_are_chance(run: Found) ->
     said = verdict(sure, [FIRST], False, noise)
     assert said.information > TOLD and said.kept > KEPT
     assert said.kind is Kind.CHANCE
-    assert f"(p = {said.chance:.2g})" in str(said)
+    assert f"p = {said.chance:.2g})" in str(said)
     assert verdict(labels, [FIRST], False, evidence).kind is Kind.COHERENT
