@@ -2,6 +2,7 @@
 
     uv run python benchmarks/store.py                        # writes results/store.json
     uv run python benchmarks/store.py --predictions 50000    # fewer; --table prints the table alone
+    uv run python benchmarks/store.py --gigabytes 10         # a large one alone: opening, counting
 
 Made up are blocks of 40 questions that share 24 shots, with a response as servers give them: twenty
 likeliest tokens. Before, each prediction was one row with its shots, prompt and settings in full,
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import sqlite3
 import tempfile
@@ -152,6 +154,64 @@ def written(made: Iterator[tuple[str, Request, Answer]], path: Path, count: int)
     return {"bytes": size(path) / count, "in": count / whole, "in, best": rates[-1]}
 
 
+def grown(path: Path, gigabytes: float) -> int:
+    """Copies of its own predictions under new keys, until the file is as large; how many."""
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("PRAGMA journal_mode = OFF")
+    db.execute("PRAGMA cache_size = -1000000")
+    columns = [name for _, name, *_ in db.execute("PRAGMA table_info(answers)")][2:]
+    (there,) = db.execute("SELECT max(id) FROM answers").fetchone()
+    one = size(path) / there
+    while (more := min(there, int(gigabytes * 1e9 / one) - there)) > 0:
+        db.execute("BEGIN")
+        copied = f"SELECT id + ?, key + ?, {', '.join(columns)} FROM answers WHERE id <= ?"
+        db.execute(
+            "INSERT INTO keys SELECT id + ?, randomblob(32) FROM keys WHERE id <= ?", (there, more)
+        )
+        db.execute(f"INSERT INTO answers {copied}", (there, there, more))
+        db.execute("COMMIT")
+        there += more
+        one = size(path) / there
+    db.execute("PRAGMA journal_mode = WAL")
+    db.close()
+    return there
+
+
+def forgotten(path: Path) -> None:
+    """The system no longer has the file in memory."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def timed(work: Callable[[], Any]) -> float:
+    """The seconds of one time."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def measure_large(gigabytes: float) -> dict[str, Any]:
+    """A large store: opening it when the system has none of it in memory, and then."""
+    draw = random.Random(1)
+    data = Dataset("made up", [Example(words(draw, 14)) for _ in range(5_000)])
+    framing = framings(data.task, ["plain"])[0]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "large.db"
+        written(made_up(data, framing), path, 20_000)
+        there = grown(path, gigabytes)
+        found: dict[str, Any] = {"predictions": there, "file, MB": size(path) / 1e6}
+        kinds = {"write": lambda: Store(path).close()}
+        kinds["read"] = lambda: Store(path, readonly=True).close()
+        for name, work in kinds.items():
+            forgotten(path)
+            found[f"seconds to open to {name}, not in memory"] = timed(work)
+            found[f"seconds to open to {name}"] = best(work)
+        with Store(path, readonly=True) as store:
+            found["seconds to count"] = timed(store.stats)
+        return found
+
+
 def best(work: Callable[[], Any], times: int = 3) -> float:
     """The least seconds of a few."""
     taken = []
@@ -216,6 +276,20 @@ def table(found: dict[str, Any]) -> str:
             f"{1e3 * opening['to write']:.0f} / {1e3 * opening['to read']:.0f}",
         ),
     ]
+    if large := found.get("large"):
+        read, write = (
+            f"{1e3 * large[f'seconds to open to {kind}, not in memory']:.0f}"
+            for kind in ("read", "write")
+        )
+        rows.append(
+            (
+                f"milliseconds to open {large['file, MB'] / 1e3:.1f} GB, {large['predictions']:,} "
+                "predictions, none of it in memory, to write / to read",
+                "",
+                f"{write} / {read}",
+            )
+        )
+        rows.append(("seconds to count all of these", "", f"{large['seconds to count']:.0f}"))
     head = [f"| {found['predictions']:,} predictions | before | now |", "|---|---|---|"]
     lines = [f"| {name} | {old or '–'} | {new} |" for name, old, new in rows]
     return "\n".join([*head, *lines, "", "`uv run python benchmarks/store.py`"])
@@ -226,11 +300,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--table", action="store_true", help="print the table, measure nothing")
     parser.add_argument("--predictions", type=int, default=2_000_000)
+    parser.add_argument("--gigabytes", type=float, help="measure a store of this size, alone")
     parser.add_argument("--output", type=Path, default=RESULTS, help="where the figures go")
     given = parser.parse_args()
     if not given.table:
-        given.output.write_text(json.dumps(measure(given.predictions), indent=1) + "\n")
-    print(table(json.loads(given.output.read_text())))
+        known = json.loads(given.output.read_text()) if given.output.exists() else {}
+        if given.gigabytes:
+            found = known | {"large": measure_large(given.gigabytes)}
+        else:
+            found = measure(given.predictions)
+            found |= {"large": known["large"]} if "large" in known else {}
+        given.output.write_text(json.dumps(found, indent=1) + "\n")
+    shown = json.loads(given.output.read_text())
+    print(table(shown) if "bytes" in shown else json.dumps(shown, indent=1))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx2
@@ -142,6 +143,16 @@ def test_a_server_in_trouble_is_never_taken_for_one_that_cannot():
     spent = ("base_url", "calls", "prompt_tokens")
     same = [{k: v for k, v in c.to_json().items() if k not in spent} for c in (stormy, calm)]
     assert same[0] == same[1]
+
+
+def test_a_server_that_always_fails_is_told_soon():
+    def handle(request):
+        return httpx2.Response(502, text="bad gateway")
+
+    began = time.monotonic()
+    with pytest.raises(ServerError, match=r"HTTP 502 .*after 3 attempts"):
+        probed("http://there/v1", transport=httpx2.MockTransport(handle), patience=None)
+    assert time.monotonic() - began < 10
 
 
 def test_an_endpoint_that_breaks_leaves_the_other():

@@ -39,6 +39,29 @@ def test_opening_again_finds_everything(tmp_path):
         store.runs()
 
 
+def test_reading_leaves_nothing_beside_the_file(tmp_path):
+    path = tmp_path / "a.db"
+    filled(path).close()
+    before = path.read_bytes()
+    with Store(path, readonly=True) as store, Store(path, readonly=True) as other:
+        assert store.run().answered == other.run().answered == 20
+    assert [file.name for file in tmp_path.iterdir()] == ["a.db"]
+    assert path.read_bytes() == before
+    with Store(path) as writer:
+        with Store(path, readonly=True) as store:
+            writer.add(MODEL, ask(500), answer(), 0.0)
+            assert store.stats().models[0].predictions == 21
+        writer.add(MODEL, ask(501), answer(), 0.0)
+    # One that begins to write while it is read loses nothing when the reader ends.
+    with Store(path, readonly=True) as store:
+        writer = Store(path)
+        key = writer.add(MODEL, ask(502), answer(), 0.0)
+    added = writer.add(MODEL, ask(503), answer(), 0.0)
+    writer.close()
+    with Store(path, readonly=True) as store:
+        assert store.known([key, added]) == {key, added} and store.verify() == []
+
+
 def test_what_is_not_a_store_is_refused_in_one_line_and_left_alone(tmp_path):
     text = tmp_path / "text.db"
     text.write_text("id,label\n" * 100)

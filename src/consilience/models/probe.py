@@ -84,19 +84,25 @@ async def probe(
     check_extra(extra)
     if api not in ("auto", "completions", "chat"):
         raise InputError(f"the api is auto, completions or chat, got {api!r}")
-    server = Server(
-        base_url,
-        model,
-        patience=patience or RetryPolicy(attempts=3, total=180),
-        requests_per_minute=requests_per_minute,
-        transport=transport,
-        headers=headers,
-        budget=budget,
+    waiting = patience or RetryPolicy(attempts=3, total=180, pause=0.25)
+    # The list is asked for once, and what that teaches of the server makes no question wait.
+    server, listing = (
+        Server(
+            base_url,
+            model,
+            patience=each,
+            requests_per_minute=requests_per_minute,
+            transport=transport,
+            headers=headers,
+            budget=budget,
+        )
+        for each in (waiting, replace(waiting, attempts=1))
     )
     try:
-        return await _Probe(server, extra).run(api)
+        return await _Probe(server, listing, extra).run(api)
     finally:
         await server.close()
+        await listing.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +121,8 @@ class _Endpoint:
 class _Probe:
     """One run of the checks; every question goes through `_ask`, which adds up what it cost."""
 
-    def __init__(self, server: Server, extra: dict[str, Any]) -> None:
-        self._server = server
+    def __init__(self, server: Server, listing: Server, extra: dict[str, Any]) -> None:
+        self._server, self._listing = server, listing
         self._extra = extra
         self._prompt_tokens = 0
 
@@ -153,7 +159,8 @@ class _Probe:
             response, tokens = await self._ask(found, prompt, found.k_max)
         found, tokens = await self._without_thinking(found, response, tokens)
         found = await self._values(found, tokens)
-        return replace(found, calls=self._server.requests, prompt_tokens=self._prompt_tokens)
+        calls = self._server.requests + self._listing.requests
+        return replace(found, calls=calls, prompt_tokens=self._prompt_tokens)
 
     async def _listed(self) -> bool | None:
         """Whether the server lists the model; None if it has no list, or one that may not be read.
@@ -162,7 +169,7 @@ class _Probe:
         """
         try:
             async with asyncio.timeout(LISTING):
-                _, ids = await self._server.call("GET", "/models", None, read_models)
+                _, ids = await self._listing.call("GET", "/models", None, read_models)
         except (TimeoutError, ServerError, AnswerError):
             return None
         return self._server.model in ids

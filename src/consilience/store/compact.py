@@ -13,7 +13,7 @@ import hashlib
 import re
 import sqlite3
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -149,6 +149,16 @@ LABELS = (
 class CompactConnection(sqlite3.Connection):
     """A connection to a store, and what it has written lately."""
 
+    at_end: Callable[[], None] | None = None
+    """What is done once it is closed."""
+
+    def close(self) -> None:
+        """Closes it; safe to call twice."""
+        super().close()
+        done, self.at_end = self.at_end, None
+        if done is not None:
+            done()
+
     @cached_property
     def ids(self) -> dict[str, int]:
         """The numbers of texts in `contents`."""
@@ -180,19 +190,22 @@ def insert_compact(
     places = ", ".join(
         "(SELECT id FROM keys WHERE key = ?)" if column == "key" else "?" for column in own
     )
-    keys, made = [], []
+    kinds = [(column, column in shared) for column in own]
+    keys, made, ids = [], [], db.ids
     for values in rows:
         row = dict(zip(columns, values, strict=True))
-        for column in (*shared, "prompt", "raw"):
-            _require_text(row.get(column))
+        for column in shared:
+            if (value := row.get(column)) is not None:
+                _text(value)
         if "key" in row:
             row["key"] = key_bytes(row["key"])
             keys.append((row["key"],))
         if "prompt" in row:
-            row["head"], row["tail"] = _halves(db, (row["shots"], row["framing"]), row["prompt"])
+            prompt = _text(row["prompt"])
+            row["head"], row["tail"] = _halves(db, (row["shots"], row["framing"]), prompt)
         if "raw" in row:
-            row["raw"], row["raw_like"] = _deflated(db, str(row["model"]), row["raw"])
-        made.append([_id(db, row[c]) if c in shared else row[c] for c in own])
+            row["raw"], row["raw_like"] = _deflated(db, str(row["model"]), _text(row["raw"]))
+        made.append([(ids.get(row[c]) or _id(db, row[c])) if of else row[c] for c, of in kinds])
     db.executemany("INSERT OR IGNORE INTO keys (key) VALUES (?)", keys)
     sql = f"INSERT INTO {table} ({', '.join(own)}) VALUES ({places}) ON CONFLICT DO NOTHING"
     return db.executemany(sql, made).rowcount
@@ -217,9 +230,10 @@ def answers_of(db: sqlite3.Connection, keys: Iterable[str]) -> dict[str, int]:
     return {asked[hash]: id for hash, id in found}
 
 
-def _require_text(value: object) -> None:
-    if not isinstance(value, str | None):
-        raise sqlite3.ProgrammingError(f"a text is expected, got {str(value)[:60]!r}")
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise sqlite3.ProgrammingError(f"a text is expected, got {str(value)[:60]!r}")
 
 
 def number_of(db: sqlite3.Connection, text: str) -> int:
@@ -233,8 +247,6 @@ def _id(db: CompactConnection, text: str | None) -> int | None:
     """The number of a text in `contents`, where it is put if it is not there."""
     if text is None:
         return None
-    if (known := db.ids.get(text)) is not None:
-        return known
     hash = hashlib.sha256(text.encode()).digest()
     db.execute("INSERT OR IGNORE INTO contents (hash, content) VALUES (?, ?)", (hash, text))
     (id,) = db.execute("SELECT id FROM contents WHERE hash = ?", (hash,)).fetchone()

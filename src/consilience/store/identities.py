@@ -11,6 +11,7 @@ from typing import Any
 from consilience.errors import StoreError
 
 # `json.dumps` makes a new one for each value.
+_STRICT = json.JSONEncoder(allow_nan=False)
 _COMPACT = json.JSONEncoder(separators=(",", ":"))
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
@@ -26,7 +27,7 @@ def dump(value: object) -> str:
 def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as they are hashed and stored: plain JSON data, 0.0 and 0 the same, no NaN."""
     try:
-        text = json.dumps(dict(settings), allow_nan=False)
+        text = _STRICT.encode(dict(settings))
     except (TypeError, ValueError) as error:
         raise StoreError(f"settings must be plain JSON data: {error}") from error
     return dict(_read(text))

@@ -8,13 +8,14 @@ from __future__ import annotations
 import sqlite3
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from consilience.errors import StoreError
 from consilience.store.compact import COMPACT, LABELS, LAYOUTS, MOVED, CompactConnection, move
 from consilience.store.objects import refuse_foreign_objects
-from consilience.store.place import create, lies_still, refuse_links
+from consilience.store.place import create, lies_alone, lies_still, refuse_links, tidy
 from consilience.store.schema import TABLES, now
 
 APPLICATION_ID = 0x434F4E53
@@ -132,8 +133,11 @@ def connect(path: str | Path, readonly: bool, *, as_it_is: bool = False) -> Comp
         refuse_links(Path(path))
     if readonly:
         address = Path(path).absolute().as_uri()
+        alone = lies_alone(Path(path))
         try:
-            return _opened(address + "?mode=ro", path, readonly, as_it_is)
+            db = _opened(address + "?mode=ro", path, readonly, as_it_is)
+            db.at_end = partial(tidy, Path(path)) if alone else None
+            return db
         except StoreError as error:
             # Readers write too, beside the file; where they may not, nobody can be writing.
             if not lies_still(Path(path), error):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 from consilience.errors import StoreError
@@ -32,6 +33,24 @@ def create(path: Path) -> None:
         os.close(os.open(path, here, 0o600))
     except OSError as error:
         raise StoreError(f"cannot open the store {path}: {error.strerror or error}") from error
+
+
+def lies_alone(path: Path) -> bool:
+    """Whether SQLite keeps nothing beside a file, so that nobody has it open."""
+    return not any(path.with_name(path.name + end).exists() for end in BESIDE[1:])
+
+
+def tidy(path: Path) -> None:
+    """Takes away what a reader has left beside a store, as the last writer to close it would.
+
+    Where somebody has it open by now, or it may not be written, nothing happens.
+    """
+    with suppress(sqlite3.Error):
+        db = sqlite3.connect(path.absolute().as_uri() + "?mode=rw", 0, uri=True)
+        try:
+            db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        finally:
+            db.close()
 
 
 def lies_still(path: Path, error: StoreError) -> bool:

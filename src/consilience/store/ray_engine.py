@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from consilience.errors import AnswerError, MissingExtra, ModelError, NoLogprobs, ServerError
@@ -73,28 +74,19 @@ def ask_on_ray(
     Each of the `workers` has `concurrency` requests under way. A Ray that runs is used (RAY_ADDRESS
     or `ray.init`), else one is started here. MissingExtra without Ray.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise MissingExtra("the engine ray", "ray") from error
+    data = _ray_data()
     known = store.known([key for key, _ in planned])
     todo = {key: request for key, request in planned if key not in known}
     total = CallCounts(known=len(planned) - len(todo))
     if not todo:
         return total
-    if not ray.is_initialized():
-        ray.init(include_dashboard=False, log_to_driver=False)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.execution_options.preserve_order = False
-    rows = ray.data.from_arrow(list(query_tables(todo, PER_TASK))).map_batches(
+    _start_ray()
+    rows = data.from_arrow(list(query_tables(todo, PER_TASK))).map_batches(
         RayWorker,
         fn_constructor_args=(served, concurrency),
         batch_size=None,
         batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(size=workers),
+        compute=data.ActorPoolStrategy(size=workers),
         num_cpus=0.5,
     )
     model = served.opened()
@@ -102,6 +94,27 @@ def ask_on_ray(
     for table in tables:
         total += keep_answers(table, todo, model, store)
     return total
+
+
+def _ray_data() -> ModuleType:
+    """The module `ray.data`; MissingExtra without Ray."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray.data
+    except ImportError as error:
+        raise MissingExtra("the engine ray", "ray") from error
+    return ray.data
+
+
+def _start_ray() -> None:
+    """A Ray that runs, and shows nothing of its own."""
+    import ray
+
+    if not ray.is_initialized():
+        ray.init(include_dashboard=False, log_to_driver=False)
+    context = _ray_data().DataContext.get_current()
+    context.enable_progress_bars = False
+    context.execution_options.preserve_order = False
 
 
 def keep_answers(

@@ -15,7 +15,7 @@ from consilience.models.base import Answer, Model, Request, plain_usage
 from consilience.prompts.query import Query
 from consilience.store.compact import answers_of
 from consilience.store.identities import dump, plain
-from consilience.store.schema import decode, now, query_of, request_columns, storable
+from consilience.store.schema import decode, list_text, now, query_of, request_columns, storable
 from consilience.store.verification import answer_fault
 
 _CHUNK = 500
@@ -133,7 +133,7 @@ def prediction_row(
     That is one that is not finite or above 0, or lengths that disagree.
     """
     logprobs = [float(value) for value in answer.logprobs]
-    exact = [bool(mark) for mark in answer.exact]
+    exact = tuple(bool(mark) for mark in answer.exact)
     mass, seconds = float(answer.mass), float(seconds)
     if fault := answer_fault(request.label_names, logprobs, exact, mass, seconds):
         raise AnswerError(
@@ -147,7 +147,8 @@ def prediction_row(
         "mass": mass,
         "seconds": seconds,
         "logprobs": logprobs,
-        "exact": exact,
+        "exact": list_text(exact),
+        "label_names": list_text(tuple(request.label_names)),
         "usage": plain_usage(answer.usage),
         "settings": plain(model.settings),
         "raw": answer.raw,

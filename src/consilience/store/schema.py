@@ -78,10 +78,9 @@ Encoded = Sequence[Any]
 
 def encode(table: str, row: Mapping[str, Any]) -> Encoded:
     """The values of a row as SQLite takes them, in the order of the table's columns."""
-    values = ((c, row[c]) for c in TABLES[table])
     return [
-        dump(value) if c in JSON_COLUMNS and type(value) is not JSONText else value
-        for c, value in values
+        dump(value) if c in JSON_COLUMNS and type(value := row[c]) is not JSONText else row[c]
+        for c in TABLES[table]
     ]
 
 
@@ -120,6 +119,12 @@ class JSONText(str):
 def _shots_text(shots: tuple[tuple[str, int], ...]) -> JSONText:
     """Shots as JSON; cached, because a block of queries shares one list."""
     return JSONText(dump(shots))
+
+
+@lru_cache(maxsize=256)
+def list_text(values: tuple[str | bool, ...]) -> JSONText:
+    """A list as JSON; cached, because predictions share few. Never of numbers: 1 is True here."""
+    return JSONText(dump(values))
 
 
 @lru_cache(maxsize=1024)

@@ -178,24 +178,33 @@ class StoreStats:
     datasets: int
 
 
+_STATS = """
+    SELECT count(*) AS predictions, avg(instr(marks.content, 'false') = 0) AS exact,
+        avg(instr(marks.content, 'false') > 0) AS bounded, avg(mass) AS mean_mass,
+        sum(coalesce(json_extract(used.content, '$.calls'), 1)) AS calls,
+        sum(json_extract(used.content, '$.prompt_tokens')) AS prompt_tokens,
+        sum(json_extract(used.content, '$.prompt_tokens_details.cached_tokens')) AS cached_tokens,
+        sum(json_extract(used.content, '$.completion_tokens')) AS completion_tokens,
+        sum(seconds) AS seconds
+    FROM answers JOIN contents AS marks ON marks.id = exact
+        JOIN contents AS used ON used.id = usage
+    WHERE model = ?"""
+
+
 def stats(db: sqlite3.Connection) -> StoreStats:
     """The numbers of a store, one entry per model, in the order of their names."""
-    models = db.execute(
-        """SELECT model, count(*) AS predictions, avg(instr(exact, 'false') = 0) AS exact,
-               avg(instr(exact, 'false') > 0) AS bounded, avg(mass) AS mean_mass,
-               sum(coalesce(json_extract(usage, '$.calls'), 1)) AS calls,
-               sum(json_extract(usage, '$.prompt_tokens')) AS prompt_tokens,
-               sum(json_extract(usage, '$.prompt_tokens_details.cached_tokens')) AS cached_tokens,
-               sum(json_extract(usage, '$.completion_tokens')) AS completion_tokens,
-               sum(seconds) AS seconds
-           FROM predictions GROUP BY model ORDER BY model"""
-    ).fetchall()
+    names = "SELECT id, content FROM contents WHERE id IN (SELECT model FROM answers) ORDER BY 2"
+    # One model after the other: grouped by model, all rows would be sorted, in memory.
+    models = [
+        ModelStats(model=name, **dict(db.execute(_STATS, (id,)).fetchone()))
+        for id, name in db.execute(names).fetchall()
+    ]
     counts = {
         table: db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-        for table in ("failures", "text_failures", "texts", "runs", "datasets")
+        for table in ("failed", "text_failures", "texts", "runs", "datasets")
     }
-    counts["failures"] += counts.pop("text_failures")
-    return StoreStats(tuple(ModelStats(**dict(row)) for row in models), **counts)
+    counts["failures"] = counts.pop("failed") + counts.pop("text_failures")
+    return StoreStats(tuple(models), **counts)
 
 
 def characters_per_token(db: sqlite3.Connection, model: str) -> float | None:
