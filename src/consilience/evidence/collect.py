@@ -101,19 +101,24 @@ def _heard(
 
     One counts once, however often the plan came upon it. SolveError where there is none.
     """
-    planned = [(r, q, p) for r, queries in enumerate(rounds) for q, p in queries]
-    first: dict[str, tuple[int, Query, Prediction]] = {}
-    for r, q, p in planned:
-        if p is not None:
-            first.setdefault(p.key, (r, q, p))
-    absent = sum(p is None for _, _, p in planned)
-    heard = [row for row in first.values() if any(row[2].exact)]
+    heard: list[tuple[int, Query, Prediction]] = []
+    seen: set[str] = set()
+    absent = 0
+    for r, queries in enumerate(rounds):
+        for q, p in queries:
+            if p is None:
+                absent += 1
+            elif p.key not in seen:
+                seen.add(p.key)
+                if any(p.exact):
+                    heard.append((r, q, p))
     if not heard:
+        planned = sum(map(len, rounds))
         raise SolveError(
-            f"no prediction to learn from: {len(planned)} planned, {absent} absent, "
-            f"{len(first)} with every label only bounded; the store has the reason of each failure"
+            f"no prediction to learn from: {planned} planned, {absent} absent, "
+            f"{len(seen)} with every label only bounded; the store has the reason of each failure"
         )
-    return heard, absent, len(first) - len(heard)
+    return heard, absent, len(seen) - len(heard)
 
 
 def _shots(heard: _Heard, dataset: Dataset, drawn: Container[int]) -> tuple[ShotArrays, Tensor]:
@@ -200,9 +205,12 @@ def _flips(queries: Sequence[Query], dataset: Dataset) -> NDArray[np.int64]:
     The twin is the nearest query before it, else after it, that shows the shot otherwise. Where
     nobody recorded the label that a shot had in one of the two, nobody knows what was flipped.
     """
+    # Few queries are contrasts, or may be their twins.
+    wanted = {q.target for q in queries if q.contrast is not None}
     alike: dict[object, list[int]] = {}
     for t, q in enumerate(queries):
-        alike.setdefault(_unlabelled(q), []).append(t)
+        if q.target in wanted:
+            alike.setdefault(_unlabelled(q), []).append(t)
     found: list[tuple[int, int, int, int, int]] = []
     for t, q in enumerate(queries):
         if q.contrast is None:

@@ -100,12 +100,9 @@ def fit_offsets(
     )
     groups, _, lists = parts
     noise = float(z[used].var()) / 2 + _LEAST if used.any() else 1.0
+    left = z.copy()
     for _step in range(_STEPS):
-        moved = 0.0
-        for part in parts:
-            rest = z - sum((o.of_each() for o in parts if o is not part), np.zeros_like(z))
-            moved = max(moved, part.fit(rest, noise))
-        left = z - sum((o.of_each() for o in parts), np.zeros_like(z))
+        moved = max(part.fit(left, noise) for part in parts)
         if used.any():
             # What the effects leave, and what they may have taken of it by chance.
             unsure = sum(part.unsure(noise) for part in parts)
@@ -124,27 +121,40 @@ class _Effect:
         self, level: Integers, used: NDArray[np.bool_], variance: float, *, fixed: bool = False
     ) -> None:
         self._level, self._used = level, used
-        self._count = np.bincount(level[used], minlength=int(level.max(initial=0)) + 1)
+        self._of_used = level[used]
+        self._count = np.bincount(self._of_used, minlength=int(level.max(initial=0)) + 1)
         self._variance, self._fixed = variance, fixed
         self.value: Floats = np.zeros((len(self._count), 1))
 
     def of_each(self) -> Floats:
         """The value of each prediction's level, (T, K); 0 where the level is of no one used."""
-        return np.asarray(self.value[self._level])
+        return np.take(self.value, self._level, axis=0)
 
-    def fit(self, rest: Floats, noise: float) -> float:
-        """Fits the values to what the other effects leave, (T, K); how far the farthest moved."""
-        total = np.zeros((len(self._count), rest.shape[1]))
-        np.add.at(total, self._level[self._used], rest[self._used])
+    def fit(self, left: Floats, noise: float) -> float:
+        """Fits the values to what the other effects leave; how far the farthest moved.
+
+        `left` (T, K) is what all effects leave, and is changed in place to what they leave then.
+        """
         strength = noise / self._variance
-        before, self.value = self.value, total / (self._count + strength)[:, None]
+        each = (self._count + strength)[:, None]
+        # What they leave and what this one had taken, added up by level.
+        found = _added(left[self._used], self._of_used, len(self._count))
+        before, self.value = self.value, (found + self._count[:, None] * self.value) / each
         there = self._count > 0
         if not self._fixed and there.any():
             spread = noise / (self._count[there] + strength)
             self._variance = max(float((self.value[there] ** 2).mean() + spread.mean()), _LEAST)
-        return float(np.abs(self.value - before).max(initial=0.0))
+        moved = self.value - before
+        left -= np.take(moved, self._level, axis=0)
+        return float(np.abs(moved).max(initial=0.0))
 
     def unsure(self, noise: float) -> float:
         """The mean variance of the value that a prediction that counts is given, in nats²."""
         each = noise / (self._count + noise / self._variance)
         return float((each * self._count).sum() / max(int(self._used.size), 1))
+
+
+def _added(values: Floats, level: Integers, levels: int) -> Floats:
+    """Sums of the rows (T, K) of each level, (L, K): many times as fast as `np.add.at`."""
+    columns = [np.bincount(level, column, levels) for column in values.T]
+    return np.stack(columns, axis=1) if columns else np.zeros((levels, 0))

@@ -25,10 +25,11 @@ from consilience.evidence.evidence import Evidence
 from consilience.evidence.few_classes import log_normalised, over_classes
 from consilience.evidence.mixture import FEWEST_EXAMPLES, fit_mixture
 from consilience.objective.pools import (
+    add,
     average_answer,
     of_lists,
     of_predictions,
-    per_target,
+    parts,
     summed,
     what_is_said,
 )
@@ -162,15 +163,23 @@ def condition(
 
 def _shares(evidence: Evidence, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Each prediction's share in the pool of its target, (S, T), and who has any, (S, N)."""
-    predictions = evidence.predictions
-    brief = predictions.untouched | predictions.brief
-    briefs = summed(weight * brief, predictions.target, evidence.n)
+    asked, s = evidence.predictions, len(weight)
+    briefs, total = (weight.new_zeros(s, evidence.n) for _ in range(2))
+    brief = asked.untouched | asked.brief
+    for part in parts(evidence.t, s):
+        add(briefs, asked.target[part], weight[:, part] * brief[part])
     of_briefs = ZERO_SHOT_WEIGHT / briefs.clamp_(min=1e-12)
-    counts = torch.where(brief, weight * of_briefs.index_select(1, predictions.target), weight)
-    counts *= predictions.weight
-    total = summed(counts, predictions.target, evidence.n)
+    share = weight.new_empty(s, evidence.t)
+    for part in parts(evidence.t, s):
+        mine, target = weight[:, part], asked.target[part]
+        counts = torch.where(brief[part], mine * of_briefs.index_select(1, target), mine)
+        share[:, part] = counts.mul_(asked.weight[part])
+        add(total, target, share[:, part])
     known = total > 0
-    return counts.div_(total.clamp_(min=1e-12).index_select(1, predictions.target)), known
+    total.clamp_(min=1e-12)
+    for part in parts(evidence.t, s):
+        share[:, part] /= total.index_select(1, asked.target[part])
+    return share, known
 
 
 def _relevance(evidence: Evidence, q: Tensor) -> Tensor:
@@ -206,11 +215,14 @@ def untouched_answer(evidence: Evidence, weight: Tensor) -> Tensor:
 
 def _untouched(evidence: Evidence, weight: Tensor) -> Tensor:
     """The mean log-probabilities of those answers, (S, N, K)."""
-    predictions = evidence.predictions
-    used = weight * predictions.untouched * predictions.weight
-    count = per_target(evidence, used).clamp_(min=1e-12)
-    columns = [per_target(evidence, used * column) for column in predictions.logp.unbind(-1)]
-    return torch.stack([column / count for column in columns], dim=-1)
+    asked, s, k = evidence.predictions, len(weight), evidence.k
+    total = weight.new_zeros(k + 1, s, evidence.n)
+    for part in parts(evidence.t, s):
+        used = weight[:, part] * asked.untouched[part] * asked.weight[part]
+        for c in range(k):
+            add(total[c], asked.target[part], used * asked.logp[part, c])
+        add(total[k], asked.target[part], used)
+    return (total[:k] / total[k].clamp(min=1e-12)).movedim(0, -1).contiguous()
 
 
 def _flip_weight(evidence: Evidence, weight: Tensor) -> Tensor:

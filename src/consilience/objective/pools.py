@@ -37,15 +37,15 @@ def what_is_said(evidence: Evidence, share: Tensor, relevance: Tensor) -> Pooled
     """The sums over each example's predictions, by their share (S, T) and relevance (S, T)."""
     asked, k = evidence.predictions, evidence.k
     total = share.new_zeros(k + 2, len(share), evidence.n)
-    for part in _parts(evidence.t, len(share)):
+    for part in parts(evidence.t, len(share)):
         target, logp, relevant = asked.target[part], asked.logp[part], relevance[:, part]
         used = share[:, part] * relevant
         lost = share[:, part] * (1 - relevant)
         for c in range(k):
-            _add(total[c], target, used * logp[:, c])
+            add(total[c], target, used * logp[:, c])
         # What a prediction told counts against labels that leave it unexplained.
-        _add(total[k], target, lost.mul_(asked.information[part] + math.log(k)))
-        _add(total[k + 1], target, used)
+        add(total[k], target, lost.mul_(asked.information[part] + math.log(k)))
+        add(total[k + 1], target, used)
     return PooledAnswers(total[:k].movedim(0, -1).contiguous(), total[k], total[k + 1])
 
 
@@ -53,11 +53,11 @@ def average_answer(evidence: Evidence, share: Tensor, relevance: Tensor, scale: 
     """The sum of probabilities at a `scale` (S,) of log-odds, (S, N, K), so far as relevant."""
     asked, k = evidence.predictions, evidence.k
     total = share.new_zeros(k, len(share), evidence.n)
-    for part in _parts(evidence.t, len(share)):
+    for part in parts(evidence.t, len(share)):
         used = share[:, part] * relevance[:, part]
         p = normalised(scale.view(-1, 1, 1) * asked.logp[part])
         for c in range(k):
-            _add(total[c], asked.target[part], used * p[..., c])
+            add(total[c], asked.target[part], used * p[..., c])
     return total.movedim(0, -1).contiguous()
 
 
@@ -66,7 +66,7 @@ def of_predictions(evidence: Evidence, of_list: Tensor, alone: float) -> Tensor:
     every = torch.cat([of_list, of_list.new_full((len(of_list), 1), alone)], dim=1)
     shown = evidence.predictions.shown
     made = every.new_empty(len(every), len(shown))
-    for part in _parts(len(shown), len(every)):
+    for part in parts(len(shown), len(every)):
         place = torch.where(shown[part] < 0, every.shape[1] - 1, shown[part])
         made[:, part] = every.index_select(1, place)
     return made
@@ -76,9 +76,9 @@ def of_lists(evidence: Evidence, values: Tensor) -> Tensor:
     """The mean of `values` (S, N, K) over the shots of each list and their labels, (S, L)."""
     shots, flat = evidence.shots, values.flatten(1)
     total = flat.new_zeros(len(flat), len(shots.lengths))
-    for part in _parts(len(shots), len(flat)):
+    for part in parts(len(shots), len(flat)):
         place = shots.example[part] * evidence.k + shots.label[part]
-        _add(total, shots.list[part], flat.index_select(1, place))
+        add(total, shots.list[part], flat.index_select(1, place))
     return total.div_(shots.lengths)
 
 
@@ -93,10 +93,10 @@ def per_target(evidence: Evidence, values: Tensor) -> Tensor:
 
 def summed(values: Tensor, cell: Tensor, cells: int) -> Tensor:
     """Sums of `values` (S, T) over the rows of each cell, (S, cells)."""
-    return _add(values.new_zeros(len(values), cells), cell, values)
+    return add(values.new_zeros(len(values), cells), cell, values)
 
 
-def _add(total: Tensor, cell: Tensor, values: Tensor) -> Tensor:
+def add(total: Tensor, cell: Tensor, values: Tensor) -> Tensor:
     """Adds `values` (S, T) to the cells of `total` (S, cells) that they belong to, in place.
 
     By `scatter_add`: of several rows at once `index_add` is twenty times as slow.
@@ -104,7 +104,7 @@ def _add(total: Tensor, cell: Tensor, values: Tensor) -> Tensor:
     return total.scatter_add_(1, cell.expand(len(values), -1), values)
 
 
-def _parts(rows: int, starts: int) -> Iterator[slice]:
+def parts(rows: int, starts: int) -> Iterator[slice]:
     """Slices of the rows, each of as many as stay in a processor's cache."""
     each = max(1, PART // max(1, starts))
     return (slice(first, first + each) for first in range(0, rows, each))

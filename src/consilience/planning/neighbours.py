@@ -25,8 +25,17 @@ LEAF = 512
 TREES = 6
 """So many times a large set is cut; the share of nearest neighbours found is measured in tests."""
 
+COARSE = 2**14
+"""Parts of more than so many examples are cut along lines that are the same for all of them.
+
+Then all places along them are one product of matrices, and each further doubling of the examples
+costs one number for each, not a vector."""
+
 Pair = tuple[int, int]
 """Two examples by position, the smaller first."""
+
+_Mates = tuple[NDArray[np.int64], NDArray[np.float64]]
+"""The nearest mates of some examples, by place, and their cosines, (n, count); −∞ for no mate."""
 
 
 def near_pairs(vectors: Vectors, members: Sequence[int], count: int, ties: Ties) -> Iterator[Pair]:
@@ -37,23 +46,23 @@ def near_pairs(vectors: Vectors, members: Sequence[int], count: int, ties: Ties)
     """
     places = np.asarray(members, dtype=np.int64)
     own = vectors[places]
+    count = min(count, len(places) - 1)
     if len(places) <= ALL_COMPARED:
-        found = _among(own, places, count, ties)
+        mates, cosines = _among(own, places, count, ties)
     else:
-        parts = [
-            _among(own[leaf], places[leaf], count, ties)
-            for tree in range(TREES)
-            for leaf in _leaves(own, generator(0, "neighbours", tree))
-        ]
-        found = _best(np.concatenate(parts), count)
-    for one, other, _ in found.tolist():
-        yield min(int(one), int(other)), max(int(one), int(other))
+        mates = np.full((len(places), count), -1, dtype=np.int64)
+        cosines = np.full((len(places), count), -np.inf)
+        for tree in range(TREES):
+            for leaf in _leaves(own, generator(0, "neighbours", tree)):
+                found = _among(own[leaf], places[leaf], count, ties)
+                mates[leaf], cosines[leaf] = _nearest((mates[leaf], cosines[leaf]), found)
+    rows, ranks = np.nonzero(cosines > -np.inf)
+    for one, other in zip(places[rows].tolist(), mates[rows, ranks].tolist(), strict=True):
+        yield min(one, other), max(one, other)
 
 
-def _among(
-    vectors: Vectors, places: NDArray[np.int64], count: int, ties: Ties
-) -> NDArray[np.float64]:
-    """Each of some examples with its nearest mates among them: rows of two places and a cosine."""
+def _among(vectors: Vectors, places: NDArray[np.int64], count: int, ties: Ties) -> _Mates:
+    """Each of some examples with its nearest mates among them."""
     near = np.round(vectors @ vectors.T, 9)
     np.fill_diagonal(near, -np.inf)
     columns: dict[int, list[int]] = {}
@@ -63,36 +72,49 @@ def _among(
     for tied in columns.values():
         near[np.ix_(tied, tied)] = -np.inf
     rows = np.arange(len(places))
-    found = []
-    for _ in range(min(count, len(places) - 1)):
+    mates = np.full((len(places), count), -1, dtype=np.int64)
+    cosines = np.full((len(places), count), -np.inf)
+    for rank in range(min(count, len(places) - 1)):
         best = near.argmax(axis=1)
-        cosine = near[rows, best]
+        mates[:, rank], cosines[:, rank] = places[best], near[rows, best]
         near[rows, best] = -np.inf
-        free = cosine > -np.inf
-        found.append(np.stack([places[rows], places[best], cosine], axis=1)[free])
-    return np.concatenate(found) if found else np.empty((0, 3))
+    return mates, cosines
 
 
 def _leaves(vectors: Vectors, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
     """The rows in leaves, cut in halves across the line between two that are drawn."""
-    waiting = [np.arange(len(vectors))]
+    n = len(vectors)
+    cuts = max(0, int(np.ceil(np.log2(n / COARSE))))
+    drawn = [rng.choice(n, size=2, replace=False) for _ in range(cuts)]
+    lines = np.array([vectors[one] - vectors[other] for one, other in drawn])
+    far = vectors @ lines.T if cuts else vectors[:, :0]
+    waiting = [(np.arange(n), 0)]
     while waiting:
-        part = waiting.pop()
+        part, depth = waiting.pop()
         if len(part) <= LEAF:
             yield part
             continue
-        one, other = rng.choice(part, size=2, replace=False)
-        along = vectors[part] @ (vectors[one] - vectors[other])
+        if depth < cuts:
+            along = far[part, depth]
+        else:
+            one, other = rng.choice(part, size=2, replace=False)
+            along = vectors[part] @ (vectors[one] - vectors[other])
         order = np.argpartition(along, len(part) // 2)
-        waiting += [np.sort(part[half]) for half in np.array_split(order, 2)]
+        waiting += [(np.sort(part[half]), depth + 1) for half in np.array_split(order, 2)]
 
 
-def _best(found: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """Of the mates found for each example in several trees the nearest, each once."""
-    found = found[np.lexsort((found[:, 1], -found[:, 2], found[:, 0]))]
-    again = (np.diff(found[:, :2], axis=0, prepend=-1) == 0).all(axis=1)
-    found = found[~again]
-    first = np.flatnonzero(np.diff(found[:, 0], prepend=-1))
-    sizes = np.diff(np.append(first, len(found)))
-    rank = np.arange(len(found)) - np.repeat(first, sizes)
-    return found[rank < count]
+def _nearest(some: _Mates, others: _Mates) -> _Mates:
+    """Of two lists of mates for each of the same examples the nearest, each mate once."""
+    count = some[0].shape[1]
+    mates, cosines = (np.concatenate(two, axis=1) for two in zip(some, others, strict=True))
+    mates, cosines = _sorted(mates, cosines)
+    again = mates[:, 1:] == mates[:, :-1]
+    cosines[:, 1:][again] = -np.inf
+    mates, cosines = _sorted(mates, cosines)
+    return mates[:, :count], cosines[:, :count]
+
+
+def _sorted(mates: NDArray[np.int64], cosines: NDArray[np.float64]) -> _Mates:
+    """Each row of mates, the nearest first, and the first by place where two are as near."""
+    order = np.lexsort((mates, -cosines), axis=1)
+    return np.take_along_axis(mates, order, axis=1), np.take_along_axis(cosines, order, axis=1)
