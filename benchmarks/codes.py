@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -105,9 +106,16 @@ def measure(given: argparse.Namespace, name: str, way: str, seed: int) -> dict[s
     }
 
 
-def kept(found: Interval) -> list[float]:
-    """A score as it is kept: the estimate, and the ends of its 95 % interval."""
-    return [round(value, 4) for value in (found.estimate, found.lower, found.upper)]
+def kept(found: Interval) -> list[float | None]:
+    """A score as it is kept: the estimate, and the ends of its 95 % interval, None without one."""
+    numbers = (found.estimate, found.lower, found.upper)
+    return [None if math.isnan(value) else round(value, 4) for value in numbers]
+
+
+def shown(score: list[float | None]) -> str:
+    """A score with its interval, where a class is too rare without."""
+    estimate, low, high = (None if value is None else f"{value:.2f}" for value in score)
+    return f"{estimate}" if low is None else f"{estimate} ({low} to {high})"
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -125,7 +133,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             row["examples"],
             row["classes"],
             row["way"],
-            *(f"{s[0]:.2f} ({s[1]:.2f} to {s[2]:.2f})" for s in scores),
+            *map(shown, scores),
         ]
         lines.append(
             "| " + " | ".join(map(str, [*cells, row["label mass"], row["verdict"]])) + " |"
