@@ -40,6 +40,8 @@ bench:
     uv run python benchmarks/solvers.py
     uv run python benchmarks/scale.py
     uv run python benchmarks/local.py
+    uv run python benchmarks/corrections.py
+    uv run python benchmarks/newrows.py
     uv run --group bench python benchmarks/ablation.py
     uv run --group bench python benchmarks/transport.py
     uv run --group bench python benchmarks/votes.py

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from consilience.data.dataset import Dataset, Example
+from consilience.data.task import Task
 from consilience.elicitation.session import elicit
 from consilience.elicitation.settings import Settings
 from consilience.errors import InputError, MissingExtra
@@ -28,6 +29,7 @@ from consilience.results.result import Found
 from consilience.solvers.lbfgs import LBFGS
 from consilience.store.database import Store
 from hostile import Lengths, labelled
+from recorder import Recorder
 
 SETTINGS = Settings(calls_per_example=6.0, plan=PlanSettings(shots=4), settled=0.0)
 
@@ -232,6 +234,22 @@ def test_what_is_said_above_the_table_is_the_librarys(found: Found) -> None:
     ]
     data = page_rows(found, scores)
     assert {row["id"]: row["gold"] for row in data["rows"]} == dict(gold.labels)
+
+
+def test_classes_without_a_row_share_a_line_where_there_are_many() -> None:
+    names = tuple(f"Kind {c}" for c in range(30))
+    data = Dataset("many", [Example(f"text {i}") for i in range(20)], task=Task("Which?", names))
+    settings = replace(SETTINGS, calls_per_example=1.0)
+    found = elicit(data, Recorder(), settings=settings, solver=LBFGS(starts=1))
+    page = report_page(found)
+    counts = found.labels["name"].value_counts()
+    rows = re.search(r'<table class="plain counts">.*?</table>', page, re.S)
+    assert rows
+    said = " ".join(read(rows[0]).text.split())
+    for name in names:
+        assert (f"{name} {counts.get(name, 0)}" in said) == (name in counts), said
+    assert f"{30 - len(counts)} other classes 0" in said
+    assert "<summary>Shares of the classes</summary>" in page
 
 
 def test_texts_are_shown_as_texts(tmp_path: Path) -> None:

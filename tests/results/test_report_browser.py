@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from browser import chromium
+from consilience.data.dataset import Dataset, Example
+from consilience.data.task import Task
 from consilience.elicitation.session import elicit
 from consilience.elicitation.settings import Settings
 from consilience.evaluation.evaluation import evaluate
@@ -21,6 +23,7 @@ from consilience.results.report_rows import prompt_of
 from consilience.results.result import Found
 from consilience.solvers.lbfgs import LBFGS
 from hostile import HOSTILE, labelled
+from recorder import Recorder
 
 SETTINGS = Settings(calls_per_example=6.0, plan=PlanSettings(shots=4), settled=0.0)
 
@@ -334,6 +337,24 @@ def test_the_policy_stops_a_request_even_if_something_made_one(written: Seen) ->
     """
     assert written.browser.execute_async_script(script) == "img-src"
     written.browser.get_log("browser")
+
+
+def test_of_many_classes_a_row_shows_the_likeliest_first(browser: Any, tmp_path: Path) -> None:
+    names = tuple(f"Kind {c} with a name that is longer than a phone is wide" for c in range(30))
+    data = Dataset("many", [Example(f"text {i}") for i in range(12)], task=Task("Which?", names))
+    settings = Settings(calls_per_example=1.0, plan=PlanSettings(shots=4))
+    found = elicit(data, Recorder(), settings=settings, solver=LBFGS(starts=1))
+    browser.get(found.report(tmp_path / "many.html").as_uri())
+    click(browser, "tbody tr td.p")
+    shown = [float(text) for text in texts(browser, "dialog .probs .num")]
+    first = texts(browser, "dialog .probs:not(details *) .num")
+    [id] = texts(browser, "#row-title")
+    labels = found.soft_labels[data.index[data.find(id)]]
+    assert shown == [round(float(p), 3) for p in sorted(labels, reverse=True)]
+    assert len(first) == 8
+    [folded] = texts(browser, "dialog .probs + details > summary")
+    assert folded == f"22 other classes, {np.sort(labels)[:22].sum():.3f} together"
+    assert browser.get_log("browser") == []
 
 
 def test_texts_of_any_kind_are_shown_as_texts(browser: Any, tmp_path: Path) -> None:

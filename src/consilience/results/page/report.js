@@ -3,6 +3,7 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const at = (id) => document.getElementById(id);
   const PAGE = 50;
+  const MANY = 12, LIKELIEST = 8;
   const SVG = "http://www.w3.org/2000/svg";
   const rows = data.rows.map((row, order) => ({ ...row, order, sure: row.p ? Math.max(...row.p) : -1 }));
   const scored = rows.some((row) => "gold" in row);
@@ -202,7 +203,7 @@
       make("p", { class: "whole", dir: "auto" }, text(row)),
       row.p === null
         ? make("p", {}, `No label: ${row.why ?? "nothing speaks of it"}.`)
-        : make("div", { class: "probs" }, ...row.p.flatMap((p, k) => [chip(k), bar(p, k), make("span", { class: "num" }, p.toFixed(3))])),
+        : make("div", {}, ...probabilities(row.p)),
       chooser(row),
       "gold" in row ? make("p", {}, "Reference: ", chip(row.gold), wrong(row) ? make("span", { class: "flag wrong" }, " differs") : null) : null,
       make("p", { class: "note", dir: "auto" }, `${row.open ? "Open: the two likeliest classes are close. " : ""}${facts}.`),
@@ -211,6 +212,17 @@
         `, in nats. The pulls sum to ${signed(odds)}. Open an answer to see its prompt.`,
         data.tempered ? " The probability above is closer to even than they say, because the verdict doubts the labels." : ""),
       waterfall(row, label, other, odds));
+  }
+  // Of many classes the likeliest, the others folded away.
+  function probabilities(p) {
+    const table = (classes) =>
+      make("div", { class: "probs" }, ...classes.flatMap((k) => [chip(k), bar(p[k], k), make("span", { class: "num" }, p[k].toFixed(3))]));
+    const every = p.map((_, k) => k);
+    if (p.length <= MANY) return [table(every)];
+    every.sort((a, b) => p[b] - p[a]);
+    const rest = every.slice(LIKELIEST);
+    return [table(every.slice(0, LIKELIEST)),
+      make("details", {}, make("summary", {}, `${counted(rest.length)} other classes, ${rest.reduce((sum, k) => sum + p[k], 0).toFixed(3)} together`), table(rest))];
   }
   function waterfall(row, label, other, odds) {
     let sum = 0;
