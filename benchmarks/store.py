@@ -38,6 +38,9 @@ from consilience.store.schema import TABLES, encode, query_columns
 
 RESULTS = Path(__file__).parent / "results" / "store.json"
 SHOTS, BLOCK, BATCH = 24, 40, 256
+LONG = 700
+"""The words of a text in a large store."""
+
 BEFORE = 5_000
 """So many predictions are written as they were before."""
 
@@ -192,13 +195,13 @@ def timed(work: Callable[[], Any]) -> float:
 
 
 def measure_large(gigabytes: float) -> dict[str, Any]:
-    """A large store: opening it when the system has none of it in memory, and then."""
+    """A large store, of long texts: opening it with none of it in memory, and then."""
     draw = random.Random(1)
-    data = Dataset("made up", [Example(words(draw, 14)) for _ in range(5_000)])
+    data = Dataset("made up", [Example(words(draw, LONG)) for _ in range(1_000)])
     framing = framings(data.task, ["plain"])[0]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "large.db"
-        written(made_up(data, framing), path, 20_000)
+        written(made_up(data, framing), path, 4_000)
         there = grown(path, gigabytes)
         found: dict[str, Any] = {"predictions": there, "file, MB": size(path) / 1e6}
         kinds = {"write": lambda: Store(path).close()}

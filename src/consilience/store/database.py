@@ -132,7 +132,8 @@ class Store:
 
     def predictions(self, keys: Sequence[str]) -> list[Prediction | None]:
         """The predictions in the order of the keys, None for a key that has none."""
-        found = {row["key"]: prediction_of(row) for row in self._chosen(OF_PREDICTION, keys)}
+        read = map(prediction_of, self._chosen(OF_PREDICTION, keys))
+        found = {prediction.key: prediction for prediction in read}
         return [found.get(key) for key in keys]
 
     def columns(self, run: str | None = None) -> PredictionColumns:

@@ -15,8 +15,10 @@ from consilience.models.base import Answer, Model, Request, plain_usage
 from consilience.prompts.query import Query
 from consilience.store.compact import answers_of
 from consilience.store.identities import dump, plain
-from consilience.store.schema import decode, list_text, now, query_of, request_columns, storable
+from consilience.store.schema import decode, list_text, now, request_columns, shots_of, storable
 from consilience.store.verification import answer_fault
+
+_read = json.JSONDecoder().decode
 
 _CHUNK = 500
 """How many keys go into one SQL statement (the smallest limit of old SQLite is 999)."""
@@ -73,20 +75,23 @@ class Run:
 @lru_cache(maxsize=256)
 def _listed(text: str) -> tuple[Any, ...]:
     """A list from its JSON; cached, because predictions share few."""
-    return tuple(json.loads(text))
+    return tuple(_read(text))
 
 
 def prediction_of(row: sqlite3.Row) -> Prediction:
-    """The prediction in a row of the table of predictions."""
+    """The prediction in a row that begins with the columns `OF_PREDICTION`."""
+    # By their order: to find a column by its name, SQLite compares it with each.
+    key, target, framing, repeat, contrast, shots, names, logprobs, exact, *others = row
+    mass, usage, took = others[:3]
     return Prediction(
-        key=row["key"],
-        query=query_of(row),
-        label_names=_listed(row["label_names"]),
-        logprobs=tuple(json.loads(row["logprobs"])),
-        exact=_listed(row["exact"]),
-        mass=row["mass"],
-        usage=json.loads(row["usage"]),
-        seconds=row["seconds"],
+        key,
+        Query(target, shots_of(shots), framing, repeat, contrast),
+        _listed(names),
+        tuple(_read(logprobs)),
+        _listed(exact),
+        mass,
+        _read(usage),
+        took,
     )
 
 

@@ -128,7 +128,7 @@ def list_text(values: tuple[str | bool, ...]) -> JSONText:
 
 
 @lru_cache(maxsize=1024)
-def _shots(text: str) -> tuple[tuple[str, int], ...]:
+def shots_of(text: str) -> tuple[tuple[str, int], ...]:
     """Shots from their JSON; cached, because a block of queries shares one list."""
     return tuple((id, label) for id, label in json.loads(text))
 
@@ -137,7 +137,7 @@ def query_of(row: Mapping[str, Any] | sqlite3.Row) -> Query:
     """The query that a row holds, its shots still as JSON text."""
     return Query(
         target=row["target"],
-        shots=_shots(row["shots"]),
+        shots=shots_of(row["shots"]),
         framing=row["framing"],
         repeat=row["repeat"],
         contrast=row["contrast"],

@@ -12,7 +12,7 @@ from typing import Any
 
 from consilience.models.served import served_by
 from consilience.store.compact import number_of
-from consilience.store.rows import Prediction, prediction_of
+from consilience.store.rows import OF_PREDICTION, Prediction, prediction_of
 from consilience.store.schema import decode
 from consilience.store.voices import CANARY, FIXED_QUESTIONS, Voices
 
@@ -34,10 +34,7 @@ class AnswerSource:
     last: str
 
 
-_READ = (
-    "key, created, model, target, framing, repeat, contrast, shots, label_names, logprobs, exact, "
-    "mass, usage, seconds, settings, raw, raw_like"
-)
+_READ = f"{OF_PREDICTION}, created, model, settings, raw, raw_like"
 
 
 def sources(db: sqlite3.Connection) -> list[AnswerSource]:
