@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from consilience.data.plugins import load_plugin, plugin_names
@@ -38,42 +37,13 @@ def open_model(
     Other packages add other kinds (see `plugins`).
     """
     kind, _, rest = name.partition(":")
-    if kind == "simulated" and rest:
-        if base_url or capabilities or _given(options):
-            raise InputError(f"{name!r} is not on a server; leave out the base URL and its options")
-        from consilience.models.simulated import SimulatedModel
-
-        return SimulatedModel(rest)
-    if kind == "local" and rest:
-        wrong = [key for key in _given(options) if key not in LOCAL]
-        if base_url or capabilities or wrong:
-            raise InputError(
-                f"{name!r} is not on a server; leave out the base URL and its options; what it "
-                f"takes is: {', '.join(LOCAL)}"
-            )
-        from consilience.models.local import open_local
-
-        return open_local(rest, **_given(options))
-    if kind == "openai" and rest:
-        if base_url is None:
-            raise InputError(
-                f"{name!r} needs the address of its server (--base-url, ending in /v1)"
-            )
-        from consilience.models.openai import open_openai
-
-        return run(_opened(open_openai, rest, base_url, capabilities, _given(options)))
-    if kind == "decisions" and rest:
-        if base_url is None or capabilities:
-            raise InputError(
-                f"{name!r} needs the address of its server (--base-url, ending in /v1), and no "
-                "capabilities of one with log-probabilities"
-            )
-        from consilience.models.decisions import DecisionsModel
-
-        return DecisionsModel(rest, base_url, **_given(options))
+    given = {"base_url": base_url or None, "capabilities": capabilities, **options}
+    given = {key: value for key, value in given.items() if value is not None}
+    own = {"openai": _openai, "decisions": _decisions, "local": _local, "simulated": _simulated}
+    if kind in own and rest:
+        return own[kind](rest, given)
     others = plugin_names("models", BUILT_IN)
     if kind in others and rest:
-        given = _given({"base_url": base_url, "capabilities": capabilities, **options})
         made: Model = load_plugin("models", kind)(rest, **given)
         return made
     more = "".join(f", {other}:…" for other in others)
@@ -83,16 +53,43 @@ def open_model(
     )
 
 
-def _given(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in options.items() if value is not None}
+def _openai(name: str, given: dict[str, Any]) -> Model:
+    if "base_url" not in given:
+        raise InputError(
+            f"'openai:{name}' needs the address of its server (--base-url, ending in /v1)"
+        )
+    from consilience.models.openai import open_openai
+
+    return run(open_openai(name, **given))
 
 
-async def _opened(
-    open_openai: Any,  # noqa: ANN401
-    name: str,
-    base_url: str,
-    capabilities: Capabilities | None,
-    options: dict[str, Any],
-) -> Model:
-    model: Model = await open_openai(name, base_url, capabilities=capabilities, **options)
-    return model
+def _decisions(name: str, given: dict[str, Any]) -> Model:
+    if "base_url" not in given or "capabilities" in given:
+        raise InputError(
+            f"'decisions:{name}' needs the address of its server (--base-url, ending in /v1), and "
+            "no capabilities of one with log-probabilities"
+        )
+    from consilience.models.decisions import DecisionsModel
+
+    return DecisionsModel(name, **given)
+
+
+def _local(name: str, given: dict[str, Any]) -> Model:
+    if any(key not in LOCAL for key in given):
+        raise InputError(
+            f"'local:{name}' is not on a server; leave out the base URL and its options; what it "
+            f"takes is: {', '.join(LOCAL)}"
+        )
+    from consilience.models.local import open_local
+
+    return open_local(name, **given)
+
+
+def _simulated(name: str, given: dict[str, Any]) -> Model:
+    if given:
+        raise InputError(
+            f"'simulated:{name}' is not on a server; leave out the base URL and its options"
+        )
+    from consilience.models.simulated import SimulatedModel
+
+    return SimulatedModel(name)

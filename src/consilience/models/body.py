@@ -18,7 +18,7 @@ _KEPT = 64 * 2**10
 
 
 class HttpResponse(NamedTuple):
-    """A status, headers by their names in lower case, and the body as it was sent.
+    """A status, headers that are found by names in lower case, and the body as it was sent.
 
     Of a body that is larger than allowed, its beginning, one byte more than that at least.
     """

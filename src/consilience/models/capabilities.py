@@ -70,45 +70,47 @@ class Capabilities:
         return cls(**data)
 
 
+_LISTED = {
+    True: "yes",
+    False: "no (it answered all the same)",
+    None: "the server has no list, or it may not be read",
+}
+_PREFILL = {
+    "flag": "continued with continue_final_message",
+    "trailing": "a last message of the assistant is continued",
+    None: "not found",
+}
+_BOUNDARY = {
+    True: "labels leave the prompt's tokens as they were",
+    False: "labels change the prompt's tokens",
+    None: "not known without the server's tokenizer",
+}
+_FORCED = {
+    "raw": "reported with their raw log-probability",
+    "biased": "reported with a biased value: not used",
+    "ignored": "logit_bias does nothing",
+    None: "not tried without token ids",
+}
+
+
 def capability_rows(found: Capabilities) -> list[tuple[str, str]]:
     """The capabilities as a table of two columns: what was looked at, what was found."""
-    listed = {
-        True: "yes",
-        False: "no (it answered all the same)",
-        None: "the server has no list, or it may not be read",
-    }
-    prefill = {
-        "flag": "continued with continue_final_message",
-        "trailing": "a last message of the assistant is continued",
-        None: "not found",
-    }
-    boundary = {
-        True: "labels leave the prompt's tokens as they were",
-        False: "labels change the prompt's tokens",
-        None: "not known without the server's tokenizer",
-    }
-    forced = {
-        "raw": "reported with their raw log-probability",
-        "biased": "reported with a biased value: not used",
-        "ignored": "logit_bias does nothing",
-        None: "not tried without token ids",
-    }
     difference = found.repeat_difference
     return [
         ("server", found.base_url),
         ("model", found.model),
-        ("in the model list", listed[found.listed]),
+        ("in the model list", _LISTED[found.listed]),
         ("/completions", found.completions),
         ("/chat/completions", found.chat),
         ("recommended", f"api {found.api}, style {found.style}, k {found.k}"),
         ("longest list", str(found.k_max)),
         ("label mass", "not looked at" if found.mass is None else f"{found.mass:.2g}"),
         ("thinking", _thinking(found)),
-        ("assistant prefill", prefill[found.prefill]),
+        ("assistant prefill", _PREFILL[found.prefill]),
         ("tokenizer", found.tokenizer or "not found"),
-        ("token boundary", boundary[found.boundary]),
+        ("token boundary", _BOUNDARY[found.boundary]),
         ("named tokens", "logprob_token_ids works" if found.label_ids else "not supported"),
-        ("forced tokens", forced[found.forced]),
+        ("forced tokens", _FORCED[found.forced]),
         ("labels outside the list", _ladder(found)),
         ("same prompt twice", "?" if difference is None else f"differs by {difference:.2g} nats"),
         ("cached tokens", "reported" if found.cached_tokens else "not reported"),

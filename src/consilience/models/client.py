@@ -107,13 +107,12 @@ class _ByAiohttp:
             async with self._session.request(
                 method, self._url(url), data=body, headers=kind, allow_redirects=False
             ) as response:
-                headers = {name.lower(): value for name, value in response.headers.items()}
                 async for part in response.content.iter_any():
                     read += part
                     if len(read) > most:
                         response.close()
                         break
-                return HttpResponse(response.status, headers, bytes(read))
+                return HttpResponse(response.status, response.headers, bytes(read))
         except aiohttp.ClientError as error:
             if isinstance(error, OSError):
                 raise

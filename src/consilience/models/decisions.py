@@ -12,18 +12,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
-
-import httpx2
+from typing import Any, Literal, Unpack
 
 from consilience.data.task import Task
 from consilience.errors import AnswerError, InputError
 from consilience.models import wire
 from consilience.models.base import Answer, Request
-from consilience.models.budget import Budget
 from consilience.models.label_logprobs import LabelLogprobs
 from consilience.models.plausible import check_sum
-from consilience.models.server import RetryPolicy, Server
+from consilience.models.server import Server, ServerOptions
 from consilience.prompts.framing import Style, framings, render
 from consilience.prompts.query import Query
 
@@ -109,11 +106,7 @@ class DecisionsModel:
         *,
         api: DecisionApi = "decisions",
         extra_body: Mapping[str, Any] | None = None,
-        patience: RetryPolicy | None = None,
-        requests_per_minute: float | None = None,
-        transport: httpx2.AsyncBaseTransport | None = None,
-        headers: Mapping[str, str] | None = None,
-        budget: Budget | None = None,
+        **options: Unpack[ServerOptions],
     ) -> None:
         if api not in APIS:
             raise InputError(f"an endpoint for decisions is one of {', '.join(APIS)}, got {api!r}")
@@ -125,15 +118,7 @@ class DecisionsModel:
         self.settings: Mapping[str, Any] = {"api": api, "extra": dict(extra_body or {})}
         self._called = name
         self._extra = dict(extra_body or {})
-        self._server = Server(
-            base_url,
-            name,
-            patience=patience,
-            requests_per_minute=requests_per_minute,
-            transport=transport,
-            headers=headers,
-            budget=budget,
-        )
+        self._server = Server(base_url, name, **options)
 
     async def ask(self, request: Request) -> Answer:
         """The answer to one request; ServerError or AnswerError where nothing can be used."""

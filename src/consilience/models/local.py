@@ -21,7 +21,7 @@ from consilience.models.base import Answer, Completion, Request
 from consilience.models.capabilities import Api
 from consilience.models.greedy import BLANK, greedy
 from consilience.models.label_logprobs import spellings
-from consilience.models.local_files import find_model, first_line, load_model
+from consilience.models.local_files import ModelFiles, find_model, first_line, load_model
 from consilience.models.prefix import SMALL, Question, Score, Scorer, Tokens
 from consilience.prompts.framing import Prompt, Style
 
@@ -267,11 +267,7 @@ def open_local(
         raise MissingExtra("a model in this process", "local") from error
     where = _device(device)
     files = find_model(name)
-    chosen = dtype or _usual(where)
-    network, tokenizer = load_model(files, chosen)
-    # How large it is shows here; read so, a large model never takes the memory of 32 bits.
-    if dtype is None and chosen == "bfloat16" and network.num_parameters() < SMALL:
-        network, tokenizer = load_model(files, "float32")
+    network, tokenizer = _loaded(files, dtype, where)
     if api == "chat" and not tokenizer.chat_template:
         raise InputError(f"the model {name!r} has no chat template; use the api completions")
     scorer = Scorer(network.to(where).eval(), batch=batch, reuse=reuse)
@@ -282,6 +278,16 @@ def open_local(
         "chat" if api == "chat" else "completions",
         scorer,
     )
+
+
+def _loaded(files: ModelFiles, dtype: str | None, device: torch.device) -> tuple[Any, Any]:
+    """The network and the tokenizer, in the usual dtype where none is asked for."""
+    chosen = dtype or _usual(device)
+    network, tokenizer = load_model(files, chosen)
+    # How large it is shows here; read so, a large model never takes the memory of 32 bits.
+    if dtype is None and chosen == "bfloat16" and network.num_parameters() < SMALL:
+        network, tokenizer = load_model(files, "float32")
+    return network, tokenizer
 
 
 def _usual(device: torch.device) -> str:

@@ -7,15 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, Literal
-
-import httpx2
+from typing import Any, Literal, Unpack
 
 from consilience.errors import InputError
 from consilience.models import wire
 from consilience.models.address import Address
 from consilience.models.base import Answer, Completion, Request
-from consilience.models.budget import Budget
 from consilience.models.capabilities import Api, Capabilities
 from consilience.models.label_logprobs import (
     FirstToken,
@@ -29,7 +26,7 @@ from consilience.models.label_logprobs import (
 from consilience.models.label_tree import continued, joined_readings, label_tree
 from consilience.models.plausible import check_sum
 from consilience.models.probe import probe
-from consilience.models.server import Connection, RetryPolicy, Server
+from consilience.models.server import Connection, Server, ServerOptions
 from consilience.models.slots import SLOT, slots_of
 from consilience.models.tokens import Tokenizer, is_forced, tail_of
 from consilience.prompts.framing import Prompt, Style
@@ -47,9 +44,9 @@ class OpenAIModel:
 
     `extra_body` is merged into every request and is part of `settings`; a field set to None is
     left out of the request. `base_url` is the address where it has secrets that the capabilities
-    leave out. `patience`, `requests_per_minute`, `transport`, `headers` and `budget` change how
-    answers are fetched and not what they are. The API key is read from the environment
-    (CONSILIENCE_API_KEY, else the variable that belongs to the host) and is never shown or kept.
+    leave out. `options` are those of `Server`: they change how answers are fetched and not what
+    they are. The API key is read from the environment (CONSILIENCE_API_KEY, else the variable that
+    belongs to the host) and is never shown or kept.
     """
 
     swappable = True
@@ -61,11 +58,7 @@ class OpenAIModel:
         base_url: str | None = None,
         k: int | None = None,
         extra_body: Mapping[str, Any] | None = None,
-        patience: RetryPolicy | None = None,
-        requests_per_minute: float | None = None,
-        transport: httpx2.AsyncBaseTransport | None = None,
-        headers: Mapping[str, str] | None = None,
-        budget: Budget | None = None,
+        **options: Unpack[ServerOptions],
     ) -> None:
         if k is not None and not 1 <= k <= capabilities.k_max:
             raise InputError(f"k is 1 to {capabilities.k_max} on {capabilities.base_url}, got {k}")
@@ -75,15 +68,8 @@ class OpenAIModel:
         self.name = capabilities.model
         self.style: Style = capabilities.style
         self._k = k or capabilities.k
-        self._server: Connection = Server(
-            base_url or capabilities.base_url,
-            capabilities.model,
-            patience=patience,
-            requests_per_minute=requests_per_minute,
-            transport=transport,
-            headers=headers,
-            budget=budget,
-        )
+        url = base_url or capabilities.base_url
+        self._server: Connection = Server(url, capabilities.model, **options)
         kind = capabilities.tokenizer
         self._tokenizer = Tokenizer(self._server, kind) if kind else None
         # The same for thousands of questions.
@@ -281,28 +267,14 @@ async def open_openai(
     capabilities: Capabilities | None = None,
     k: int | None = None,
     extra_body: Mapping[str, Any] | None = None,
-    patience: RetryPolicy | None = None,
-    requests_per_minute: float | None = None,
-    transport: httpx2.AsyncBaseTransport | None = None,
-    headers: Mapping[str, str] | None = None,
-    budget: Budget | None = None,
+    **options: Unpack[ServerOptions],
 ) -> OpenAIModel:
     """The model `name` on a server, asked as `capabilities` say; the server is probed without.
 
     The model may be used in another event loop than the one it was opened in.
     """
     if capabilities is None:
-        capabilities = await probe(
-            base_url,
-            name,
-            api,
-            extra_body=extra_body,
-            patience=patience,
-            requests_per_minute=requests_per_minute,
-            transport=transport,
-            headers=headers,
-            budget=budget,
-        )
+        capabilities = await probe(base_url, name, api, extra_body=extra_body, **options)
     elif api not in ("auto", capabilities.api):
         raise InputError(
             f"api {api!r} is asked for, but the capabilities are those of "
@@ -313,9 +285,5 @@ async def open_openai(
         base_url=base_url,
         k=k,
         extra_body=extra_body,
-        patience=patience,
-        requests_per_minute=requests_per_minute,
-        transport=transport,
-        headers=headers,
-        budget=budget,
+        **options,
     )

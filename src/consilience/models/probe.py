@@ -6,14 +6,11 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
-
-import httpx2
+from typing import Any, Literal, Unpack
 
 from consilience.data.task import Task
 from consilience.errors import AnswerError, InputError, NoLogprobs, ServerError
 from consilience.models.base import count_in
-from consilience.models.budget import Budget
 from consilience.models.capabilities import (
     Api,
     Capabilities,
@@ -25,7 +22,7 @@ from consilience.models.capabilities import (
 from consilience.models.label_logprobs import Token, next_tokens, sampled_token
 from consilience.models.listing import read_models
 from consilience.models.plausible import check_sum
-from consilience.models.server import RetryPolicy, Server
+from consilience.models.server import RetryPolicy, Server, ServerOptions
 from consilience.models.thinking import ANSWERS, SWITCHES, label_mass, still_thinking, thinking
 from consilience.models.tokens import Tokenizer, find_tokenizer, is_forced, tail_of
 from consilience.models.wire import (
@@ -67,11 +64,7 @@ async def probe(
     api: Literal["auto"] | Api = "auto",
     *,
     extra_body: Mapping[str, Any] | None = None,
-    patience: RetryPolicy | None = None,
-    requests_per_minute: float | None = None,
-    transport: httpx2.AsyncBaseTransport | None = None,
-    headers: Mapping[str, str] | None = None,
-    budget: Budget | None = None,
+    **options: Unpack[ServerOptions],
 ) -> Capabilities:
     """What one model on one server can do, and how it is best asked.
 
@@ -84,20 +77,11 @@ async def probe(
     check_extra(extra)
     if api not in ("auto", "completions", "chat"):
         raise InputError(f"the api is auto, completions or chat, got {api!r}")
-    waiting = patience or RetryPolicy(attempts=3, total=180, pause=0.25)
+    waiting = options.get("patience") or RetryPolicy(attempts=3, total=180, pause=0.25)
     # The list is asked for once, and what that teaches of the server makes no question wait.
-    server, listing = (
-        Server(
-            base_url,
-            model,
-            patience=each,
-            requests_per_minute=requests_per_minute,
-            transport=transport,
-            headers=headers,
-            budget=budget,
-        )
-        for each in (waiting, replace(waiting, attempts=1))
-    )
+    once: ServerOptions = {**options, "patience": replace(waiting, attempts=1)}
+    options["patience"] = waiting
+    server, listing = (Server(base_url, model, **each) for each in (options, once))
     try:
         return await _Probe(server, listing, extra).run(api)
     finally:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypedDict, TypeVar
 
 import httpx2
 import stamina
@@ -54,6 +54,16 @@ class RetryPolicy:
     def __post_init__(self) -> None:
         if min(self.timeout, self.total, self.attempts, self.pause, self.longest_pause) <= 0:
             raise InputError(f"every part of a patience is above zero, got {self}")
+
+
+class ServerOptions(TypedDict, total=False):
+    """How a server is reached, as `Server` takes it; what it answers does not hang on any of it."""
+
+    patience: RetryPolicy | None
+    requests_per_minute: float | None
+    transport: httpx2.AsyncBaseTransport | None
+    headers: Mapping[str, str] | None
+    budget: Budget | None
 
 
 class Connection(Protocol):
@@ -149,7 +159,6 @@ class Server:
         """
         what, url = self._targets(method, path, root)
         sent = _Sent(what, method, url, body, most)
-        waiting = self._patience
         task = asyncio.current_task()
         assert task is not None
         # What is under way is waited for at an interrupt; pauses and queues are not.
@@ -166,16 +175,20 @@ class Server:
                 raise
             except Failed as last:
                 failure, cause = last.failure, last.__cause__
+        failure.error.args = (self._told(failure, sent),)
+        raise failure.error from cause
+
+    def _told(self, failure: wire.Failure, sent: _Sent) -> str:
+        """What the last failure says, and after how many attempts."""
         message = str(failure.error)
         if sent.tried > 1:
             message += f" (after {sent.tried} attempts)"
-        if failure.wait is not None and failure.wait > waiting.longest_pause:
+        longest = self._patience.longest_pause
+        if failure.wait is not None and failure.wait > longest:
             message += (
-                f"; it asks to wait {failure.wait:g} s, "
-                f"longer than the {waiting.longest_pause:g} s allowed"
+                f"; it asks to wait {failure.wait:g} s, longer than the {longest:g} s allowed"
             )
-        failure.error.args = (message,)
-        raise failure.error from cause
+        return message
 
     async def _again(
         self, first: Failed, sent: _Sent, read: Callable[[Any], _Read]

@@ -281,6 +281,8 @@ def _counts(usage: Mapping[str, Any]) -> dict[str, Any]:
 
 def total_usage(responses: list[Any]) -> dict[str, Any]:
     """The usage of several responses, every number added up."""
+    if len(responses) == 1:
+        return dict(usage_of(responses[0]))
     total: dict[str, Any] = {}
     for response in responses:
         _add(total, usage_of(response))
