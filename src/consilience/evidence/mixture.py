@@ -124,11 +124,9 @@ def fit_mixture(
         frequency = _of_shares(asked, z + centre.unsqueeze(1), there, scale)
     elif k > 2:
         frequency = torch.zeros_like(frequency)
-    return Mixture(
-        torch.where(told, scale, torch.ones_like(scale)),
-        torch.where(told.unsqueeze(-1), frequency, torch.zeros_like(frequency)),
-        torch.where(told, fit.clusters, torch.zeros_like(fit.clusters)),
-    )
+    # Where nothing is told: scale 1, and no more.
+    scale = scale.where(told, 1.0)
+    return Mixture(scale, frequency.where(told.unsqueeze(-1), 0.0), fit.clusters.where(told, 0.0))
 
 
 def _other_classes(held: Tensor | None, k: int, like: Tensor) -> Tensor:
