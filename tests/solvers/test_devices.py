@@ -1,4 +1,4 @@
-"""Every tensor of a solve is made where the evidence is, so that a graphics card takes one argument.
+"""Every tensor of a solve is made where the evidence is: a graphics card takes one argument.
 
 There need be no card for it: whatever is made without saying where goes to a device that holds
 nothing, and cannot be used with what the evidence holds.
