@@ -99,7 +99,9 @@ def software(rows: int, measured: dict[str, Any]) -> tuple[float, float, bool]:
         factor, row = rows / nearest, done[nearest]
         known &= factor == 1
         seconds += row["cpu"] * factor
-        most = max(most, row["before"] + (row["peak"] - row["before"]) * factor)
+        # What a stage begins with grows with the rows too, but for the program itself.
+        program = done[min(done)]["before"]
+        most = max(most, program + max(0.0, row["peak"] - program) * factor)
     return seconds / 3600, most * 1e6, known
 
 

@@ -111,13 +111,7 @@ def _group_weights(
         # What nobody else answered about tells neither agreement nor noise.
         both = there[at.reshape(-1)]
         heard, said = signal[at.reshape(-1)][both], z[rows[both]]
-        if models:
-            spread = np.sqrt((said**2).sum() * (heard**2).sum())
-            rho = float(np.clip((said * heard).sum() / max(spread, 1e-9), 0, CLOSEST))
-            found[g] = rho / (1 - rho**2)
-            continue
-        slope = (said * heard).sum() / max((heard**2).sum(), 1e-9)
-        found[g] = max(slope, 0.0) / max(((said - slope * heard) ** 2).mean(), 1e-3)
+        found[g] = _as_correlated(said, heard) if models else _as_regressed(said, heard)
     known = seen >= 2
     usual = float(np.average(found[known], weights=seen[known])) if known.any() else 0.0
     if usual <= 0:
@@ -127,6 +121,19 @@ def _group_weights(
     shrunk = (seen * found / usual + PRIOR) / (seen + PRIOR)
     shrunk = np.where((found <= 0) & known, shrunk * PRIOR / (seen + PRIOR), shrunk)
     return np.asarray(np.minimum(shrunk, 1.0 if models else MOST))
+
+
+def _as_correlated(said: Floats, heard: Floats) -> float:
+    """ρ/(1 − ρ²) of what a group said and the signal of the others."""
+    spread = np.sqrt((said**2).sum() * (heard**2).sum())
+    rho = float(np.clip((said * heard).sum() / max(spread, 1e-9), 0, CLOSEST))
+    return rho / (1 - rho**2)
+
+
+def _as_regressed(said: Floats, heard: Floats) -> float:
+    """λ/ψ of what a group said, given the signal of the others."""
+    slope = (said * heard).sum() / max((heard**2).sum(), 1e-9)
+    return float(max(slope, 0.0) / max(((said - slope * heard) ** 2).mean(), 1e-3))
 
 
 def _shared(z: Floats, target: Integers, wording: Integers, weight: Floats) -> Floats:

@@ -130,12 +130,10 @@ def fit_mixture(
         made = _of_shares(asked, z + centre.unsqueeze(1), there, scale)
         own = 0.0 if shares is not None else fit.apart.unsqueeze(-1)
         frequency = own * frequency + (1 - own) * made
-    return Mixture(
-        torch.where(told, scale, torch.ones_like(scale)),
-        torch.where(told.unsqueeze(-1), frequency, torch.zeros_like(frequency)),
-        torch.where(told, fit.clusters, torch.zeros_like(fit.clusters)),
-        torch.where(told, fit.apart, torch.zeros_like(fit.apart)),
-    )
+    # Where nothing is told: scale 1, and no more.
+    frequency = frequency.where(told.unsqueeze(-1), 0.0)
+    clusters, apart = (part.where(told, 0.0) for part in (fit.clusters, fit.apart))
+    return Mixture(scale.where(told, 1.0), frequency, clusters, apart)
 
 
 def _other_classes(held: Tensor | None, k: int, like: Tensor) -> Tensor:
