@@ -28,18 +28,8 @@ def sheet_rows(
 
     Formulas give the values that were saved with them. That there are more sheets goes to `notes`.
     """
-    try:
-        from openpyxl import load_workbook
-        from openpyxl.utils.exceptions import InvalidFileException
-    except ImportError:
-        raise MissingExtra(f"reading {file.name}", "xlsx") from None
     with ExitStack() as stack:
-        stream = stack.enter_context(file.open())
-        try:
-            book = load_workbook(stream, read_only=True, data_only=True)
-        except (InvalidFileException, BadZipFile, KeyError, ValueError) as error:
-            raise InputError(f"{file.name} cannot be read as a workbook: {error}") from None
-        stack.callback(book.close)
+        book = _workbook(file, stack)
         sheet = book.worksheets[0]
         if len(book.worksheets) > 1:
             notes.append(
@@ -65,6 +55,22 @@ def sheet_rows(
             at.append(line)
             padded = (*map(_read, cells), *[None] * len(header))[: len(header)]
             yield dict(zip(header, padded, strict=True))
+
+
+def _workbook(file: File, stack: ExitStack) -> Any:  # noqa: ANN401 (openpyxl has no types)
+    """The workbook in a file, both closed by the stack; InputError where it is none."""
+    try:
+        from openpyxl import load_workbook
+        from openpyxl.utils.exceptions import InvalidFileException
+    except ImportError:
+        raise MissingExtra(f"reading {file.name}", "xlsx") from None
+    stream = stack.enter_context(file.open())
+    try:
+        book = load_workbook(stream, read_only=True, data_only=True)
+    except (InvalidFileException, BadZipFile, KeyError, ValueError) as error:
+        raise InputError(f"{file.name} cannot be read as a workbook: {error}") from None
+    stack.callback(book.close)
+    return book
 
 
 def _read(cell: object) -> object:

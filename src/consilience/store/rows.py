@@ -13,8 +13,8 @@ from consilience.errors import AnswerError
 from consilience.models.base import Answer, Model, Request, plain_usage
 from consilience.prompts.query import Query
 from consilience.store.compact import answers_of
-from consilience.store.identities import dump, plain
-from consilience.store.schema import decode, now, query_of, request_columns, storable
+from consilience.store.identities import dump, plain_text
+from consilience.store.schema import JSONText, decode, now, query_of, request_columns, storable
 from consilience.store.verification import answer_fault
 
 _CHUNK = 500
@@ -133,7 +133,7 @@ def prediction_row(
         "logprobs": logprobs,
         "exact": exact,
         "usage": plain_usage(answer.usage),
-        "settings": plain(model.settings),
+        "settings": JSONText(plain_text(model.settings)),
         "raw": answer.raw,
     }
 
