@@ -40,7 +40,7 @@ NOT_ON_POCKET = (LONG, EARLY)
 
 def undated(state: State) -> Tensor:
     """Mutual predictability with every prediction relevant, whatever labels its prompt showed."""
-    from consilience.objective.conditioning import per_target
+    from consilience.objective.pools import per_target
 
     share = state.reading.share.unsqueeze(0).unsqueeze(-1)
     pool = per_target(state.evidence, share * state.evidence.predictions.logp)[0]

@@ -121,6 +121,7 @@ def scores(figures: Figures, title: str, readout: str) -> str:
 def summary(figures: Figures, title: str) -> str:
     """A table of what each method comes to over all sets of a model: PGR, ECE, confidence."""
     from consilience.evaluation.benchmark.tables import Table
+    from consilience.evaluation.calibration_curve import pooled_ece
 
     fit = [name for name in figures.sets if figures.qualifies(name)]
     body = []
@@ -131,10 +132,13 @@ def summary(figures: Figures, title: str) -> str:
             errors = [figures.mean(name, method, "ece", readout) for name in figures.sets]
             line.append(_two(_mean(errors)))
         rows = [r for (_, m), found in figures.rows.items() if m == method for r in found.values()]
+        for readout in (OWN, LANDMARKS):
+            line.append(_two(pooled_ece(r.bins[readout] for r in rows if readout in r.bins)))
         line.append(_two(_mean([row.confidence for row in rows])))
         body.append(line)
     gaps = (f"PGR, {readout}" for readout in READOUTS)
-    head = ["method", "calls", *gaps, "ECE", f"ECE, {LANDMARKS}", "max p"]
+    errors = ("ECE", f"ECE, {LANDMARKS}", "ECE, pooled", f"pooled, {LANDMARKS}")
+    head = ["method", "calls", *gaps, *errors, "max p"]
     said = f"Sets that qualify: {', '.join(fit) or 'none'}."
     return f"{Table(title, head, body).markdown()}\n\n{said}"
 

@@ -71,6 +71,11 @@ class Counted:
         self.evaluations.append(len(theta))
         return self.objective(theta)
 
+    def slope(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """The value for each start, and the gradient."""
+        self.evaluations.append(len(theta))
+        return self.objective.slope(theta)
+
 
 class _Reached(Exception):
     """One more step would change next to nothing."""

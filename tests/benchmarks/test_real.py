@@ -25,10 +25,12 @@ from consilience.errors import InputError  # noqa: E402
 from consilience.evaluation.baselines import gold_array  # noqa: E402
 from consilience.evaluation.benchmark.result_file import Results, row_from, row_to  # noqa: E402
 from consilience.evaluation.benchmark.scores import (  # noqa: E402
+    DRAWS,
     READ,
     calibrated_scores,
     reading_scores,
 )
+from consilience.evaluation.calibration_curve import pooled_ece  # noqa: E402
 from consilience.evaluation.metrics import score  # noqa: E402
 from consilience.models.simulated import world_dataset  # noqa: E402
 from recorder import Recorder  # noqa: E402
@@ -252,10 +254,13 @@ def test_landmarks_mend_the_probabilities_of_the_others_and_are_not_scored_thems
     labels = np.full((300, 2), 0.001)
     labels[np.arange(300), np.where(wrong, 1 - truth, truth)] = 0.999
     sure = reading_scores(labels, truth)
-    mended = calibrated_scores(labels, truth, data, seed=0)
+    mended, counts = calibrated_scores(labels, truth, data, seed=0)
     assert sure["ece"] == pytest.approx(0.3, abs=0.05) and mended["ece"] < 0.12
     assert mended["accuracy"] == pytest.approx(sure["accuracy"], abs=0.02)
+    # The bins of all draws, five times 280 examples.
+    assert sum(count.examples for count in counts) == 280 * DRAWS
+    assert pooled_ece([counts]) <= mended["ece"]
     # Were landmarks scored, a world of nothing else would be right throughout.
     few = np.where(np.arange(300) < 40, truth, -1)
-    assert calibrated_scores(labels, few, data, seed=0)["accuracy"] < 0.9
-    assert calibrated_scores(labels, np.where(np.arange(300) < 39, truth, -1), data, 0) == {}
+    assert calibrated_scores(labels, few, data, seed=0)[0]["accuracy"] < 0.9
+    assert calibrated_scores(labels, np.where(np.arange(300) < 39, truth, -1), data, 0) == ({}, ())

@@ -13,7 +13,8 @@ from consilience.datasets import load_dataset
 from consilience.elicitation.settings import Settings
 from consilience.evaluation import baselines
 from consilience.models import open_model
-from consilience.models.local import POCKET, LocalModel
+from consilience.models.local import LocalModel
+from consilience.models.local_files import POCKET
 from consilience.store.database import Store
 
 SETTINGS = Settings(calls_per_example=3.0, settled=0.0)

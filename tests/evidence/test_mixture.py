@@ -10,6 +10,7 @@ import torch
 
 from consilience.evidence.evidence import Evidence
 from consilience.evidence.mixture import (
+    APART,
     BELIEVED,
     BELIEVED_OF_MANY,
     FEWEST_EXAMPLES,
@@ -44,7 +45,7 @@ def fit(z: np.ndarray, known=None, **given) -> Mixture:
     """What is told of one set of answers."""
     known = np.ones(len(z), dtype=bool) if known is None else known
     found = fit_mixture(torch.from_numpy(z)[None], torch.from_numpy(known)[None], **given)
-    return Mixture(found.scale[0], found.frequency[0], found.clusters[0])
+    return Mixture(found.scale[0], found.frequency[0], found.clusters[0], found.apart[0])
 
 
 def added(z: np.ndarray, **given) -> np.ndarray:
@@ -132,11 +133,20 @@ def test_of_answers_that_do_not_vary_nothing_is_told():
 
 
 @pytest.mark.parametrize("k", [3, 4])
-def test_of_more_than_two_classes_shares_are_taken_to_be_equal(k):
-    _, z = made([0.7, *[0.3 / (k - 1)] * (k - 1)], distance=4.0)
+@pytest.mark.parametrize("distance", [2.0, 4.0])
+def test_of_more_than_two_classes_shares_are_equal_unless_they_lie_apart(k, distance):
+    truth, z = made([0.7, *[0.3 / (k - 1)] * (k - 1)], distance=distance)
     found = fit(z)
-    assert (found.frequency == 0).all()
-    assert float(found.scale) == pytest.approx(BELIEVED_OF_MANY * 4.0, rel=0.25)
+    labels = softmax(float(found.scale) * (z + added(z)))
+    shares = labels.mean(axis=0)
+    if distance < APART:
+        assert found.apart < 0.01
+        np.testing.assert_allclose(shares, 1 / k, atol=0.01)
+    else:
+        assert found.apart > 0.99
+        assert shares[0] == pytest.approx(0.7, abs=0.1)
+        assert (labels.argmax(axis=1) == truth).mean() > 0.93
+    assert float(found.scale) == pytest.approx(BELIEVED_OF_MANY * distance, rel=0.3)
     assert found.clusters > 0.99
 
 
@@ -214,7 +224,7 @@ def test_the_term_its_gradient_and_the_plain_loop(k):
 
     assert torch.autograd.gradcheck(value, (theta,))
     value(theta).backward()
-    assert (theta.grad.abs().max() > 1e-3) == (k == 2)
+    assert theta.grad.abs().max() > 1e-3
     assert (reading.frequency[-1] == 0).all()
     q = torch.softmax(theta.detach(), -1)
     by_hand = float((q * reading.frequency).sum()) / ev.n

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from command import consilience
 from consilience.cli.harmless import ACTING
-from consilience.models.local import POCKET
+from consilience.models.local_files import POCKET
 from consilience.store.database import Store
 from every_command import leaves
 from hostile_folders import FOLDERS, edited

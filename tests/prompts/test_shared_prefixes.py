@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 import random
 import time
-from itertools import pairwise
 
 import pytest
 
-from consilience.prompts.shared_prefixes import by_prefix, flat, fresh, shared
+from consilience.prompts.shared_prefixes import flat, fresh, shared
 
 
 def test_what_is_shared_by_hand() -> None:
@@ -51,15 +50,6 @@ def test_it_is_the_longest_over_all_earlier_ones() -> None:
         texts = ["".join(rng.choices("ab", k=rng.randrange(9))) for _ in range(30)]
         plain = [max((same(t, e) for e in texts[:i]), default=0) for i, t in enumerate(texts)]
         assert shared(texts).tolist() == plain
-
-
-def test_in_the_order_of_their_prefixes_the_last_prompt_serves_as_much_as_all() -> None:
-    rng = random.Random(1)
-    texts = ["".join(rng.choices("ab", k=rng.randrange(9))) for _ in range(200)]
-    asked = [texts[i] for i in by_prefix(texts)]
-    by_last = [0, *(same(a, b) for a, b in pairwise(asked))]
-    assert shared(asked).tolist() == by_last
-    assert sorted(asked) == sorted(texts)
 
 
 def test_many_long_prompts_take_no_time() -> None:

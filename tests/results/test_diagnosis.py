@@ -11,8 +11,8 @@ import torch
 from consilience.concepts.comparison import SURE
 from consilience.concepts.concept import Concept, pooled
 from consilience.elicitation.session import elicit
-from consilience.models.simulated import SimulatedModel, world_dataset
-from consilience.results.diagnosis import KEPT, ODDS, TOLD, Kind, open_labels, verdict
+from consilience.models.simulated import WORLDS, SimulatedModel, world_dataset
+from consilience.results.diagnosis import KEPT, ODDS, TOLD, TOLD_OF_MANY, Kind, open_labels, verdict
 from consilience.results.result import Found
 from consilience.solvers.lbfgs import LBFGS
 
@@ -34,6 +34,23 @@ def test_a_model_that_knows_nothing_is_told_from_one_that_does(world: str, seed:
     assert (found.verdict.kind is Kind.CHANCE) == (world == "no-answer")
     assert (found.verdict.information < TOLD) == (world == "no-answer")
     assert found.verdict.decided == pytest.approx(1 - found.labels["open"].mean())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", ["no-answer-4", "pretrained-4"])
+def test_unsure_labels_of_many_classes_are_no_chance(
+    world: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Probabilities of .45 say little of two classes, and much of four."""
+    monkeypatch.setitem(WORLDS, "no-answer-4", replace(WORLDS["no-answer"], k=4))
+    data, gold = world_dataset(world, 160, 10)
+    found = elicit(data, SimulatedModel(world), seed=10, concurrency=1)
+    truth = [gold.labels[id] for id in data.ids]
+    right = float((found.soft_labels.argmax(axis=1) == truth).mean())
+    assert (found.verdict.kind is Kind.CHANCE) == (world == "no-answer-4")
+    assert (right > 0.6) == (world == "pretrained-4")
+    assert (found.verdict.information < TOLD_OF_MANY) == (world == "no-answer-4")
+    assert found.verdict.information < TOLD
 
 
 def test_one_concept_is_coherent() -> None:

@@ -11,7 +11,12 @@ from consilience.elicitation.session import elicit
 from consilience.elicitation.settings import Settings
 from consilience.models.simulated import SimulatedModel, world_dataset
 from consilience.results.diagnosis import Kind
-from consilience.results.tempering import temper_factor, tempered, untouched_agreement
+from consilience.results.tempering import (
+    believable,
+    temper_factor,
+    tempered,
+    untouched_agreement,
+)
 from consilience.solvers.lbfgs import LBFGS
 from zoo import evidence
 
@@ -58,6 +63,9 @@ def test_the_agreement_is_the_mean_of_both_kinds(shown: int) -> None:
     made = replace(made, predictions=asked)
     assert untouched_agreement(labels, made) == pytest.approx({0: 1.0, 60: 1.0, 80: 0.875}[shown])
     assert untouched_agreement(labels[:, ::-1], made) == 0.5
+    # Half-way from a guess: a doubted labelling is the one meant once in two times at best.
+    assert believable(labels, made) == pytest.approx({0: 0.75, 60: 0.75, 80: 0.6875}[shown])
+    assert believable(labels[:, ::-1], made) == 0.5
 
 
 @pytest.mark.slow
@@ -72,6 +80,6 @@ def test_a_run_is_tempered_where_its_verdict_doubts_it() -> None:
     assert sure.verdict.kind is Kind.COHERENT
     assert sure.soft_labels.tobytes() == sure.solution.labels.tobytes()
     assert unsure.verdict.kind is not Kind.COHERENT
-    most = untouched_agreement(unsure.solution.labels, unsure.evidence)
+    most = believable(unsure.solution.labels, unsure.evidence)
     assert unsure.soft_labels.max(axis=1).mean() <= most + 1e-9
     np.testing.assert_allclose(unsure.labels["probability"], unsure.soft_labels.max(axis=1))

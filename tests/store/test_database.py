@@ -134,7 +134,10 @@ def test_predictions_follow_the_order_of_the_keys():
         asked = [*keys, "sha256:unknown", keys[0]]
         got = store.predictions(asked)
         assert [p and p.key for p in got] == [*keys, None, keys[0]]
-        assert store.known(asked) == set(keys)
+        known = store.known(asked)
+        assert known == set(keys)
+        # No copies: the keys of a run are large.
+        assert {id(key) for key in known} <= {id(key) for key in asked}
         assert store.predictions([]) == [] and store.known([]) == set()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -11,6 +12,7 @@ from consilience.data.dataset import Dataset, Example
 from consilience.models.base import Answer, Request
 from consilience.prompts.framing import Style, framings, render
 from consilience.prompts.query import Query
+from consilience.prompts.shared_prefixes import flat, shared
 from consilience.store.database import Store, prediction_key
 from consilience.store.planned_requests import unasked
 from consilience.store.runner import ask, requests
@@ -89,3 +91,30 @@ def test_no_more_prompts_are_there_than_are_being_asked(concurrency: int) -> Non
         counts = ask(made, model, store, concurrency=concurrency)
     assert counts.calls == 40
     assert model.seen - before <= 2 * concurrency + 1
+
+
+@pytest.mark.parametrize("style", ["text", "chat", "chat-prefill"])
+def test_in_the_order_of_their_prefixes_the_last_prompt_serves_as_much_as_all(style: Style) -> None:
+    made = requests(queries()[::-1], DATA, FRAMINGS, Recorder(style=style))
+    sent = made.by_prefix()
+    assert sorted(sent.all_keys) == sorted(made.all_keys)
+    assert dict(sent) == dict(made)
+    prompts = [flat(request.prompt) for _, request in sent]
+    served = sum(shared(two)[1] for two in pairwise(prompts))
+    assert 0.99 * shared(prompts).sum() < served <= shared(prompts).sum()
+
+
+def test_families_begin_alike() -> None:
+    ids = DATA.ids
+    four = tuple((id, 0) for id in ids[:4])
+    made = [
+        *(Query(id, framing="plain") for id in ids[10:12]),  # no shots: each by itself
+        *(Query(id, four, "plain") for id in ids[10:12]),
+        Query(ids[12], (*four[:2], four[3]), "plain"),  # half of the list
+        Query(ids[13], four[:1], "plain"),
+        Query(ids[14], four[:1], "letters-1"),
+    ]
+    planned = requests(made, DATA, FRAMINGS, Recorder())
+    keys = planned.all_keys
+    wanted = [[keys[0]], [keys[1]], keys[2:5], [keys[5]], [keys[6]]]
+    assert unasked(planned, set()).families() == wanted == unasked(list(planned), set()).families()

@@ -24,7 +24,6 @@ from consilience.objective.term import Terms
 from consilience.planning.planner import SoftLabels
 from consilience.prompts.framing import Framing
 from consilience.prompts.query import Query
-from consilience.prompts.shared_prefixes import by_prefix
 from consilience.results.kept_labels import keep_labels
 from consilience.results.landmarks import Landmarks
 from consilience.results.result import Found
@@ -127,7 +126,7 @@ class Session:
         self.store.add_round(self.run, self.round, self._asked)
         return ask(
             # Prompts that begin alike one after the other, for the sake of a server's cache.
-            [rows[at] for at in by_prefix([request.prompt for _, request in rows])],
+            rows.by_prefix(),
             self.model,
             self.store,
             concurrency=concurrency,

@@ -1,7 +1,8 @@
 """The stages of a run, in their order, and what each asks.
 
 1. Zero-shot: every example, without shots.
-2. Drawn labels: shots with labels drawn at random, for two classes and where calls allow.
+2. Drawn labels: shots with labels drawn at random, and with these swapped, for two classes and
+   where calls allow.
 3. Discovery: short bootstraps on a sample, each towards another concept (see `discovery`).
 4. Decision: a runoff and duels between the concepts found (see `ranking`).
 5. Bootstrap: shots with the labels found so far, until calls or changes are at an end.
@@ -44,9 +45,14 @@ def zero_shot_stage(state: RunState) -> list[Query]:
 
 
 def drawn_labels_stage(state: RunState) -> list[Query]:
-    """Every example once, under shots with labels drawn at random."""
+    """Every example under shots with labels drawn at random, and under the same with the others.
+
+    A list says by chance that what is alike is of one class; with its labels swapped it says the
+    opposite, and what both say together is what the model knows beside them.
+    """
     # What a label that was drawn does to a target is no evidence.
-    return _shots(state, _drawn(state), contrasts=0.0)
+    queries = _shots(state, _drawn(state), contrasts=0.0)
+    return [*queries, *(replace(q, shots=tuple((id, 1 - c) for id, c in q.shots)) for q in queries)]
 
 
 def discovery_stage(state: RunState) -> list[Query]:

@@ -45,7 +45,7 @@ def census_of(
     """The census that is a part of a run; one without rounds where it has none."""
     first, drawn = settings.zero_shot_calls(dataset), settings.drawn(dataset)
     landmarked = () if landmarks is None else landmarks.at
-    room = settings.budget(dataset) - first - len(drawn) * len(dataset)
+    room = settings.budget(dataset) - first - len(drawn) * settings.drawn_calls(dataset)
     begin = int(first > 0) + len(drawn)
     return plan_census(dataset, room, settings.census, begin, seed, landmarked)
 

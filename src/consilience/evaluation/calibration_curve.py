@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +13,9 @@ from scipy.stats import beta
 
 from consilience.data.arrays import Floats
 from consilience.evaluation.metrics import BINS
+
+EDGES = np.arange(1, 20) / 20
+"""Where bins end that are the same for all runs, so that the counts of several can be added."""
 
 
 class CurvePoint(NamedTuple):
@@ -50,3 +56,48 @@ def calibration_curve(probabilities: Floats, gold: NDArray[np.int64]) -> tuple[C
             CurvePoint(float(confidence[inside].mean()), hits / n, float(lower), float(upper), n)
         )
     return tuple(made)
+
+
+class BinCount(NamedTuple):
+    """What falls into a fixed bin: examples, the sum of their probabilities, those right.
+
+    `bin` counts `EDGES` from below.
+    """
+
+    bin: float
+    examples: float
+    confidence: float
+    right: float
+
+
+def bin_counts(probabilities: Floats, gold: NDArray[np.int64]) -> tuple[BinCount, ...]:
+    """The fixed bins that hold examples, by the probability of the likeliest class.
+
+    Of `probabilities` (N, K); where m classes share the highest, a right one counts 1/m. Examples
+    with gold −1 are left out.
+    """
+    probabilities, gold = probabilities[gold >= 0], gold[gold >= 0]
+    confidence = probabilities.max(axis=1)
+    best = probabilities == confidence[:, None]
+    right = best[np.arange(len(gold)), gold] / best.sum(axis=1)
+    member = np.searchsorted(EDGES, confidence, side="right")
+    made = []
+    for b in np.unique(member).tolist():
+        inside = member == b
+        sums = (float(v[inside].sum()) for v in (np.ones(len(member)), confidence, right))
+        made.append(BinCount(float(b), *sums))
+    return tuple(made)
+
+
+def pooled_ece(runs: Iterable[Iterable[Sequence[float]]]) -> float:
+    """The expected calibration error over the examples of several runs, from their `bin_counts`.
+
+    The mean over runs of the error of each is biased upwards, for a bin of one run holds few
+    examples. NaN where there is no example.
+    """
+    gaps: defaultdict[float, float] = defaultdict(float)
+    total = 0.0
+    for bin, examples, confidence, right in (count for run in runs for count in run):
+        gaps[bin] += confidence - right
+        total += examples
+    return sum(map(abs, gaps.values())) / total if total else math.nan

@@ -66,8 +66,9 @@ class Model(Protocol):
     """Anything that can be asked; the three attributes are part of a prediction's identity.
 
     `settings` are the sampling settings (temperature, top_p, endpoint kind, …) and never the
-    transport's (time-outs, retries, concurrency). Models may also have `async def close()`,
-    and `swappable`, True where another model may be put behind the name and nobody says so.
+    transport's (time-outs, retries, concurrency). Models may also have `async def close()`;
+    `async def slots()`, the number of prompts that a server keeps, each in a slot (see `slots`), or
+    None; and `swappable`, True where another model may be put behind the name and nobody says so.
     """
 
     @property

@@ -9,11 +9,9 @@ variants that are one token each count for it.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -23,6 +21,7 @@ from consilience.models.base import Answer, Completion, Request
 from consilience.models.capabilities import Api
 from consilience.models.greedy import BLANK, greedy
 from consilience.models.label_logprobs import spellings
+from consilience.models.local_files import find_model, first_line, load_model
 from consilience.models.prefix import SMALL, Question, Score, Scorer, Tokens
 from consilience.prompts.framing import Prompt, Style
 
@@ -30,16 +29,6 @@ DECIMALS = 6
 """Digits of a log-probability that are kept: in 32 bits, those that do not hang on the batch."""
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
-
-LOADED = (
-    *("*.safetensors", "config.json", "chat_template*", "*.model"),
-    *("tokenizer*", "special_tokens*", "added_tokens*", "vocab*", "merges*", "*.tiktoken"),
-)
-"""The files of a folder that decide what its model answers."""
-
-
-POCKET = Path(__file__).parents[1] / "datasets" / "pocket_world" / "model"
-"""The folder of the model that comes with the package, ``local:pocket``."""
 
 
 class LocalModel:
@@ -220,7 +209,7 @@ def _render(tokenizer: Any, messages: Sequence[Mapping[str, str]], opens: bool =
     # A template is a program of whoever made the model: in a sandbox, but it may fail in any way.
     except Exception as error:
         raise ModelError(
-            f"the model's chat template refused the messages: {_line(error)}; use the api "
+            f"the model's chat template refused the messages: {first_line(error)}; use the api "
             "completions",
             fatal=True,
         ) from error
@@ -259,7 +248,7 @@ def open_local(
     batch: int = 32,
     reuse: bool = True,
 ) -> LocalModel:
-    """The model in a folder, or of that name on the hub; ``pocket`` is the one in this package.
+    """The model in a folder, in a GGUF file, or of that name on the hub; see `find_model`.
 
     `api` says how it is asked: ``completions`` (one text, also by ``auto``, as a server that offers
     both would be) or ``chat`` (by its template, the label as the beginning of the answer). `device`
@@ -277,17 +266,21 @@ def open_local(
     except ImportError as error:
         raise MissingExtra("a model in this process", "local") from error
     where = _device(device)
-    source, called, revision = _source(name)
+    files = find_model(name)
     chosen = dtype or _usual(where)
-    network, tokenizer = _load(source, revision, chosen)
+    network, tokenizer = load_model(files, chosen)
     # How large it is shows here; read so, a large model never takes the memory of 32 bits.
     if dtype is None and chosen == "bfloat16" and network.num_parameters() < SMALL:
-        network, tokenizer = _load(source, revision, "float32")
+        network, tokenizer = load_model(files, "float32")
     if api == "chat" and not tokenizer.chat_template:
         raise InputError(f"the model {name!r} has no chat template; use the api completions")
     scorer = Scorer(network.to(where).eval(), batch=batch, reuse=reuse)
     return LocalModel(
-        f"local:{called}", network, tokenizer, "chat" if api == "chat" else "completions", scorer
+        f"local:{files.called}",
+        network,
+        tokenizer,
+        "chat" if api == "chat" else "completions",
+        scorer,
     )
 
 
@@ -308,84 +301,5 @@ def _device(name: str) -> torch.device:
         return torch.zeros(1, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise InputError(
-            f"the device {name!r} cannot be used here: {_line(error)}; use auto or cpu"
+            f"the device {name!r} cannot be used here: {first_line(error)}; use auto or cpu"
         ) from error
-
-
-def _source(name: str) -> tuple[str, str, str | None]:
-    """Where to load a model from, what to call it, and its revision on the hub."""
-    folder = POCKET if name == "pocket" else Path(name).expanduser()
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise InputError(f"no model in the folder {name}: it has no config.json")
-        # The folder's last name alone: the same weights elsewhere are the same model.
-        called = name if name == "pocket" else folder.resolve().name
-        return str(folder), f"{called}@{_fingerprint(folder)}", None
-    if name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise InputError(f"no model at {name}: there is no such folder")
-    from huggingface_hub import hf_hub_download
-
-    try:
-        config = hf_hub_download(name, "config.json")
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"no model {name!r}: there is no such folder, and the hub said: {_line(error)}; "
-            "check the name and the network, or give a folder"
-        ) from error
-    revision = Path(config).parent.name
-    return name, f"{name}@{revision[:12]}", revision
-
-
-def _fingerprint(folder: Path) -> str:
-    """The beginning of a hash of all files that decide what the model answers."""
-    digest = hashlib.sha256()
-    for file in sorted({file for pattern in LOADED for file in folder.glob(pattern)}):
-        if file.is_file():
-            with file.open("rb") as opened:
-                digest.update(
-                    f"{file.name}\n{hashlib.file_digest(opened, 'sha256').hexdigest()}\n".encode()
-                )
-    return digest.hexdigest()[:12]
-
-
-def _load(source: str, revision: str | None, dtype: str) -> tuple[Any, Any]:
-    """The network and the tokenizer; InputError in one line, also where weights are missing."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
-
-    bars, said = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    # What it warns of quotes the folder's files as they are; what matters is refused below.
-    logging.set_verbosity_error()
-    if not revision:
-        logging.disable_progress_bar()  # reading a folder is no download
-    # No code of the folder is run: none of its own, and none in pickled weights.
-    where: dict[str, Any] = {"trust_remote_code": False, "use_safetensors": True}
-    where |= {"revision": revision} if revision else {"local_files_only": True}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, **where)
-        network, report = AutoModelForCausalLM.from_pretrained(
-            source, dtype=dtype, output_loading_info=True, **where
-        )
-    except MemoryError:
-        raise
-    # `tokenizers`, written in Rust, raises a bare `Exception` for a file that it cannot read; only
-    # the two calls that read the user's files are inside.
-    except Exception as error:
-        raise InputError(f"cannot load the model {source}: {_line(error)}") from error
-    finally:
-        logging.set_verbosity(said)
-        if bars:
-            logging.enable_progress_bar()
-    if missing := sorted(report["missing_keys"]):
-        # They would be drawn at random, and the model would answer all the same.
-        raise InputError(
-            f"cannot load the model {source}: its files lack {len(missing)} weights "
-            f"({missing[0]}, …); is it a causal language model, and whole?"
-        )
-    return network, tokenizer
-
-
-def _line(error: Exception) -> str:
-    """The first line of what an error says."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -30,6 +30,7 @@ from consilience.models.label_tree import continued, joined_readings, label_tree
 from consilience.models.plausible import check_sum
 from consilience.models.probe import probe
 from consilience.models.server import Connection, RetryPolicy, Server
+from consilience.models.slots import SLOT, slots_of
 from consilience.models.tokens import Tokenizer, is_forced, tail_of
 from consilience.prompts.framing import Prompt, Style
 
@@ -190,6 +191,10 @@ class OpenAIModel:
         response, text = await self._server.call("POST", path, body, wire.written_text)
         return Completion(text, usage=wire.total_usage([response]), raw=response)
 
+    async def slots(self) -> int | None:
+        """How many slots its server has for prompts, asked now; None where it has none."""
+        return await slots_of(self._server, self.capabilities.tokenizer)
+
     async def close(self) -> None:
         """Closes the connections; the next question opens new ones."""
         await self._server.close()
@@ -249,6 +254,8 @@ class OpenAIModel:
     ) -> tuple[Any, list[Token]]:
         path, body = wire.request_for(self.capabilities, prompt, k, self._extra)
         body |= wire.by_ids(ids) if ids else {}
+        if (slot := SLOT.get()) is not None:
+            body["id_slot"] = slot
 
         def read(response: Any) -> list[Token]:  # noqa: ANN401 (JSON)
             tokens = next_tokens(response, self._server.base_url)

@@ -20,6 +20,7 @@ from torch import Tensor
 from consilience.data.plugins import load_plugin, plugin_names
 from consilience.errors import InputError
 from consilience.evidence.evidence import Evidence
+from consilience.objective.closed_form import each_for_itself
 from consilience.objective.conditioning import ConditionedEvidence, State
 from consilience.objective.pair_terms import (
     couplings,
@@ -31,6 +32,7 @@ from consilience.objective.pair_terms import (
 from consilience.objective.term import Role, Term, Terms
 
 
+@each_for_itself("log_pool")
 def mutual_predictability(state: State) -> Tensor:
     """How well the labels are predicted from the others, (1/N) Σ_i Σ_k q_i(k) m_i(k).
 
@@ -42,6 +44,7 @@ def mutual_predictability(state: State) -> Tensor:
     return (state.q * state.reading.log_pool).sum(dim=-1).mean()
 
 
+@each_for_itself("linear_pool")
 def direct_consistency(state: State) -> Tensor:
     """How well the labels fit the average answer over framings and orders.
 
@@ -52,11 +55,13 @@ def direct_consistency(state: State) -> Tensor:
     return (state.q * state.reading.linear_pool).sum(dim=-1).mean()
 
 
+@each_for_itself("prior", entropy=1.0)
 def prior_fidelity(state: State) -> Tensor:
     """Closeness to the zero-shot answer, −(1/N) Σ_i KL(q_i ‖ p⁰_i), p⁰ freed of label-name bias."""
     return -(state.q * (state.logq - state.reading.prior)).sum(dim=-1).mean()
 
 
+@each_for_itself("frequency")
 def class_frequency(state: State) -> Tensor:
     """How well the labels go with how frequent the classes are, (1/N) Σ_i Σ_k q_i(k) φ_i(k).
 
@@ -77,6 +82,7 @@ def logical_consistency(state: State) -> Tensor:
     return sum(held, state.logq.new_zeros(())) / state.evidence.n
 
 
+@each_for_itself(None, entropy=1.0)
 def entropy(state: State) -> Tensor:
     """How unsure the labels are, (1/N) Σ_i H(q_i).
 
@@ -159,7 +165,11 @@ def evaluate_terms(
         state = State(evidence, ConditionedEvidence(**dict(zip(names, read, strict=True))), logq)
         return {name: term(state) for name, term in terms.items()}
 
-    values: dict[str, Tensor] = torch.vmap(one)(logq, *(getattr(reading, n) for n in names))
+    read = [getattr(reading, name) for name in names]
+    if len(logq) == 1:
+        alone = one(logq[0], *(array[0] for array in read))
+        return {name: value.unsqueeze(0) for name, value in alone.items()}
+    values: dict[str, Tensor] = torch.vmap(one)(logq, *read)
     return values
 
 

@@ -22,7 +22,16 @@ import torch
 from torch import Tensor
 
 from consilience.evidence.evidence import Evidence
+from consilience.evidence.few_classes import log_normalised, over_classes
 from consilience.evidence.mixture import FEWEST_EXAMPLES, fit_mixture
+from consilience.objective.pools import (
+    average_answer,
+    of_lists,
+    of_predictions,
+    per_target,
+    summed,
+    what_is_said,
+)
 
 ZERO_SHOT_WEIGHT = 0.5
 """All zero-shot predictions of an example, with those that are part of a contrast (a few shots),
@@ -82,7 +91,36 @@ class State:
         return self.logq.exp()
 
 
-def condition(evidence: Evidence, q: Tensor, weight: Tensor | None = None) -> ConditionedEvidence:
+@dataclass(frozen=True, slots=True)
+class Weighing:
+    """How much each prediction counts, whatever the labels are: computed once for a solve.
+
+    `weight`, `share` (S, T) and `flip_weight` (S, F) as in `ConditionedEvidence`; `known` (S, N):
+    who has any prediction that counts; `untouched` (S, N, K): the mean log-probabilities of the
+    answers that no found label has touched, 0 for an example without any.
+    """
+
+    weight: Tensor
+    share: Tensor
+    known: Tensor
+    untouched: Tensor
+    flip_weight: Tensor
+
+
+def weigh(evidence: Evidence, weight: Tensor | None = None) -> Weighing:
+    """The weighing of the predictions, resampled by `weight` (S, T), or as they are (S = 1)."""
+    if weight is None:
+        like = evidence.predictions.logp
+        weight = like.new_ones(1, 1).expand(1, evidence.t)
+    share, known = _shares(evidence, weight)
+    untouched, flips = _untouched(evidence, weight), _flip_weight(evidence, weight)
+    return Weighing(weight, share, known, untouched, flips)
+
+
+@torch.no_grad()
+def condition(
+    evidence: Evidence, q: Tensor, weight: Weighing | Tensor | None = None
+) -> ConditionedEvidence:
     """The evidence read under labels `q` (S, N, K), one reading per labelling.
 
     The relevance of a prediction is how far above chance the labels its shots carried are today's
@@ -90,74 +128,58 @@ def condition(evidence: Evidence, q: Tensor, weight: Tensor | None = None) -> Co
     far above the middle of all examples they stand in their log-odds for that label, 2ū_t − 1 (see
     `_placed`); the larger of the two. The second does not take unsure labels for wrong ones; places
     among fewer than `mixture.FEWEST` examples say nothing. Where no label was shown (zero-shot), or
-    none was recorded, none can be out of date: r_t = 1. `weight` (S, T): resampling.
+    none was recorded, none can be out of date: r_t = 1. `weight`: a resampling (S, T), or the
+    weighing that was made of one.
     """
-    predictions = evidence.predictions
-    s, _, k = q.shape
-    weight = torch.ones(s, evidence.t, dtype=q.dtype, device=q.device) if weight is None else weight
+    s, k = len(q), evidence.k
+    made = weight if isinstance(weight, Weighing) else weigh(evidence, weight)
+    share, known = made.share.expand(s, -1), made.known.expand(s, -1)
     relevance = _relevance(evidence, q)
-    share, known = _shares(evidence, weight)
-    used = (share * relevance).unsqueeze(-1)
-    lost = share * (1 - relevance)
-    ignorance = per_target(evidence, lost).unsqueeze(-1) / k
-    # What a prediction told counts against labels that leave it unexplained.
-    missed = per_target(evidence, lost * (math.log(k) + predictions.information)).unsqueeze(-1)
-    unknown = ~known.unsqueeze(-1)
-    said = per_target(evidence, used * predictions.logp)
+    said = what_is_said(evidence, share, relevance)
     # As if all predictions were relevant: else a labelling would be the surer the less fits it.
-    whole = (share * relevance).sum(dim=1) / known.sum(dim=1).clamp(min=1)
-    mean = said / whole.clamp(min=1e-6).view(-1, 1, 1)
+    whole = said.used.sum(dim=1) / known.sum(dim=1).clamp(min=1)
+    mean = said.logp / whole.clamp(min=1e-6).view(-1, 1, 1)
     mixture = fit_mixture(mean, known, evidence.leaning, evidence.shares, evidence.held)
     scale = mixture.scale if evidence.scale is None else torch.full_like(whole, evidence.scale)
-    log_pool = scale.view(-1, 1, 1) * said - missed
-    log_pool = log_pool.masked_fill(unknown, -math.log(k))
-    scaled = torch.log_softmax(scale.view(-1, 1, 1) * predictions.logp, dim=-1).exp()
-    linear_pool = (per_target(evidence, used * scaled) + ignorance).clamp(min=1e-300).log()
-    linear_pool = linear_pool.masked_fill(unknown, -math.log(k))
+    nats, unknown = scale.view(-1, 1, 1), ~known.unsqueeze(-1)
+    log_pool = (nats * said.logp).sub_(said.missed.unsqueeze(-1))
+    ignorance = (known.to(q.dtype) - said.used).clamp_(min=0).div_(k).unsqueeze(-1)
+    linear_pool = average_answer(evidence, share, relevance, scale).add_(ignorance)
     frequency = (scale * whole).view(-1, 1, 1) * mixture.frequency.unsqueeze(1)
     return ConditionedEvidence(
-        labels=q.detach(),
+        labels=q,
         relevance=relevance,
-        weight=weight,
+        weight=made.weight.expand(s, -1),
         share=share,
-        log_pool=log_pool,
-        linear_pool=linear_pool,
-        prior=untouched_answer(evidence, weight, scale),
+        log_pool=log_pool.masked_fill_(unknown, -math.log(k)),
+        linear_pool=linear_pool.clamp_(min=1e-300).log_().masked_fill_(unknown, -math.log(k)),
+        prior=log_normalised(nats * made.untouched),
         frequency=frequency * known.unsqueeze(-1),
         scale=scale,
-        flip_weight=_flip_weight(evidence, weight),
+        flip_weight=made.flip_weight.expand(s, -1),
     )
 
 
 def _shares(evidence: Evidence, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Each prediction's share in the pool of its target, (S, T), and who has any, (S, N)."""
     predictions = evidence.predictions
-    brief = (predictions.untouched | predictions.brief).to(weight.dtype)
-    briefs = per_target(evidence, brief * weight)
-    of_briefs = ZERO_SHOT_WEIGHT / briefs.clamp(min=1e-12)
-    counts = torch.where(brief > 0, weight * _picked(of_briefs, predictions.target), weight)
-    counts = counts * predictions.weight
-    total = per_target(evidence, counts)
-    return counts / _picked(total.clamp(min=1e-12), predictions.target), total > 0
+    brief = predictions.untouched | predictions.brief
+    briefs = summed(weight * brief, predictions.target, evidence.n)
+    of_briefs = ZERO_SHOT_WEIGHT / briefs.clamp_(min=1e-12)
+    counts = torch.where(brief, weight * of_briefs.index_select(1, predictions.target), weight)
+    counts *= predictions.weight
+    total = summed(counts, predictions.target, evidence.n)
+    known = total > 0
+    return counts.div_(total.clamp_(min=1e-12).index_select(1, predictions.target)), known
 
 
 def _relevance(evidence: Evidence, q: Tensor) -> Tensor:
     """How far each prediction's shots carried today's labels, from 0 to 1, (S, T)."""
     chance = 1 / evidence.k
-    of_list = (_of_lists(evidence, q) - chance) / (1 - chance)
+    of_list = (of_lists(evidence, q) - chance) / (1 - chance)
     if evidence.n >= FEWEST_EXAMPLES:
-        of_list = torch.maximum(of_list, 2 * _of_lists(evidence, _placed(q)) - 1)
-    every = torch.cat([of_list.clamp(min=0), torch.ones_like(q[:, :1, 0])], dim=1)
-    shown = evidence.predictions.shown
-    # The last is that of no list.
-    return _picked(every, torch.where(shown < 0, every.shape[1] - 1, shown))
-
-
-def _of_lists(evidence: Evidence, values: Tensor) -> Tensor:
-    """The mean of `values` (S, N, K) over the shots of each list and their labels, (S, L)."""
-    shots = evidence.shots
-    shown = _picked(values.flatten(1), shots.example * evidence.k + shots.label)
-    return _summed(shown, shots.list, len(shots.lengths)) / shots.lengths
+        of_list = torch.maximum(of_list, 2 * of_lists(evidence, _placed(q)) - 1)
+    return of_predictions(evidence, of_list.clamp(min=0), alone=1.0)
 
 
 def _placed(q: Tensor) -> Tensor:
@@ -167,53 +189,34 @@ def _placed(q: Tensor) -> Tensor:
     1/2 where all are alike.
     """
     logq = q.clamp(min=FAINT).log()
-    z = logq - logq.mean(dim=-1, keepdim=True)
+    z = logq - over_classes(logq) / q.shape[-1]
     z = z - z.mean(dim=1, keepdim=True)
     spread = z.square().mean(dim=1, keepdim=True).sqrt()
     placed: Tensor = torch.special.ndtr(z / spread.clamp(min=_SAME))
     return placed
 
 
-def untouched_answer(evidence: Evidence, weight: Tensor, scale: Tensor | None = None) -> Tensor:
+def untouched_answer(evidence: Evidence, weight: Tensor) -> Tensor:
     """Log of the answers that no found label has touched, (S, N, K), weighed by `weight` (S, T).
 
-    1/K for an example without any. Their log-odds times `scale` (S,), where that is known.
+    1/K for an example without any.
     """
+    return log_normalised(_untouched(evidence, weight))
+
+
+def _untouched(evidence: Evidence, weight: Tensor) -> Tensor:
+    """The mean log-probabilities of those answers, (S, N, K)."""
     predictions = evidence.predictions
-    used = predictions.untouched.to(weight.dtype) * weight * predictions.weight
-    total = per_target(evidence, used.unsqueeze(-1) * predictions.logp)
-    count = per_target(evidence, used).clamp(min=1e-12).unsqueeze(-1)
-    mean = total / count
-    return torch.log_softmax(mean if scale is None else scale.view(-1, 1, 1) * mean, dim=-1)
-
-
-def per_target(evidence: Evidence, values: Tensor) -> Tensor:
-    """Sums of `values` (S, T) or (S, T, K) over the predictions of each example, (S, N[, K])."""
-    cell, width = evidence.predictions.target, values.shape[2:].numel()
-    if values.dim() == 3:
-        # One flat index: an addition along a middle dimension is many times as slow.
-        cell = (cell.unsqueeze(1) * width + torch.arange(width, device=cell.device)).flatten()
-    total = _summed(values.flatten(1), cell, evidence.n * width)
-    return total.view(-1, evidence.n, *values.shape[2:])
-
-
-def _summed(values: Tensor, cell: Tensor, cells: int) -> Tensor:
-    """Sums of `values` (S, T) over the rows of each cell, (S, cells).
-
-    Of several rows at once `index_add` is twenty times as slow, with the same bits.
-    """
-    total = values.new_zeros(len(values), cells)
-    return total.scatter_add(1, cell.expand(len(values), -1), values)
-
-
-def _picked(values: Tensor, index: Tensor) -> Tensor:
-    """`values` (S, N) at the positions `index` (T), (S, T); faster than by an index of columns."""
-    return values.gather(1, index.expand(len(values), -1))
+    used = weight * predictions.untouched * predictions.weight
+    count = per_target(evidence, used).clamp_(min=1e-12)
+    columns = [per_target(evidence, used * column) for column in predictions.logp.unbind(-1)]
+    return torch.stack([column / count for column in columns], dim=-1)
 
 
 def _flip_weight(evidence: Evidence, weight: Tensor) -> Tensor:
     """w_f / (1 + Σ w over the contrasts of the same pair), w_f the twins' mean weight; (S, F)."""
     contrasts = evidence.contrasts
-    drawn = (_picked(weight, contrasts.twin) + _picked(weight, contrasts.flipped)) / 2
+    twin, flipped = (weight.index_select(1, at) for at in (contrasts.twin, contrasts.flipped))
+    drawn = (twin + flipped) / 2
     pairs = int(contrasts.pair.max()) + 1 if evidence.f else 0
-    return drawn / (1 + _picked(_summed(drawn, contrasts.pair, pairs), contrasts.pair))
+    return drawn / (1 + summed(drawn, contrasts.pair, pairs).index_select(1, contrasts.pair))

@@ -23,8 +23,9 @@ from scipy.special import logsumexp, softmax
 from consilience.data.arrays import Floats
 from consilience.errors import InputError
 from consilience.evidence.evidence import Evidence
-from consilience.objective.conditioning import condition, per_target
+from consilience.objective.conditioning import condition
 from consilience.objective.pair_terms import flip_effect
+from consilience.objective.pools import per_target
 
 IMPOSSIBLE = -1e6
 """Stands for log 0, whose differences are undefined; sums of logs of probabilities stay above."""

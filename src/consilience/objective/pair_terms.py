@@ -45,6 +45,8 @@ def couplings(state: State) -> Tensor:
     the measured couplings J_ij = d/2. The gradient flows into target and shot alike.
     """
     e = state.evidence
+    if not e.f:
+        return state.logq.new_zeros(())
     contrasts = e.contrasts
     target, shot = e.predictions.target[contrasts.twin], contrasts.example
     sure = state.q[shot, contrasts.before] - state.q[shot, contrasts.after]

@@ -55,15 +55,6 @@ def shared(prompts: Sequence[Prompt]) -> NDArray[np.int64]:
     return found
 
 
-def by_prefix(prompts: Sequence[Prompt]) -> list[int]:
-    """The positions of prompts in an order in which each follows the one it shares most with.
-
-    A cache that holds the last prompt alone then serves as much of them as one that holds all.
-    """
-    texts = [flat(prompt) for prompt in prompts]
-    return sorted(range(len(texts)), key=texts.__getitem__)
-
-
 def fresh(prompts: Sequence[Prompt]) -> float:
     """The characters per prompt that a prefix cache cannot serve; NaN without prompts."""
     if not prompts:

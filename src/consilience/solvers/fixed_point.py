@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import Enum
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -17,9 +18,11 @@ from torch import Tensor
 
 from consilience.errors import SolveError
 from consilience.evidence.evidence import Evidence
+from consilience.evidence.few_classes import log_normalised, normalised
 from consilience.models.threads import one_thread
+from consilience.objective.closed_form import Separable, separated, through_softmax
 from consilience.objective.coherence import coherence, evaluate_terms
-from consilience.objective.conditioning import ConditionedEvidence, condition
+from consilience.objective.conditioning import ConditionedEvidence, Weighing, condition, weigh
 from consilience.objective.term import Role, Terms, weight_of
 from consilience.solvers.clamping import HARD, clamped
 
@@ -54,7 +57,7 @@ class Result(Enum):
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Problem:
     """What is to be made coherent: evidence, objective, and a resampling of the predictions.
 
@@ -76,16 +79,21 @@ class Problem:
 
     def at(self, index: Tensor) -> Problem:
         """The problem of some of the starts, by their numbers."""
-        weight = None if self.weight is None else self.weight[index]
-        return Problem(self.evidence, self.terms, weight)
+        if self.weight is None or len(index) == len(self.weight):
+            return self
+        return Problem(self.evidence, self.terms, self.weight[index])
 
     def held(self, logq: Tensor) -> Tensor:
         """Log labels (S, N, K) in which those that the user corrected are as given."""
         return clamped(self.evidence, logq)
 
+    @cached_property
+    def _weighing(self) -> Weighing:
+        return weigh(self.evidence, self.weight)
+
     def condition(self, logq: Tensor) -> ConditionedEvidence:
         """The evidence read under log labels (S, N, K)."""
-        return condition(self.evidence, self.held(logq).exp(), self.weight)
+        return condition(self.evidence, self.held(logq).exp(), self._weighing)
 
     def value(self, reading: ConditionedEvidence, logq: Tensor) -> Tensor:
         """The coherence of log labels (S, N, K) under a reading, (S,), in nats per example."""
@@ -100,7 +108,7 @@ class Problem:
         return Objective(self, reading)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Objective:
     """The coherence under a reading as a function of θ (S, N, K), q = softmax(θ): → (S,)."""
 
@@ -110,6 +118,28 @@ class Objective:
     def __call__(self, theta: Tensor) -> Tensor:
         """The value for each start, in nats per example."""
         return self.problem.value(self.reading, torch.log_softmax(theta, dim=-1))
+
+    @cached_property
+    def _parts(self) -> tuple[Separable, Terms]:
+        return separated(self.problem.terms, self.reading)
+
+    def slope(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """The value in nats in all, not per example, (S,), and its gradient in θ."""
+        separable, others = self._parts
+        evidence = self.problem.evidence
+        free = log_normalised(theta.detach())
+        q = free.exp()
+        logq = self.problem.held(free)
+        value, gradient = separable.slope(q if logq is free else logq.exp(), logq)
+        if others:
+            logq.requires_grad_(True)
+            more = evidence.n * coherence(evidence, others, self.reading, logq)
+            value = value + more.detach()
+            if more.requires_grad:
+                gradient += torch.autograd.grad(more.sum(), logq)[0]
+        if evidence.held is not None:
+            gradient.masked_fill_((evidence.held >= 0).unsqueeze(1), 0.0)
+        return value, through_softmax(q, gradient)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +251,8 @@ def slope(objective: Objective, theta: Tensor) -> tuple[Tensor, Tensor]:
 
 def finite(values: Tensor) -> Tensor:
     """The values or slopes of an objective; SolveError if one is not finite."""
-    if not bool(torch.isfinite(values).all()):
+    # A sum is finite only where all that it adds up is.
+    if not bool(torch.isfinite(values.sum())):
         raise SolveError(
             "the objective is not finite; look at the term that was added last, "
             "and at relations that allow no labels"
@@ -231,15 +262,12 @@ def finite(values: Tensor) -> Tensor:
 
 def raw_slope(objective: Objective, theta: Tensor) -> tuple[Tensor, Tensor]:
     """The same where not being finite is an answer."""
-    theta = theta.detach().requires_grad_(True)
-    value = theta.shape[1] * objective(theta)
-    (gradient,) = torch.autograd.grad(value.sum(), theta)
-    return value.detach(), gradient
+    return objective.slope(theta)
 
 
 def bounded(theta: Tensor) -> Tensor:
     """Log labels, none below `HARD`."""
-    return torch.log_softmax(theta, dim=-1).clamp(min=HARD)
+    return log_normalised(theta).clamp_(min=HARD)
 
 
 def natural_step(theta: Tensor, gradient: Tensor, temperature: float) -> Tensor:
@@ -249,6 +277,6 @@ def natural_step(theta: Tensor, gradient: Tensor, temperature: float) -> Tensor:
     gradient (∂/∂θ)/q (Amari 1998) does not, so this tells an optimum from a corner; a shorter
     step would not tell one where λ is small.
     """
-    q = torch.softmax(theta, dim=-1)
+    q = normalised(theta)
     step = gradient / q.clamp(min=1e-300) / temperature
-    return torch.softmax(theta + step, dim=-1) - q
+    return normalised(theta + step) - q

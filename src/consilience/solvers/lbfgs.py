@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from consilience.errors import InputError
+from consilience.evidence.few_classes import normalised
 from consilience.solvers.fixed_point import (
     FixedPoints,
     Objective,
@@ -121,7 +122,7 @@ def _dot(one: Tensor, two: Tensor) -> Tensor:
 
 
 def _fisher(theta: Tensor) -> Tensor:
-    return torch.softmax(theta, dim=-1).clamp(min=1e-300)
+    return normalised(theta).clamp_(min=1e-300)
 
 
 @dataclass(slots=True)

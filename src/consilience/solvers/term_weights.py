@@ -24,7 +24,8 @@ from consilience.data.random_streams import STREAMS, generator
 from consilience.errors import InputError
 from consilience.evidence.evidence import Evidence
 from consilience.objective.coherence import default_terms, evaluate_terms
-from consilience.objective.conditioning import condition, per_target
+from consilience.objective.conditioning import condition
+from consilience.objective.pools import per_target
 from consilience.objective.term import Terms
 from consilience.solvers.fixed_point import Problem, Solver, chosen
 from consilience.solvers.lbfgs import LBFGS

@@ -208,12 +208,13 @@ def key_bytes(key: object) -> bytes:
 _KEY_FORM = re.compile("sha256:[0-9a-f]{64}")
 
 
-def answers_of(db: sqlite3.Connection, keys: Iterable[str]) -> list[int]:
-    """The ids in `answers` of those of the keys that have a prediction."""
-    asked = [bytes.fromhex(key[7:]) for key in keys if _KEY_FORM.fullmatch(key)]
+def answers_of(db: sqlite3.Connection, keys: Iterable[str]) -> dict[str, int]:
+    """Those of the keys, a few hundred, that have a prediction, and its id in `answers`."""
+    asked = {bytes.fromhex(key[7:]): key for key in keys if _KEY_FORM.fullmatch(key)}
     marks = ", ".join("?" * len(asked))
-    sql = "SELECT answers.id FROM keys JOIN answers ON answers.key = keys.id WHERE keys.key IN "
-    return [id for (id,) in db.execute(f"{sql} ({marks})", asked)]
+    sql = "SELECT keys.key, answers.id FROM keys JOIN answers ON answers.key = keys.id"
+    found = db.execute(f"{sql} WHERE keys.key IN ({marks})", list(asked))
+    return {asked[hash]: id for hash, id in found}
 
 
 def _require_text(value: object) -> None:

@@ -32,12 +32,14 @@ from consilience.store.identities import identity, plain, run_identity
 from consilience.store.opening import connect
 from consilience.store.origins import origin_of, save_origin
 from consilience.store.rows import (
+    OF_PREDICTION,
     Prediction,
     Run,
     chosen_rows,
     every_run,
     failed_reasons,
     failed_row,
+    known_keys,
     prediction_of,
     prediction_row,
 )
@@ -125,15 +127,12 @@ class Store:
 
     def known(self, keys: Iterable[str]) -> set[str]:
         """Those of the keys that have a prediction."""
-        return {row[0] for row in self._chosen("key", list(keys))}
+        with self._using("read what it knows") as db:
+            return known_keys(db, keys)
 
     def predictions(self, keys: Sequence[str]) -> list[Prediction | None]:
         """The predictions in the order of the keys, None for a key that has none."""
-        columns = (
-            "key, target, framing, repeat, contrast, shots, label_names, logprobs, exact, mass, "
-            "usage, seconds"
-        )
-        found = {row["key"]: prediction_of(row) for row in self._chosen(columns, keys)}
+        found = {row["key"]: prediction_of(row) for row in self._chosen(OF_PREDICTION, keys)}
         return [found.get(key) for key in keys]
 
     def columns(self, run: str | None = None) -> PredictionColumns:

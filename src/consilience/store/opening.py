@@ -23,6 +23,9 @@ APPLICATION_ID = 0x434F4E53
 LONGEST_WAIT = 60.0
 """Seconds that a writer waits for the others."""
 
+PAGE_CACHE = 1 << 22
+"""Bytes of pages that a connection keeps; the system keeps them too, so more is no faster."""
+
 _QUERY = "target TEXT NOT NULL, framing TEXT NOT NULL, repeat INTEGER NOT NULL, contrast INTEGER"
 
 
@@ -206,7 +209,7 @@ def _settle(db: CompactConnection) -> None:
     db.row_factory = sqlite3.Row
     db.execute("PRAGMA foreign_keys = ON")
     db.execute("PRAGMA temp_store = MEMORY")
-    db.execute("PRAGMA cache_size = -32768")
+    db.execute(f"PRAGMA cache_size = -{PAGE_CACHE >> 10}")
 
 
 def _migrate(db: CompactConnection, path: str | Path) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from consilience.errors import AnswerError
@@ -19,6 +20,12 @@ from consilience.store.verification import answer_fault
 
 _CHUNK = 500
 """How many keys go into one SQL statement (the smallest limit of old SQLite is 999)."""
+
+OF_PREDICTION = (
+    "key, target, framing, repeat, contrast, shots, label_names, logprobs, exact, mass, usage, "
+    "seconds"
+)
+"""The columns that a `Prediction` is made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +97,18 @@ def chosen_rows(
     for start in range(0, len(keys), _CHUNK):
         name, chosen = "key", list[Any](keys[start : start + _CHUNK])
         if table == "predictions":
-            name, chosen = "rowid", answers_of(db, chosen)
+            name, chosen = "rowid", list(answers_of(db, chosen).values())
         marks = ", ".join("?" * len(chosen))
         yield from db.execute(f"SELECT {columns} FROM {table} WHERE {name} IN ({marks})", chosen)
+
+
+def known_keys(db: sqlite3.Connection, keys: Iterable[str]) -> set[str]:
+    """Those of the keys that have a prediction; the very texts that were given, no copies."""
+    found: set[str] = set()
+    waiting = iter(keys)
+    while some := list(islice(waiting, _CHUNK)):
+        found.update(answers_of(db, some))
+    return found
 
 
 def every_run(db: sqlite3.Connection) -> list[Run]:

@@ -2,8 +2,9 @@
 
 One code path serves both modes: `concurrency=1` is a plain loop in one thread, in plan order, so
 that a traceback or a breakpoint leads to the line; more than one runs as many workers over the
-same list, and what they bring at the same time is written in one transaction. A worker asks on when
-its answer is on disk. Neither changes a byte of what is sent.
+same list, in the order that a server's prefix cache serves best (see `turns`), and what they bring
+at the same time is written in one transaction. A worker asks on when its answer is on disk. Neither
+changes a byte of what a model is shown.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import asyncio
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -23,14 +24,16 @@ from consilience.models.base import Answer, Completion, Model, Request, Writer, 
 from consilience.models.event_loop import run
 from consilience.models.price import tokens_in
 from consilience.models.served import OtherModel, Watch, served_by
+from consilience.models.slots import SLOT
 from consilience.prompts.framing import Framing
 from consilience.prompts.query import Query
 from consilience.store.batches import Batches
 from consilience.store.canary import Canary
 from consilience.store.database import Store
-from consilience.store.planned_requests import PlannedRequests, keys_of, unasked
+from consilience.store.planned_requests import PlannedRequests, Unasked, keys_of, unasked
 from consilience.store.rows import failed_row, prediction_row
 from consilience.store.texts import Note, failure_row, text_row
+from consilience.store.turns import BySlot, FirstsFirst, Turns
 from consilience.store.voices import CANARY
 
 M = TypeVar("M")
@@ -209,7 +212,7 @@ class Runner(ABC, Generic[M, R]):
             self.watch.stop()
         return self.outcome
 
-    async def serve(self, todo: Mapping[str, R], concurrency: int) -> None:
+    async def serve(self, todo: Unasked[R], concurrency: int) -> None:
         """All requests, one after the other or by `concurrency` workers."""
         try:
             await self._serve(todo, concurrency)
@@ -219,7 +222,7 @@ class Runner(ABC, Generic[M, R]):
             if (close := getattr(self.model, "close", None)) is not None:
                 await close()
 
-    async def _serve(self, todo: Mapping[str, R], concurrency: int) -> None:
+    async def _serve(self, todo: Unasked[R], concurrency: int) -> None:
         if todo:
             await self.listen()
         if concurrency == 1:
@@ -227,28 +230,40 @@ class Runner(ABC, Generic[M, R]):
                 interrupts.check()
                 await self.put(key, request)
             return
-        waiting = iter(todo.items())
+        slots = await self.slots() if todo else None
+        families = todo.families()
+        turns: Turns[str] = FirstsFirst(families)
+        if slots is not None:
+            turns = BySlot(families, min(slots, concurrency))
         failed = False
 
-        async def work() -> None:
+        async def work(worker: int) -> None:
             nonlocal failed
-            for key, request in waiting:
+            if slots is not None and slots > 1:
+                SLOT.set(worker % slots)
+            while (key := await turns.take(worker)) is not None:
                 answered = False
                 try:
                     interrupts.check()
-                    await self.put(key, request)
+                    await self.put(key, todo[key])
                     answered = True
                 finally:
                     failed = failed or not answered
+                    turns.done(key)
                 # After an error nothing new is asked, but what is under way is waited for: it
                 # may have been paid for.
                 if failed:
                     return
 
-        workers = (work() for _ in range(min(concurrency, len(todo))))
+        workers = map(work, range(min(concurrency, len(todo))))
         for ended in await asyncio.gather(*workers, return_exceptions=True):
             if ended is not None:
                 raise ended
+
+    async def slots(self) -> int | None:
+        """How many prompts the model's server keeps, each in a slot; None if it has no slots."""
+        asked = getattr(self.model, "slots", None)
+        return None if asked is None else await asked()
 
     async def put(self, key: str, request: R) -> None:
         """One request, and its answer or its failure in the store."""

@@ -36,7 +36,13 @@ from consilience.evaluation.benchmark.methods import OWN as OWN
 from consilience.evaluation.benchmark.methods import START as START
 from consilience.evaluation.benchmark.methods import USUAL as USUAL
 from consilience.evaluation.benchmark.methods import fixed_calls, suits
-from consilience.evaluation.benchmark.scores import CALIBRATED, calibrated_scores, reading_scores
+from consilience.evaluation.benchmark.scores import (
+    CALIBRATED,
+    OWN_LABELS,
+    calibrated_scores,
+    reading_scores,
+)
+from consilience.evaluation.calibration_curve import BinCount, bin_counts
 from consilience.evaluation.metrics import Interval, pgr, score
 from consilience.models.base import Model
 from consilience.models.threads import one_thread
@@ -111,7 +117,8 @@ class Row:
     `fresh_zero_shot` the same for one zero-shot pass in all framings of the case. `absent` counts
     the predictions that failed. `confidence` is the mean probability of the likeliest class,
     `verdict` what the method says of its labels; `readings` has the scores in `READ` of the
-    answers behind the row, read in each of the ways of `baselines.READINGS`.
+    answers behind the row, read in each of the ways of `baselines.READINGS`. `bins` are the
+    `bin_counts` of the labels, and of those that landmarks have calibrated.
     """
 
     id: str
@@ -132,6 +139,7 @@ class Row:
     confidence: float = math.nan
     verdict: str = ""
     readings: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    bins: Mapping[str, Sequence[BinCount]] = field(default_factory=dict)
 
 
 class Ledger(Store):
@@ -304,7 +312,7 @@ def _row(
     spent: Mapping[str, Any],
 ) -> Row:
     """The row of a method; `spent` is what asking took."""
-    mended = calibrated_scores(found.labels, truth, job.data, job.seed)
+    mended, mended_bins = calibrated_scores(found.labels, truth, job.data, job.seed)
     return Row(
         id=job.wanted[name],
         setup=job.setup,
@@ -322,6 +330,10 @@ def _row(
         readings={
             **{name: reading_scores(q, truth) for name, q in found.readings.items()},
             **({CALIBRATED: mended} if mended else {}),
+        },
+        bins={
+            OWN_LABELS: bin_counts(found.labels, truth),
+            **({CALIBRATED: mended_bins} if mended else {}),
         },
         **spent,
     )

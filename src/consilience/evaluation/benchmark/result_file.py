@@ -11,17 +11,19 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import fields
+from itertools import starmap
 from pathlib import Path
 from typing import Any, Self
 
 from consilience.errors import ConsilienceError, InputError
 from consilience.evaluation.benchmark.benchmark import Row
+from consilience.evaluation.calibration_curve import BinCount
 from consilience.evaluation.metrics import Interval
 
 DIGITS = 6
 """So many significant digits of a number are kept, if nobody says how many."""
 
-LATER = ("confidence", "verdict", "readings")
+LATER = ("confidence", "verdict", "readings", "bins")
 """Fields that a row of an older file lacks, and that stand only in rows that have them."""
 
 
@@ -114,7 +116,12 @@ def row_to(row: Row, digits: int = DIGITS) -> dict[str, Any]:
         reading: {name: _number(value, digits) for name, value in found.items()}
         for reading, found in row.readings.items()
     }
+    bins = {
+        name: [[_number(value, digits) for value in count] for count in found]
+        for name, found in row.bins.items()
+    }
     later = {"confidence": plain["confidence"], "verdict": row.verdict, "readings": readings}
+    later["bins"] = bins
     return made | {name: value for name, value in later.items() if value}
 
 
@@ -127,7 +134,8 @@ def row_from(data: Mapping[str, Any]) -> Row:
         reading: {name: _value(value) for name, value in found.items()}
         for reading, found in data.get("readings", {}).items()
     }
-    return Row(**{**data, **given, "scores": scores, "readings": readings})
+    bins = {name: tuple(starmap(BinCount, found)) for name, found in data.get("bins", {}).items()}
+    return Row(**{**data, **given, "scores": scores, "readings": readings, "bins": bins})
 
 
 def _value(kept: float | None) -> float:

@@ -1,0 +1,74 @@
+"""Terms that each example has for itself, whose value and slope need no back-propagation.
+
+Most of an objective is linear in each example's labels, but for their entropy::
+
+    (1/N) Σ_i Σ_k q_i(k) (f_i(k) − λ log q_i(k)),   f a field of the conditioned evidence
+
+A term that is says so where it is defined, by `each_for_itself`; all such terms together are one
+field and one λ, added up once for a reading. Any other function is a term all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from consilience.evidence.few_classes import over_classes
+from consilience.objective.conditioning import ConditionedEvidence, State
+from consilience.objective.term import Terms
+
+_Function = Callable[[State], Tensor]
+
+_FORMS: dict[_Function, tuple[str | None, float]] = {}
+"""The field and the λ of functions that said so."""
+
+
+def each_for_itself(field: str | None, entropy: float = 0.0) -> Callable[[_Function], _Function]:
+    """Declares that a function is of the form above: which field of a reading, if any, and λ."""
+
+    def declared(function: _Function) -> _Function:
+        _FORMS[function] = field, entropy
+        return function
+
+    return declared
+
+
+@dataclass(frozen=True, slots=True)
+class Separable:
+    """Terms in closed form, added up: `field` (S, N, K) in nats, 0 for None, and λ, `entropy`."""
+
+    field: Tensor | None
+    entropy: float
+
+    def slope(self, q: Tensor, logq: Tensor) -> tuple[Tensor, Tensor]:
+        """The value in nats in all, (S,), and its gradient in log labels (S, N, K)."""
+        gained = logq * -self.entropy
+        if self.field is not None:
+            gained += self.field
+        value = (q * gained).sum(dim=(1, 2))
+        return value, gained.sub_(self.entropy).mul_(q)
+
+
+def separated(terms: Terms, reading: ConditionedEvidence) -> tuple[Separable, Terms]:
+    """The terms in closed form as one, under a reading of S labellings, and the others."""
+    field: Tensor | None = None
+    entropy = 0.0
+    others = {}
+    for name, term in terms.items():
+        form = _FORMS.get(term.function) if isinstance(term.function, Hashable) else None
+        if form is None:
+            others[name] = term
+            continue
+        part, own = form
+        entropy += term.weight * own
+        if part is not None and term.weight:
+            more = term.weight * getattr(reading, part)
+            field = more if field is None else field.add_(more)
+    return Separable(field, entropy), others
+
+
+def through_softmax(q: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient in θ (S, N, K) from that in log q, q = softmax(θ)."""
+    return gradient - q * over_classes(gradient)

@@ -1,0 +1,110 @@
+"""What is added up over the predictions of each example, a part of the predictions at a time.
+
+Ten million predictions are read at the speed of memory, and nothing as long as they are is made on
+the way. The sums run in the order of the predictions, however they are cut.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from consilience.evidence.evidence import Evidence
+from consilience.evidence.few_classes import normalised
+
+PART = 2**16
+"""So many numbers of predictions are worked on at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class PooledAnswers:
+    """What the predictions of each example say, in shares of its pool, for each of S labellings.
+
+    `logp` (S, N, K): their log-probabilities, so far as they are relevant; `missed` (S, N): what
+    those told that are not; `used` (S, N): the share that is relevant.
+    """
+
+    logp: Tensor
+    missed: Tensor
+    used: Tensor
+
+
+def what_is_said(evidence: Evidence, share: Tensor, relevance: Tensor) -> PooledAnswers:
+    """The sums over each example's predictions, by their share (S, T) and relevance (S, T)."""
+    asked, k = evidence.predictions, evidence.k
+    total = share.new_zeros(k + 2, len(share), evidence.n)
+    for part in _parts(evidence.t, len(share)):
+        target, logp, relevant = asked.target[part], asked.logp[part], relevance[:, part]
+        used = share[:, part] * relevant
+        lost = share[:, part] * (1 - relevant)
+        for c in range(k):
+            _add(total[c], target, used * logp[:, c])
+        # What a prediction told counts against labels that leave it unexplained.
+        _add(total[k], target, lost.mul_(asked.information[part] + math.log(k)))
+        _add(total[k + 1], target, used)
+    return PooledAnswers(total[:k].movedim(0, -1).contiguous(), total[k], total[k + 1])
+
+
+def average_answer(evidence: Evidence, share: Tensor, relevance: Tensor, scale: Tensor) -> Tensor:
+    """The sum of probabilities at a `scale` (S,) of log-odds, (S, N, K), so far as relevant."""
+    asked, k = evidence.predictions, evidence.k
+    total = share.new_zeros(k, len(share), evidence.n)
+    for part in _parts(evidence.t, len(share)):
+        used = share[:, part] * relevance[:, part]
+        p = normalised(scale.view(-1, 1, 1) * asked.logp[part])
+        for c in range(k):
+            _add(total[c], asked.target[part], used * p[..., c])
+    return total.movedim(0, -1).contiguous()
+
+
+def of_predictions(evidence: Evidence, of_list: Tensor, alone: float) -> Tensor:
+    """Values of the lists of shots (S, L) at the predictions, (S, T), and `alone` without any."""
+    every = torch.cat([of_list, of_list.new_full((len(of_list), 1), alone)], dim=1)
+    shown = evidence.predictions.shown
+    made = every.new_empty(len(every), len(shown))
+    for part in _parts(len(shown), len(every)):
+        place = torch.where(shown[part] < 0, every.shape[1] - 1, shown[part])
+        made[:, part] = every.index_select(1, place)
+    return made
+
+
+def of_lists(evidence: Evidence, values: Tensor) -> Tensor:
+    """The mean of `values` (S, N, K) over the shots of each list and their labels, (S, L)."""
+    shots, flat = evidence.shots, values.flatten(1)
+    total = flat.new_zeros(len(flat), len(shots.lengths))
+    for part in _parts(len(shots), len(flat)):
+        place = shots.example[part] * evidence.k + shots.label[part]
+        _add(total, shots.list[part], flat.index_select(1, place))
+    return total.div_(shots.lengths)
+
+
+def per_target(evidence: Evidence, values: Tensor) -> Tensor:
+    """Sums of `values` (S, T) or (S, T, K) over the predictions of each example, (S, N[, K])."""
+    target = evidence.predictions.target
+    if values.dim() == 2:
+        return summed(values, target, evidence.n)
+    columns = [summed(column, target, evidence.n) for column in values.unbind(-1)]
+    return torch.stack(columns, dim=-1)
+
+
+def summed(values: Tensor, cell: Tensor, cells: int) -> Tensor:
+    """Sums of `values` (S, T) over the rows of each cell, (S, cells)."""
+    return _add(values.new_zeros(len(values), cells), cell, values)
+
+
+def _add(total: Tensor, cell: Tensor, values: Tensor) -> Tensor:
+    """Adds `values` (S, T) to the cells of `total` (S, cells) that they belong to, in place.
+
+    By `scatter_add`: of several rows at once `index_add` is twenty times as slow.
+    """
+    return total.scatter_add_(1, cell.expand(len(values), -1), values)
+
+
+def _parts(rows: int, starts: int) -> Iterator[slice]:
+    """Slices of the rows, each of as many as stay in a processor's cache."""
+    each = max(1, PART // max(1, starts))
+    return (slice(first, first + each) for first in range(0, rows, each))

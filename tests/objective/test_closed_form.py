@@ -1,0 +1,64 @@
+"""What each example has for itself, in closed form, against back-propagation through the terms."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+
+from consilience.objective.closed_form import separated
+from consilience.objective.coherence import TERMS, default_terms, entropy, mutual_predictability
+from consilience.objective.conditioning import State
+from consilience.objective.pair_terms import ranking_within
+from consilience.objective.term import Term, Terms
+from consilience.solvers.fixed_point import Problem
+from scenes import case
+
+
+def my_entropy(state: State) -> torch.Tensor:
+    """Another entropy, of a form that nobody declared."""
+    return (1 - state.q.square().sum(dim=-1)).mean()
+
+
+OBJECTIVES: dict[str, Terms] = {
+    "default": default_terms(),
+    "every": {name: term.at(0.3) for name, term in TERMS.items()},
+    "none in closed form": {"mine": Term(my_entropy), "rank": Term(ranking_within, 0.5)},
+    "all in closed form": {"m": Term(mutual_predictability, 2.0), "e": Term(entropy, -0.5)},
+    "negative and zero": {"p": TERMS["prior fidelity"].at(-1.0), "m": TERMS["entropy"].at(0.0)},
+}
+
+
+@pytest.mark.parametrize("held", [False, True])
+@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("name", list(OBJECTIVES))
+def test_value_and_slope_are_those_of_the_terms(name: str, k: int, held: bool) -> None:
+    ev, theta = case(3, k)
+    problem = Problem(ev.holding({0: 1, 5: 0}) if held else ev, OBJECTIVES[name])
+    for batch in (theta.unsqueeze(0), torch.stack([theta, 2 * theta])):
+        objective = problem.objective(problem.condition(torch.log_softmax(batch, dim=-1)))
+        value, gradient = objective.slope(batch)
+        through = batch.clone().requires_grad_(True)
+        whole = ev.n * objective(through)
+        (expected,) = torch.autograd.grad(whole.sum(), through)
+        assert torch.allclose(value, whole.detach(), rtol=0, atol=1e-10)
+        assert torch.allclose(gradient, expected, rtol=0, atol=1e-12)
+        assert not held or not gradient[:, [0, 5]].any()
+
+
+def test_only_what_said_so_is_taken_in_closed_form() -> None:
+    """A function that takes the name and role of a term of the package is its own function."""
+    ev, theta = case(3, 2)
+    problem = Problem(ev, default_terms())
+    reading = problem.condition(torch.log_softmax(theta.unsqueeze(0), dim=-1))
+    terms = {
+        "entropy": Term(my_entropy, role=TERMS["entropy"].role),
+        "class frequency": Term(partial(TERMS["class frequency"].function)),
+        "mine": TERMS["mutual predictability"],
+    }
+    separable, others = separated(terms, reading)
+    assert [*others] == ["entropy", "class frequency"]
+    assert separable.entropy == 0
+    assert separable.field is not None
+    assert torch.equal(separable.field, reading.log_pool)
