@@ -13,6 +13,15 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
+def summed(place: Integers, values: Floats, places: int) -> Floats:
+    """The sums of the rows of `values` (T, K) at each place (T), (places, K), in their order."""
+    total = np.zeros((places, values.shape[1]))
+    for k in range(values.shape[1]):
+        # A bin count is many times as fast as `np.add.at`, and adds in the same order.
+        total[:, k] = np.bincount(place, values[:, k], places)
+    return total
+
+
 def few_log_softmax(x: Floats) -> Floats:
     """Log-probabilities from finite logits (..., K), as `scipy.special.log_softmax`, to the bit."""
     moved = x - x.max(axis=-1, keepdims=True)

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from consilience.data.arrays import Floats, Integers
+from consilience.data.arrays import Floats, Integers, summed
 from consilience.prompts.query import Query
 
 GROUP = 3.0
@@ -98,21 +98,21 @@ def fit_offsets(
         _Effect(target, used, float(z[used].var()) + _LEAST if used.any() else 1.0),
         _Effect(context, used & shown, 0.25),
     )
-    groups, _, lists = parts
+    groups, signal, lists = parts
     noise = float(z[used].var()) / 2 + _LEAST if used.any() else 1.0
     for _step in range(_STEPS):
         moved = 0.0
         for part in parts:
-            rest = z - sum((o.of_each() for o in parts if o is not part), np.zeros_like(z))
-            moved = max(moved, part.fit(rest, noise))
-        left = z - sum((o.of_each() for o in parts), np.zeros_like(z))
+            one, other = (o.each for o in parts if o is not part)
+            moved = max(moved, part.fit(z - (one + other), noise))
+        left = z - (groups.each + signal.each + lists.each)
         if used.any():
             # What the effects leave, and what they may have taken of it by chance.
             unsure = sum(part.unsure(noise) for part in parts)
             noise = max(float((left[used] ** 2).mean()) + unsure, _LEAST)
         if moved < _STILL:
             break
-    taken = groups.of_each() + lists.of_each()
+    taken = groups.each + lists.each
     named = {name: groups.value[g] for g, name in enumerate(contexts.names)}
     return Offsets(taken, named)
 
@@ -127,17 +127,17 @@ class _Effect:
         self._count = np.bincount(level[used], minlength=int(level.max(initial=0)) + 1)
         self._variance, self._fixed = variance, fixed
         self.value: Floats = np.zeros((len(self._count), 1))
-
-    def of_each(self) -> Floats:
+        self._used_level = level[used]
+        self.each: Floats = self.value[level]
         """The value of each prediction's level, (T, K); 0 where the level is of no one used."""
-        return np.asarray(self.value[self._level])
 
     def fit(self, rest: Floats, noise: float) -> float:
         """Fits the values to what the other effects leave, (T, K); how far the farthest moved."""
-        total = np.zeros((len(self._count), rest.shape[1]))
-        np.add.at(total, self._level[self._used], rest[self._used])
+        mine = rest if len(self._used_level) == len(rest) else rest[self._used]
+        total = summed(self._used_level, mine, len(self._count))
         strength = noise / self._variance
         before, self.value = self.value, total / (self._count + strength)[:, None]
+        self.each = self.value[self._level]
         there = self._count > 0
         if not self._fixed and there.any():
             spread = noise / (self._count[there] + strength)
