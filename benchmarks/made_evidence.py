@@ -22,7 +22,15 @@ from consilience.evidence.relation_factors import factors
 CALLS, SHOTS, BLOCK, GROUP, WRONG = 8, 12, 40, 4, 0.2
 
 
-def make_evidence(n: int, *, tied: bool, seed: int = 0) -> tuple[Evidence, NDArray[np.int64]]:
+def make_evidence(
+    n: int,
+    *,
+    tied: bool,
+    seed: int = 0,
+    calls: int = CALLS,
+    shots: int = SHOTS,
+    block: int = BLOCK,
+) -> tuple[Evidence, NDArray[np.int64]]:
     """The evidence about N examples, and their classes (N,)."""
     rng = np.random.default_rng(seed)
     truth = rng.integers(2, size=n)
@@ -30,27 +38,27 @@ def make_evidence(n: int, *, tied: bool, seed: int = 0) -> tuple[Evidence, NDArr
     if tied:
         truth[:] = 0
         truth[groups[:, 0] + rng.integers(GROUP, size=len(groups))] = 1
-    blocks = -(-n // BLOCK)
-    example = rng.integers(n, size=((CALLS - 1) * blocks, SHOTS))
+    blocks = -(-n // block)
+    example = rng.integers(n, size=((calls - 1) * blocks, shots))
     wrong = rng.random(example.shape) < WRONG
     right = np.append(1 - 2 * wrong.mean(axis=1), 0.4)  # the last is that of no shots
-    block = np.arange(n) // BLOCK
-    shown = np.concatenate([np.full(n, -1), *(block + r * blocks for r in range(CALLS - 1))])
-    target = np.tile(np.arange(n), CALLS)
+    own = np.arange(n) // block
+    shown = np.concatenate([np.full(n, -1), *(own + r * blocks for r in range(calls - 1))])
+    target = np.tile(np.arange(n), calls)
     shared, noise = 0.6 * rng.normal(size=n), rng.normal(size=len(target))
     odds = 2.2 * right[shown] * (2 * truth - 1)[target] + shared[target] + noise
     logp = np.stack([log_expit(-odds), log_expit(odds)], axis=1)
     label = np.where(wrong, 1 - truth[example], truth[example])
-    lists = np.repeat(np.arange(len(example)), SHOTS)
-    shots = (torch.from_numpy(column) for column in (lists, example.ravel(), label.ravel()))
+    lists = np.repeat(np.arange(len(example)), shots)
+    columns = (torch.from_numpy(column) for column in (lists, example.ravel(), label.ravel()))
     names = [str(i) for i in range(n)]
     ties = [ExactlyOne(tuple(names[i] for i in group)) for group in groups] if tied else []
     made = Evidence(
         ids=tuple(names),
         k=2,
         framings=("one",),
-        predictions=_predictions(target, logp, shown),
-        shots=ShotArrays(*shots),
+        predictions=_predictions(target, logp, shown, calls),
+        shots=ShotArrays(*columns),
         contrasts=ContrastArrays(*[torch.zeros(0, dtype=torch.int64)] * 6),
         factors=factors(ties, {name: i for i, name in enumerate(names)}, 2),
         tally=Tally(bias={}, absent=0, silent=0, unsure=0, mean_mass=1.0),
@@ -59,7 +67,7 @@ def make_evidence(n: int, *, tied: bool, seed: int = 0) -> tuple[Evidence, NDArr
 
 
 def _predictions(
-    target: NDArray[np.int64], logp: NDArray[np.float64], shown: NDArray[np.int64]
+    target: NDArray[np.int64], logp: NDArray[np.float64], shown: NDArray[np.int64], calls: int
 ) -> PredictionArrays:
     zero, no = torch.from_numpy(shown < 0), torch.zeros(len(target), dtype=torch.bool)
     return PredictionArrays(
@@ -74,7 +82,7 @@ def _predictions(
         brief=no,
         bounded=no,
         framing=torch.zeros(len(target), dtype=torch.int64),
-        round=torch.from_numpy(np.repeat(np.arange(CALLS), len(target) // CALLS)),
+        round=torch.from_numpy(np.repeat(np.arange(calls), len(target) // calls)),
         context=torch.from_numpy(shown),
         kind=(~zero).long(),
     )

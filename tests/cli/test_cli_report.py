@@ -46,7 +46,6 @@ def test_a_page_of_a_run_with_its_gold_and_without(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("report", "Missing option '--output'"),
         ("report --output page.pdf", "has to end in .html"),
         ("report --output no/page.html", "there is no folder no"),
     ],

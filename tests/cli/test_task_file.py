@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import tomllib
 from dataclasses import fields
 from pathlib import Path
@@ -73,6 +74,17 @@ def test_init_guesses_the_columns_and_nothing_else() -> None:
             table = row.strip("[]").partition(".")[0]
         elif " = " in row and not row.startswith(("#   ", '# "')) and "[task.classes]" not in row:
             assert f"{table}.{row.lstrip('# ').partition(' = ')[0]}" in SETTINGS, row
+
+
+def test_what_init_says_to_run_can_be_pasted() -> None:
+    Path("tickets.csv").rename("my tickets.csv")
+    said = consilience("init", "my tickets.csv").stderr
+    assert "consilience run 'my tickets.toml' --dry-run" in said
+    lines = Path("my tickets.toml").read_text("utf-8").splitlines()
+    told = [shlex.split(row.lstrip("# ")) for row in lines if row.startswith("#   consilience")]
+    assert [words[1:3] for words in told] == [
+        [command, "my tickets.toml"] for command in ("run", "run", "review", "report")
+    ]
 
 
 def test_init_overwrites_nothing_unless_told() -> None:
@@ -158,6 +170,32 @@ def test_a_task_file_is_enough_from_any_folder(monkeypatch: pytest.MonkeyPatch) 
     shown = json.loads(consilience("datasets", "show", "tickets.toml", "--json").stdout)
     assert "something does not work" in shown[0]["prompt"]
     assert json.loads(consilience("plan", "tickets.toml", "--json").stdout)["calls"] > 0
+
+
+def test_the_table_of_labels_of_a_task_file_is_that_of_its_run() -> None:
+    task, labels = filled(), Path("tickets-labels.csv")
+    consilience("run", task)
+    run = labels.read_bytes()
+    write_csv([TICKETS[0] | {"ticket": "T-99", "message": "A new lamp."}], Path("more.csv"))
+    assert "T-99" in consilience("predict", task, "more.csv").stdout
+    shown = consilience("review", task, "--count", 3)
+    assert shown.stdout.count("went out") == 3 and "--output FILE" in shown.stderr
+    drawn = consilience("landmarks", task, "--count", 2)
+    assert len(list(csv.DictReader(drawn.stdout.splitlines()))) == 2
+    assert labels.read_bytes() == run
+    # What is told goes where it is told, and corrections change the labels of the run.
+    consilience("review", task, "--output", "doubtful.csv")
+    with Path("doubtful.csv").open(encoding="utf-8") as file:
+        [first, *_] = csv.DictReader(file)
+    assert labels.read_bytes() == run
+    wrong = {"billing": "technical", "technical": "billing"}[first["label"]]
+    write_csv([{"ticket": first["ticket"], "correction": wrong}], Path("back.csv"))
+    consilience("review", task, "--corrections", "back.csv")
+    with labels.open(encoding="utf-8") as file:
+        now = {row["ticket"]: row["label"] for row in csv.DictReader(file)}
+    assert len(now) == len(TICKETS) and now[first["ticket"]] == wrong
+    assert "tickets.html" in consilience("report", task).stderr
+    assert Path("tickets.html").exists()
 
 
 def test_the_command_line_wins_over_set_that_over_the_file_and_that_over_the_usual(

@@ -80,7 +80,7 @@ def test_a_command_without_words_of_its_own_is_an_error(monkeypatch):
         made.page()
 
 
-OTHERS = ("uv ", "pip ", "pytest", "benchmarks/", "vLLM", "llama", "realserver")
+OTHERS = ("soffice", "uv ", "pip ", "pytest", "benchmarks/", "vLLM", "llama", "realserver")
 """Lines of pages about other programs, which have options of their own."""
 
 

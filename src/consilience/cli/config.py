@@ -30,7 +30,11 @@ Values = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All of it. `seed` decides every random choice; `source` is the task file, if there is one."""
+    """All of it. `seed` decides every random choice; `source` is the task file, if there is one.
+
+    `named` is the file that the command line names for what the command writes. The `table` of a
+    task file is that of the run's labels, and nothing else is written over it.
+    """
 
     data: DataOptions = field(default_factory=DataOptions)
     task: TaskOptions = field(default_factory=TaskOptions)
@@ -44,6 +48,7 @@ class Config:
     describing: DescribingOptions = field(default_factory=DescribingOptions)
     seed: int = 0
     source: str | None = None
+    named: str | None = None
 
 
 TABLES: dict[str, type] = {
@@ -91,7 +96,8 @@ SETTINGS: dict[str, Setting] = {one.name: one for one in _settings()}
 def built(seed: int, source: str | None, *layers: Values) -> Config:
     """The configuration of some layers of values, of which a later one wins.
 
-    Tables within a table (headers, shares) are merged key by key.
+    The first is what a task file says, the others what the command line does. Tables within a
+    table (headers, shares) are merged key by key.
     """
     made: dict[str, dict[str, Any]] = {table: {} for table in TABLES}
     for layer in layers:
@@ -105,4 +111,5 @@ def built(seed: int, source: str | None, *layers: Values) -> Config:
         **{table: options(**made[table]) for table, options in TABLES.items()},
         seed=seed,
         source=source,
+        named=next(filter(None, (v.get("output", {}).get("table") for v in layers[:0:-1])), None),
     )

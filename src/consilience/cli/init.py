@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,8 +74,8 @@ def init(file: str, text: str | None, id: str | None, output: str | None, force:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from None
     found = f"id column {own!r}" if own else "no column of ids: rows are called by their number"
     talk(
-        f"{path} written: text column {chosen!r}, {found}. Fill in the question and the classes, "
-        f"then: consilience run {path} --dry-run"
+        f"{path} written: text column {chosen!r}, {found}. Fill in question, classes and model, "
+        f"then: consilience run {shlex.quote(str(path))} --dry-run"
     )
 
 
@@ -116,8 +117,10 @@ def quoted(text: str) -> str:
 
 _TASK_FILE = """\
 # What is labelled, what is asked, by whom, for how much. Fill in question, classes, model; then:
-#   consilience run {name}.toml --dry-run   shows a prompt and the cost, and sends nothing
-#   consilience run {name}.toml             labels the table
+#   consilience run {words} --dry-run   shows a prompt and the cost, and sends nothing
+#   consilience run {words}             labels the table
+#   consilience review {words}          the doubtful rows first, to correct for nothing
+#   consilience report {words}          everything on one page, {name}.html
 # Lines that begin with # are what else can be said; what they show is not in force.
 
 [data]
@@ -169,6 +172,7 @@ def task_text(file: str, columns: tuple[str, ...], text: str, id: str | None, na
     none = '# id = "COLUMN"          # all different; else row numbers'
     return _TASK_FILE.format(
         name=name,
+        words=shlex.quote(f"{name}.toml"),
         file=quoted(file),
         columns=", ".join(quoted(column) for column in columns),
         text=quoted(text),

@@ -84,9 +84,9 @@ def predict(
         if extend:
             _show_grown(prediction.extend(found, source, model, **asking), said, details, as_json)
             return
-        if said.table or as_json:
+        if config.named or as_json:
             made = prediction.predict(found, source, model, **asking)
-            print_labels(made.table(details=details), said.table, as_json, said.keep_formulas)
+            print_labels(made.table(details=details), config.named, as_json, said.keep_formulas)
             talk(f"{taken(made.asked)}; {trust(found)}")
             return
         parts = prediction.predict_blocks(found, source, model, **asking)

@@ -30,9 +30,8 @@ if TYPE_CHECKING:
 @options.option(
     "--output",
     metavar="FILE.html",
-    required=True,
     callback=home,
-    help="Where the page is written.",
+    help="Where the page is written  [default: beside the store, with its name and .html]",
 )
 @options.option(
     "--words",
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     help="What `describe --json` printed about this run: the model's own words for its concepts.",
 )
 def report(
-    data: str | None, config: Config, run_id: str | None, output: str, told: str | None
+    data: str | None, config: Config, run_id: str | None, output: str | None, told: str | None
 ) -> None:
     """A run as one HTML page, every row with its reasons.
 
@@ -54,11 +53,11 @@ def report(
     """
     from consilience.results.report import check_report
 
-    path = check_report(output)
-    found = opened(config.output.store or options.STORE, run_id, config=config)
+    store = config.output.store or options.STORE
+    path = check_report(output or Path(store).with_suffix(".html"))
+    found = opened(store, run_id, config=config)
     words = None if told is None else read_words(told, found)
     scores = scored_by(found, data, config) if data or config.data.label else None
-    store = config.output.store or options.STORE
     price = open_price(config.budget) or price_of_run(store, found)
     found.report(path, scores=scores, words=words, price=price)
     size = path.stat().st_size / 1e6

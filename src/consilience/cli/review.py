@@ -65,14 +65,15 @@ def review(
         return
     from consilience.results.corrections import review_table
 
-    shown = review_table(found, None if said.table else count)
+    shown = review_table(found, None if config.named else count)
+    where = "" if config.named or as_json else "--output FILE makes a table of them all; "
     talk(
-        f"run {found.run.id}: {len(found.corrections)} corrections so far; write the right class "
-        f"({', '.join(found.dataset.task.classes)}) into the last column where a label is wrong, "
-        "and give the file back with --corrections"
+        f"run {found.run.id}: {len(found.corrections)} corrections so far; {where}write the right "
+        f"class ({', '.join(found.dataset.task.classes)}) into its last column where a label is "
+        "wrong, and give the file back with --corrections"
     )
-    if said.table or as_json:
-        print_labels(shown, said.table, as_json, said.keep_formulas)
+    if config.named or as_json:
+        print_labels(shown, config.named, as_json, said.keep_formulas)
     else:
         show(shown)
 
@@ -118,12 +119,12 @@ def landmarks(config: Config, run_id: str | None, count: int, as_json: bool) -> 
     Every row is drawn with the same chance, whatever was found.
     """
     said = config.output
-    check_table(said.table)
+    check_table(config.named)
     found = opened(said.store or options.STORE, run_id)
     from consilience.results.corrections import draw_landmarks
 
     drawn = draw_landmarks(found, count, config.seed)
-    print_labels(drawn, said.table, as_json, said.keep_formulas)
+    print_labels(drawn, config.named, as_json, said.keep_formulas)
     names = ", ".join(found.dataset.task.classes)
     talk(f"write the class of each ({names}) into the column label; leave none out that is hard")
 

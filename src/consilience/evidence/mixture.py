@@ -184,35 +184,19 @@ def _fitted(
     k, n = len(z), there.sum(dim=1, keepdim=True)
     there, even = there.unsqueeze(1), even.unsqueeze(2)
     d = torch.tensor(SEPARATIONS, dtype=z.dtype, device=z.device).view(1, -1)
+    drawn = _Drawn(z, there, even, n, d, leaning / unit.view(-1, 1), BALANCED / k * n)
     other = _other_classes(held, k, z)
-    prior, seen = leaning / unit.view(-1, 1), BALANCED / k * n
-    owned = torch.softmax(d.unsqueeze(-1) * (z - even.unsqueeze(-1)) + other, dim=0) * there
-    b = torch.zeros_like(owned[..., 0])
-    rate = torch.ones_like(b[0])  # 1/√v
-    square = inside = rate
-    share, many, evenly = b, n + k * seen, there / k
-    for _ in range(_STEPS):
-        share = (owned.sum(dim=-1) + seen) / many
-        pulled = (z - (d / rate).unsqueeze(-1) * (owned - evenly)).sum(dim=-1)
-        drawn = 1 / (rate * prior).square()
-        b = (pulled + drawn * even) / (n + drawn)
-        apart = (z - b.unsqueeze(-1)) * there
-        square = apart.square().sum(dim=-1).sum(dim=0)
-        along = d * (owned * apart).sum(dim=-1).sum(dim=0)
-        # The best 1/√v at a given separation: the root of a quadratic.
-        rate = (along + (along.square() + 4 * square * n * (k - 1)).sqrt()) / (
-            2 * square.clamp(min=_TINY)
-        )
-        joint = (d * rate).unsqueeze(-1) * apart + share.log().unsqueeze(-1) + other
-        inside = torch.logsumexp(joint, dim=0)
-        owned = (joint - inside).exp() * there
+    share, b, rate = _two_classes(drawn, other) if k == 2 else _any_classes(drawn, other)
+    apart = (z - b.unsqueeze(-1)) * there
+    square = apart.square().sum(dim=-1).sum(dim=0)
+    joint = (d * rate).unsqueeze(-1) * apart + share.log().unsqueeze(-1) + other
     loglik = (
         n * (k - 1) * rate.log()
         - rate.square() * square / 2
         - n * (1 - 1 / k) * d.square() / 2
-        + (inside * there).sum(dim=-1)
-        - ((b - even) / prior).square().sum(dim=0) / 2
-        + seen * share.log().sum(dim=0)
+        + (torch.logsumexp(joint, dim=0) * there).sum(dim=-1)
+        - ((b - even) / drawn.prior).square().sum(dim=0) / 2
+        + drawn.seen * share.log().sum(dim=0)
     )
     kappa = d * rate
     added = share.log() / kappa.clamp(min=0.5) - b
@@ -224,3 +208,75 @@ def _fitted(
     sure = weight * worth / scale.unsqueeze(-1)
     apart = weight[:, SEPARATIONS.index(APART) :].sum(dim=1)
     return Mixture(scale, (sure * added).sum(dim=-1).T, 1 - weight[:, 0], apart)
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """What a mixture is fitted to: `z` (K, S, 1, N), 0 where nobody is `there` (S, 1, N).
+
+    `even` (K, S, 1): where answers are that say nothing; `n` (S, 1): how many there are; `d`
+    (1, D): the separations; `prior` (S, 1): the standard deviation of b; `seen` (S, 1): as so many
+    examples of each class the assumption weighs that classes are equally frequent.
+    """
+
+    z: Tensor
+    there: Tensor
+    even: Tensor
+    n: Tensor
+    d: Tensor
+    prior: Tensor
+    seen: Tensor
+
+    def rate(self, square: Tensor, along: Tensor) -> Tensor:
+        """The best 1/√v at a given separation, (S, D): the root of a quadratic."""
+        free = self.n * (len(self.z) - 1)
+        root = (along.square() + 4 * square * free).sqrt()
+        return (along + root) / (2 * square.clamp(min=_TINY))
+
+
+def _any_classes(drawn: _Drawn, other: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Shares and b (K, S, D) and 1/√v (S, D) after all steps of expectation maximisation."""
+    z, there, d, n, k = drawn.z, drawn.there, drawn.d, drawn.n, len(drawn.z)
+    even = drawn.even
+    owned = torch.softmax(d.unsqueeze(-1) * (z - even.unsqueeze(-1)) + other, dim=0) * there
+    share = b = torch.zeros_like(owned[..., 0])
+    rate = torch.ones_like(b[0])
+    for _ in range(_STEPS):
+        share = (owned.sum(dim=-1) + drawn.seen) / (n + k * drawn.seen)
+        pulled = (z - (d / rate).unsqueeze(-1) * (owned - there / k)).sum(dim=-1)
+        tight = 1 / (rate * drawn.prior).square()
+        b = (pulled + tight * even) / (n + tight)
+        apart = (z - b.unsqueeze(-1)) * there
+        square = apart.square().sum(dim=-1).sum(dim=0)
+        rate = drawn.rate(square, d * (owned * apart).sum(dim=-1).sum(dim=0))
+        joint = (d * rate).unsqueeze(-1) * apart + share.log().unsqueeze(-1) + other
+        owned = torch.softmax(joint, dim=0) * there
+    return share, b, rate
+
+
+def _two_classes(drawn: _Drawn, other: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The same of two classes, a tenth of the work: what is of one is the negative of the other.
+
+    All sums follow from two, over the examples, of how far each is of the first class, p: Σ p and
+    Σ p z.
+    """
+    d, n, even = drawn.d, drawn.n, drawn.even[0]
+    z, there = drawn.z[0, :, 0], drawn.there[:, 0]
+    many, total, squares = n + 2 * drawn.seen, z.sum(dim=1, keepdim=True), z.square().sum(dim=1)
+    turned, everybody = (other[0] - other[1])[0], bool(there.all())
+    slope, level, b = 2 * d.expand(len(z), -1), -2 * d * even, torch.zeros_like(n)
+    first, rate = b, torch.ones_like(slope)
+    for _ in range(_STEPS):
+        p = torch.addcmul(level.unsqueeze(-1) + turned, slope.unsqueeze(-1), z.unsqueeze(1))
+        p.sigmoid_()
+        if not everybody:
+            p *= there.unsqueeze(1)
+        mine, along = p.sum(dim=-1), torch.bmm(p, z.unsqueeze(-1)).squeeze(-1)
+        first = (mine + drawn.seen) / many
+        tight = 1 / (rate * drawn.prior).square()
+        b = (total - d / rate * (mine - n / 2) + tight * even) / (n + tight)
+        square = 2 * (squares.unsqueeze(-1) - 2 * b * total + n * b.square())
+        rate = drawn.rate(square, d * (2 * (along - b * mine) - total + n * b))
+        slope = 2 * d * rate
+        level = first.log() - torch.log1p(-first) - slope * b
+    return torch.stack([first, 1 - first]), torch.stack([b, -b]), rate

@@ -177,6 +177,9 @@ def coherence(
     evidence: Evidence, terms: Terms, reading: ConditionedEvidence, logq: Tensor
 ) -> Tensor:
     """The objective, in nats per example, for each of S labellings (S, N, K) → (S,)."""
-    values = evaluate_terms(evidence, terms, reading, logq)
-    parts = [term.weight * values[name] for name, term in terms.items()]
-    return torch.stack(parts).sum(dim=0)
+    return weighted_sum(terms, evaluate_terms(evidence, terms, reading, logq))
+
+
+def weighted_sum(terms: Terms, values: dict[str, Tensor]) -> Tensor:
+    """The objective from the values of its terms, each (S,): → (S,)."""
+    return torch.stack([term.weight * values[name] for name, term in terms.items()]).sum(dim=0)

@@ -21,7 +21,7 @@ from consilience.evidence.evidence import Evidence
 from consilience.evidence.few_classes import log_normalised, normalised
 from consilience.models.threads import one_thread
 from consilience.objective.closed_form import Separable, separated, through_softmax
-from consilience.objective.coherence import coherence, evaluate_terms
+from consilience.objective.coherence import coherence, evaluate_terms, weighted_sum
 from consilience.objective.conditioning import ConditionedEvidence, Weighing, condition, weigh
 from consilience.objective.term import Role, Terms, weight_of
 from consilience.solvers.clamping import HARD, clamped
@@ -222,10 +222,11 @@ def assess(
     """Labels with their coherence, each under its own reading."""
     logq = problem.held(logq)
     reading = problem.condition(logq)
+    terms = problem.values(reading, logq)
     return FixedPoints(
         logq,
-        problem.value(reading, logq),
-        problem.values(reading, logq),
+        weighted_sum(problem.terms, terms),
+        terms,
         reading.relevance,
         tuple(results),
         steps,

@@ -77,22 +77,21 @@ class LBFGS:
         memory = _Memory(self.memory, objective.problem.temperature)
         alive = torch.ones(len(theta), dtype=torch.bool, device=theta.device)
         taken = 0
-        while taken < self.steps:
-            converged = self._converged(objective, point)
-            moving = alive & ~converged
-            if not moving.any():
-                break
+        converged = self._converged(objective, point)
+        while taken < self.steps and bool((moving := alive & ~converged).any()):
             taken += 1
             direction = memory.direction(point).clamp(-FAR, FAR)
             ahead = (direction * point.gradient).sum(dim=(1, 2)) < 0
-            fallback = -point.gradient / _fisher(point.theta) / memory.temperature
-            direction = torch.where(_wide(ahead), direction, fallback.clamp(-FAR, FAR))
+            if not bool(ahead.all()):
+                fallback = -point.gradient / _fisher(point.theta) / memory.temperature
+                direction = torch.where(_wide(ahead), direction, fallback.clamp(-FAR, FAR))
             found, moved = _search(objective, point, direction * _wide(moving))
             # A start whose line search fails along the natural gradient itself is at its end.
             alive &= moved | ~moving | (ahead & memory.filled(moved))
             memory.add(found.theta - point.theta, found.gradient - point.gradient, ~moved & moving)
             point = found
-        return OptimizeResult(point.theta, taken, self._converged(objective, point))
+            converged = self._converged(objective, point)
+        return OptimizeResult(point.theta, taken, converged)
 
     def _converged(self, objective: Objective, point: _Point) -> Tensor:
         step = natural_step(point.theta, -point.gradient, objective.problem.temperature)
