@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
-def summed(place: Integers, values: Floats, places: int) -> Floats:
+def row_sums(place: Integers, values: Floats, places: int) -> Floats:
     """The sums of the rows of `values` (T, K) at each place (T), (places, K), in their order."""
     total = np.zeros((places, values.shape[1]))
     for k in range(values.shape[1]):

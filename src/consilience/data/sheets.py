@@ -79,7 +79,7 @@ def _read(cell: object) -> object:
     return _ESCAPED.sub(lambda match: chr(int(match[0][2:6], 16)), cell)
 
 
-MOST_CHARACTERS, MOST_ROWS, MOST_EXACT = 32_767, 1_048_576, 2**53
+MOST_IN_CELL, MOST_IN_SHEET, MOST_EXACT = 32_767, 1_048_576, 2**53
 """What a cell and a sheet can hold, and the largest number whose neighbours all differ there."""
 
 
@@ -91,8 +91,8 @@ def sheet_bytes(header: Sequence[str], rows: Sequence[Sequence[object]]) -> byte
     from openpyxl import Workbook
     from openpyxl.cell import WriteOnlyCell
 
-    if len(rows) >= MOST_ROWS:
-        raise ValueError(f"a sheet holds {MOST_ROWS:,} rows; write .csv or .parquet")
+    if len(rows) >= MOST_IN_SHEET:
+        raise ValueError(f"a sheet holds {MOST_IN_SHEET:,} rows; write .csv or .parquet")
     # All of them before the first is written: a sheet that is begun has to be ended.
     made = [[_written(value, i) for value in row] for i, row in enumerate((header, *rows))]
     book = Workbook(write_only=True)
@@ -118,9 +118,9 @@ def _written(value: object, row: int) -> tuple[str, str | bool | None]:
         return "n", str(value)
     text = _ESCAPED.sub(r"_x005F\g<0>", str(value))
     text = _CONTROL.sub(lambda match: f"_x{ord(match[0]):04X}_", text)
-    if len(text) > MOST_CHARACTERS:
+    if len(text) > MOST_IN_CELL:
         raise ValueError(
             f"a cell of row {row} has {len(text):,} characters, a sheet holds "
-            f"{MOST_CHARACTERS:,} in one; write .csv or .parquet"
+            f"{MOST_IN_CELL:,} in one; write .csv or .parquet"
         )
     return "s", text

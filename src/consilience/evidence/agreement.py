@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from consilience.data.arrays import Floats, Integers, summed
+from consilience.data.arrays import Floats, Integers, row_sums
 from consilience.evidence.context_offsets import Contexts
 
 PRIOR = 30
@@ -112,10 +112,10 @@ def _group_weights(
     `now` (T,) is how much each answer counts so far. Of several `models` ρ/(1 − ρ²), and 1 at most.
     """
     n = int(target.max()) + 1
-    every, asked = summed(target, now[:, None] * z, n), np.bincount(target, now, n)
+    every, asked = row_sums(target, now[:, None] * z, n), np.bincount(target, now, n)
     found, seen = np.zeros(groups), np.zeros(groups)
     for g, rows, mine, at in parts:
-        own = summed(at, now[rows, None] * z[rows], len(mine))
+        own = row_sums(at, now[rows, None] * z[rows], len(mine))
         rest = asked[mine] - np.bincount(at, now[rows], len(mine))
         there = rest > 1e-9
         seen[g] = there.sum()

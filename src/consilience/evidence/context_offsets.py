@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from consilience.data.arrays import Floats, Integers, summed
+from consilience.data.arrays import Floats, Integers, row_sums
 from consilience.prompts.query import Query
 
 GROUP = 3.0
@@ -134,7 +134,7 @@ class _Effect:
     def fit(self, rest: Floats, noise: float) -> float:
         """Fits the values to what the other effects leave, (T, K); how far the farthest moved."""
         mine = rest if len(self._used_level) == len(rest) else rest[self._used]
-        total = summed(self._used_level, mine, len(self._count))
+        total = row_sums(self._used_level, mine, len(self._count))
         strength = noise / self._variance
         before, self.value = self.value, total / (self._count + strength)[:, None]
         self.each = self.value[self._level]
