@@ -95,6 +95,7 @@ def test_a_public_name_is_defined_once() -> None:
             continue
         for node in MODULES[name].body:
             targets = [getattr(node, "target", None), *getattr(node, "targets", [])]
+            targets += [each for t in targets for each in getattr(t, "elts", [])]
             names = {t.id for t in targets if isinstance(t, ast.Name)}
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 names.add(node.name)

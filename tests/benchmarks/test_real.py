@@ -23,13 +23,13 @@ import real_tables  # noqa: E402
 import consilience.models  # noqa: E402
 from consilience.errors import InputError  # noqa: E402
 from consilience.evaluation.baselines import gold_array  # noqa: E402
-from consilience.evaluation.benchmark.benchmark import (  # noqa: E402
+from consilience.evaluation.benchmark.result_file import Results, row_from, row_to  # noqa: E402
+from consilience.evaluation.benchmark.scores import (  # noqa: E402
     DRAWS,
     READ,
     calibrated_scores,
     reading_scores,
 )
-from consilience.evaluation.benchmark.result_file import Results, row_from, row_to  # noqa: E402
 from consilience.evaluation.calibration_curve import pooled_ece  # noqa: E402
 from consilience.evaluation.metrics import score  # noqa: E402
 from consilience.models.simulated import world_dataset  # noqa: E402

@@ -20,6 +20,7 @@ from consilience.cli.results import labelled, opened
 from consilience.concepts.concept import Concept
 from consilience.data.dataset import Dataset
 from consilience.models.simulated import WORLDS, true_label, world_dataset
+from consilience.results.result import Found
 from describing import Sorter, honest, told
 from made_up import TASK_OPTIONS, write_csv
 from wire_client import KEYS
@@ -52,6 +53,12 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
     return Kept(path, json.loads(done.stdout), done.stderr)
 
 
+@pytest.fixture(scope="module")
+def found(kept: Kept) -> Found:
+    """The run, solved again from its store."""
+    return opened(str(kept.store), None)
+
+
 @pytest.fixture
 def store(kept: Kept, tmp_path: Path) -> Path:
     return Path(shutil.copy(kept.store, tmp_path / "s.db"))
@@ -79,8 +86,7 @@ def vouched(report: dict[str, Any]) -> list[object]:
 # ---- what is said -------------------------------------------------------------------------------
 
 
-def test_a_run_says_what_it_found_and_what_to_vouch_for(kept: Kept) -> None:
-    found = opened(str(kept.store), None)
+def test_a_run_says_what_it_found_and_what_to_vouch_for(kept: Kept, found: Found) -> None:
     count = len(found.concepts)
     assert count > 1
     [line] = [line for line in kept.talk.splitlines() if line.startswith("Concepts: ")]
@@ -98,8 +104,8 @@ def test_a_run_says_what_it_found_and_what_to_vouch_for(kept: Kept) -> None:
     assert line in solved and all(line in solved for line in named)
 
 
-def test_the_same_as_json(kept: Kept) -> None:
-    found, report = opened(str(kept.store), None), kept.report
+def test_the_same_as_json(kept: Kept, found: Found) -> None:
+    report = kept.report
     assert report["verdict"] == {
         "kind": found.verdict.kind.value,
         "information": pytest.approx(found.verdict.information),
@@ -115,10 +121,9 @@ def test_the_same_as_json(kept: Kept) -> None:
     assert [row["id"] for row in report["questions"]] == found.questions(3)
 
 
-def test_concepts_are_listed_with_typical_examples(kept: Kept) -> None:
+def test_concepts_are_listed_with_typical_examples(kept: Kept, found: Found) -> None:
     words = ["concepts", "--store", kept.store, "--typical", 3]
     done = json.loads(consilience(*words, "--json").stdout)
-    found = opened(str(kept.store), None)
     assert done["run"] == found.run.id == kept.report["run"]
     assert done["questions"] == kept.report["questions"]
     assert len(done["concepts"]) == len(found.concepts)

@@ -15,8 +15,8 @@ from consilience.evidence.mixture import (
     BELIEVED_OF_MANY,
     FEWEST_EXAMPLES,
     LEANING,
-    LEAST,
-    MOST,
+    LEAST_SCALE,
+    MOST_SCALE,
     Mixture,
     fit_mixture,
 )
@@ -83,20 +83,22 @@ def test_what_the_answers_lean_to_is_taken_off(share, lean):
 def test_the_scale_is_that_of_clusters_that_are_apart(units):
     """Answers said in other units: a nat is worth as much less."""
     _, z = made([0.5, 0.5], distance=4.0)
-    wanted = np.clip(BELIEVED * 4.0 / 1.0 / units, LEAST, MOST)
+    wanted = np.clip(BELIEVED * 4.0 / 1.0 / units, LEAST_SCALE, MOST_SCALE)
     assert float(fit(units * z).scale) == pytest.approx(wanted, rel=0.25)
 
 
 def test_the_scale_is_never_more_or_less_than_its_bounds():
     _, z = made([0.5, 0.5], distance=6.0, variance=0.5)
-    assert float(fit(0.01 * z).scale) == pytest.approx(MOST)
-    assert float(fit(100 * z).scale) == pytest.approx(LEAST)
+    assert float(fit(0.01 * z).scale) == pytest.approx(MOST_SCALE)
+    assert float(fit(100 * z).scale) == pytest.approx(LEAST_SCALE)
     for k in (2, 3):
         for seed in range(4):
             rng = np.random.default_rng(seed)
             answers = rng.standard_t(2, size=(60, k)) * 10.0 ** rng.integers(-3, 3)
             found = fit(answers - answers.mean(axis=1, keepdims=True))
-            assert LEAST <= float(found.scale) <= MOST and 0 <= float(found.clusters) <= 1
+            assert (
+                LEAST_SCALE <= float(found.scale) <= MOST_SCALE and 0 <= float(found.clusters) <= 1
+            )
             assert bool(torch.isfinite(found.frequency).all())
 
 

@@ -106,9 +106,10 @@ def test_a_soft_closed_form_sends_what_listing_does(kind):
     assert np.abs(found[0] - free).max() > 0.01
 
 
+@pytest.mark.parametrize("seeds", [range(3), pytest.param(range(3, 6), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("solver", [Exhaustive(), Annealing(), LBFGS()], ids=repr)
-def test_solvers_find_the_best_labels_of_all(solver):
-    for seed in range(6):
+def test_solvers_find_the_best_labels_of_all(solver, seeds):
+    for seed in seeds:
         nats = np.random.default_rng(seed).normal(scale=1.5, size=6).tolist()
         ev = leaning_so(nats, PROBLEM)
         worlds = every(6)

@@ -18,7 +18,7 @@ from consilience.solvers.adam import Adam
 from consilience.solvers.belief_propagation import BeliefPropagation
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import solve
-from consilience.solvers.starts import FEW, SPREAD, STARTS, default_starts, draw
+from consilience.solvers.starts import FEW_EXAMPLES, SPREAD, STARTS, default_starts, draw
 from problems import balanced, chain, leaning, made
 from scenes import N, case, gathered, scene
 from zoo import ONE, dataset, evidence, flipped, pairs, random_rows
@@ -192,8 +192,11 @@ def test_the_start_from_contrasts_keeps_relations():
 
 
 def test_few_examples_have_several_starts_and_more_have_one():
-    assert default_starts(FEW) == STARTS > 1 == default_starts(FEW + 1)
-    few, more = (evidence(n, [(i, [0.4, 0.6], ()) for i in range(n)]) for n in (FEW, FEW + 1))
+    assert default_starts(FEW_EXAMPLES) == STARTS > 1 == default_starts(FEW_EXAMPLES + 1)
+    few, more = (
+        evidence(n, [(i, [0.4, 0.6], ()) for i in range(n)])
+        for n in (FEW_EXAMPLES, FEW_EXAMPLES + 1)
+    )
     for ev, count in ((few, STARTS), (more, 1)):
         for solver in (LBFGS(), Adam(), BeliefPropagation()):
             assert sum(o.starts for o in solve(ev, solver=solver).optima) == count

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,10 +10,11 @@ from consilience.cli import options, values
 from consilience.cli.inputs import check_writable
 from consilience.cli.output import dump, progress_bar, say, talk
 from consilience.cli.results import result
-from consilience.cli.run import asked_baselines
+from consilience.cli.run import Asking, asked_baselines
 
 if TYPE_CHECKING:
     from consilience.data.dataset import Dataset, Gold
+    from consilience.evaluation.evaluation import Evaluation
     from consilience.models import Model
 
 CONCURRENCY = 64
@@ -58,16 +59,29 @@ def demo(
     No key, no network, nothing is kept: the model comes with the package and runs in this
     process, and the truth of its world is known. Takes about a minute.
     """
-    from consilience.elicitation.session import elicit
-    from consilience.elicitation.settings import Settings
-    from consilience.evaluation.evaluation import evaluate
     from consilience.evaluation.plots import check_plot, plot_methods
-    from consilience.store.database import Store
 
     if plot:
         check_plot(plot)
         check_writable(plot)
-    dataset, gold, model = _opened(world, examples, seed)
+    evaluation = _compared(*_opened(world, examples, seed), calls_per_example, seed)
+    if as_json:
+        click.echo(dump(evaluation.table.to_dict(orient="records")))
+    else:
+        say(str(evaluation))
+    if plot:
+        talk(f"drew {plot_methods(evaluation, plot)}")
+
+
+def _compared(
+    dataset: Dataset, gold: Gold, model: Model, calls_per_example: float, seed: int
+) -> Evaluation:
+    """The labels of a run beside those of all other methods, scored."""
+    from consilience.elicitation.session import elicit
+    from consilience.elicitation.settings import Settings
+    from consilience.evaluation.evaluation import evaluate
+    from consilience.store.database import Store
+
     # The budget is used up, so that all methods have asked the same.
     settings = Settings(calls_per_example=calls_per_example, settled=0.0)
     talk(
@@ -77,24 +91,12 @@ def demo(
     bar = progress_bar()
     with Store() as store:
         bar.begin("consilience", most=settings.budget(dataset))
-        found = elicit(
-            dataset,
-            model,
-            settings=settings,
-            store=store,
-            seed=seed,
-            concurrency=CONCURRENCY,
-            progress=bar,
-        )
+        how: dict[str, Any] = {"seed": seed, "concurrency": CONCURRENCY, "progress": bar}
+        found = elicit(dataset, model, settings=settings, store=store, **how)
         talk(result(found))
-        rows = asked_baselines(dataset, gold, model, store, settings, seed, CONCURRENCY, bar)
-    evaluation = evaluate(found, gold, rows)
-    if as_json:
-        click.echo(dump(evaluation.table.to_dict(orient="records")))
-    else:
-        say(str(evaluation))
-    if plot:
-        talk(f"drew {plot_methods(evaluation, plot)}")
+        asking = Asking(model, store, settings, seed, CONCURRENCY, bar)
+        rows = asked_baselines(dataset, gold, asking)
+    return evaluate(found, gold, rows)
 
 
 def _opened(world: str, examples: int, seed: int) -> tuple[Dataset, Gold, Model]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from consilience.models.price import Price
     from consilience.results.result import Found
     from consilience.store.database import Store
+    from consilience.store.progress import ProgressBar
     from consilience.store.runner import CallCounts
 
 EXAMPLES = 5
@@ -96,7 +97,6 @@ def describe(
     that nothing is asked twice.
     """
     from consilience.concepts.description import DescribeOptions
-    from consilience.concepts.description import describe as ask_for
     from consilience.models.base import check_writes
 
     if optima and concepts:
@@ -118,28 +118,34 @@ def describe(
             named = ((key.replace("_", " "), value) for key, value in cost.items())
             pairs(cost.items() if as_json else named, as_json)
             return
-        bar = progress_bar(price)
-        told = []
-        for one in wanted:
-            bar.begin(one.title.lower())
-            made = ask_for(
-                one.dataset,
-                one.labels,
-                model,
-                store=db,
-                how=how,
-                concurrency=config.model.concurrency,
-                progress=bar,
-            )
-            told.append((one, made))
+        told = _described(wanted, model, db, how, config.model.concurrency, progress_bar(price))
     if as_json:
         plain = [_plain(one, made) for one, made in told]
         click.echo(dump({"run": found.run.id, "model": model.name, "labellings": plain}))
-    else:
-        for one, made in told:
-            _show(one, made)
     for one, made in told:
+        if not as_json:
+            _show(one, made)
         _talk_of(one.title.lower(), made.asked, made.empty)
+
+
+def _described(
+    wanted: Sequence[_Labelling],
+    model: Model,
+    db: Store,
+    how: DescribeOptions,
+    concurrency: int,
+    bar: ProgressBar,
+) -> list[tuple[_Labelling, Described]]:
+    """Each labelling with what the model says of it."""
+    from consilience.concepts.description import describe as ask_for
+
+    told = []
+    for one in wanted:
+        bar.begin(one.title.lower())
+        given = one.dataset, one.labels, model
+        made = ask_for(*given, store=db, how=how, concurrency=concurrency, progress=bar)
+        told.append((one, made))
+    return told
 
 
 def _optima(found: Found, words: tuple[str, ...]) -> list[_Labelling]:

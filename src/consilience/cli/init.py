@@ -115,14 +115,7 @@ def quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def task_text(file: str, columns: tuple[str, ...], text: str, id: str | None, name: str) -> str:
-    """The task file itself."""
-    words = shlex.quote(f"{name}.toml")
-    there = ", ".join(quoted(column) for column in columns)
-    own = (
-        f"id = {quoted(id)}" if id else '# id = "COLUMN"          # all different; else row numbers'
-    )
-    return f"""\
+_TASK_FILE = """\
 # What is labelled, what is asked, by whom, for how much. Fill in question, classes, model; then:
 #   consilience run {words} --dry-run   shows a prompt and the cost, and sends nothing
 #   consilience run {words}             labels the table
@@ -131,10 +124,10 @@ def task_text(file: str, columns: tuple[str, ...], text: str, id: str | None, na
 # Lines that begin with # are what else can be said; what they show is not in force.
 
 [data]
-file = {quoted(file)}
-# Its columns: {there}
-text = {quoted(text)}   # a column, or a template: "{{subject}}: {{body}}"
-{own}
+file = {file}
+# Its columns: {columns}
+text = {text}   # a column, or a template: "{{subject}}: {{body}}"
+{id}
 # group = "COLUMN"       # rows that belong together; relations hold within a group
 # label = "COLUMN"       # true labels, if there are any: for scoring, the model never sees them
 
@@ -168,7 +161,22 @@ calls_per_example = 8
 # priors = []                  # the same, because the table was built so; count_priors = true
 
 [output]
-store = {quoted(f"{name}.db")}   # every answer, so that nothing is asked twice
-table = {quoted(f"{name}-labels.csv")}   # or .jsonl, .parquet, .xlsx
+store = {store}   # every answer, so that nothing is asked twice
+table = {table}   # or .jsonl, .parquet, .xlsx
 # details = true         # also what the uncertainty is made of, and each class's probability
 """
+
+
+def task_text(file: str, columns: tuple[str, ...], text: str, id: str | None, name: str) -> str:
+    """The task file itself."""
+    none = '# id = "COLUMN"          # all different; else row numbers'
+    return _TASK_FILE.format(
+        name=name,
+        words=shlex.quote(f"{name}.toml"),
+        file=quoted(file),
+        columns=", ".join(quoted(column) for column in columns),
+        text=quoted(text),
+        id=f"id = {quoted(id)}" if id else none,
+        store=quoted(f"{name}.db"),
+        table=quoted(f"{name}-labels.csv"),
+    )

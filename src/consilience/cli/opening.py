@@ -115,35 +115,52 @@ def open_model(config: Config, *, dry: bool = False) -> Iterator[tuple[Model, St
     Where `dry`, nothing is sent and no file is made: prompts are then counted as plain text.
     """
     check_model(config)
+    name = str(config.model.name)
+    budget = _budget(config.budget)
+    kind, _, rest = name.partition(":")
+    if kind == "openai" and rest:
+        opened = _open_server(config, budget, rest, dry=dry)
+    elif kind == "decisions" and rest:
+        opened = _open_decisions(config, budget, dry=dry)
+    else:
+        opened = _open_here(config, budget)
+    with opened as both:
+        yield both
 
+
+@contextmanager
+def _open_here(config: Config, budget: Budget | None) -> Iterator[tuple[Model, Store]]:
+    """A model in this process, and the store that keeps its answers, if any."""
     from consilience import models
+    from consilience.store.database import Store
+
+    said, name = config.model, str(config.model.name)
+    options = {**_transport(said), "k": said.top_logprobs, "budget": budget}
+    if not name.startswith("openai:"):
+        if budget:
+            raise InputError(
+                f"a budget of calls, tokens or money is for a server; {name!r} is none"
+            )
+        # Headers may come from the environment, for another command.
+        options["headers"] = None
+    api = None if said.api == "auto" else said.api
+    model = models.open_model(name, base_url=said.base_url, api=api, **options, **said.local)
+    with Store(config.output.store or ":memory:") as store:
+        yield model, store
+
+
+@contextmanager
+def _open_server(
+    config: Config, budget: Budget | None, rest: str, *, dry: bool
+) -> Iterator[tuple[Model, Store]]:
+    """A model behind a server, probed where the store does not know it."""
+    from consilience import models
+    from consilience.models.address import Address
     from consilience.models.capabilities import Capabilities
     from consilience.store.database import Store
 
-    said = config.model
-    name = str(said.name)
-    budget = _budget(config.budget)
+    said, name = config.model, str(config.model.name)
     options = {**_transport(said), "k": said.top_logprobs, "budget": budget}
-    kind, _, rest = name.partition(":")
-    if kind == "decisions" and rest:
-        with _open_decisions(config, budget, dry=dry) as opened:
-            yield opened
-        return
-    if kind != "openai" or not rest:
-        api = None if said.api == "auto" else said.api
-        if not name.startswith("openai:"):
-            if budget:
-                raise InputError(
-                    f"a budget of calls, tokens or money is for a server; {name!r} is none"
-                )
-            # Headers may come from the environment, for another command.
-            options["headers"] = None
-        model = models.open_model(name, base_url=said.base_url, api=api, **options, **said.local)
-        with Store(config.output.store or ":memory:") as store:
-            yield model, store
-        return
-    from consilience.models.address import Address
-
     url = str(_url(said))
     # Opened before the store and before the probe, because it checks every option.
     chat = said.api == "chat"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -135,6 +135,21 @@ _class = option(
 )
 
 
+def _said(shown: Sequence[str], given: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What the options of settings say, by table; they are taken from what was `given`."""
+    said: dict[str, dict[str, Any]] = {}
+    for name in shown:
+        if (value := given.pop(_destination(name))) is not None:
+            table, _, key = name.partition(".")
+            said.setdefault(table, {})[key] = value
+    if one_by_one := given.pop("one_by_one", ()):
+        before = said.setdefault("task", {}).get("classes", {})
+        if twice := set(before) & set(one_by_one):
+            raise click.BadParameter(f"the class {min(twice)!r} is named twice")
+        said["task"]["classes"] = before | dict.fromkeys(one_by_one, "")
+    return said
+
+
 def configured(*names: str, seeded: bool = False) -> Callable[[Callable[..., Any]], Any]:
     """Gives a command `config`, made of a task file, of `--set` and of the options `names`.
 
@@ -147,16 +162,7 @@ def configured(*names: str, seeded: bool = False) -> Callable[[Callable[..., Any
     def decorate(function: Callable[..., Any]) -> Any:
         @functools.wraps(function)
         def command(**given: Any) -> Any:
-            said: dict[str, dict[str, Any]] = {}
-            for name in shown:
-                if (value := given.pop(_destination(name))) is not None:
-                    table, _, key = name.partition(".")
-                    said.setdefault(table, {})[key] = value
-            if one_by_one := given.pop("one_by_one", ()):
-                before = said.setdefault("task", {}).get("classes", {})
-                if twice := set(before) & set(one_by_one):
-                    raise click.BadParameter(f"the class {min(twice)!r} is named twice")
-                said["task"]["classes"] = before | dict.fromkeys(one_by_one, "")
+            said = _said(shown, given)
             task, seed = given.pop("task"), given.pop("seed", None) if seeded else None
             from_file, own = read_task_file(task) if task else ({}, None)
             seed = seed if seed is not None else own or 0

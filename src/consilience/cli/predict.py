@@ -14,6 +14,7 @@ from consilience.cli.inputs import check_table
 from consilience.cli.opening import check_model, open_model, open_price
 from consilience.cli.output import csv, progress_bar, talk
 from consilience.cli.results import label_table, opened, print_labels, result
+from consilience.cli.tables import OutputOptions
 from consilience.cli.values import COUNT
 from consilience.errors import InputError
 
@@ -81,22 +82,26 @@ def predict(
             "progress": progress_bar(open_price(config.budget)),
         }
         if extend:
-            grown = prediction.extend(found, source, model, **asking)
-            talk(f"{taken(grown.asked)}\nrun {grown.run.id}\n{result(grown)}")
-            table = label_table(grown, said.decided_only, details)
-            print_labels(table, said.table, as_json, said.keep_formulas)
+            _show_grown(prediction.extend(found, source, model, **asking), said, details, as_json)
             return
         if config.named or as_json:
             made = prediction.predict(found, source, model, **asking)
             print_labels(made.table(details=details), config.named, as_json, said.keep_formulas)
             talk(f"{taken(made.asked)}; {trust(found)}")
             return
-        first = True
-        for part in prediction.predict_blocks(found, source, model, **asking):
-            csv(part.table(details=details), keep_formulas=said.keep_formulas, header=first)
+        parts = prediction.predict_blocks(found, source, model, **asking)
+        for number, part in enumerate(parts):
+            table = part.table(details=details)
+            csv(table, keep_formulas=said.keep_formulas, header=not number)
             talk(taken(part.asked))
-            first = False
         talk(trust(found))
+
+
+def _show_grown(grown: Found, said: OutputOptions, details: bool, as_json: bool) -> None:
+    """What a run that was extended took, and its labels."""
+    talk(f"{taken(grown.asked)}\nrun {grown.run.id}\n{result(grown)}")
+    table = label_table(grown, said.decided_only, details)
+    print_labels(table, said.table, as_json, said.keep_formulas)
 
 
 def taken(asked: CallCounts) -> str:

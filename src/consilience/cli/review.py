@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,9 @@ from consilience.cli.inputs import check_table
 from consilience.cli.output import talk
 from consilience.cli.results import label_table, opened, print_labels, result
 from consilience.cli.values import COUNT, home
+
+if TYPE_CHECKING:
+    from consilience.results.result import Found
 
 count = options.option(
     "--count", type=COUNT, default=20, show_default=True, help="How many rows to show or draw."
@@ -56,17 +59,8 @@ def review(
     check_table(said.table)
     found = opened(said.store or options.STORE, run_id, config=config)
     if corrections is not None or take_back:
-        before = found.soft_labels.argmax(axis=1)
-        if corrections is not None:
-            found = found.corrected(Path(corrections))
-        if take_back:
-            found = found.corrected(dict.fromkeys(take_back))
-        moved = int((found.soft_labels.argmax(axis=1) != before).sum())
-        talk(
-            f"run {found.run.id}: {len(found.corrections)} corrections, kept in {found.place}; "
-            f"{moved} labels changed, theirs included; 0 calls\n{result(found)}"
-        )
-        table = label_table(found, said.decided_only, said.details)
+        corrected = _corrected(found, corrections, take_back)
+        table = label_table(corrected, said.decided_only, said.details)
         print_labels(table, said.table, as_json, said.keep_formulas)
         return
     from consilience.results.corrections import review_table
@@ -82,6 +76,21 @@ def review(
         print_labels(shown, config.named, as_json, said.keep_formulas)
     else:
         show(shown)
+
+
+def _corrected(found: Found, file: str | None, take_back: tuple[str, ...]) -> Found:
+    """The run with the corrections of a file, and without those taken back; says what changed."""
+    before = found.soft_labels.argmax(axis=1)
+    if file is not None:
+        found = found.corrected(Path(file))
+    if take_back:
+        found = found.corrected(dict.fromkeys(take_back))
+    moved = int((found.soft_labels.argmax(axis=1) != before).sum())
+    talk(
+        f"run {found.run.id}: {len(found.corrections)} corrections, kept in {found.place}; "
+        f"{moved} labels changed, theirs included; 0 calls\n{result(found)}"
+    )
+    return found
 
 
 def show(table: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -43,10 +43,22 @@ if TYPE_CHECKING:
     from consilience.models import Model
     from consilience.models.price import Price
     from consilience.planning.embeddings import Embedder
+    from consilience.results.landmarks import Landmarks
     from consilience.results.result import Found
     from consilience.store.database import Store
     from consilience.store.progress import ProgressBar
     from consilience.store.runner import CallCounts
+
+
+class Asking(NamedTuple):
+    """Who is asked, how, where the answers go and who watches."""
+
+    model: Model
+    store: Store
+    settings: Settings
+    seed: int
+    concurrency: int
+    bar: ProgressBar
 
 
 @options.command()
@@ -77,7 +89,6 @@ def run(data: str | None, config: Config, dry_run: bool, as_json: bool) -> None:
     require_task(config, dataset)
 
     # Only now what takes seconds to load: a file that is refused is refused at once.
-    from consilience.elicitation.session import elicit
     from consilience.evaluation.evaluation import evaluate
 
     settings = open_settings(config, dataset)
@@ -98,51 +109,57 @@ def run(data: str | None, config: Config, dry_run: bool, as_json: bool) -> None:
         if dry_run:
             show_estimate(dataset, cost, as_json)
             return
-        talk(
-            f"{dataset!r}: at most {settings.budget(dataset):,} calls to {config.model.name}, "
-            + ("not kept" if store.path == ":memory:" else f"kept in {store.path}")
-        )
-        talk(spend(cost, price))
-        warn_of_hashes(dataset, str(config.model.name))
+        _announce(dataset, settings, store, config, spend(cost, price))
         began = time.perf_counter()
         bar = progress_bar(price)
         if config.relations.propose:
             dataset = proposed(dataset, model, store, settings, embedder, config, bar)
-        bar.begin("labels", most=settings.budget(dataset))
-        found = elicit(
-            dataset,
-            model,
-            settings=settings,
-            store=store,
-            seed=config.seed,
-            concurrency=config.model.concurrency,
-            landmarks=landmarks,
-            progress=bar,
-        )
-        store.save_command(found.run.id, command_record(config))
-        if landmarks is not None:
-            from consilience.results.kept_labels import keep_labels
-
-            found = found.calibrated(landmarks, config.landmarks.calibration)
-            keep_labels(found, store)
+        asking = Asking(model, store, settings, config.seed, config.model.concurrency, bar)
+        found = _labelled(dataset, landmarks, asking, config)
         talk(summary(found, time.perf_counter() - began, price))
         evaluation = None
         if gold is not None:
-            rows = []
-            if config.output.baselines:
-                rows = asked_baselines(
-                    dataset,
-                    gold,
-                    model,
-                    store,
-                    settings,
-                    config.seed,
-                    config.model.concurrency,
-                    bar,
-                )
+            rows = asked_baselines(dataset, gold, asking) if config.output.baselines else []
             evaluation = evaluate(found, gold, rows)
     table = label_table(found, config.output.decided_only, config.output.details)
     show_run(found, table, evaluation, config.output, as_json)
+
+
+def _announce(
+    dataset: Dataset, settings: Settings, store: Store, config: Config, spending: str
+) -> None:
+    """Says what a run is about to do."""
+    talk(
+        f"{dataset!r}: at most {settings.budget(dataset):,} calls to {config.model.name}, "
+        + ("not kept" if store.path == ":memory:" else f"kept in {store.path}")
+    )
+    talk(spending)
+    warn_of_hashes(dataset, str(config.model.name))
+
+
+def _labelled(
+    dataset: Dataset, landmarks: Landmarks | None, asking: Asking, config: Config
+) -> Found:
+    """The labels, calibrated where there are landmarks; the command goes into the store."""
+    from consilience.elicitation.session import elicit
+    from consilience.results.kept_labels import keep_labels
+
+    asking.bar.begin("labels", most=asking.settings.budget(dataset))
+    found = elicit(
+        dataset,
+        asking.model,
+        settings=asking.settings,
+        store=asking.store,
+        seed=asking.seed,
+        concurrency=asking.concurrency,
+        landmarks=landmarks,
+        progress=asking.bar,
+    )
+    asking.store.save_command(found.run.id, command_record(config))
+    if landmarks is not None:
+        found = found.calibrated(landmarks, config.landmarks.calibration)
+        keep_labels(found, asking.store)
+    return found
 
 
 def labelling(config: Config, data: str | None) -> Config:
@@ -246,27 +263,18 @@ def show_run(
         print_labels(table, None, as_json=False, keep_formulas=keep)
 
 
-def asked_baselines(
-    data: Dataset,
-    gold: Gold,
-    model: Model,
-    store: Store,
-    settings: Settings,
-    seed: int,
-    concurrency: int,
-    bar: ProgressBar,
-) -> list[Baseline]:
+def asked_baselines(data: Dataset, gold: Gold, asking: Asking) -> list[Baseline]:
     """The baselines that ask the model, each through the same store."""
     from consilience.evaluation import baselines
 
     bench = baselines.BaselineContext(
         data,
-        model,
-        store=store,
-        settings=settings,
-        seed=seed,
-        concurrency=concurrency,
-        progress=bar,
+        asking.model,
+        store=asking.store,
+        settings=asking.settings,
+        seed=asking.seed,
+        concurrency=asking.concurrency,
+        progress=asking.bar,
     )
     found = []
     for name, baseline in (
@@ -275,7 +283,7 @@ def asked_baselines(
         ("bootstrap", baselines.bootstrap),
         ("golden shots", lambda bench: baselines.golden_shots(bench, gold)),
     ):
-        bar.begin(name)
+        asking.bar.begin(name)
         found.append(baseline(bench))
     return found
 

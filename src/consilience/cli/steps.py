@@ -20,8 +20,13 @@ from consilience.cli.run import first_failure, foreseen_cost, labelling, show_es
 from consilience.errors import InputError
 
 if TYPE_CHECKING:
+    from consilience.data.dataset import Dataset
     from consilience.elicitation.session import Session
+    from consilience.elicitation.settings import Settings
+    from consilience.models import Model
     from consilience.prompts.query import Query
+    from consilience.store.planned_requests import PlannedRequests
+    from consilience.store.runner import CallCounts
 
 
 @options.command()
@@ -59,12 +64,7 @@ def plan(
     for answers that come as files.
     """
     config = labelling(config, data)
-    if output and batch:
-        raise InputError("a plan is written for `ask` or as a batch; leave out --output or --batch")
-    if output or batch:
-        check_writable(str(output or batch))
-        if output and not config.output.store and str(config.model.name).startswith("simulated:"):
-            raise InputError("a plan for `ask` needs a --store, where `ask` finds the run again")
+    _check_target(config, output, batch)
     check_model(config)
     dataset, _ = open_data(config)
     require_task(config, dataset)
@@ -93,6 +93,16 @@ def plan(
             show_batch(session, config, batch, cost, as_json)
         elif output:
             _write(session, output)
+
+
+def _check_target(config: Config, output: str | None, batch: str | None) -> None:
+    """InputError where a plan could not be written to its file, or not be asked afterwards."""
+    if output and batch:
+        raise InputError("a plan is written for `ask` or as a batch; leave out --output or --batch")
+    if output or batch:
+        check_writable(str(output or batch))
+        if output and not config.output.store and str(config.model.name).startswith("simulated:"):
+            raise InputError("a plan for `ask` needs a --store, where `ask` finds the run again")
 
 
 def _write(session: Session, output: str) -> None:
@@ -205,7 +215,6 @@ def ask(
     from consilience.elicitation.settings import settings_from
     from consilience.store.canary import canary_for
     from consilience.store.runner import ask as put
-    from consilience.store.runner import requests
 
     planned = _read(plan_file)
     kept = config.output.store or planned.store
@@ -216,15 +225,7 @@ def ask(
         run = store.run(planned.run)
         dataset = store.dataset(run.dataset)
         settings = settings_from(run.settings)
-        try:
-            rows = requests(planned.queries, dataset, settings.framings_for(dataset), model)
-        except (LookupError, TypeError) as error:
-            raise InputError(f"{plan_file} was changed since it was planned; plan again") from error
-        if [key for key, _ in rows] != planned.keys:
-            raise InputError(
-                f"{plan_file} was planned for another model or other sampling settings than "
-                f"{model.name!r} has here; plan again, or say the same options"
-            )
+        rows = _planned_rows(plan_file, planned, dataset, settings, model)
         known = len(store.known(planned.keys))
         if dry_run:
             pairs([("calls", len(rows) - known), ("known", known)], as_json)
@@ -241,16 +242,39 @@ def ask(
             bar.begin(f"run {run.id}", planned.round)
             canary = canary_for(model, store, settings.budget(dataset))
             done = put(rows, model, store, concurrency=at_once, progress=bar, canary=canary)
-        counted = [
-            ("calls", done.calls),
-            ("known", done.known),
-            ("failed", len(done.failures)),
-            ("prompt tokens", done.prompt_tokens),
-        ]
-        pairs(counted, as_json)
-        if done.failures:
-            talk(first_failure(done))
-        for note in done.notes:
-            talk(note)
-        if done.ended:
-            talk(f"ended early: {done.ended}")
+        _tell(done, as_json)
+
+
+def _planned_rows(
+    plan_file: str, planned: _Plan, dataset: Dataset, settings: Settings, model: Model
+) -> PlannedRequests:
+    """The requests of a plan; InputError where it is not that of this run and this model."""
+    from consilience.store.runner import requests
+
+    try:
+        rows = requests(planned.queries, dataset, settings.framings_for(dataset), model)
+    except (LookupError, TypeError) as error:
+        raise InputError(f"{plan_file} was changed since it was planned; plan again") from error
+    if rows.all_keys != planned.keys:
+        raise InputError(
+            f"{plan_file} was planned for another model or other sampling settings than "
+            f"{model.name!r} has here; plan again, or say the same options"
+        )
+    return rows
+
+
+def _tell(done: CallCounts, as_json: bool) -> None:
+    """What asking took, and what went otherwise than it should."""
+    counted = [
+        ("calls", done.calls),
+        ("known", done.known),
+        ("failed", len(done.failures)),
+        ("prompt tokens", done.prompt_tokens),
+    ]
+    pairs(counted, as_json)
+    if done.failures:
+        talk(first_failure(done))
+    for note in done.notes:
+        talk(note)
+    if done.ended:
+        talk(f"ended early: {done.ended}")

@@ -78,7 +78,7 @@ def weights(
     """
     import math
 
-    from consilience.solvers.term_weights import without_each
+    from consilience.solvers import term_weights
 
     if sweep and learn:
         raise InputError("--sweep tries weights and --learn finds them; say one of the two")
@@ -90,13 +90,11 @@ def weights(
     )
     chosen: dict[str, Any] = {"folds": folds, "seed": seed}
     if sweep:
-        from consilience.solvers.term_weights import sweep as swept
-
-        table = swept(evidence, sweep, terms, **chosen)
+        table = term_weights.sweep(evidence, sweep, terms, **chosen)
     elif learn:
         table = _learned(evidence, terms, learn, **chosen)
     else:
-        table = without_each(evidence, terms, **chosen)
+        table = term_weights.without_each(evidence, terms, **chosen)
     found = [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
     if not as_json:
         for row in found:

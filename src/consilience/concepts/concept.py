@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 from scipy.special import log_softmax
 
 from consilience.evidence.evidence import Evidence
@@ -119,6 +118,9 @@ def _agree(one: SoftLabels, other: SoftLabels, *, renamed: bool) -> bool:
     np.add.at(table, (one.argmax(axis=1)[both], other.argmax(axis=1)[both]), 1)
     rows = columns = np.arange(k)
     if renamed:
+        # Here, as it takes long to load and most runs find too few concepts to compare.
+        from scipy.optimize import linear_sum_assignment
+
         rows, columns = linear_sum_assignment(-table)
     return bool(table[rows, columns].sum() > _SAME * max(both.sum(), 1))
 

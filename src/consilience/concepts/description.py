@@ -32,7 +32,7 @@ from consilience.prompts.query import Query
 from consilience.prompts.token_estimates import CHARACTERS_PER_TOKEN, characters_in, round_up
 from consilience.store.database import Store
 from consilience.store.runner import CallCounts, Progress, ask, requests, write
-from consilience.store.texts import Note, text_key
+from consilience.store.texts import Note, Text, text_key
 
 LEAD = "The difference is this: Group 1"
 """What a model of plain text goes on from; it is a part of the description then."""
@@ -174,16 +174,10 @@ def foreseen(
         chosen = _chosen(dataset, one, how)
         for sheet in _sheets(dataset, chosen, writer, how):
             kept = store.texts([sheet.key])[0]
+            (missing if kept is None else there).add(sheet.key)
             if kept is None:
                 prompts[sheet.key] = sheet.note.prompt
-                missing.add(sheet.key)
-                # Other words for each sheet, because their tests will be other ones too.
-                longest = int(CHARACTERS_PER_TOKEN * how.max_tokens)
-                said = sheet.key.ljust(longest, ".")[:longest]
-            else:
-                there.add(sheet.key)
-                said = _said(kept.text, writer.style)
-            if said:
+            if said := _foreseen_words(sheet, kept, how, writer):
                 tested = Description(said, sheet.groups, sheet.key)
                 rows = _questions(dataset, tested, chosen, model)
                 prompts |= {key: request.prompt for key, request in rows}
@@ -201,6 +195,15 @@ def foreseen(
         if price is None
         else price.of(tokens, 0, written + len(fresh) - len(missing)),
     }
+
+
+def _foreseen_words(sheet: _Sheet, kept: Text | None, how: DescribeOptions, writer: Writer) -> str:
+    """The description that a sheet has brought, or others of the greatest length."""
+    if kept is not None:
+        return _said(kept.text, writer.style)
+    # Other words for each sheet, because their tests will be other ones too.
+    longest = int(CHARACTERS_PER_TOKEN * how.max_tokens)
+    return sheet.key.ljust(longest, ".")[:longest]
 
 
 def _chosen(dataset: Dataset, labels: NDArray[np.float64], how: DescribeOptions) -> Typical:

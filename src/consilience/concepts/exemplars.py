@@ -55,14 +55,7 @@ def typical(
         raise InputError(f"all {len(dataset)} examples are labelled {name!r}: nothing to compare")
     members = [[int(i) for i in order if hard[i] == c] for c in classes]
     groups = dataset.groups
-    apart: set[str] = set()
-    if held:
-        names = sorted(set(groups))
-        dealt = generator(seed, "exemplars").permutation(len(names))[: len(names) // 2]
-        apart = {names[g] for g in dealt}
-        for own in members:
-            if all(groups[i] in apart for i in own):
-                apart.discard(groups[own[0]])
+    apart = _held_back(groups, members, seed) if held else set()
     each = [held // len(classes) + (c < held % len(classes)) for c in range(len(classes))]
     return Typical(
         classes,
@@ -74,6 +67,17 @@ def typical(
             for own, n in zip(members, each, strict=True)
         ),
     )
+
+
+def _held_back(groups: Sequence[str], members: Sequence[Sequence[int]], seed: int) -> set[str]:
+    """Half of the groups, by the seed, so that each class has `members` outside of them."""
+    names = sorted(set(groups))
+    dealt = generator(seed, "exemplars").permutation(len(names))[: len(names) // 2]
+    apart = {names[g] for g in dealt}
+    for own in members:
+        if all(groups[i] in apart for i in own):
+            apart.discard(groups[own[0]])
+    return apart
 
 
 def _unlike(dataset: Dataset, surest: Sequence[int], count: int) -> tuple[int, ...]:

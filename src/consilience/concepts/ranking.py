@@ -178,16 +178,14 @@ def _rank(
     order = sorted(numbers, key=lambda c: (late[c], -fits[c], -mean[c], c))
     made = []
     for c in order:
-        gap = rests[order[0]] - rests[c]
-        gap = gap[~np.isnan(gap)]
-        error = float(gap.std(ddof=1)) / math.sqrt(len(gap)) if len(gap) > 1 else math.inf
+        lead, error = _lead(rests[order[0]] - rests[c])
         asked = known(labels[c])
         made.append(
             Concept(
                 number=c,
                 labels=labels[c],
                 support=float(supports[c, asked].mean()),
-                lead=float(gap.mean()),
+                lead=lead,
                 error=error,
                 confidence=float(labels[c][asked].max(axis=1).mean()),
                 predictable=float(told[c, asked].mean()),
@@ -195,6 +193,13 @@ def _rank(
             )
         )
     return made
+
+
+def _lead(gap: NDArray[np.float64]) -> tuple[float, float]:
+    """The mean of what one concept is ahead by, (N,), NaN where not known; and its error."""
+    gap = gap[~np.isnan(gap)]
+    error = float(gap.std(ddof=1)) / math.sqrt(len(gap)) if len(gap) > 1 else math.inf
+    return float(gap.mean()), error
 
 
 def _extended(census: Census, evidence: Evidence, labels: SoftLabels, round: int) -> SoftLabels:

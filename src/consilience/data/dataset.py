@@ -15,7 +15,7 @@ from functools import cached_property, partial
 from typing import Any
 
 from consilience.data.origin import Origin, row_ids
-from consilience.data.readers import rows, texts
+from consilience.data.readers import Rows, rows, texts
 from consilience.data.relation_columns import ORDER, columns_of, contradiction, declared
 from consilience.data.relations import AtMostOne, Equal, Relation, relation_from_json
 from consilience.data.task import Task
@@ -221,23 +221,7 @@ class Dataset:
         cells = {column: [table.cell(i, column) for i in range(len(table))] for column in used}
         groups = [None] * len(table) if group is None else cells[group]
         of_row = [Example(*row) for row in zip(texts(table, text), groups, strict=True)]
-        first: dict[str, int] = {}
-        for i, example in enumerate(of_row):
-            j = first.setdefault(example.text, i)
-            for column, of in cells.items():
-                if of[i] != of[j]:
-                    what = "in another group" if column == group else f"but another {column!r}"
-                    raise InputError(
-                        f"{table.place(i)} has the text of {table.place(j)} {what}, {of[i]!r} "
-                        f"instead of {of[j]!r}; put the {'group' if column == group else 'column'} "
-                        "into the text with a template"
-                    )
-        notes = []
-        if repeats := len(of_row) - len(first):
-            many = "row repeats" if repeats == 1 else "rows repeat"
-            notes.append(f"{repeats:,} {many} an earlier text: the same example, with one label.")
-        from consilience.data.frames import is_frame, read_frame, whole_frame
-
+        notes = [table.note, _repeats(table, of_row, cells, group)]
         ids = [example.id for example in of_row]
         made: list[Relation] = []
         for relation, prior in priors.items():
@@ -246,6 +230,8 @@ class Dataset:
             related, silent = declared(relation, prior, ids, cells, group)
             made += related
             notes.append(silent)
+        from consilience.data.frames import is_frame, read_frame, whole_frame
+
         again = partial(whole_frame, records if is_frame(records) else table)
         origin = Origin(
             own,
@@ -259,15 +245,19 @@ class Dataset:
             stated=task is not None,
             read=partial(read_frame, source) if source else again,
         )
-        note = " ".join(filter(None, [table.note, *notes]))
+        note = " ".join(filter(None, notes))
         data = cls(name, of_row, made, task=task, note=note, origin=origin)
-        if torn := contradiction(data.relations, data.task.k):
-            one, other = (data.texts[data.index[id]][:60] for id in torn)
+        data._refuse_contradictions(priors)
+        return data
+
+    def _refuse_contradictions(self, declared: Iterable[str]) -> None:
+        """InputError where two examples come out both equal and opposite."""
+        if torn := contradiction(self.relations, self.task.k):
+            one, other = (self.texts[self.index[id]][:60] for id in torn)
             raise InputError(
-                f"by the relations {', '.join(priors)} the texts {one!r} and {other!r} are both "
+                f"by the relations {', '.join(declared)} the texts {one!r} and {other!r} are both "
                 "equal and opposite; correct their columns, or leave a relation out"
             )
-        return data
 
     def to_json(self) -> dict[str, Any]:
         """The data set as plain data, the inverse of `from_json`."""
@@ -289,6 +279,34 @@ class Dataset:
             task=Task(**data["task"]),
             note=data["note"],
         )
+
+
+def _repeats(
+    table: Rows,
+    of_row: Sequence[Example],
+    cells: Mapping[str, Sequence[str | None]],
+    group: str | None,
+) -> str:
+    """A sentence on the rows that repeat a text, "" without any; `cells` has what else is read.
+
+    InputError where two rows of one text differ in it.
+    """
+    first: dict[str, int] = {}
+    for i, example in enumerate(of_row):
+        j = first.setdefault(example.text, i)
+        for column, of in cells.items():
+            if of[i] != of[j]:
+                what = "in another group" if column == group else f"but another {column!r}"
+                raise InputError(
+                    f"{table.place(i)} has the text of {table.place(j)} {what}, {of[i]!r} "
+                    f"instead of {of[j]!r}; put the {'group' if column == group else 'column'} "
+                    "into the text with a template"
+                )
+    repeats = len(of_row) - len(first)
+    many = "row repeats" if repeats == 1 else "rows repeat"
+    return (
+        f"{repeats:,} {many} an earlier text: the same example, with one label." if repeats else ""
+    )
 
 
 def _place(relation: Relation) -> tuple[str, tuple[str, ...], bool, int, float]:

@@ -256,9 +256,8 @@ def declared(
         silent = {"row without both values": missing, "circle of three": circles(left, right)}
         joined = "no two comparisons bear on one another"
     else:
-        keys = columns[str(group) if by_group else named[0]]
+        keys, unit = columns[str(group) if by_group else named[0]], "group" if by_group else "value"
         alone = sum(len(of) == 1 for of in gathered(ids, keys).values())
-        unit = "group" if by_group else "value"
         silent = {f"{unit} with one text": alone, f"row without a {unit}": keys.count(None)}
         joined = f"no two rows with different texts share a {unit}"
         if word == ANSWER:

@@ -28,18 +28,8 @@ def sheet_rows(
 
     Formulas give the values that were saved with them. That there are more sheets goes to `notes`.
     """
-    try:
-        from openpyxl import load_workbook
-        from openpyxl.utils.exceptions import InvalidFileException
-    except ImportError:
-        raise MissingExtra(f"reading {file.name}", "xlsx") from None
     with ExitStack() as stack:
-        stream = stack.enter_context(file.open())
-        try:
-            book = load_workbook(stream, read_only=True, data_only=True)
-        except (InvalidFileException, BadZipFile, KeyError, ValueError) as error:
-            raise InputError(f"{file.name} cannot be read as a workbook: {error}") from None
-        stack.callback(book.close)
+        book = _workbook(file, stack)
         sheet = book.worksheets[0]
         if len(book.worksheets) > 1:
             notes.append(
@@ -67,13 +57,29 @@ def sheet_rows(
             yield dict(zip(header, padded, strict=True))
 
 
+def _workbook(file: File, stack: ExitStack) -> Any:  # noqa: ANN401 (openpyxl has no types)
+    """The workbook in a file, both closed by the stack; InputError where it is none."""
+    try:
+        from openpyxl import load_workbook
+        from openpyxl.utils.exceptions import InvalidFileException
+    except ImportError:
+        raise MissingExtra(f"reading {file.name}", "xlsx") from None
+    stream = stack.enter_context(file.open())
+    try:
+        book = load_workbook(stream, read_only=True, data_only=True)
+    except (InvalidFileException, BadZipFile, KeyError, ValueError) as error:
+        raise InputError(f"{file.name} cannot be read as a workbook: {error}") from None
+    stack.callback(book.close)
+    return book
+
+
 def _read(cell: object) -> object:
     if not isinstance(cell, str):
         return cell
     return _ESCAPED.sub(lambda match: chr(int(match[0][2:6], 16)), cell)
 
 
-MOST_CHARACTERS, MOST_ROWS, MOST_EXACT = 32_767, 1_048_576, 2**53
+MOST_IN_CELL, MOST_IN_SHEET, MOST_EXACT = 32_767, 1_048_576, 2**53
 """What a cell and a sheet can hold, and the largest number whose neighbours all differ there."""
 
 
@@ -85,8 +91,8 @@ def sheet_bytes(header: Sequence[str], rows: Sequence[Sequence[object]]) -> byte
     from openpyxl import Workbook
     from openpyxl.cell import WriteOnlyCell
 
-    if len(rows) >= MOST_ROWS:
-        raise ValueError(f"a sheet holds {MOST_ROWS:,} rows; write .csv or .parquet")
+    if len(rows) >= MOST_IN_SHEET:
+        raise ValueError(f"a sheet holds {MOST_IN_SHEET:,} rows; write .csv or .parquet")
     # All of them before the first is written: a sheet that is begun has to be ended.
     made = [[_written(value, i) for value in row] for i, row in enumerate((header, *rows))]
     book = Workbook(write_only=True)
@@ -112,9 +118,9 @@ def _written(value: object, row: int) -> tuple[str, str | bool | None]:
         return "n", str(value)
     text = _ESCAPED.sub(r"_x005F\g<0>", str(value))
     text = _CONTROL.sub(lambda match: f"_x{ord(match[0]):04X}_", text)
-    if len(text) > MOST_CHARACTERS:
+    if len(text) > MOST_IN_CELL:
         raise ValueError(
             f"a cell of row {row} has {len(text):,} characters, a sheet holds "
-            f"{MOST_CHARACTERS:,} in one; write .csv or .parquet"
+            f"{MOST_IN_CELL:,} in one; write .csv or .parquet"
         )
     return "s", text

@@ -29,7 +29,7 @@ from consilience.datasets import (
     vignettes,
 )
 from consilience.datasets.source import Loaded, Reader, Source, load
-from consilience.datasets.table import HUB_PREFIX, load_table
+from consilience.datasets.table import HUB_PREFIX, TableColumns, load_table
 from consilience.errors import InputError
 
 DATA_DIR = "CONSILIENCE_DATA_DIR"
@@ -102,19 +102,8 @@ def load_dataset(
     those of the data set: `value="Truthfulness"`, `split="test_hard"`; `consilience datasets list`
     names them.
     """
-    loaded = load_with_rows(
-        name_or_path,
-        seed=seed,
-        data_dir=data_dir,
-        text=text,
-        id=id,
-        group=group,
-        label=label,
-        relations=relations,
-        task=task,
-        whole=False,
-        **options,
-    )
+    said = TableColumns(text, id, group, label, relations, task)
+    loaded = _load(name_or_path, said, options, seed=seed, folder=data_dir, whole=False)
     data, gold = loaded.data, loaded.gold
     if groups is None:
         return data, gold
@@ -142,37 +131,44 @@ def load_with_rows(
 
     Without `whole` the rows of a file hold only the columns that are named.
     """
-    described: dict[str, object] = {
-        "text": text,
-        "id": id,
-        "group": group,
-        "label": label,
-        "relations": relations,
-        "task": task,
-    }
-    folder = data_dir or os.environ.get(DATA_DIR)
+    said = TableColumns(text, id, group, label, relations, task)
+    return _load(name_or_path, said, options, seed=seed, folder=data_dir, whole=whole)
+
+
+def _load(
+    name_or_path: str | Path,
+    said: TableColumns,
+    options: Mapping[str, str],
+    *,
+    seed: int,
+    folder: str | Path | None,
+    whole: bool,
+) -> Loaded:
+    """A data set by its name, or from a table of which it is said what its columns are."""
     name = str(name_or_path)
     if isinstance(name_or_path, str) and (source := find_source(name)) is not None:
-        _refuse(name, described)
-        return load(source, Reader(Path(folder) if folder else None), options)
+        _refuse(name, said.given())
+        place = folder or os.environ.get(DATA_DIR)
+        return load(source, Reader(Path(place) if place else None), options)
     if isinstance(name_or_path, str) and name in MADE:
-        _refuse(name, {**described, "data_dir": data_dir})
+        _refuse(name, {**said.given(), "data_dir": folder})
         return load(MADE[name], Reader(None, seed), options)
     if _is_file(name_or_path) or name.startswith(HUB_PREFIX):
-        _refuse(name, {"data_dir": data_dir})
-        return load_table(
-            name_or_path,
-            text=text,
-            id=id,
-            group=group,
-            label=label,
-            relations=relations,
-            task=task,
-            whole=whole,
-            **options,
-        )
+        _refuse(name, {"data_dir": folder})
+        return load_table(name_or_path, said, options, whole=whole)
+    _refuse_unknown(name)
+    _refuse(name, {**said.given(), "data_dir": folder, **options})
     # Imported here: the simulated model stands to the right of the data sets.
-    from consilience.models.simulated import WORLDS, world_dataset
+    from consilience.models.simulated import world_dataset
+
+    data, gold = world_dataset(name, seed=seed)
+    rows = Rows({"text": text, "label": gold.labels[example_id(text)]} for text in data.texts)
+    return Loaded(data, gold, rows, data.ids, frozenset({"text"}), "label")
+
+
+def _refuse_unknown(name: str) -> None:
+    """InputError where there is no world of this name, which lists all names that there are."""
+    from consilience.models.simulated import WORLDS
 
     if name not in WORLDS:
         names = ", ".join([*REGISTRY, *plugin_names("datasets", REGISTRY), *MADE, *WORLDS])
@@ -180,10 +176,6 @@ def load_with_rows(
             f"there is no data set {name!r}; the names are: {names}; a file must exist and end in "
             f"one of {', '.join(SUFFIXES)}; {HUB_PREFIX}OWNER/NAME is one of the Hugging Face hub"
         )
-    _refuse(name, {**described, "data_dir": data_dir, **options})
-    data, gold = world_dataset(name, seed=seed)
-    rows = Rows({"text": text, "label": gold.labels[example_id(text)]} for text in data.texts)
-    return Loaded(data, gold, rows, data.ids, frozenset({"text"}), "label")
 
 
 def _is_file(name_or_path: str | Path) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from consilience.data.arrays import Floats
 from consilience.errors import InputError
+from consilience.evidence.evidence import Evidence
 from consilience.results.result import Found
 from consilience.store.database import Store
 
@@ -42,17 +44,12 @@ def known_contexts(found: Found, store: Store) -> list[KnownContext]:
     raw = store.predictions(predictions.keys)
     order = list(found.orientation.order) if found.orientation else list(range(e.k))
     groups: dict[tuple[int, int], list[int]] = {}
-    for t, (context, framing) in enumerate(
-        zip(predictions.context.tolist(), predictions.framing.tolist(), strict=True)
-    ):
-        known = int(predictions.shown[t]) >= 0 or bool(predictions.zero[t])
-        own = predictions.keys[t] in mine and raw[t] is not None
-        if own and known and not bool(predictions.brief[t]):
-            groups.setdefault((context, framing), []).append(t)
-    shots: dict[int, list[tuple[str, int]]] = {}
-    columns = (e.shots.list.tolist(), e.shots.example.tolist(), e.shots.label.tolist())
-    for at, example, label in zip(*columns, strict=True):
-        shots.setdefault(at, []).append((e.ids[example], label))
+    usable = ((predictions.shown >= 0) | predictions.zero) & ~predictions.brief
+    for t in torch.nonzero(usable).flatten().tolist():
+        if predictions.keys[t] in mine and raw[t] is not None:
+            context = int(predictions.context[t]), int(predictions.framing[t])
+            groups.setdefault(context, []).append(t)
+    shots = _lists_of_shots(e)
     made = []
     for (_, framing), members in groups.items():
         said = np.array([raw[t].logprobs for t in members])[:, order]  # type: ignore[union-attr]
@@ -77,6 +74,16 @@ def known_contexts(found: Found, store: Store) -> list[KnownContext]:
     made.sort(key=lambda c: (bool(c.shots), c.targets >= ENOUGH_TARGETS, c.weight * c.relevance))
     made.reverse()
     return _in_turn(made)
+
+
+def _lists_of_shots(evidence: Evidence) -> dict[int, list[tuple[str, int]]]:
+    """The shots of each list, by its number, as (id, label)."""
+    found: dict[int, list[tuple[str, int]]] = {}
+    shots = evidence.shots
+    columns = (shots.list.tolist(), shots.example.tolist(), shots.label.tolist())
+    for at, example, label in zip(*columns, strict=True):
+        found.setdefault(at, []).append((evidence.ids[example], label))
+    return found
 
 
 def _in_turn(contexts: list[KnownContext]) -> list[KnownContext]:

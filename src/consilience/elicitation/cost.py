@@ -81,25 +81,19 @@ def estimate(
         if state.round == 0:
             known = len(store.known(rows.all_keys))
         shared: set[tuple[object, ...]] = set()
-        for request in rows.written():
+        for query, request in zip(queries, rows.written(), strict=True):
             length = characters_in(request.prompt)
             each = steps(request.label_names) if steps else 1
             sent += each
             characters += each * length
-            prefix = (request.query.framing, request.query.shots)
-            own = len(data.examples[data.index[request.query.target]].text)
-            fresh += own if prefix in shared else length
+            prefix = query.framing, query.shots
+            fresh += len(data.texts[data.index[query.target]]) if prefix in shared else length
             shared.add(prefix)
         state.planned += len(queries)
         state.round += 1
-    ratio = store.characters_per_token(model.name)
-    basis = (
-        f"{ratio:.2f} characters to a token, as the store has seen for this model"
-        if ratio
-        else f"{CHARACTERS_PER_TOKEN:g} characters to a token, a guess"
-    )
-    tokens = round_up(characters / (ratio or CHARACTERS_PER_TOKEN))
-    uncached = min(tokens, round_up(fresh / (ratio or CHARACTERS_PER_TOKEN)))
+    ratio, basis = _characters_per_token(store, model)
+    tokens = round_up(characters / ratio)
+    uncached = min(tokens, round_up(fresh / ratio))
     return Estimate(
         calls=state.planned,
         requests=sent,
@@ -110,3 +104,11 @@ def estimate(
         money=None if price is None else price.of(tokens, tokens - uncached, sent),
         basis=basis,
     )
+
+
+def _characters_per_token(store: Store, model: Model) -> tuple[float, str]:
+    """How many characters make a token, and how that is known."""
+    ratio = store.characters_per_token(model.name)
+    if ratio:
+        return ratio, f"{ratio:.2f} characters to a token, as the store has seen for this model"
+    return CHARACTERS_PER_TOKEN, f"{CHARACTERS_PER_TOKEN:g} characters to a token, a guess"

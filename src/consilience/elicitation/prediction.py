@@ -136,21 +136,13 @@ def extend(
     InputError where rows of the run are missing, or none is new.
     """
     data = rows_like(found, rows).with_relations(found.dataset.relations)
-    missing = [id for id in found.dataset.ids if id not in data.index]
-    new = [id for id in data.ids if id not in found.dataset.index]
-    if missing or not new:
-        said = f"{len(missing)} rows of the run are not in it" if missing else "no row is new"
-        raise InputError(f"the table cannot extend run {found.run.id}: {said}; see `predict`")
+    new = _new_rows(found, data)
     settings = replace(settings_from(found.run.settings), census=0.0)
     with ExitStack() as stack:
         db = _opened(found, store, stack)
         contexts = _chosen(found, model, db, calls)
-        planned = [
-            (key, request)
-            for key, request in requests(
-                _queries(new, contexts), _texts(found, data), found.framings, model
-            )
-        ]
+        asking = requests(_queries(new, contexts), _texts(found, data), found.framings, model)
+        planned = list(asking)
         canary = canary_for(model, db, len(planned))
         asked = ask(planned, model, db, concurrency=concurrency, progress=progress, canary=canary)
         counts = set(found.evidence.predictions.keys)
@@ -166,6 +158,16 @@ def extend(
             db.add_round(run, number, queries)
         made = solve_run(db, run, data, settings, found.terms, found.solver)
     return replace(made, asked=asked)
+
+
+def _new_rows(found: Found, data: Dataset) -> list[str]:
+    """The ids that a grown table adds to those of the run; InputError where it has not grown."""
+    missing = [id for id in found.dataset.ids if id not in data.index]
+    new = [id for id in data.ids if id not in found.dataset.index]
+    if missing or not new:
+        said = f"{len(missing)} rows of the run are not in it" if missing else "no row is new"
+        raise InputError(f"the table cannot extend run {found.run.id}: {said}; see `predict`")
+    return new
 
 
 def rows_like(found: Found, rows: object) -> Dataset:

@@ -30,6 +30,7 @@ from consilience.planning.ties import Ties
 from consilience.planning.vector_cache import kept_vectors
 from consilience.prompts.datatext import as_data
 from consilience.store.database import Store
+from consilience.store.planned_requests import PlannedRequests
 from consilience.store.runner import CallCounts, Progress, ask, requests
 
 STATEMENTS = ("First statement:", "Second statement:")
@@ -161,12 +162,7 @@ def propose(
     store.save_dataset(pairs)
     rows = requests(zero_shot_round(pairs, framings), pairs, framings, model)
     asked = ask(rows, model, store, concurrency=concurrency, progress=progress)
-    answers: dict[tuple[str, str], list[NDArray[np.float64]]] = {}
-    for query, said in zip(rows.queries, store.predictions(rows.all_keys), strict=True):
-        one, other = sorted(about[query.target])
-        heard = answers.setdefault((one, other), [])
-        if said is not None and any(said.exact):
-            heard.append(log_softmax(said.logprobs))
+    answers = _answers(rows, about, store)
     # With an order or a letter missing, the liking for it would not cancel out.
     whole = {pair: heard for pair, heard in answers.items() if len(heard) == 2 * len(framings)}
     made: list[Relation] = []
@@ -175,6 +171,19 @@ def propose(
     same = sum(isinstance(relation, Equal) for relation in made)
     found = Proposed(data, len(answers), same, len(made) - same, len(answers) - len(whole), asked)
     return replace(found, data=data.with_relations(made, found.sentence))
+
+
+def _answers(
+    rows: PlannedRequests, about: Mapping[str, tuple[str, str]], store: Store
+) -> dict[tuple[str, str], list[NDArray[np.float64]]]:
+    """The log-probabilities (K) that the store has about each pair, in whatever order it stood."""
+    answers: dict[tuple[str, str], list[NDArray[np.float64]]] = {}
+    for query, said in zip(rows.queries, store.predictions(rows.all_keys), strict=True):
+        one, other = sorted(about[query.target])
+        heard = answers.setdefault((one, other), [])
+        if said is not None and any(said.exact):
+            heard.append(log_softmax(said.logprobs))
+    return answers
 
 
 def _relation(

@@ -89,24 +89,33 @@ def rerun(
         concurrency=concurrency,
         progress=progress,
     )
-    then, now = _answers(store, run), _answers(into, again.run)
+    asked = (
+        {**_told(store, run), **_flat(run.model_settings), **_flat(run.settings)},
+        {**_told(into, again.run), **_flat(model.settings), **_flat(again.run.settings)},
+    )
+    answers = _answers(store, run), _answers(into, again.run)
+    return _compared(before, again, _other(*asked), *answers)
+
+
+def _compared(
+    before: Found, again: Found, settings: _Differences, then: _Answers, now: _Answers
+) -> Rerun:
+    """Where the answers and the labels of two runs differ."""
     both = then.keys() & now.keys()
     away = {key: max(map(_gap, then[key], now[key])) for key in both}
     moved = np.abs(before.soft_labels - again.soft_labels).max(axis=1)
     other = before.soft_labels.argmax(axis=1) != again.soft_labels.argmax(axis=1)
+    ids = before.dataset.ids
     return Rerun(
         before,
         again,
-        _other(run.versions, versions()),
-        _other(
-            {**_told(store, run), **_flat(run.model_settings), **_flat(run.settings)},
-            {**_told(into, again.run), **_flat(model.settings), **_flat(again.run.settings)},
-        ),
-        questions=run.planned,
+        _other(before.run.versions, versions()),
+        settings,
+        questions=before.run.planned,
         of_both=len(both),
         other_answers=sum(gap > 0 for gap in away.values()),
         furthest=max(away.values(), default=0.0),
-        labels=tuple(id for id, differs in zip(data.ids, other, strict=True) if differs),
+        labels=tuple(id for id, differs in zip(ids, other, strict=True) if differs),
         moved=float(moved.max()),
     )
 
@@ -114,8 +123,11 @@ def rerun(
 _Question = tuple[str, tuple[tuple[str, int], ...], str, int, int | None]
 """What makes a query: target, shots, framing, repeat number, contrast."""
 
+_Answers = Mapping[_Question, tuple[float, ...]]
+_Differences = Mapping[str, tuple[Any, Any]]
 
-def _answers(store: Store, run: Run) -> dict[_Question, tuple[float, ...]]:
+
+def _answers(store: Store, run: Run) -> _Answers:
     """The log-probabilities that a run got, by query: keys also hash settings, which may differ."""
     found: dict[_Question, tuple[float, ...]] = {}
     for rows in store.rounds(run.id):

@@ -29,7 +29,6 @@ from consilience.results.landmarks import Landmarks
 from consilience.results.result import Found
 from consilience.results.unanswered import all_refused, why_unanswered
 from consilience.solvers.fixed_point import Solver
-from consilience.store.batch_files import failed_keys
 from consilience.store.canary import canary_for
 from consilience.store.database import Store
 from consilience.store.runner import CallCounts, Progress, ask, requests
@@ -141,6 +140,21 @@ class Session:
         self.state.add(answered(self.store, self._asked))
         self.state.settle()
 
+    def play(self, *, concurrency: int = 16, progress: Progress | None = None) -> CallCounts:
+        """Asks round after round until it is enough; what that took.
+
+        ModelError where every row is refused, BudgetSpent where there is no budget for the first.
+        """
+        total = CallCounts()
+        while not total.ended and (queries := self.next_queries()):
+            total += self.ask(queries, concurrency=concurrency, progress=progress)
+            if not total.calls + total.known and total.refused:
+                raise all_refused(self.data, total)
+            if not total.calls + total.known and total.ended:
+                raise BudgetSpent(total.ended)
+            self.learn()
+        return total
+
     def catch_up(self, *, or_failed: bool = False) -> None:
         """Takes in the rounds that were asked, without asking anything.
 
@@ -150,7 +164,7 @@ class Session:
         for r, rows in enumerate(self._stored):
             known = self.store.known([key for key, _ in rows])
             left = [key for key, _ in rows if key not in known]
-            failed = failed_keys(self.store, left) if or_failed else set()
+            failed = _given_up(self.store, left) if or_failed else set()
             if r == len(self._stored) - 1 and not failed.issuperset(left):
                 break
             if r == 0 and len(failed) == len(rows):
@@ -164,6 +178,13 @@ class Session:
         why = why_unanswered(self.store, self.run, self.data, self.state.unheard)
         run = self.store.run(self.run)
         return self.state.found(run, asked=asked, unanswered=why, place=self.store.place)
+
+
+def _given_up(store: Store, keys: Sequence[str]) -> set[str]:
+    # Here, as it loads the clients of servers, which a model in this process does without.
+    from consilience.store.batch_files import failed_keys
+
+    return failed_keys(store, keys)
 
 
 def elicit(
@@ -200,17 +221,7 @@ def elicit(
             solver=solver,
             landmarks=landmarks,
         )
-        total = CallCounts()
-        while queries := session.next_queries():
-            total += session.ask(queries, concurrency=concurrency, progress=progress)
-            if not total.calls + total.known and total.refused:
-                raise all_refused(data, total)
-            if not total.calls + total.known and total.ended:
-                raise BudgetSpent(total.ended)
-            session.learn()
-            if total.ended:
-                break
-        found = session.found(total)
+        found = session.found(session.play(concurrency=concurrency, progress=progress))
         keep_labels(found, db)
         return found
 

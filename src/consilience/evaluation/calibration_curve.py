@@ -14,7 +14,7 @@ from scipy.stats import beta
 from consilience.data.arrays import Floats
 from consilience.evaluation.metrics import BINS
 
-FIXED_EDGES = np.arange(1, 20) / 20
+BIN_EDGES = np.arange(1, 20) / 20
 """Where bins end that are the same for all runs, so that the counts of several can be added."""
 
 
@@ -61,7 +61,7 @@ def calibration_curve(probabilities: Floats, gold: NDArray[np.int64]) -> tuple[C
 class BinCount(NamedTuple):
     """What falls into a fixed bin: examples, the sum of their probabilities, those right.
 
-    `bin` counts `FIXED_EDGES` from below.
+    `bin` counts `BIN_EDGES` from below.
     """
 
     bin: float
@@ -80,7 +80,7 @@ def bin_counts(probabilities: Floats, gold: NDArray[np.int64]) -> tuple[BinCount
     confidence = probabilities.max(axis=1)
     best = probabilities == confidence[:, None]
     right = best[np.arange(len(gold)), gold] / best.sum(axis=1)
-    member = np.searchsorted(FIXED_EDGES, confidence, side="right")
+    member = np.searchsorted(BIN_EDGES, confidence, side="right")
     made = []
     for b in np.unique(member).tolist():
         inside = member == b

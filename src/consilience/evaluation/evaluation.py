@@ -97,19 +97,10 @@ def zero_shot_of(found: Found) -> Baseline | None:
     return Baseline(ZERO_SHOT if every else AS_ASKED, labels, float(calls))
 
 
-def evaluate(found: Found, gold: Gold, baselines: Sequence[Baseline] = ()) -> Evaluation:
-    """The scores of a run's labels beside majority, structure only, zero-shot and `baselines`.
-
-    Landmarks and corrections are scored in no row: their labels were given. Nothing is flipped:
-    where nothing says which way round the labels are, the note says so and a row shows the mirror
-    image (two classes).
-    """
+def _rows(found: Found, gold: Gold, baselines: Sequence[Baseline]) -> list[Baseline]:
+    """The rows of the table: what asks nothing, the baselines, the run."""
     data = found.dataset
-    vouched = () if found.calibration is None else found.calibration.landmarks.ids
-    given = {*vouched, *found.corrections}
-    gold = Gold({id: label for id, label in gold.labels.items() if id not in given})
-    zero = zero_shot_of(found)
-    agreement = agreement_only(data)
+    zero, agreement = zero_shot_of(found), agreement_only(data)
     rows = [
         majority(data, gold),
         structure_only(data),
@@ -121,6 +112,21 @@ def evaluate(found: Found, gold: Gold, baselines: Sequence[Baseline] = ()) -> Ev
     if "undetermined" in found.polarity and data.task.k == 2:
         mirrored = found.soft_labels[:, ::-1]
         rows.append(Baseline("consilience, mirrored", mirrored, rows[-1].calls_per_example))
+    return rows
+
+
+def evaluate(found: Found, gold: Gold, baselines: Sequence[Baseline] = ()) -> Evaluation:
+    """The scores of a run's labels beside majority, structure only, zero-shot and `baselines`.
+
+    Landmarks and corrections are scored in no row: their labels were given. Nothing is flipped:
+    where nothing says which way round the labels are, the note says so and a row shows the mirror
+    image (two classes).
+    """
+    data = found.dataset
+    vouched = () if found.calibration is None else found.calibration.landmarks.ids
+    given = {*vouched, *found.corrections}
+    gold = Gold({id: label for id, label in gold.labels.items() if id not in given})
+    rows = _rows(found, gold, baselines)
     truth = gold_array(data, gold)
     scores = {row.name: dict(score(row.labels, truth, data.groups)) for row in rows}
     by_name = {row.name: row.labels for row in rows}

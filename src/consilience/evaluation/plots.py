@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from consilience.errors import InputError, MissingExtra
 from consilience.evaluation.benchmark.benchmark import CEILING, FIXED
 from consilience.evaluation.benchmark.tables import Summary
 from consilience.evaluation.evaluation import Evaluation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _SUFFIXES = (".svg", ".png", ".pdf")
 
@@ -78,7 +82,7 @@ def plot_budgets(found: Sequence[Summary], path: str | Path, metric: str = "accu
     methods = list(dict.fromkeys(s.method for s in found))
     # Red is for the method itself.
     palette = [colormaps["tab20"](i) for i in range(20) if i not in (6, 7)]
-    colours: dict[str, object] = {m: palette[i % 18] for i, m in enumerate(methods)}
+    colours: dict[str, Any] = {m: palette[i % 18] for i, m in enumerate(methods)}
     colours |= {"consilience": "#c0392b", CEILING: "#34495e"}
     across = min(3, len(cases))
     down = math.ceil(len(cases) / across)
@@ -89,31 +93,7 @@ def plot_budgets(found: Sequence[Summary], path: str | Path, metric: str = "accu
         asked = mine[0].model.removesuffix(f":{mine[0].data}")
         axes.set_title(f"{mine[0].data} ({asked})", fontsize="medium")
         for method in methods:
-            own = [s for s in mine if s.method == method]
-            points = [(s.values["calls_per_example"].mean, s.values[metric]) for s in own]
-            points = [(x, y) for x, y in points if not math.isnan(y.mean)]
-            if not points:
-                continue
-            if not points[0][0]:
-                style = {"linestyle": ":", "linewidth": 1}
-                axes.axhline(points[0][1].mean, color=colours[method], label=method, **style)
-                continue
-            if method in FIXED:
-                points = points[:1]
-            low = [0 if math.isnan(y.lower) else y.mean - y.lower for _, y in points]
-            high = [0 if math.isnan(y.upper) else y.upper - y.mean for _, y in points]
-            axes.errorbar(
-                [x for x, _ in points],
-                [y.mean for _, y in points],
-                yerr=[low, high],
-                fmt="o-",
-                markersize=3,
-                linewidth=2.5 if method == "consilience" else 1,
-                elinewidth=1.5 if method == "consilience" else 0.5,
-                zorder=3 if method == "consilience" else 2,
-                color=colours[method],
-                label=method,
-            )
+            _draw_method(axes, [s for s in mine if s.method == method], metric, colours[method])
         budgets = sorted({s.budget for s in mine if s.budget is not None}) or [1.0]
         axes.set_xscale("log", base=2)
         axes.set_xticks(budgets, [f"{budget:g}" for budget in budgets])
@@ -123,9 +103,46 @@ def plot_budgets(found: Sequence[Summary], path: str | Path, metric: str = "accu
         panels[0].set_ylim(max(0.0, panels[0].get_ylim()[0]), min(1.01, panels[0].get_ylim()[1]))
     for axes in panels[len(cases) :]:
         axes.set_visible(False)
-    # A panel may lack a method, so the legend is of all.
-    named: dict[str, object] = {}
-    for axes in panels[: len(cases)]:
+    _legend_of_all(figure, panels[: len(cases)])
+    figure.supxlabel("calls per example")
+    figure.supylabel(metric)
+    figure.savefig(path, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
+    return path
+
+
+def _draw_method(axes: Any, own: Sequence[Summary], metric: str, colour: Any) -> None:  # noqa: ANN401 (matplotlib)
+    """The measure of one method over its budgets, in a panel; nothing where it has none."""
+    points = [(s.values["calls_per_example"].mean, s.values[metric]) for s in own]
+    points = [(x, y) for x, y in points if not math.isnan(y.mean)]
+    if not points:
+        return
+    method = own[0].method
+    if not points[0][0]:
+        style = {"linestyle": ":", "linewidth": 1}
+        axes.axhline(points[0][1].mean, color=colour, label=method, **style)
+        return
+    if method in FIXED:
+        points = points[:1]
+    low = [0 if math.isnan(y.lower) else y.mean - y.lower for _, y in points]
+    high = [0 if math.isnan(y.upper) else y.upper - y.mean for _, y in points]
+    axes.errorbar(
+        [x for x, _ in points],
+        [y.mean for _, y in points],
+        yerr=[low, high],
+        fmt="o-",
+        markersize=3,
+        linewidth=2.5 if method == "consilience" else 1,
+        elinewidth=1.5 if method == "consilience" else 0.5,
+        zorder=3 if method == "consilience" else 2,
+        color=colour,
+        label=method,
+    )
+
+
+def _legend_of_all(figure: Figure, panels: Iterable[Any]) -> None:
+    """A legend of what any panel shows, for a panel may lack a method."""
+    named: dict[str, Any] = {}
+    for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             named.setdefault(label, handle)
     figure.legend(
@@ -134,7 +151,3 @@ def plot_budgets(found: Sequence[Summary], path: str | Path, metric: str = "accu
         loc="outside right center",
         fontsize="small",
     )
-    figure.supxlabel("calls per example")
-    figure.supylabel(metric)
-    figure.savefig(path, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
-    return path

@@ -22,9 +22,11 @@ independent: n of them are worth n / (1 + (n − 1) ρ), ρ their correlation on
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from consilience.data.arrays import Floats, Integers
+from consilience.data.arrays import Floats, Integers, row_sums
 from consilience.evidence.context_offsets import Contexts
 
 PRIOR = 30
@@ -75,43 +77,54 @@ def _agreeing(
 ) -> Floats:
     """How much the answers of each group agree with the others, (T,), 1 on average over them."""
     each = np.ones(int(group.max()) + 1)
+    parts = _parts(target, group)
     for _ in range(_STEPS):
-        before, each = each, _group_weights(z, target, group, each, weight, models=models)
+        now = each[group] * weight
+        before, each = each, _group_weights(z, target, parts, now, len(each), models=models)
         if np.abs(each - before).max() < 1e-4:
             break
     return np.asarray(each[group])
 
 
+class _Part(NamedTuple):
+    """The answers of a group (R): its number, their rows, its targets (M), and which each is of."""
+
+    group: int
+    rows: Integers
+    targets: Integers
+    at: Integers
+
+
+def _parts(target: Integers, group: Integers) -> list[_Part]:
+    order = np.argsort(group, kind="stable")
+    found = []
+    for rows in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
+        mine, at = np.unique(target[rows], return_inverse=True)
+        found.append(_Part(int(group[rows[0]]), rows, mine, at.reshape(-1)))
+    return found
+
+
 def _group_weights(
-    z: Floats, target: Integers, group: Integers, each: Floats, weight: Floats, *, models: bool
+    z: Floats, target: Integers, parts: list[_Part], now: Floats, groups: int, *, models: bool
 ) -> Floats:
     """λ/ψ of each group against the signal that the others give, 1 on average, shrunk to that.
 
-    Of several `models` ρ/(1 − ρ²), and 1 at most.
+    `now` (T,) is how much each answer counts so far. Of several `models` ρ/(1 − ρ²), and 1 at most.
     """
-    n, groups = int(target.max()) + 1, len(each)
-    every, asked = np.zeros((n, z.shape[1])), np.zeros(n)
-    now = each[group] * weight
-    np.add.at(every, target, now[:, None] * z)
-    np.add.at(asked, target, now)
+    n = int(target.max()) + 1
+    every, asked = row_sums(target, now[:, None] * z, n), np.bincount(target, now, n)
     found, seen = np.zeros(groups), np.zeros(groups)
-    order = np.argsort(group, kind="stable")
-    for rows in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
-        g = group[rows[0]]
-        mine, at = np.unique(target[rows], return_inverse=True)
-        own, count = np.zeros((len(mine), z.shape[1])), np.zeros(len(mine))
-        np.add.at(own, at.reshape(-1), now[rows, None] * z[rows])
-        np.add.at(count, at.reshape(-1), now[rows])
-        rest = asked[mine] - count
+    for g, rows, mine, at in parts:
+        own = row_sums(at, now[rows, None] * z[rows], len(mine))
+        rest = asked[mine] - np.bincount(at, now[rows], len(mine))
         there = rest > 1e-9
         seen[g] = there.sum()
         if seen[g] < 2:
             continue
         signal = (every[mine] - own) / np.maximum(rest, 1e-9)[:, None]
         # What nobody else answered about tells neither agreement nor noise.
-        both = there[at.reshape(-1)]
-        heard, said = signal[at.reshape(-1)][both], z[rows[both]]
-        found[g] = _as_correlated(said, heard) if models else _as_regressed(said, heard)
+        both = there[at]
+        found[g] = _worth(signal[at][both], z[rows[both]], models=models)
     known = seen >= 2
     usual = float(np.average(found[known], weights=seen[known])) if known.any() else 0.0
     if usual <= 0:
@@ -123,15 +136,12 @@ def _group_weights(
     return np.asarray(np.minimum(shrunk, 1.0 if models else MOST))
 
 
-def _as_correlated(said: Floats, heard: Floats) -> float:
-    """ρ/(1 − ρ²) of what a group said and the signal of the others."""
-    spread = np.sqrt((said**2).sum() * (heard**2).sum())
-    rho = float(np.clip((said * heard).sum() / max(spread, 1e-9), 0, CLOSEST))
-    return rho / (1 - rho**2)
-
-
-def _as_regressed(said: Floats, heard: Floats) -> float:
-    """λ/ψ of what a group said, given the signal of the others."""
+def _worth(heard: Floats, said: Floats, *, models: bool) -> float:
+    """λ/ψ of answers `said` against the signal `heard`, (R, K) both; ρ/(1 − ρ²) of `models`."""
+    if models:
+        spread = np.sqrt((said**2).sum() * (heard**2).sum())
+        rho = float(np.clip((said * heard).sum() / max(spread, 1e-9), 0, CLOSEST))
+        return rho / (1 - rho**2)
     slope = (said * heard).sum() / max((heard**2).sum(), 1e-9)
     return float(max(slope, 0.0) / max(((said - slope * heard) ** 2).mean(), 1e-3))
 

@@ -205,11 +205,10 @@ def _flips(queries: Sequence[Query], dataset: Dataset) -> NDArray[np.int64]:
     The twin is the nearest query before it, else after it, that shows the shot otherwise. Where
     nobody recorded the label that a shot had in one of the two, nobody knows what was flipped.
     """
-    # Few queries are contrasts, or may be their twins.
-    wanted = {q.target for q in queries if q.contrast is not None}
+    twice = {(q.target, q.framing) for q in queries if q.contrast is not None}
     alike: dict[object, list[int]] = {}
     for t, q in enumerate(queries):
-        if q.target in wanted:
+        if (q.target, q.framing) in twice:
             alike.setdefault(_unlabelled(q), []).append(t)
     found: list[tuple[int, int, int, int, int]] = []
     for t, q in enumerate(queries):

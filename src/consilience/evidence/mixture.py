@@ -30,7 +30,7 @@ The mixture takes all errors for those of a normal tail. On worlds with known tr
 which the truth is most probable is 0.55 to 0.7 of κ, on answers of pretrained models 0.65; clusters
 of one width in all directions fit more than two classes worse (`docs/development/log.md`)."""
 
-LEAST, MOST = 0.25, 8.0
+LEAST_SCALE, MOST_SCALE = 0.25, 8.0
 """No nat is taken to be worth less or more than this."""
 
 LEANING = 1.5
@@ -118,7 +118,7 @@ def fit_mixture(
     even = -centre / unit.unsqueeze(-1)
     whole = (z / unit.view(-1, 1, 1), there, even, unit)
     fit = placed = _fits(whole, leaning)
-    scale = fit.scale.clamp(LEAST, MOST)
+    scale = fit.scale.clamp(LEAST_SCALE, MOST_SCALE)
     if held is not None and shares is None and k == 2:
         # Who is known may be known for being an error: that says where the classes lie, and
         # nothing of what an answer is worth.
@@ -199,7 +199,7 @@ def _fitted(
     kappa = d * rate
     added = share.log() / kappa.clamp(min=0.5) - b
     believed = BELIEVED if k == 2 else BELIEVED_OF_MANY
-    worth = (believed * kappa / unit.view(-1, 1)).clamp(LEAST, MOST)
+    worth = (believed * kappa / unit.view(-1, 1)).clamp(LEAST_SCALE, MOST_SCALE)
     weight = torch.softmax(loglik - (worth.log() / TRUSTED).square() / 2, dim=1)
     scale = (weight * worth).sum(dim=1)
     # Each separation counts by what it makes of the labels: by its scale.

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from consilience.data.arrays import Floats
+from consilience.data.arrays import Floats, few_softmax
 from consilience.prompts.query import Query
 
 LEARNT = 4
@@ -82,9 +82,6 @@ class Pretrained:
 
     def answer(self, query: Query, score: Floats, says: Floats) -> Floats:
         """The logits (K) of an answer, from what H hypotheses say (H, K) and their scores (H)."""
-        # Here, as a list of the worlds shall not wait for SciPy.
-        from scipy.special import softmax
-
         k, family = says.shape[1], family_of(query.framing)
         wording, shots = self.wording(query.framing), len(query.shots)
         known = self.format + (1 - self.format) * shots / (shots + LEARNT)
@@ -94,7 +91,7 @@ class Pretrained:
             error = _error(self.offset, k, "offset", query.framing, shown)
         else:
             error = _error(self.bare, k, "bare", query.framing, query.target)
-        logits = wording.gain * known * (softmax(score) @ says) + lead * _direction(family, k)
+        logits = wording.gain * known * (few_softmax(score) @ says) + lead * _direction(family, k)
         logits += _error(self.shared, k, "shared", family, query.target) + error
         return np.asarray(logits)
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from consilience.data.arrays import Floats
+from consilience.data.arrays import Floats, few_log_softmax, few_logsumexp
 from consilience.data.dataset import Dataset, Example, Gold, example_id
 from consilience.data.random_streams import generator
 from consilience.data.relations import ExactlyOne, Relation
@@ -197,16 +197,13 @@ class SimulatedModel:
 
     async def ask(self, request: Request) -> Answer:
         """The learner's answer, exact for every label."""
-        # Here, as a list of the worlds shall not wait for SciPy.
-        from scipy.special import log_softmax, logsumexp
-
         score, says = self._hypotheses(request)
         if self.world.pretrained is None:
-            meant = np.asarray(logsumexp(score[:, None] + says, axis=0), dtype=np.float64)
+            meant = few_logsumexp(score[:, None] + says)
         else:
             meant = self.world.pretrained.answer(request.query, score, says)
         logits = meant + self._habits(request)
-        logprobs = log_softmax(logits)
+        logprobs = few_log_softmax(logits)
         mass = 0.97
         return Answer(
             tuple((logprobs + np.log(mass)).tolist()),
@@ -226,10 +223,8 @@ class SimulatedModel:
     def _belief(self, id: str) -> Floats:
         """Log p(label | concept) as the learner sees the example, shape (concepts, classes)."""
         if id not in self._beliefs:
-            from scipy.special import log_softmax
-
             logits = np.array([self._says(c, id) for c in range(len(self.world.concepts))])
-            self._beliefs[id] = log_softmax(logits, axis=1)
+            self._beliefs[id] = few_log_softmax(logits)
         return self._beliefs[id]
 
     def _says(self, concept: int, id: str) -> Floats:

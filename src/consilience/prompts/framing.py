@@ -75,24 +75,16 @@ def framings(
     if names is None:
         alike = "letters" if task.k <= len(LETTERS) else "codes"
         names = ("names" if _distinct(task) else alike,)
-    makers = {
-        "plain": _plain,
-        "names": _names,
-        "negated": _negated,
-        "letters": _letters,
-        "codes": _codes,
-        "sets": _sets,
-    }
-    unknown = [name for name in names if name not in makers]
+    unknown = [name for name in names if name not in _MAKERS]
     if unknown or not names:
-        raise InputError(f"no framing {unknown}; the framings are: {', '.join(makers)}")
+        raise InputError(f"no framing {unknown}; the framings are: {', '.join(_MAKERS)}")
     if len(set(names)) != len(names):
         raise InputError(f"a framing is named twice: {', '.join(names)}")
     if anchor and "sets" not in names:
         raise InputError("an anchor describes neutral sets; add the framing `sets`")
     if task.statement and not task.opposite and len(names) > 1:
         names = [name for name in names if name != "negated"]
-    return tuple(chain.from_iterable(makers[name](task, anchor) for name in names))
+    return tuple(chain.from_iterable(_MAKERS[name](task, anchor) for name in names))
 
 
 def _plain(task: Task, anchor: str | None) -> list[Framing]:
@@ -221,6 +213,16 @@ def _sets(task: Task, anchor: str | None) -> list[Framing]:
         Framing(f"sets-{r}", "sets", text, "Set:", rotated, semantic=False)
         for r, rotated in enumerate(rotations)
     ]
+
+
+_MAKERS = {
+    "plain": _plain,
+    "names": _names,
+    "negated": _negated,
+    "letters": _letters,
+    "codes": _codes,
+    "sets": _sets,
+}
 
 
 def render(

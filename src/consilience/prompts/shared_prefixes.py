@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from consilience.prompts.framing import Prompt
 
-TURN, SAID = "\x1e", "\x1f"
+_TURN, _SAID = "\x1e", "\x1f"
 """Stand before the role and before the content of a message, as a chat template's own marks do."""
 
 
@@ -22,7 +22,7 @@ def flat(prompt: Prompt) -> str:
     """A prompt as one text; a message becomes its role and its content, each behind a mark."""
     if isinstance(prompt, str):
         return prompt
-    return "".join(f"{TURN}{m['role']}{SAID}{m['content']}" for m in prompt)
+    return "".join(f"{_TURN}{m['role']}{_SAID}{m['content']}" for m in prompt)
 
 
 def shared(prompts: Sequence[Prompt]) -> NDArray[np.int64]:

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from consilience.concepts.comparison import SURE
 from consilience.concepts.concept import Concept, known, pooled
@@ -128,34 +128,39 @@ def verdict(
     kept, halves, chance = (math.nan,) * 3
     if evidence is not None:
         kept, (halves, chance) = kept_ranking(labels, evidence), agreeing_halves(evidence, seed)
-    reasons: list[str] = []
-    most = float(np.bincount(labels.argmax(axis=1)).max() / len(labels))
-    if len(labels) >= FEWEST_EXAMPLES and most >= ONE_CLASS:
-        kind = Kind.DEGENERATE
-        reasons.append(f"{most:.0%} are of one class; ask in other framings, or give landmarks")
-    elif kept < KEPT:
-        kind = Kind.DEGENERATE
-        reasons.append(
-            f"they do not rank the examples as the answers do (rank correlation {kept:.2f}); solve "
-            "with the default objective, or look at the predictions"
-        )
-    elif chance > LEVEL or halves < ALIKE:
-        kind = Kind.CHANCE
-        reasons.append(
-            f"answers under other shots agree too little (correlation {halves:.2f}, by chance as "
-            f"much with p = {chance:.2g}); ask more, in other framings, or another model"
-        )
-    else:
-        kind, why = _concepts(concepts, vouched)
-        if kind is Kind.COHERENT and labels.shape[1] == 2 and tell < TOLD:
-            kind, why = Kind.CHANCE, "that is too little; ask more, or another model"
-        reasons.append(why)
+    kind, why = _degenerate(labels, kept) or _unlike(halves, chance) or _concepts(concepts, vouched)
+    if kind is Kind.COHERENT and labels.shape[1] == 2 and tell < TOLD:
+        kind, why = Kind.CHANCE, "that is too little; ask more, or another model"
     doubt = 1.0
     if evidence is not None and kind is not Kind.COHERENT:
         doubt = temper_factor(labels, believable(labels, evidence))
     decided = float(1 - open_labels(tempered(labels, doubt)).mean())
-    reasons.insert(0, f"the labels tell {tell:.0%} of what they could, {decided:.0%} are decided")
-    return Verdict(kind, tell, decided, tuple(reasons), kept, halves, chance, doubt)
+    told = f"the labels tell {tell:.0%} of what they could, {decided:.0%} are decided"
+    return Verdict(kind, tell, decided, (told, why), kept, halves, chance, doubt)
+
+
+def _degenerate(labels: NDArray[np.float64], kept: float) -> tuple[Kind, str] | None:
+    """Whether the objective failed: one class for everybody, or the ranking of the answers lost."""
+    most = float(np.bincount(labels.argmax(axis=1)).max() / len(labels))
+    if len(labels) >= FEWEST_EXAMPLES and most >= ONE_CLASS:
+        why = f"{most:.0%} are of one class; ask in other framings, or give landmarks"
+        return Kind.DEGENERATE, why
+    if kept < KEPT:
+        return Kind.DEGENERATE, (
+            f"they do not rank the examples as the answers do (rank correlation {kept:.2f}); solve "
+            "with the default objective, or look at the predictions"
+        )
+    return None
+
+
+def _unlike(halves: float, chance: float) -> tuple[Kind, str] | None:
+    """Whether halves of the answers agree as if by chance, or hardly better."""
+    if chance > LEVEL or halves < ALIKE:
+        return Kind.CHANCE, (
+            f"answers under other shots agree too little (correlation {halves:.2f}, by chance as "
+            f"much with p = {chance:.2g}); ask more, in other framings, or another model"
+        )
+    return None
 
 
 def _concepts(concepts: Sequence[Concept], vouched: bool) -> tuple[Kind, str]:
@@ -207,5 +212,5 @@ def agreeing_halves(evidence: Evidence, seed: int) -> tuple[float, float]:
 
 def _standard_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """The ranks in each column, of mean 0 and variance 1: products of two are Spearman's."""
-    ranks = rankdata(values, axis=0)
+    ranks = pd.DataFrame(values).rank().to_numpy()
     return np.asarray((ranks - ranks.mean(axis=0)) / np.maximum(ranks.std(axis=0), 1e-12))

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from consilience.errors import InputError
 from consilience.results.landmarks import Landmarks
@@ -99,7 +99,7 @@ def prediction_powered(
     was predicted of all, these among them. The estimate is λ mean(everywhere) + mean(seen −
     λ foretold); λ is what makes the interval narrowest, 0 where nothing does.
     """
-    n, z = len(seen), float(norm.ppf((1 + level) / 2))
+    n, z = len(seen), float(ndtri((1 + level) / 2))
     ends = everywhere.min(), everywhere.max()
     outcome = np.concatenate([seen, [0.0, 1.0, 0.0, 1.0]])
     guess = np.concatenate([foretold, np.repeat(ends, 2)])

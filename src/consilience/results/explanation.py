@@ -69,21 +69,27 @@ class Explainer:
         self.log_odds = self._between(np.log(np.maximum(q, _TINY)))
         self._at_optimum = self._between(np.log(np.maximum(self._solved, _TINY)))
 
-        labels = torch.from_numpy(self._solved)[None]
+        self._relations = [r for r in dataset.relations if r.members]
+        self._counted = set(active_relations(dataset.relations, priors))
+        self._take_apart(evidence, terms)
+        target = evidence.predictions.target[evidence.contrasts.twin].numpy()
+        shot = evidence.contrasts.example.numpy()
+        self._asked = _places(evidence.predictions.target.numpy(), len(q))
+        self._flips = [
+            np.unique(np.concatenate(both))
+            for both in zip(_places(target, len(q)), _places(shot, len(q)), strict=True)
+        ]
+
+    def _take_apart(self, evidence: Evidence, terms: Terms) -> None:
+        """What predictions, contrasts and each other term pull with, at the labels as solved."""
+        logq = torch.from_numpy(self._solved)[None].clamp(min=_TINY).log()
         problem = Problem(evidence, terms)
-        reading = problem.condition(labels.clamp(min=_TINY).log())
-        heat = problem.temperature
-        scale = float(reading.scale[0])
-        self._share = reading.share[0].numpy() * scale
+        reading, heat = problem.condition(logq), problem.temperature
+        self._share = reading.share[0].numpy() * float(reading.scale[0])
         self._relevance = reading.relevance[0].numpy()
         self._answers = weight_of(terms, Role.LOG_POOL) / heat
         self._coupled = reading.flip_weight[0].numpy() * weight_of(terms, Role.COUPLINGS) / heat
         self._effect = flip_effect(evidence).numpy() / 2
-        self._relations = [r for r in dataset.relations if r.members]
-        self._counted = set(active_relations(dataset.relations, priors))
-
-        apart = {Role.LOG_POOL, Role.COUPLINGS, Role.ENTROPY, Role.LOGIC}
-        logq = labels.clamp(min=_TINY).log()
 
         def pull(name: str, term: Term) -> Floats:
             """What one term adds to the log-odds of every label, (N,)."""
@@ -93,6 +99,7 @@ class Explainer:
             made = fields(Problem(evidence, one).objective(reading), logq)[0].numpy()
             return self._between(made) / heat
 
+        apart = {Role.LOG_POOL, Role.COUPLINGS, Role.ENTROPY, Role.LOGIC}
         self._terms = {
             name: pull(name, term)
             for name, term in terms.items()
@@ -100,13 +107,6 @@ class Explainer:
         }
         tied = weight_of(terms, Role.LOGIC) if evidence.factors else 0.0
         self._tied = pull("relations", TERMS["logical consistency"].at(tied)) if tied else None
-        target = evidence.predictions.target[evidence.contrasts.twin].numpy()
-        shot = evidence.contrasts.example.numpy()
-        self._asked = _places(evidence.predictions.target.numpy(), len(q))
-        self._flips = [
-            np.unique(np.concatenate(both))
-            for both in zip(_places(target, len(q)), _places(shot, len(q)), strict=True)
-        ]
 
     def table(self, id: str) -> pd.DataFrame:
         """`rows` as a table; a column that a row does not have is missing there."""

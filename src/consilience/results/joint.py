@@ -31,19 +31,8 @@ def together(runs: Sequence[Found]) -> Found:
     Run, terms, seed and name are those of the first; framings are told apart by the run that they
     are of. InputError where the runs are of other examples or classes, or were calibrated.
     """
-    if not runs:
-        raise InputError("no runs to solve together; name one or more")
+    _refuse_unlike(runs)
     first = runs[0]
-    for other in runs:
-        if other.dataset.fingerprint != first.dataset.fingerprint:
-            raise InputError(
-                f"run {other.run.id} is of other examples or classes than run {first.run.id}; only "
-                "runs about the same table can be solved together"
-            )
-        if other.calibration is not None:
-            raise InputError(f"run {other.run.id} is calibrated; solve first, then calibrate")
-    if len({other.run.id for other in runs}) < len(runs):
-        raise InputError("a run is named twice; its answers would count twice")
     if len(runs) == 1:
         return first
     models = len({found.run.model for found in runs}) > 1
@@ -74,6 +63,23 @@ def together(runs: Sequence[Found]) -> Found:
             if all(id in found.unanswered for found in runs)
         },
     )
+
+
+def _refuse_unlike(runs: Sequence[Found]) -> None:
+    """InputError where runs cannot be solved together."""
+    if not runs:
+        raise InputError("no runs to solve together; name one or more")
+    first = runs[0]
+    for other in runs:
+        if other.dataset.fingerprint != first.dataset.fingerprint:
+            raise InputError(
+                f"run {other.run.id} is of other examples or classes than run {first.run.id}; only "
+                "runs about the same table can be solved together"
+            )
+        if other.calibration is not None:
+            raise InputError(f"run {other.run.id} is calibrated; solve first, then calibrate")
+    if len({other.run.id for other in runs}) < len(runs):
+        raise InputError("a run is named twice; its answers would count twice")
 
 
 def joined(one: Evidence, other: Evidence) -> Evidence:

@@ -192,12 +192,8 @@ def oriented(
     k = solution.labels.shape[1]
     ways = [tuple(range(k))] if named else renamings(k, fixed)
     at, classes = np.array(landmarks.at), np.array(landmarks.classes, dtype=np.int64)
-    fit = np.array(
-        [
-            [_log_likelihood(optimum.labels[at][:, way], classes) for way in ways]
-            for optimum in solution.optima
-        ]
-    )
+    optima = [optimum.labels[at] for optimum in solution.optima]
+    fit = np.array([[_log_likelihood(q[:, way], classes) for way in ways] for q in optima])
     # An optimum is judged by the mean over its renamings: by their best the luckiest would win.
     each = logsumexp(fit, axis=1) - log(len(ways))
     best = int(each.argmax())

@@ -79,13 +79,7 @@ def report_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "percent": _percent,
-        "count": _count,
-        "nats": _nats,
-        "number": _number,
-        "time": _time,
-    }
+    environment.filters |= _FILTERS
     return environment.get_template("report.html").render(
         content=report_content(found, scores, words, price),
         data=Markup(_json(report_rows(found, scores))),
@@ -132,3 +126,12 @@ def _number(value: object) -> str:
     if value is None or value != value:
         return "–"
     return f"{value:,}" if isinstance(value, int) else f"{value:.3f}".replace("-", "−")
+
+
+_FILTERS = {
+    "percent": _percent,
+    "count": _count,
+    "nats": _nats,
+    "number": _number,
+    "time": _time,
+}

@@ -8,6 +8,8 @@ prompt that was asked, byte for byte (see `PromptPieces`).
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -81,29 +83,13 @@ def report_rows(found: Found, scores: Scores | None = None) -> dict[str, Any]:
     doubt = table["probability"].astype(float).fillna(-1.0).to_numpy()
     order = np.lexsort((doubt, ~table["open"].astype(bool).to_numpy()))[:MOST_SHOWN]
     made = _Page(found)
+    duplicates = Counter(data.origin.examples if data.origin else ())
     columns = {name: table[name].to_numpy() for name in table.columns}
-    duplicates: dict[str, int] = {}
-    for id in data.origin.examples if data.origin else ():
-        duplicates[id] = duplicates.get(id, 0) + 1
+    nameless = table["name"].isna().to_numpy()
     rows = []
     for i in order.tolist():
-        none = table["name"].isna().iat[i]
-        row = {
-            "id": data.own_id(data.ids[i]),
-            "text": made.text(i),
-            "label": None if none else int(columns["label"][i]),
-            "p": None if none else [_short(v) for v in found.soft_labels[i].tolist()],
-            "open": bool(columns["open"][i]),
-            "n": int(columns["predictions"][i]),
-            "u": [_short(float(columns[c][i])) for c in ("epistemic", "aleatoric", "structural")],
-            "pulls": made.pulls(i),
-            "odds": [
-                int(found.explainer.label[i]),
-                int(found.explainer.other[i]),
-                _short(float(found.explainer.log_odds[i])),
-            ],
-        }
-        if (count := duplicates.get(data.ids[i], 1)) > 1:
+        row = made.row(i, columns, none=bool(nameless[i]))
+        if (count := duplicates[data.ids[i]]) > 1:
             row["rows"] = count
         if data.examples[i].group is not None:
             row["group"] = data.examples[i].group
@@ -146,6 +132,25 @@ class _Page:
     def text(self, i: int) -> int:
         """The number of the text of example i on the page."""
         return self._texts.setdefault(i, len(self._texts))
+
+    def row(self, i: int, columns: Mapping[str, Any], *, none: bool) -> dict[str, Any]:
+        """What every row has; its label is null where there is `none`."""
+        found, explainer = self._found, self._found.explainer
+        return {
+            "id": found.dataset.own_id(found.dataset.ids[i]),
+            "text": self.text(i),
+            "label": None if none else int(columns["label"][i]),
+            "p": None if none else [_short(v) for v in found.soft_labels[i].tolist()],
+            "open": bool(columns["open"][i]),
+            "n": int(columns["predictions"][i]),
+            "u": [_short(float(columns[c][i])) for c in ("epistemic", "aleatoric", "structural")],
+            "pulls": self.pulls(i),
+            "odds": [
+                int(explainer.label[i]),
+                int(explainer.other[i]),
+                _short(float(explainer.log_odds[i])),
+            ],
+        }
 
     def word(self, text: str) -> int:
         """The number of a name that many parts have."""

@@ -18,24 +18,20 @@ def round_table(evidence: Evidence, labels: Floats) -> pd.DataFrame:
     of the label against the best other class, in nats; `bounded`: the share of answers with a
     label that is only bounded.
     """
-    e = evidence
-    predictions = e.predictions
-    every, hard = np.arange(e.t), labels.argmax(axis=1)[predictions.target.numpy()]
+    predictions = evidence.predictions
+    every, hard = np.arange(evidence.t), labels.argmax(axis=1)[predictions.target.numpy()]
     logp = predictions.logp.numpy().copy()
     own = logp[every, hard]
     logp[every, hard] = -np.inf
     odds = own - logp.max(axis=1)
-    asked = np.where(
-        predictions.zero.numpy(),
-        "zero-shot",
-        np.where(predictions.drawn.numpy(), "drawn", "found"),
-    )
+    with_shots = np.where(predictions.drawn.numpy(), "drawn", "found")
+    asked = np.where(predictions.zero.numpy(), "zero-shot", with_shots)
     answers = pd.DataFrame(
         {
             "round": predictions.round.numpy(),
             "asked": asked,
             "target": predictions.target.numpy(),
-            "shots": e.shot_counts.numpy(),
+            "shots": evidence.shot_counts.numpy(),
             "agrees": np.where(odds == 0, 0.5, odds > 0),
             "log_odds": odds,
             "bounded": predictions.bounded.numpy(),

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 
 from consilience.concepts.concept import known, pooled
 from consilience.evidence.evidence import Evidence
@@ -57,7 +56,12 @@ def temper_factor(labels: NDArray[np.float64], most: float) -> float:
 
     if above(1.0) <= 0:
         return 1.0
-    return _NEVER if above(_NEVER) >= 0 else float(brentq(above, _NEVER, 1.0))
+    if above(_NEVER) >= 0:
+        return _NEVER
+    # Here, as it takes long to load and few labels are surer than their evidence.
+    from scipy.optimize import brentq
+
+    return float(brentq(above, _NEVER, 1.0))
 
 
 def tempered(labels: NDArray[np.float64], factor: float) -> NDArray[np.float64]:

@@ -22,8 +22,8 @@ from consilience.objective.conditioning import condition, untouched_answer
 from consilience.objective.pair_terms import flip_effect
 from consilience.solvers.clamping import clamped
 
-FEW, STARTS = 64, 8
-"""Evidence about at most `FEW` examples is solved from `STARTS` starts, more of it from one.
+FEW_EXAMPLES, STARTS = 64, 8
+"""Evidence about so many examples or fewer is solved from `STARTS` starts, more of it from one.
 
 Of 100 examples and more eight starts end where the first does, for six to nine times the time
 (`benchmarks/solvers.py`); among few examples that relations wall in they find what one misses."""
@@ -55,7 +55,7 @@ def first_labels(evidence: Evidence) -> NDArray[np.float64] | None:
 
 def default_starts(examples: int) -> int:
     """How many starts evidence about so many examples is solved from."""
-    return STARTS if examples <= FEW else 1
+    return STARTS if examples <= FEW_EXAMPLES else 1
 
 
 def draw(evidence: Evidence, count: int, seed: int, start: NDArray[np.float64] | None) -> Tensor:

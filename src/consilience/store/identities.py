@@ -26,17 +26,32 @@ def dump(value: object) -> str:
 
 def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as they are hashed and stored: plain JSON data, 0.0 and 0 the same, no NaN."""
+    return dict(_plain(_strict(settings)))
+
+
+def plain_text(settings: Mapping[str, Any]) -> str:
+    """Settings as they are stored, as compact JSON text."""
+    return _texts(_strict(settings))[0]
+
+
+def _strict(settings: Mapping[str, Any]) -> str:
     try:
-        text = _STRICT.encode(dict(settings))
+        return _STRICT.encode(dict(settings))
     except (TypeError, ValueError) as error:
         raise StoreError(f"settings must be plain JSON data: {error}") from error
-    return dict(_read(text))
+
+
+# Cached, because a model has the same settings for each prediction.
+@lru_cache(maxsize=64)
+def _plain(strict: str) -> dict[str, Any]:
+    """Settings from their JSON."""
+    return dict(json.loads(strict, parse_float=_number))
 
 
 @lru_cache(maxsize=64)
-def _read(text: str) -> dict[str, Any]:
-    """Settings from their JSON; cached, because a model has the same for each prediction."""
-    return dict(json.loads(text, parse_float=_number))
+def _texts(strict: str) -> tuple[str, str]:
+    """Settings as compact and as canonical JSON, from their JSON."""
+    return _COMPACT.encode(_plain(strict)), _CANONICAL.encode(_plain(strict))
 
 
 def _number(text: str) -> float:
@@ -46,19 +61,28 @@ def _number(text: str) -> float:
 
 def tagged_hash(content: object) -> str:
     """``sha256:`` and the hexadecimal digest of `content` as canonical JSON."""
-    return "sha256:" + hashlib.sha256(_CANONICAL.encode(content).encode("ascii")).hexdigest()
+    return _digest(_CANONICAL.encode(content))
+
+
+def _digest(canonical: str) -> str:
+    return "sha256:" + hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
 
 def identity(row: Mapping[str, Any]) -> str:
     """The key of a prediction, from the five columns that decide the answer."""
-    names = ("model", "prompt", "label_names", "repeat")
-    return tagged_hash({n: row[n] for n in names} | {"settings": plain(row["settings"])})
+    return _with_settings(row, "label_names", "model", "prompt", "repeat")
 
 
 def text_identity(row: Mapping[str, Any]) -> str:
     """The key of a text, from the three columns that decide it."""
-    names = ("model", "prompt")
-    return tagged_hash({n: row[n] for n in names} | {"settings": plain(row["settings"])})
+    return _with_settings(row, "model", "prompt")
+
+
+def _with_settings(row: Mapping[str, Any], *names: str) -> str:
+    """The hash of columns and of the settings, whose name comes last among those of the columns."""
+    first = _CANONICAL.encode({name: row[name] for name in names})
+    settings = _texts(_strict(row["settings"]))[1]
+    return _digest(f'{first[:-1]},"settings":{settings}}}')
 
 
 def run_identity(row: Mapping[str, Any]) -> str:

@@ -14,8 +14,16 @@ from consilience.errors import AnswerError
 from consilience.models.base import Answer, Model, Request, plain_usage
 from consilience.prompts.query import Query
 from consilience.store.compact import answers_of
-from consilience.store.identities import dump, plain
-from consilience.store.schema import decode, list_text, now, request_columns, shots_of, storable
+from consilience.store.identities import dump, plain_text
+from consilience.store.schema import (
+    JSONText,
+    decode,
+    list_text,
+    now,
+    request_columns,
+    shots_of,
+    storable,
+)
 from consilience.store.verification import answer_fault
 
 _read = json.JSONDecoder().decode
@@ -155,7 +163,7 @@ def prediction_row(
         "exact": list_text(exact),
         "label_names": list_text(tuple(request.label_names)),
         "usage": plain_usage(answer.usage),
-        "settings": plain(model.settings),
+        "settings": JSONText(plain_text(model.settings)),
         "raw": answer.raw,
     }
 

@@ -199,22 +199,15 @@ def claims(
         affirmed = rng.random() < 0.7
         fact = truth == affirmed
         askable = [k for k in kinds if not wrong or k not in ("month", "letter")]
-        proposition = draw_proposition(rng, fact, fact != wrong, unseen=unseen, kinds=askable)
+        about = draw_proposition(rng, fact, fact != wrong, unseen=unseen, kinds=askable)
         both = rng.random() < pairs and wanted[not truth, wrong] > 0
-        sides = (affirmed, not affirmed) if both else (affirmed,)
-        made = [
-            make_claim(
-                proposition,
-                rng,
-                affirmed=side,
-                wording=_wording(rng, proposition, unseen, new_wordings),
-            )
-            for side in sides
-        ]
+        made = []
+        for side in (affirmed, not affirmed) if both else (affirmed,):
+            wording = _wording(rng, about, unseen, new_wordings)
+            made.append(make_claim(about, rng, affirmed=side, wording=wording))
         # A proposition comes once, so that a group holds a claim or a claim and its contradiction.
         if made[0].group in taken:
-            misses += 1
-            if misses > MOST_MISSES:
+            if (misses := misses + 1) > MOST_MISSES:
                 raise InputError(
                     f"the pocket world has no {count} different claims like that; ask for fewer"
                 )

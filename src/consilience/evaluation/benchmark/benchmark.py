@@ -21,11 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consilience.data.dataset import Dataset, Gold
-from consilience.data.random_streams import generator
 from consilience.elicitation.cost import estimate
 from consilience.elicitation.settings import PLAN_VERSION, Settings
 from consilience.errors import InputError, SolveError
-from consilience.evaluation.baselines.base import BaselineContext
+from consilience.evaluation.baselines.base import Baseline, BaselineContext
 from consilience.evaluation.baselines.golden import gold_array
 from consilience.evaluation.benchmark.methods import BENCHMARK_METHODS as BENCHMARK_METHODS
 from consilience.evaluation.benchmark.methods import CEILING as CEILING
@@ -37,15 +36,19 @@ from consilience.evaluation.benchmark.methods import OWN as OWN
 from consilience.evaluation.benchmark.methods import START as START
 from consilience.evaluation.benchmark.methods import USUAL as USUAL
 from consilience.evaluation.benchmark.methods import fixed_calls, suits
+from consilience.evaluation.benchmark.scores import (
+    CALIBRATED,
+    OWN_LABELS,
+    calibrated_scores,
+    reading_scores,
+)
 from consilience.evaluation.calibration_curve import BinCount, bin_counts
-from consilience.evaluation.metrics import STATISTICS, Interval, pgr, score
+from consilience.evaluation.metrics import Interval, pgr, score
 from consilience.models.base import Model
 from consilience.models.threads import one_thread
 from consilience.planning.planner import zero_shot_round
 from consilience.prompts.framing import Prompt
 from consilience.prompts.shared_prefixes import flat, fresh
-from consilience.results.calibration import calibrate
-from consilience.results.landmarks import Landmarks
 from consilience.store.database import Store
 from consilience.store.identities import plain, tagged_hash
 from consilience.store.runner import requests
@@ -55,18 +58,6 @@ VERSION = 2
 """Raised when the same inputs would come to other rows, so that old ones are not taken for new.
 
 Where only the method `consilience` would, raising PLAN_VERSION is enough."""
-
-LANDMARKS, DRAWS = 20, 5
-"""So many examples with gold calibrate the labels of a method, drawn so many times."""
-
-CALIBRATED = f"{LANDMARKS} landmarks"
-"""What the reading of labels so calibrated is called."""
-
-OWN_LABELS = "its own"
-"""What the labels of a method are called as it gives them."""
-
-READ = ("accuracy", "auroc", "ece", "log_loss")
-"""What is scored of each reading of the answers behind a row."""
 
 
 @dataclass(frozen=True)
@@ -231,6 +222,10 @@ def plan_jobs(
             if budget is not None:
                 chosen.budget(data)
             identity = [setup, data.fingerprint, short_hash(truth.tolist()), seed, budget]
+            wanted = {
+                name: short_hash([*identity, name, *(own if name == "consilience" else ())])
+                for name in mine
+            }
             made = Job(
                 case=case,
                 setup=setup,
@@ -239,21 +234,23 @@ def plan_jobs(
                 seed=seed,
                 budget=budget,
                 settings=chosen,
-                wanted={
-                    name: short_hash([*identity, name, *(own if name == "consilience" else ())])
-                    for name in mine
-                },
+                wanted=wanted,
                 gap=gap and budget is not None,
                 concurrency=concurrency,
             )
-            blind = not any(framing.semantic for framing in chosen.framings_for(data))
-            if blind and (unfit := [name for name in made.order if name in NEED_MEANING]):
-                raise InputError(
-                    f"{', '.join(unfit)}: no framing means anything without shots; add plain, "
-                    "negated or letters, or leave these methods out"
-                )
+            _refuse_blind(made)
             jobs.append(made)
     return jobs
+
+
+def _refuse_blind(job: Job) -> None:
+    """InputError where methods ask without shots and no framing means anything then."""
+    blind = not any(framing.semantic for framing in job.settings.framings_for(job.data))
+    if blind and (unfit := [name for name in job.order if name in NEED_MEANING]):
+        raise InputError(
+            f"{', '.join(unfit)}: no framing means anything without shots; add plain, "
+            "negated or letters, or leave these methods out"
+        )
 
 
 def pending(jobs: Sequence[Job], done: Collection[str]) -> list[Job]:
@@ -297,69 +294,49 @@ def measure(job: Job, model: Model) -> Iterator[Row]:
                     f"{name} on {job.case.name}, seed {job.seed}: none of its {len(store.wanted)} "
                     "questions was answered, so it has no labels to score; see the log"
                 )
-            mended, mended_bins = calibrated_scores(found.labels, truth, job.data, job.seed)
-            yield Row(
-                id=job.wanted[name],
-                setup=job.setup,
-                method=name,
-                seed=job.seed,
-                budget=job.budget,
-                fingerprint=job.data.fingerprint,
-                examples=len(job.data),
-                scored=int((truth >= 0).sum()),
-                calls_per_example=found.calls_per_example,
-                prompt_tokens_per_example=found.prompt_tokens_per_example,
-                fresh=fresh(prompts),
-                fresh_zero_shot=once,
-                absent=len(store.wanted) - len(prompts),
-                seconds=round(seconds, 2),
-                scores=scores,
-                confidence=float(found.labels.max(axis=1).mean()),
-                verdict=found.verdict,
-                readings={
-                    **{name: reading_scores(q, truth) for name, q in found.readings.items()},
-                    **({CALIBRATED: mended} if mended else {}),
-                },
-                bins={
-                    OWN_LABELS: bin_counts(found.labels, truth),
-                    **({CALIBRATED: mended_bins} if mended else {}),
-                },
-            )
+            spent = {
+                "fresh": fresh(prompts),
+                "fresh_zero_shot": once,
+                "absent": len(store.wanted) - len(prompts),
+                "seconds": round(seconds, 2),
+            }
+            yield _row(job, name, found, truth, scores, spent)
 
 
-def reading_scores(labels: NDArray[np.float64], truth: NDArray[np.int64]) -> dict[str, float]:
-    """The scores in `READ` of soft labels (N, K), without intervals; gold −1 is not scored."""
-    kept, gold = labels[truth >= 0], truth[truth >= 0]
-    once = np.ones((1, len(gold)))
-    return {name: float(STATISTICS[name](kept, gold, once)[0]) for name in READ}
-
-
-def calibrated_scores(
-    labels: NDArray[np.float64], truth: NDArray[np.int64], data: Dataset, seed: int
-) -> tuple[dict[str, float], tuple[BinCount, ...]]:
-    """The scores in `READ` of soft labels (N, K) that landmarks have calibrated, on the others.
-
-    Means over draws of the landmarks, and the `bin_counts` of all draws; landmarks of one class
-    alone leave the labels as they are. Empty where fewer examples have gold than twice the
-    landmarks.
-    """
-    there = np.flatnonzero(truth >= 0)
-    if len(there) < 2 * LANDMARKS:
-        return {}, ()
-    rng, found = generator(seed, "benchmark.landmarks"), []
-    counts: list[BinCount] = []
-    for _ in range(DRAWS):
-        at = np.sort(rng.choice(there, size=LANDMARKS, replace=False))
-        vouched = Landmarks(
-            tuple(data.ids[i] for i in at), tuple(at.tolist()), tuple(truth[at].tolist())
-        )
-        method = "auto" if len(set(vouched.classes)) > 1 else "none"
-        others = np.setdiff1d(there, at)
-        made = calibrate(labels, vouched, method, seed=seed).labels
-        found.append(reading_scores(made[others], truth[others]))
-        counts += bin_counts(made[others], truth[others])
-    means = {name: float(np.mean([scores[name] for scores in found])) for name in READ}
-    return means, tuple(counts)
+def _row(
+    job: Job,
+    name: str,
+    found: Baseline,
+    truth: NDArray[np.int64],
+    scores: Mapping[str, Interval],
+    spent: Mapping[str, Any],
+) -> Row:
+    """The row of a method; `spent` is what asking took."""
+    mended, mended_bins = calibrated_scores(found.labels, truth, job.data, job.seed)
+    return Row(
+        id=job.wanted[name],
+        setup=job.setup,
+        method=name,
+        seed=job.seed,
+        budget=job.budget,
+        fingerprint=job.data.fingerprint,
+        examples=len(job.data),
+        scored=int((truth >= 0).sum()),
+        calls_per_example=found.calls_per_example,
+        prompt_tokens_per_example=found.prompt_tokens_per_example,
+        scores=scores,
+        confidence=float(found.labels.max(axis=1).mean()),
+        verdict=found.verdict,
+        readings={
+            **{name: reading_scores(q, truth) for name, q in found.readings.items()},
+            **({CALIBRATED: mended} if mended else {}),
+        },
+        bins={
+            OWN_LABELS: bin_counts(found.labels, truth),
+            **({CALIBRATED: mended_bins} if mended else {}),
+        },
+        **spent,
+    )
 
 
 def zero_shot_prompts(bench: BaselineContext) -> list[Prompt]:
