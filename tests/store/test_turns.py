@@ -124,34 +124,35 @@ def test_a_server_that_does_not_tell_computes_more() -> None:
     assert asked_of(4, None, 8)[1] > 1.3
 
 
-def taken(turns: Any, worker: int = 0) -> Any:
-    """What a worker takes at once; AssertionError where it would wait."""
-
-    async def now() -> Any:
-        task = asyncio.ensure_future(turns.take(worker))
-        await asyncio.sleep(0)
-        assert task.done(), "it waits"
-        return task.result()
-
-    return asyncio.run(now())
+def started(turns: Any, workers: range) -> list[asyncio.Task[str | None]]:
+    return [asyncio.ensure_future(turns.take(worker)) for worker in workers]
 
 
 def test_a_slot_has_one_family_after_the_other() -> None:
-    turns = BySlot(["abc", "de", "f"], 2)
-    order = [(worker, taken(turns, worker)) for worker in (0, 1, 2, 3, 0, 1, 1, 2)]
-    # Workers 0 and 2 belong to the first slot, 1 and 3 to the second.
-    assert order == [
-        *((0, "a"), (1, "d"), (2, "b"), (3, "e")),
-        *((0, "c"), (1, "f"), (1, None), (2, None)),
-    ]
+    async def taken() -> list[str | None]:
+        turns = BySlot(["abc", "de", "f"], 2)
+        # Workers 0 and 2 belong to the first slot, 1 and 3 to the second.
+        assert list(await asyncio.gather(*started(turns, range(4)))) == ["a", "d", "b", "e"]
+        (other,) = started(turns, range(1, 2))
+        await asyncio.sleep(0)
+        turns.done("d")
+        await asyncio.sleep(0.01)
+        assert not other.done()
+        turns.done("e")
+        assert await other == "f"
+        assert await turns.take(0) == "c"
+        for key in "abc":
+            turns.done(key)
+        return [await turns.take(0), await turns.take(2)]
+
+    assert asyncio.run(taken()) == [None, None]
 
 
 def test_the_rest_of_a_family_follows_its_first() -> None:
-    turns = FirstsFirst(["abc", "d", "ef"])
-    assert [taken(turns) for _ in range(3)] == ["a", "d", "e"]
-
     async def others() -> list[str | None]:
-        waiting = [asyncio.ensure_future(turns.take(w)) for w in range(4)]
+        turns = FirstsFirst(["abc", "d", "ef"])
+        assert [await turns.take(0) for _ in range(3)] == ["a", "d", "e"]
+        waiting = started(turns, range(4))
         await asyncio.sleep(0)
         assert not any(task.done() for task in waiting)
         turns.done("d")  # nothing depends on it

@@ -29,23 +29,38 @@ class Turns(Protocol[K]):
 
 
 class BySlot(Generic[K]):
-    """Families dealt to so many slots; a worker belongs to the slot of its number, modulo those."""
+    """Families dealt to so many slots; a worker belongs to the slot of its number, modulo those.
+
+    A family begins in a slot when the one before it has ended there: requests that are under way
+    at once may arrive in any order.
+    """
 
     def __init__(self, families: Sequence[Sequence[K]], slots: int) -> None:
         self._families = iter(families)
         self._rest: list[Iterator[K]] = [iter(()) for _ in range(slots)]
+        self._under_way: list[set[K]] = [set() for _ in range(slots)]
+        self._waiting: list[asyncio.Future[None]] = []
 
     async def take(self, worker: int) -> K | None:
         """The next of the family that is in the worker's slot, else the first of another family."""
         slot = worker % len(self._rest)
         while (key := next(self._rest[slot], None)) is None:
-            if (family := next(self._families, None)) is None:
+            if self._under_way[slot]:
+                waiting = asyncio.get_running_loop().create_future()
+                self._waiting.append(waiting)
+                await waiting
+            elif (family := next(self._families, None)) is None:
                 return None
-            self._rest[slot] = iter(family)
+            else:
+                self._rest[slot] = iter(family)
+        self._under_way[slot].add(key)
         return key
 
     def done(self, key: K) -> None:
-        """Nothing waits for it."""
+        """Where it was the last of its slot, another family may begin there."""
+        for under_way in self._under_way:
+            under_way.discard(key)
+        _wake(self._waiting)
 
 
 class FirstsFirst(Generic[K]):
@@ -81,7 +96,12 @@ class FirstsFirst(Generic[K]):
         if (rest := self._leading.pop(key, None)) is None:
             return
         self._ready.append(rest)
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            if not one.done():
-                one.set_result(None)
+        _wake(self._waiting)
+
+
+def _wake(waiting: list[asyncio.Future[None]]) -> None:
+    """All go on who wait; none is left in the list."""
+    for one in waiting:
+        if not one.done():
+            one.set_result(None)
+    waiting.clear()
