@@ -81,6 +81,18 @@ def test_each_framing_has_an_offset_of_its_own():
         np.testing.assert_allclose(found.taken[group == g], np.tile(like, (n, 1)), atol=0.1)
 
 
+def test_the_first_list_moves_nothing_that_was_asked_without_one():
+    _, offset, z, target, context = planted(n=60, times=4, block=20)
+    offset[0] += [4.0, -4.0]
+    z[context == 0] += [4.0, -4.0]
+    alone = centred(np.random.default_rng(1).normal(size=(60, 2))) + [0.5, -0.5]
+    z, target = np.concatenate([z, alone]), np.concatenate([target, np.arange(60)])
+    context = np.concatenate([context, np.full(60, -1)])
+    found = fitted(z, target, context, (context < 0).astype(np.int64))
+    np.testing.assert_allclose(found.groups["group 1"], found.taken[-1], atol=1e-9)
+    np.testing.assert_allclose(found.groups["group 1"], [0.5, -0.5], atol=0.3)
+
+
 def blocks_of_a_kind(times: int):
     """Each time two blocks of 30; the first time one class each, then mixed."""
     rng = np.random.default_rng(3)

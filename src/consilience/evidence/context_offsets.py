@@ -92,7 +92,8 @@ def fit_offsets(
     Only predictions that are `used` (T,) decide; the offset of each is given all the same.
     """
     shown = contexts.context >= 0
-    context = np.where(shown, contexts.context, 0)
+    # What was asked without shots is of a list that nobody used, and so has none of its own.
+    context = np.where(shown, contexts.context, contexts.context.max(initial=-1) + 1)
     parts = (
         _Effect(contexts.group, used, GROUP**2, fixed=True),
         _Effect(target, used, float(z[used].var()) + _LEAST if used.any() else 1.0),
