@@ -84,7 +84,7 @@ def test_each_framing_has_an_offset_of_its_own():
 def test_the_first_list_moves_nothing_that_was_asked_without_one():
     _, _, z, target, context = planted(n=60, times=4, block=20)
     z[context == 0] += [4.0, -4.0]
-    alone = centred(np.random.default_rng(1).normal(size=(60, 2))) + [0.5, -0.5]
+    alone = centred(np.random.default_rng(1).normal(size=(60, 2))) + np.array([0.5, -0.5])
     z, target = np.concatenate([z, alone]), np.concatenate([target, np.arange(60)])
     context = np.concatenate([context, np.full(60, -1)])
     found = fitted(z, target, context, (context < 0).astype(np.int64))
