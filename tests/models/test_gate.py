@@ -174,8 +174,10 @@ def test_what_nobody_charges_is_counted_as_set_aside():
 def test_a_server_that_is_gone_says_so_once():
     with serve_odd(lambda r, b, t: None) as server:
         gone = server.url
+    # However often one row may be tried, all asking ends first.
+    often = replace(QUICK, attempts=100)
     with pytest.raises(ServerError, match="check that the server runs") as caught:
-        asked(found(gone), [request(f"Row {i}.") for i in range(40)])
+        asked(found(gone), [request(f"Row {i}.") for i in range(40)], patience=often)
     assert caught.value.fatal
 
 
