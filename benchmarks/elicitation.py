@@ -27,6 +27,13 @@ Draws that nothing was decided by, kept and judged alone (`results/fresh.json`):
     uv run python benchmarks/elicitation.py --seeds 240-1039 --budgets 8 --worlds noisy \
         --methods bootstrap-confident consilience --output benchmarks/results/fresh.json
 
+The present default, for most of the above was measured with an older one (`results/present.json`):
+
+    uv run python benchmarks/elicitation.py --seeds 4 --budgets 8 --worlds easy noisy grouped k4 \
+        imbalanced imbalanced-1 imbalanced-90 imbalanced-99 distractor no-answer \
+        --methods zero-shot-all bootstrap-confident golden consilience \
+        --output benchmarks/results/present.json
+
 What the file has is not measured again, so it can be stopped at any time. The same on other data
 and models is `consilience bench`, which this is but for the list of worlds.
 """
@@ -40,6 +47,7 @@ from typing import Any
 
 RESULTS = Path(__file__).parent / "results" / "elicitation.json"
 FRESH = RESULTS.with_name("fresh.json")
+PRESENT = RESULTS.with_name("present.json")
 STANDARD = ("easy", "noisy", "grouped", "k4")
 # One example in ten is true in `imbalanced`, one in two in `noisy`, else they are the same.
 STRESS = ("imbalanced", "distractor", "no-answer")

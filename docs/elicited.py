@@ -48,6 +48,9 @@ DRAWS = 40
 """What is worked out anew for these pages, and would take long for all, is that of the first so
 many draws."""
 
+PRESENT = ("zero-shot-all", "bootstrap-confident", "consilience", "golden")
+"""The methods that are measured beside the present default, on the same draws."""
+
 PICTURE = ROOT / "docs" / "benchmarks" / "elicitation.svg"
 
 
@@ -369,4 +372,27 @@ def rare() -> str:
         cells += map(interval, (order.values(), less(order, half), less(found[0], half)))
         cells += map(interval, (error.values(), found[1].values()))
         lines.append(f"| {share} | {len(error)} | {len(away)} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def present(rare: bool = False) -> str:
+    """Accuracy / AUROC under the present default, on its own draws; of `rare` classes alone."""
+    benchmark, _ = figures("elicitation")
+    found = json.loads(benchmark.PRESENT.read_text("utf-8"))
+    kept: dict[tuple[str, str, str], list[float]] = {}
+    for row in found["rows"]:
+        world = found["setups"][row["setup"]]["data"]
+        for name in ("accuracy", "auroc"):
+            if (value := row["scores"][name][0]) is not None:
+                kept.setdefault((world, row["method"], name), []).append(value)
+    lines = [f"| world | {' | '.join(PRESENT)} |", "|---" * (len(PRESENT) + 1) + "|"]
+    for world in dict.fromkeys(key[0] for key in sorted(kept)):
+        if world not in benchmark.SHARES and rare:
+            continue
+        cells = []
+        for method in PRESENT:
+            accuracy, auroc = (kept.get((world, method, n), []) for n in ("accuracy", "auroc"))
+            order = f"{np.mean(auroc):.3f}" if auroc else "–"
+            cells.append(f"{interval(accuracy)} / {order}")
+        lines.append(f"| {world} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

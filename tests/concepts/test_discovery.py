@@ -134,14 +134,14 @@ def test_a_census_lifts_a_world_in_which_few_are_true() -> None:
 
 
 @pytest.mark.slow
-def test_a_labelling_with_a_rare_class_is_offered_but_not_preferred() -> None:
-    ended = []
+def test_a_labelling_with_a_rare_class_is_offered_at_times_and_not_preferred() -> None:
+    ended, offered = [], []
     for seed in range(4):
         data, found, _ = run("imbalanced-distractor", seed, 400)
         rare, salient, _ = truths("imbalanced-distractor", data)
         ended.append((found.solution.labels.argmax(axis=1) == salient).mean() > 0.75)
-        if ended[-1]:
-            assert max(agreement(concept, rare) for concept in found.concepts) > 0.75
+        offered.append(max(agreement(concept, rare) for concept in found.concepts) > 0.75)
+    assert sum(offered) >= 2
     # That learner follows labels that were drawn, and may lose its way by them.
     assert sum(ended) >= 3
 
