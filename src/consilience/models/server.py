@@ -298,9 +298,9 @@ class Server:
             raise Failed(unusable(what, str(error), self._hide(error.begins))) from error
         except ModelError:
             raise
-        # Below httpx2 are libraries for TLS, proxies and SOCKS (`ssl`, `socksio`), whose errors
-        # share no class and are not wrapped; each concerns this request alone, and one that is no
-        # error of transport is named with its class.
+        # aiohttp and, for proxies, httpx2 let through errors of what is below them (TLS, SOCKS,
+        # unpacking, names that are no host), which share no class; each concerns this request
+        # alone, and one that is no error of transport is named with its class.
         except Exception as error:
             failed = what_failed(what, error, self._address, self._secrets)
             if isinstance(failed, InputError):

@@ -2,11 +2,12 @@
 
 Four things are told apart. *Degenerate*: one class for everybody, or labels that lost the ranking
 of the answers that they came from; the objective failed, not the model. *No better than chance*:
-the labels say next to nothing, or answers under some lists of shots do not agree with answers
-under others by more than a permutation of the examples would. *Several concepts*: the model carries
-more than one labelling, and what no found label has touched does not tell which of the first two is
-meant. *Coherent*: none of these. A coherent run may still be of another concept than the one meant:
-what a model holds to be most salient is not always what its user asks for, and only landmarks tell.
+answers under some lists of shots hardly agree with answers under others, or not by more than a
+permutation of the examples would, or the labels of two classes say next to nothing. *Several
+concepts*: the model carries more than one labelling, and what no found label has touched does not
+tell which of the first two is meant. *Coherent*: none of these. A coherent run may still be of
+another concept than the one meant: what a model holds to be most salient is not always what its
+user asks for, and only landmarks tell.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ The error of a lead takes examples for independent, but a model's liking for, sa
 shared by all. Of Gemma 3 270M's first runs on 11 public sets the seven that found a second concept
 lead by 0.09 nats or less, three of them by more than three errors, and no one was right. Of later
 runs the wrong ones lead by 0.11 or less, and three that were right by no more (spam on two models,
-opinions): these are doubted too. On simulated worlds right runs lead by 0.13 and more."""
+opinions): these are doubted too. On simulated worlds most right runs lead by 0.13 and more, those
+of `grouped` by less."""
 
 PERMUTATIONS = 999
 LEVEL = 0.01

@@ -115,7 +115,8 @@ class Store:
                 with db:
                     db.execute(f"BEGIN {kind}")
                     yield db
-            except BaseException:  # raised again: SQLite undoes it for an interrupt, too
+            # Raised again: an interrupt undoes it too, and the ids cached for its rows must go.
+            except BaseException:
                 self._db.forget()
                 raise
 

@@ -232,6 +232,8 @@ def _migrate(db: CompactConnection, path: str | Path) -> bool:
                 if name == "m006_compact":
                     moved = move(db, TABLES) > 0
                 db.execute("INSERT INTO migrations VALUES (?, ?)", (name, now()))
+    # Raised again. SQLite undoes the transaction for any of them, an interrupt too, so the ids that
+    # were cached for its rows must go.
     except BaseException:
         db.forget()
         raise
