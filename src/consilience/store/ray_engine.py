@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -100,10 +101,9 @@ def _ray_data() -> ModuleType:
     """The module `ray.data`; MissingExtra without Ray."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        import ray.data
+        return import_module("ray.data")
     except ImportError as error:
         raise MissingExtra("the engine ray", "ray") from error
-    return ray.data
 
 
 def _start_ray() -> None:
