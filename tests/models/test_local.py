@@ -449,7 +449,7 @@ def test_attention_by_products_is_that_of_pytorch(monkeypatch, most, own):
 def test_only_half_precision_on_a_cpu_attends_by_products(folder):
     for dtype, kind in (("float32", "sdpa"), ("float64", "sdpa"), ("bfloat16", "consilience")):
         model = opened(folder, device="cpu", dtype=dtype)
-        assert model._network.config._attn_implementation == kind
+        assert model._engine.network.config._attn_implementation == kind
 
 
 def test_rows_are_cut_into_batches_where_padding_costs_more_than_a_batch() -> None:
@@ -530,7 +530,7 @@ def test_what_fails_in_the_network_reaches_everybody_who_waits(folder, monkeypat
         def score(questions):
             raise error
 
-        monkeypatch.setattr(model._scorer, "score", score)
+        monkeypatch.setattr(model._engine, "score", score)
 
         async def serve():
             return await asyncio.gather(*map(model.ask, question()), return_exceptions=True)
@@ -648,7 +648,7 @@ def test_a_large_model_on_a_cpu_is_in_bfloat16_where_the_processor_is(
         monkeypatch.setattr("consilience.models.local.SMALL", 1000)
     model = opened(folder, device="cpu")
     assert model.settings["dtype"] == ("bfloat16" if has and large else "float32")
-    assert model._network.lm_head.weight.dtype == getattr(torch, model.settings["dtype"])
+    assert model._engine.network.lm_head.weight.dtype == getattr(torch, model.settings["dtype"])
     assert opened(folder, device="cpu", dtype="float32").settings["dtype"] == "float32"
     # Where PyTorch has no such checks it is as before.
     monkeypatch.delattr("torch.cpu._is_amx_tile_supported")

@@ -20,7 +20,7 @@ else:  # older versions of click have one that is not generic
     Kind = click.ParamType
 
 # As `consilience.models` has them, which loads numpy, and `--help` should not.
-LOCAL = ("device", "dtype", "batch", "reuse")
+LOCAL = ("device", "dtype", "batch", "reuse", "engine", "vllm")
 """What may be said of how a model in this process runs."""
 
 
@@ -154,7 +154,7 @@ class LocalTable(Table):
 
     def item(self, key: str, value: Any) -> Any:
         """One value of the table."""
-        kind = {"batch": COUNT, "reuse": Flag()}.get(key, Text())
+        kind = {"batch": COUNT, "reuse": Flag(), "vllm": Table()}.get(key, Text())
         super().item(key, value)
         return kind.convert(value, None, None) if isinstance(value, str) else typed(kind, value)
 

@@ -17,7 +17,7 @@ __all__ = ["Answer", "Model", "Request", "open_model"]
 BUILT_IN = ("openai", "decisions", "local", "simulated")
 """What stands before the colon in the name of a model of this package."""
 
-LOCAL = ("api", "device", "dtype", "batch", "reuse")
+LOCAL = ("api", "device", "dtype", "batch", "reuse", "engine", "vllm")
 """The options of a model in this process; the others belong to a server."""
 
 

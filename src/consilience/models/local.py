@@ -1,7 +1,8 @@
-"""A causal language model of `transformers` in this process, asked for whole labels.
+"""A causal language model in this process, asked for whole labels.
 
-Requests that arrive in one turn of the event loop are scored together (`models.prefix`), so that
-many workers fill a batch and a single one is plain serial. A label may be several tokens: its
+Requests that arrive in one turn of the event loop are scored together, so that many workers fill a
+batch and a single one is plain serial. What computes is an engine: `transformers` with prefixes of
+our own (`models.prefix`), or vLLM (`models.vllm_engine`). A label may be several tokens: its
 log-probability is that of all of them after the prompt. As on a server, a label's declared
 variants that are one token each count for it.
 """
@@ -12,7 +13,7 @@ import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, get_args
 
 import torch
 
@@ -31,26 +32,79 @@ DECIMALS = 6
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 
 
+EngineName = Literal["transformers", "vllm"]
+
+
+class Engine(Protocol):
+    """What computes: a dtype, the most tokens of a prompt and its label, and these three."""
+
+    dtype: str
+    longest: int | None
+
+    def score(self, questions: Sequence[Question]) -> list[Score]:
+        """One score per question, in their order."""
+        ...
+
+    def write(self, prompt: Tokens, max_tokens: int) -> tuple[list[int], str]:
+        """The tokens that the model most likely writes next, and their text to a blank line."""
+        ...
+
+    def forget(self) -> None:
+        """Frees the keys and values that are kept."""
+        ...
+
+
+class TransformersEngine:
+    """A network of `transformers` and its tokenizer."""
+
+    def __init__(
+        self,
+        network: Any,  # noqa: ANN401
+        tokenizer: Any,  # noqa: ANN401
+        *,
+        batch: int = 32,
+        reuse: bool = True,
+    ) -> None:
+        self.dtype = str(network.dtype).removeprefix("torch.")
+        text = network.config.get_text_config()
+        self.longest: int | None = getattr(text, "max_position_embeddings", None)
+        self.network, self._tokenizer = network, tokenizer
+        scorer = Scorer(network, batch=batch, reuse=reuse)
+        self.score, self.forget = scorer.score, scorer.forget
+
+    def write(self, prompt: Tokens, max_tokens: int) -> tuple[list[int], str]:
+        """The tokens that the model most likely writes next, and their text to a blank line."""
+        return greedy(self.network, self._tokenizer, prompt, max_tokens)
+
+
 class LocalModel:
-    """A network and its tokenizer, asked in one of the ways that servers offer.
+    """An engine and the tokenizer of its model, asked in one of the ways that servers offer.
 
     `name` ends in a fingerprint of the weights. `settings` hold what changes answers; `batch` and
     the device move them by rounding alone, which is why answers are rounded.
     """
 
-    def __init__(self, name: str, network: Any, tokenizer: Any, api: Api, scorer: Scorer) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        name: str,
+        engine: Engine,
+        tokenizer: Any,  # noqa: ANN401
+        api: Api,
+        kind: EngineName = "transformers",
+    ) -> None:
         self.name = name
         self.style: Style = "chat" if api == "chat" else "text"
         self.settings: Mapping[str, Any] = {
             "api": api,
             "style": self.style,
-            "dtype": str(network.dtype).removeprefix("torch."),
+            "dtype": engine.dtype,
         }
+        if kind != "transformers":
+            self.settings = {**self.settings, "engine": kind}
         self.writing: Mapping[str, Any] = {**self.settings, "temperature": 0, "stop": BLANK}
-        self._network = network
+        self._engine = engine
         self._tokenizer = tokenizer
-        self._scorer = scorer
-        self._longest = getattr(network.config.get_text_config(), "max_position_embeddings", None)
+        self._longest = engine.longest
         self._gap = _chat_gap(tokenizer) if api == "chat" else " "
         self._after = lru_cache(4096)(self._tokens_after)
         self._waiting: dict[object, Question] = {}
@@ -75,7 +129,7 @@ class LocalModel:
         ids = self._ids(self._text(prompt), special=self.style == "text")
         self._check_length(len(ids) + max_tokens, "the prompt and what is to be written")
         try:
-            tokens, text = greedy(self._network, self._tokenizer, ids, max_tokens)
+            tokens, text = self._engine.write(ids, max_tokens)
         except RuntimeError as error:  # what PyTorch raises where memory runs out, on any device
             raise _explained(error) from error
         usage = {"prompt_tokens": len(ids), "completion_tokens": len(tokens)}
@@ -83,7 +137,7 @@ class LocalModel:
 
     async def close(self) -> None:
         """Frees the keys and values of the last prompt; the model may be asked again."""
-        self._scorer.forget()
+        self._engine.forget()
 
     async def _score(self, question: Question) -> Score:
         """The score of one question, computed with those of all who ask meanwhile."""
@@ -105,7 +159,7 @@ class LocalModel:
         """Everybody's score, computed here and now: there is nothing else to do meanwhile."""
         self._scores = None
         try:
-            scores = self._scorer.score(list(waiting.values()))
+            scores = self._engine.score(list(waiting.values()))
         except RuntimeError as error:  # what PyTorch raises where memory runs out, on any device
             raise _explained(error) from error
         return dict(zip(waiting, scores, strict=True))
@@ -247,6 +301,8 @@ def open_local(
     dtype: str | None = None,
     batch: int = 32,
     reuse: bool = True,
+    engine: EngineName = "transformers",
+    vllm: Mapping[str, Any] | None = None,
 ) -> LocalModel:
     """The model in a folder, in a GGUF file, or of that name on the hub; see `find_model`.
 
@@ -256,28 +312,36 @@ def open_local(
     float32, or for a model that is not `SMALL` bfloat16 where the processor computes in it; with
     ``float64`` an answer is the same to the last digit in every batch. `batch` is how many
     sequences are computed at once at most, `reuse` whether shared prefixes are computed once.
+    `engine` ``vllm`` is vLLM, which chooses these three itself; `vllm` holds arguments of
+    `vllm.LLM`.
     """
     if api not in ("auto", "completions", "chat"):
         raise InputError(f"api is auto, completions or chat, got {api!r}")
     if dtype is not None and dtype not in DTYPES:
         raise InputError(f"no dtype {dtype!r}; use one of {', '.join(DTYPES)}")
+    if engine not in get_args(EngineName):
+        raise InputError(f"no engine {engine!r}; use transformers or vllm")
+    if engine == "transformers" and vllm is not None:
+        raise InputError("model.local.vllm is for the engine vllm; set model.local.engine=vllm")
     try:
         import transformers  # noqa: F401
     except ImportError as error:
         raise MissingExtra("a model in this process", "local") from error
-    where = _device(device)
     files = find_model(name)
-    network, tokenizer = _loaded(files, dtype, where)
+    computes: Engine
+    if engine == "vllm":
+        from consilience.models.vllm_engine import open_vllm
+
+        computes, tokenizer = open_vllm(files, dtype, vllm or {})
+    else:
+        where = _device(device)
+        network, tokenizer = _loaded(files, dtype, where)
+        network = network.to(where).eval()
+        computes = TransformersEngine(network, tokenizer, batch=batch, reuse=reuse)
     if api == "chat" and not tokenizer.chat_template:
         raise InputError(f"the model {name!r} has no chat template; use the api completions")
-    scorer = Scorer(network.to(where).eval(), batch=batch, reuse=reuse)
-    return LocalModel(
-        f"local:{files.called}",
-        network,
-        tokenizer,
-        "chat" if api == "chat" else "completions",
-        scorer,
-    )
+    asked: Api = "chat" if api == "chat" else "completions"
+    return LocalModel(f"local:{files.called}", computes, tokenizer, asked, engine)
 
 
 def _loaded(files: ModelFiles, dtype: str | None, device: torch.device) -> tuple[Any, Any]:
