@@ -33,7 +33,8 @@ def run(
 ) -> None:
     """Measures `jobs(seeds)`, in two processes unless told otherwise, and prints the table.
 
-    With --table nothing is measured: the table is that of the figures in `results`.
+    With --table nothing is measured: the table is that of the figures in `results`. Each run keeps
+    the version of the plan that it was asked by, so that a page can say what is of an earlier one.
     """
     parser = argparse.ArgumentParser(description=doc.split("\n")[0])
     parser.add_argument("--table", action="store_true", help="print the table, measure nothing")
@@ -41,10 +42,12 @@ def run(
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
     if not given.table:
+        from consilience.elicitation.settings import PLAN_VERSION
+
         with ProcessPoolExecutor(given.workers) as pool:
             runs = []
             for done in pool.map(measure, jobs(given.seeds)):
-                runs.append(done)
+                runs.append(done | {"plan": PLAN_VERSION})
                 # After each, so that what was measured stays if the rest never is.
                 results.write_text(json.dumps(runs, indent=1) + "\n")
                 print({name: value for name, value in done.items() if not isinstance(value, dict)})

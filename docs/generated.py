@@ -125,7 +125,17 @@ def script(name: str) -> str:
 def table(name: str) -> str:
     """The table of a benchmark, as the benchmark makes it from its figures."""
     benchmark, found = figures(name)
-    return f"{benchmark.table(found)}\n"
+    older = _of_an_earlier_plan(found) if hasattr(benchmark, "program") else ""
+    return f"{benchmark.table(found)}\n{older}"
+
+
+def _of_an_earlier_plan(found: object) -> str:
+    """A line below the figures of runs that were not asked as runs are today; else nothing."""
+    from consilience.elicitation.settings import PLAN_VERSION
+
+    if not isinstance(found, list) or all(run.get("plan") == PLAN_VERSION for run in found):
+        return ""
+    return "\n**Asked by an earlier default than today's.**\n"
 
 
 def dataset(name: str) -> str:
