@@ -36,7 +36,6 @@ bench:
     uv run python benchmarks/contrasts.py
     uv run python benchmarks/calibration.py
     uv run python benchmarks/suspects.py
-    uv run python benchmarks/speed.py
     uv run python benchmarks/solvers.py
     uv run python benchmarks/scale.py
     uv run python benchmarks/local.py

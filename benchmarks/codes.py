@@ -66,7 +66,8 @@ def mixed(folder: Path, seed: int) -> tuple[Dataset, Gold]:
     from consilience.data.dataset import Dataset, Example, Gold, example_id
     from consilience.data.task import Task
 
-    rng, labels = default_rng(seed), {}
+    rng = default_rng(seed)
+    labels: dict[str, int] = {}
     for kind, (name, label) in enumerate(KINDS):
         with (folder / f"{name}.csv").open(encoding="utf-8", newline="") as file:
             texts = sorted({row["text"] for row in csv.DictReader(file) if row["label"] == label})

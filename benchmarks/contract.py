@@ -19,18 +19,21 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from serve import Kind
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results" / "contract.json"
 POCKET = ROOT / "src" / "consilience" / "datasets" / "pocket_world" / "model"
-TOLERANCE = {"vllm": 1e-4, "llamacpp": 1e-2, "transformers": 0.0}
+TOLERANCE: dict[Kind, float] = {"vllm": 1e-4, "llamacpp": 1e-2, "transformers": 0.0}
 """How far a value may stand from the one in this process, in nats."""
 SPREAD = 0.2
 """Of the random weights: at 0.3, rounding to 32 bits alone moves a value by up to 3e-4 nats."""
 
 
-def rows(kind: str, folder: Path, gguf: Path) -> Iterator[Any]:
+def rows(kind: Kind, folder: Path, gguf: Path) -> Iterator[Any]:
     """The rows of one server for one model."""
     sys.path.insert(0, str(ROOT / "tests" / "helpers" / "realserver"))
     import checks
@@ -65,7 +68,7 @@ def rows(kind: str, folder: Path, gguf: Path) -> Iterator[Any]:
             yield checks.judge(kind, endpoint, checks.CACHE_OFF, tolerance, work)
 
 
-def measured(kind: str, name: str, folder: Path) -> list[dict[str, Any]]:
+def measured(kind: Kind, name: str, folder: Path) -> list[dict[str, Any]]:
     """The rows of one server and one model as plain data, told while they come in."""
     from dataclasses import asdict
 
@@ -135,7 +138,8 @@ def main() -> None:
         kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
         found = {key: dict(kept.get(key, {})) for key in ("models", "servers")}
         done = list(kept.get("rows", []))
-        for kind in given.servers or TOLERANCE:
+        kinds: list[Kind] = given.servers or list(TOLERANCE)
+        for kind in kinds:
             python = interpreter(kind)
             if python is None:
                 print(f"{kind} is not installed here")

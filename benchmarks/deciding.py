@@ -88,7 +88,7 @@ def said(session: Session, duel: Duel, queries: list[Query] | None = None) -> ND
         ask(rows, session.model, session.store, concurrency=64)
         found = session.store.predictions([key for key, _ in rows])
         asked = collect(session.data, session.framings, [list(zip(queries, found, strict=True))])
-        target, logp = asked.target.numpy(), asked.logp.numpy()
+        target, logp = asked.predictions.target.numpy(), asked.predictions.logp.numpy()
     doubted = np.log((1 - DOUBT) * np.exp(logp) + DOUBT / evidence.k)
     row = np.arange(len(target))
     one, other = (session.state.ranking.labels(c).argmax(axis=1) for c in (duel.one, duel.other))
@@ -127,9 +127,9 @@ def more(session: Session, duel: Duel, way: int) -> tuple[NDArray[np.float64], i
     assert session.state.ranking is not None
     shots, contrasts = list(WAYS.values())[way]
     again = replace(duel, round=AFTER + way, shown=shots)
-    labels = (session.state.ranking.labels(number) for number in (duel.one, duel.other))
+    one, other = (session.state.ranking.labels(number) for number in (duel.one, duel.other))
     queries = duel_round(
-        again, *labels, session.data, session.framings,
+        again, one, other, session.data, session.framings,
         seed=session.state.seed, plan=replace(session.state.settings.plan, contrasts=0.0),
         uneven=prevailing(session.state.evidence) is not None,
     )  # fmt: skip

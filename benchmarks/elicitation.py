@@ -81,7 +81,8 @@ def measure(given: argparse.Namespace) -> None:
     from consilience.models.simulated import world_dataset
 
     results, settings = Results.read(given.output), Settings()
-    jobs, models, setups = [], {}, {}
+    jobs, models = [], {}
+    setups: dict[str, Any] = {}
     for world in given.worlds:
         case = Case(
             world,
@@ -117,7 +118,8 @@ def table(found: dict[str, Any]) -> str:
     )
 
     summaries = summarise(Results.from_json(found))
-    budgets = sorted({s.budget for s in summaries if s.budget is not None}) or [None]
+    known = sorted({s.budget for s in summaries if s.budget is not None})
+    budgets: list[float | None] = [*known] or [None]
     at = SHOWN if SHOWN in budgets else budgets[-1]
     made = [overview(summaries, budget) for budget in budgets]
     made += [overview(summaries, at, name) for name in MEASURES if name != "accuracy"]

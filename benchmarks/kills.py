@@ -26,7 +26,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,10 +143,9 @@ def kept(store: Path) -> set[str]:
         faults = db.verify()
     if faults:
         raise SystemExit(f"{store}: {faults[0]}")
-    with sqlite3.connect(store) as db:
-        found = {json.loads(prompt) for (prompt,) in db.execute("SELECT prompt FROM predictions")}
-    db.close()
-    return found
+    with closing(sqlite3.connect(store)) as read:
+        rows = read.execute("SELECT prompt FROM predictions").fetchall()
+    return {json.loads(prompt) for (prompt,) in rows}
 
 
 def killed_run(here: Setting, folder: Path, after: float, cold: bool) -> dict[str, Any]:
@@ -213,8 +213,8 @@ def killed_migration(here: Setting, folder: Path, after: float) -> dict[str, Any
 
 
 WAYS: dict[str, Callable[[Setting, Path, float], dict[str, Any]]] = {
-    "import of the package": lambda *of: killed_run(*of, cold=True),
-    "run": lambda *of: killed_run(*of, cold=False),
+    "import of the package": partial(killed_run, cold=True),
+    "run": partial(killed_run, cold=False),
     "export": killed_export,
     "import": killed_import,
     "migration": killed_migration,

@@ -25,7 +25,7 @@ from consilience.data.dataset import Dataset
 from consilience.datasets import load_dataset
 from consilience.models import open_model
 from consilience.models.base import Answer, Model, Request
-from consilience.models.local import LocalModel
+from consilience.models.local import LocalModel, TransformersEngine
 from consilience.planning.planner import PlanSettings, shot_round
 from consilience.prompts.framing import framings
 from consilience.store.runner import requests
@@ -73,7 +73,9 @@ def answers(model: Model, asked: list[Request], workers: int) -> list[Answer]:
 def generated(model: LocalModel, asked: list[Request]) -> list[float]:
     """The log-probability of the last label's first token, by one `generate` per prompt."""
     found = []
-    network = model._scorer._network
+    engine = model._engine
+    assert isinstance(engine, TransformersEngine)
+    network = engine.network
     for request in asked:
         ids = model._tokenizer(request.prompt, return_tensors="pt").to(network.device)
         made = network.generate(

@@ -72,7 +72,9 @@ def variants() -> dict[str, tuple[Settings, Terms]]:
 
     usual, terms = Settings(calls_per_example=CALLS, settled=0.0), default_terms()
     fewer = {name: term for name, term in terms.items() if name != "class frequency"}
-    weight, _ = terms["mutual predictability"]
+    undated_too = {
+        "mutual predictability": replace(terms["mutual predictability"], function=undated)
+    }
 
     def planned(plan: PlanSettings) -> tuple[Settings, Terms]:
         return replace(usual, plan=plan), terms
@@ -84,7 +86,10 @@ def variants() -> dict[str, tuple[Settings, Terms]]:
         "neither of the two": (replace(usual, census=0.0), fewer),
         "plain framing alone": (replace(usual, framings=("plain",)), terms),
         "names not paired": (replace(usual, bias="none"), terms),
-        "every prediction relevant": (usual, terms | {"mutual predictability": (weight, undated)}),
+        "every prediction relevant": (
+            usual,
+            {**terms, **undated_too},
+        ),
         STALE: (usual, terms),
         "a quarter of the calls in contrasts": planned(PlanSettings(contrasts=0.25)),
         "relations as design priors": (replace(usual, priors=True), terms),

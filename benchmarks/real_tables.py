@@ -137,8 +137,8 @@ def summary(figures: Figures, title: str) -> str:
         line.append(_two(_mean([row.confidence for row in rows])))
         body.append(line)
     gaps = (f"PGR, {readout}" for readout in READOUTS)
-    errors = ("ECE", f"ECE, {LANDMARKS}", "ECE, pooled", f"pooled, {LANDMARKS}")
-    head = ["method", "calls", *gaps, *errors, "max p"]
+    ece = ("ECE", f"ECE, {LANDMARKS}", "ECE, pooled", f"pooled, {LANDMARKS}")
+    head = ["method", "calls", *gaps, *ece, "max p"]
     said = f"Sets that qualify: {', '.join(fit) or 'none'}."
     return f"{Table(title, head, body).markdown()}\n\n{said}"
 

@@ -78,7 +78,7 @@ def answer(draw: random.Random, number: int) -> Answer:
     told = {"tokens": [" False"], "token_logprobs": [said[0]], "top_logprobs": [top]}
     usage = {"prompt_tokens": 600 + draw.randrange(60), "completion_tokens": 1}
     choice = {"index": 0, "text": " False", "finish_reason": "length", "logprobs": told}
-    raw = {"id": f"cmpl-{draw.getrandbits(96):x}", "object": "text_completion"}
+    raw: dict[str, Any] = {"id": f"cmpl-{draw.getrandbits(96):x}", "object": "text_completion"}
     raw |= {"created": 1_800_000_000 + number // 50, "model": "tiny", "choices": [choice]}
     return Answer(said, (True, True), 0.9 + 0.1 * draw.random(), usage, raw | {"usage": usage})
 

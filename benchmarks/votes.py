@@ -29,7 +29,8 @@ from ablation import OTHERS, votes
 from made_evidence import make_evidence
 from numpy.typing import NDArray
 
-from consilience.data.dataset import Dataset, Example, Task
+from consilience.data.dataset import Dataset, Example
+from consilience.data.task import Task
 from consilience.evidence.collect import collect
 from consilience.evidence.evidence import Evidence
 from consilience.prompts.framing import Framing
@@ -152,6 +153,7 @@ def measure(mmlu: Path | None) -> dict[str, Any]:
             real.append({"name": recording.name, "run": run.method, "methods": found})
             print(json.dumps(real[-1]), flush=True)
     for voters in ("Direct", "") if mmlu else ():
+        assert mmlu is not None
         evidence, gold = of_seven_models(mmlu, voters)
         found = compared(evidence, gold)
         name = "seven models, " + ("direct" if voters else "direct and after thinking")
