@@ -6,9 +6,9 @@
 Landmarks are drawn at random, again where they are all of one class, and the expected calibration
 error (ECE) is that of all other examples. Of a finite sample it is biased upwards, so beside it
 stands the ECE that the same probabilities would show if they were perfectly calibrated, measured
-on labels drawn from them. Before any landmark the log-odds of labels are raised to what they are
-worth (`consilience.worth`): the first table has the factor, and the one that the truth would have
-chosen, by likelihood. Numbers are averaged over the draws of a seed, then over the seeds; the
+on labels drawn from them. Where a run's verdict doubts its labels their log-odds are multiplied by
+less than one (`Verdict.doubt`): the first table has the factor, and the one that the truth would
+have chosen, by likelihood, before and after it. Numbers are averaged over the draws of a seed, then over the seeds; the
 interval is that of the mean (Student's t over seeds). Each seed is a data set of its own.
 """
 
@@ -69,7 +69,7 @@ def measure(job: tuple[str, int]) -> dict[str, Any]:
     began = time.perf_counter()
     found = elicit(data, model, settings=settings, seed=seed, concurrency=64 if real else 1)
     truth = np.array([gold.labels[id] for id in data.ids])
-    labels, solved = found.solution.labels, found.solution.optima[0].labels
+    labels, solved = found.soft_labels, found.solution.labels
     rng = np.random.default_rng([seed, 50])
     return {
         "world": world,
@@ -77,7 +77,7 @@ def measure(job: tuple[str, int]) -> dict[str, Any]:
         "calls_per_example": CALLS,
         "examples": len(data),
         "accuracy": float((labels.argmax(axis=1) == truth).mean()),
-        "factor": found.log_odds_scale,
+        "factor": found.verdict.doubt,
         "best_factor": best_factor(solved, truth),
         "solved": scores(solved, truth, rng),
         "scaled": scores(labels, truth, rng),
