@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
 
+from consilience.data.relations import Equal, ExactlyOne
+from consilience.evidence.relation_factors import factors
 from consilience.objective.closed_form import separated
 from consilience.objective.coherence import TERMS, default_terms, entropy, mutual_predictability
 from consilience.objective.conditioning import State
@@ -47,6 +50,28 @@ def test_value_and_slope_are_those_of_the_terms(name: str, k: int, held: bool) -
         assert not held or not gradient[:, [0, 5]].any()
 
 
+@pytest.mark.parametrize("strength", [1.0, 0.7])
+@pytest.mark.parametrize("k", [2, 3])
+def test_the_slope_of_relations_is_that_of_back_propagation(k: int, strength: float) -> None:
+    """Components of two shapes, and a relation that is softer, of one batch and of two."""
+    ties = [Equal(("1", "2")), ExactlyOne(("3", "4", "5"), strength=strength), Equal(("6", "0"))]
+    ev, theta = case(3, k)
+    tied = factors(ties, {str(i): i for i in range(ev.n)}, k)
+    problem = Problem(replace(ev.only(~ev.predictions.brief), factors=tied), default_terms())
+    for batch in (theta.unsqueeze(0), torch.stack([theta, 2 * theta])):
+        reading = problem.condition(torch.log_softmax(batch, dim=-1))
+        parts = separated(problem.terms, reading, problem.evidence)
+        assert len(parts.sloped) == 2
+        assert not parts.others
+        objective = problem.objective(reading)
+        value, gradient = objective.slope(batch)
+        through = batch.clone().requires_grad_(True)
+        whole = ev.n * objective(through)
+        (expected,) = torch.autograd.grad(whole.sum(), through)
+        assert torch.allclose(value, whole.detach(), rtol=0, atol=1e-10)
+        assert torch.allclose(gradient, expected, rtol=0, atol=1e-12)
+
+
 def test_only_what_said_so_is_taken_in_closed_form() -> None:
     """A function that takes the name and role of a term of the package is its own function."""
     ev, theta = case(3, 2)
@@ -57,8 +82,9 @@ def test_only_what_said_so_is_taken_in_closed_form() -> None:
         "class frequency": Term(partial(TERMS["class frequency"].function)),
         "mine": TERMS["mutual predictability"],
     }
-    separable, others = separated(terms, reading)
-    assert [*others] == ["entropy", "class frequency"]
-    assert separable.entropy == 0
-    assert separable.field is not None
-    assert torch.equal(separable.field, reading.log_pool)
+    parts = separated(terms, reading, ev)
+    assert [*parts.others] == ["entropy", "class frequency"]
+    assert not parts.sloped
+    assert parts.separable.entropy == 0
+    assert parts.separable.field is not None
+    assert torch.equal(parts.separable.field, reading.log_pool)

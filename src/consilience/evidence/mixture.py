@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -59,7 +60,13 @@ NEVER_OF = -60.0
 """The log-probability, in nats, that an example is of another class than it is known to be."""
 
 _STEPS = 60
-"""Steps of expectation maximisation."""
+"""Steps of expectation maximisation, at most."""
+
+_AT_REST = 1e-12
+"""A fit is at rest when nothing of it moves by more than this in a step."""
+
+_LOOKED_AT = 4
+"""After so many steps, again and again, those fits that are at rest are left there."""
 
 _CACHED = 2**16
 """So many numbers are worked on at once."""
@@ -256,25 +263,51 @@ def _two_classes(drawn: _Drawn, other: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The same of two classes, a tenth of the work: what is of one is the negative of the other.
 
     All sums follow from two, over the examples, of how far each is of the first class, p: Σ p and
-    Σ p z.
+    Σ p z. They run on the host: beside them there are only a few numbers for each fit.
     """
-    d, n, even = drawn.d, drawn.n, drawn.even[0]
-    z, there = drawn.z[0, :, 0], drawn.there[:, 0]
-    many, total, squares = n + 2 * drawn.seen, z.sum(dim=1, keepdim=True), z.square().sum(dim=1)
-    turned, everybody = (other[0] - other[1])[0], bool(there.all())
-    slope, level, b = 2 * d.expand(len(z), -1), -2 * d * even, torch.zeros_like(n)
-    first, rate = b, torch.ones_like(slope)
-    for _ in range(_STEPS):
-        p = torch.addcmul(level.unsqueeze(-1) + turned, slope.unsqueeze(-1), z.unsqueeze(1))
-        p.sigmoid_()
-        if not everybody:
-            p *= there.unsqueeze(1)
-        mine, along = p.sum(dim=-1), torch.bmm(p, z.unsqueeze(-1)).squeeze(-1)
-        first = (mine + drawn.seen) / many
-        tight = 1 / (rate * drawn.prior).square()
-        b = (total - d / rate * (mine - n / 2) + tight * even) / (n + tight)
-        square = 2 * (squares.unsqueeze(-1) - 2 * b * total + n * b.square())
-        rate = drawn.rate(square, d * (2 * (along - b * mine) - total + n * b))
-        slope = 2 * d * rate
-        level = first.log() - torch.log1p(-first) - slope * b
+    z, there = drawn.z[0, :, 0].cpu(), drawn.there[:, 0].cpu()
+    turned = (other[0] - other[1])[0].cpu().expand_as(z)
+    across, counted = torch.stack([z, torch.ones_like(z), turned], dim=1), there.unsqueeze(-1)
+    n, even, prior, seen = (
+        part.cpu().numpy() for part in (drawn.n, drawn.even[0], drawn.prior, drawn.seen)
+    )
+    total, squares = (part.sum(dim=1, keepdim=True).numpy() for part in (z, z.square()))
+    d = drawn.d.cpu().numpy()
+    found = np.zeros((3, len(z), d.shape[1]))
+    asked = np.arange(d.shape[1])
+    at = np.stack(np.broadcast_arrays(0.5, even, np.ones_like(found[0])))
+    line, p = _lines(len(z), d.shape[1], z.shape[1])
+    # A set that nobody is known of divides by zero, and is left out later.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for step in range(1, _STEPS + 1):
+            first, b, rate = at
+            slope = 2 * d * rate
+            line.numpy()[..., 0] = slope
+            line.numpy()[..., 1] = np.log(first) - np.log1p(-first) - slope * b
+            torch.bmm(line, across, out=p).sigmoid_()
+            mine = torch.bmm(p, counted).squeeze(-1).numpy()
+            along = torch.bmm(p, z.unsqueeze(-1)).squeeze(-1).numpy()
+            first = (mine + seen) / (n + 2 * seen)
+            tight = 1 / (rate * prior) ** 2
+            b = (total - d / rate * (mine - n / 2) + tight * even) / (n + tight)
+            square = 2 * (squares - 2 * b * total + n * b**2)
+            pull = d * (2 * (along - b * mine) - total + n * b)
+            # The best 1/√v at a given separation: the root of a quadratic.
+            rate = (pull + np.sqrt(pull**2 + 4 * square * n)) / (2 * np.maximum(square, _TINY))
+            before, at = at, np.stack([first, b, rate])
+            found[..., asked] = at
+            if step % _LOOKED_AT == 0:
+                moving = (np.abs(at - before) > _AT_REST).any(axis=(0, 1))
+                asked, d, at = asked[moving], d[:, moving], at[..., moving]
+                line, p = _lines(len(z), len(asked), z.shape[1])
+                if not len(asked):
+                    break
+    first, b, rate = (torch.from_numpy(part).to(drawn.z.device) for part in found)
     return torch.stack([first, 1 - first]), torch.stack([b, -b]), rate
+
+
+def _lines(sets: int, fits: int, n: int) -> tuple[Tensor, Tensor]:
+    """Room for the log-odds of D fits to S sets of N: a line each (S, D, 3), and all (S, D, N)."""
+    return torch.ones(sets, fits, 3, dtype=torch.float64), torch.empty(
+        sets, fits, n, dtype=torch.float64
+    )

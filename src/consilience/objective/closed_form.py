@@ -1,11 +1,12 @@
-"""Terms that each example has for itself, whose value and slope need no back-propagation.
+"""Terms whose value and slope need no back-propagation.
 
 Most of an objective is linear in each example's labels, but for their entropy::
 
     (1/N) Σ_i Σ_k q_i(k) (f_i(k) − λ log q_i(k)),   f a field of the conditioned evidence
 
 A term that is says so where it is defined, by `each_for_itself`; all such terms together are one
-field and one λ, added up once for a reading. Any other function is a term all the same.
+field and one λ, added up once for a reading. A term whose slope is known otherwise says so by
+`with_slope`. Any other function is a term all the same.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, addcmul
 
+from consilience.evidence.evidence import Evidence
 from consilience.evidence.few_classes import over_classes
 from consilience.objective.conditioning import ConditionedEvidence, State
 from consilience.objective.term import Terms
@@ -30,6 +32,23 @@ def each_for_itself(field: str | None, entropy: float = 0.0) -> Callable[[_Funct
 
     def declared(function: _Function) -> _Function:
         _FORMS[function] = field, entropy
+        return function
+
+    return declared
+
+
+Slope = Callable[[Tensor, Tensor, float], Tensor]
+"""From log labels (S, N, K), a gradient of that shape and a weight: the value of a term, (S,), in
+nats in all and unweighted; its gradient in log labels, weighted, is added to that given."""
+
+_SLOPES: dict[_Function, Callable[[Evidence], Slope | None]] = {}
+
+
+def with_slope(of: Callable[[Evidence], Slope | None]) -> Callable[[_Function], _Function]:
+    """Declares what gives a function's slope on some evidence; None for by back-propagation."""
+
+    def declared(function: _Function) -> _Function:
+        _SLOPES[function] = of
         return function
 
     return declared
@@ -51,24 +70,38 @@ class Separable:
         return value, gained.sub_(self.entropy).mul_(q)
 
 
-def separated(terms: Terms, reading: ConditionedEvidence) -> tuple[Separable, Terms]:
-    """The terms in closed form as one, under a reading of S labellings, and the others."""
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """An objective under a reading by how its slope is found.
+
+    What each example has for itself, terms with a `Slope` and their weights, and the others.
+    """
+
+    separable: Separable
+    sloped: tuple[tuple[float, Slope], ...]
+    others: Terms
+
+
+def separated(terms: Terms, reading: ConditionedEvidence, evidence: Evidence) -> Parts:
+    """The parts of an objective, under a reading of S labellings."""
     field: Tensor | None = None
     entropy = 0.0
-    others = {}
+    sloped, others = [], {}
     for name, term in terms.items():
-        form = _FORMS.get(term.function) if isinstance(term.function, Hashable) else None
-        if form is None:
+        function = term.function if isinstance(term.function, Hashable) else None
+        if function in _FORMS:
+            part, own = _FORMS[function]
+            entropy += term.weight * own
+            if part is not None and term.weight:
+                more = term.weight * getattr(reading, part)
+                field = more if field is None else field.add_(more)
+        elif function in _SLOPES and (slope := _SLOPES[function](evidence)) is not None:
+            sloped.append((term.weight, slope))
+        else:
             others[name] = term
-            continue
-        part, own = form
-        entropy += term.weight * own
-        if part is not None and term.weight:
-            more = term.weight * getattr(reading, part)
-            field = more if field is None else field.add_(more)
-    return Separable(field, entropy), others
+    return Parts(Separable(field, entropy), tuple(sloped), others)
 
 
 def through_softmax(q: Tensor, gradient: Tensor) -> Tensor:
     """The gradient in θ (S, N, K) from that in log q, q = softmax(θ)."""
-    return gradient - q * over_classes(gradient)
+    return addcmul(gradient, q, over_classes(gradient), value=-1)

@@ -20,7 +20,8 @@ from torch import Tensor
 from consilience.data.plugins import load_plugin, plugin_names
 from consilience.errors import InputError
 from consilience.evidence.evidence import Evidence
-from consilience.objective.closed_form import each_for_itself
+from consilience.evidence.relation_factors import Factor
+from consilience.objective.closed_form import Slope, each_for_itself, with_slope
 from consilience.objective.conditioning import ConditionedEvidence, State
 from consilience.objective.pair_terms import (
     couplings,
@@ -72,6 +73,20 @@ def class_frequency(state: State) -> Tensor:
     return (state.q * state.reading.frequency).sum(dim=-1).mean()
 
 
+def _slope_of_relations(evidence: Evidence) -> Slope | None:
+    """The slope of `logical_consistency`, where every relation is in a component."""
+    factors = [factor for factor in evidence.factors if isinstance(factor, Factor)]
+    if len(factors) < len(evidence.factors):
+        return None
+
+    def slope(logq: Tensor, gradient: Tensor, weight: float) -> Tensor:
+        held = [factor.climb(logq, gradient, weight) for factor in factors]
+        return sum(held, logq.new_zeros(len(logq)))
+
+    return slope
+
+
+@with_slope(_slope_of_relations)
 def logical_consistency(state: State) -> Tensor:
     """How probable it is that the relations hold, (1/N) Σ_g log P_q(relations of g hold).
 

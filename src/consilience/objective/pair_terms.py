@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from consilience.evidence.evidence import Evidence
+from consilience.objective.closed_form import Slope, with_slope
 from consilience.objective.conditioning import State
 
 
@@ -37,6 +38,12 @@ def flip_effect(evidence: Evidence) -> Tensor:
     return effect - repeated * shown
 
 
+def _no_slope_without_flips(evidence: Evidence) -> Slope | None:
+    """The slope of `couplings` where there are none, which is 0."""
+    return None if evidence.f else lambda logq, gradient, weight: logq.new_zeros(len(logq))
+
+
+@with_slope(_no_slope_without_flips)
 def couplings(state: State) -> Tensor:
     """How well labels go with what flips did, (1/N) Σ_f v_f (q_j(a) − q_j(b)) Σ_k q_i(k) d_f(k)/2.
 

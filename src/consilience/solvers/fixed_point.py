@@ -20,7 +20,7 @@ from consilience.errors import SolveError
 from consilience.evidence.evidence import Evidence
 from consilience.evidence.few_classes import log_normalised, normalised
 from consilience.models.threads import one_thread
-from consilience.objective.closed_form import Separable, separated, through_softmax
+from consilience.objective.closed_form import Parts, separated, through_softmax
 from consilience.objective.coherence import coherence, evaluate_terms, weighted_sum
 from consilience.objective.conditioning import ConditionedEvidence, Weighing, condition, weigh
 from consilience.objective.term import Role, Terms, weight_of
@@ -120,20 +120,21 @@ class Objective:
         return self.problem.value(self.reading, torch.log_softmax(theta, dim=-1))
 
     @cached_property
-    def _parts(self) -> tuple[Separable, Terms]:
-        return separated(self.problem.terms, self.reading)
+    def _parts(self) -> Parts:
+        return separated(self.problem.terms, self.reading, self.problem.evidence)
 
     def slope(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """The value in nats in all, not per example, (S,), and its gradient in θ."""
-        separable, others = self._parts
-        evidence = self.problem.evidence
+        parts, evidence = self._parts, self.problem.evidence
         free = log_normalised(theta.detach())
         q = free.exp()
         logq = self.problem.held(free)
-        value, gradient = separable.slope(q if logq is free else logq.exp(), logq)
-        if others:
+        value, gradient = parts.separable.slope(q if logq is free else logq.exp(), logq)
+        for weight, added in parts.sloped:
+            value += weight * added(logq, gradient, weight)
+        if parts.others:
             logq.requires_grad_(True)
-            more = evidence.n * coherence(evidence, others, self.reading, logq)
+            more = evidence.n * coherence(evidence, parts.others, self.reading, logq)
             value = value + more.detach()
             if more.requires_grad:
                 gradient += torch.autograd.grad(more.sum(), logq)[0]
@@ -247,7 +248,8 @@ def slope(objective: Objective, theta: Tensor) -> tuple[Tensor, Tensor]:
     Nats in all: else a tolerance would mean less on more data.
     """
     value, gradient = raw_slope(objective, theta)
-    return finite(value), finite(gradient)
+    finite(value.sum() + gradient.sum())
+    return value, gradient
 
 
 def finite(values: Tensor) -> Tensor:
