@@ -19,7 +19,7 @@ import random
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -29,11 +29,14 @@ import pyarrow.parquet as pq
 
 from consilience.data.dataset import Dataset, Example
 from consilience.models.base import Answer, Request
+from consilience.models.body import parse
 from consilience.prompts.framing import Framing, framings, render
 from consilience.prompts.query import Query
-from consilience.store.database import Store, prediction_key
+from consilience.store.database import Store
+from consilience.store.identities import dump
 from consilience.store.opening import APPLICATION_ID, MIGRATIONS
-from consilience.store.rows import prediction_row
+from consilience.store.prediction_keys import prediction_key
+from consilience.store.rows import AnswerRows
 from consilience.store.schema import TABLES, encode, query_columns
 
 RESULTS = Path(__file__).parent / "results" / "store.json"
@@ -80,7 +83,8 @@ def answer(draw: random.Random, number: int) -> Answer:
     choice = {"index": 0, "text": " False", "finish_reason": "length", "logprobs": told}
     raw = {"id": f"cmpl-{draw.getrandbits(96):x}", "object": "text_completion"}
     raw |= {"created": 1_800_000_000 + number // 50, "model": "tiny", "choices": [choice]}
-    return Answer(said, (True, True), 0.9 + 0.1 * draw.random(), usage, raw | {"usage": usage})
+    raw = parse(json.dumps(raw | {"usage": usage}, separators=(",", ":")))
+    return Answer(said, (True, True), 0.9 + 0.1 * draw.random(), usage, raw)
 
 
 def made_up(data: Dataset, framing: Framing) -> Iterator[tuple[str, Request, Answer]]:
@@ -112,23 +116,25 @@ def before(made: Iterator[tuple[str, Request, Answer]], path: Path) -> dict[str,
     for statement in MIGRATIONS["m001_initial"]:
         db.execute(statement)
 
-    def insert(table: str, row: dict[str, Any]) -> None:
+    def insert(table: str, values: Sequence[Any]) -> None:
         marks = ", ".join("?" * len(TABLES[table]))
         columns = ", ".join(TABLES[table])
-        db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", encode(table, row))
+        db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", values)
 
     rows = list(islice(made, BEFORE))
     db.execute("BEGIN")
     for position, (key, request, _) in enumerate(rows):
         place = {"run": "x" * 12, "round": 0, "position": position, "key": key}
-        insert("plan", place | query_columns(request.query))
+        insert("plan", encode("plan", place | query_columns(request.query)))
     db.execute("COMMIT")
     began = time.perf_counter()
     for _, request, said in rows:
         # The key was derived again.
         key = prediction_key(MODEL, request)
         db.execute("BEGIN IMMEDIATE")
-        insert("predictions", prediction_row(key, MODEL, request, said, 0.25))
+        *others, _, raw = AnswerRows(MODEL).row(key, request, said, 0.25)
+        others[9] = dump(said.logprobs)
+        insert("predictions", [*others, dump(request.prompt), raw])
         db.execute("COMMIT")
     took = time.perf_counter() - began
     db.close()
@@ -145,10 +151,11 @@ def written(made: Iterator[tuple[str, Request, Answer]], path: Path, count: int)
             rows = list(islice(made, min(10 * BATCH, count - begun)))
             store.add_round(run, round, [(key, request.query) for key, request, _ in rows])
             began = time.perf_counter()
+            model = AnswerRows(MODEL)
             for start in range(0, len(rows), BATCH):
                 store.keep(
-                    ("predictions", encode("predictions", prediction_row(key, MODEL, r, a, 0.25)))
-                    for key, r, a in rows[start : start + BATCH]
+                    ("predictions", model.row(key, request, said, 0.25))
+                    for key, request, said in rows[start : start + BATCH]
                 )
             took = time.perf_counter() - began
             whole += took
@@ -172,6 +179,10 @@ def grown(path: Path, gigabytes: float) -> int:
             "INSERT INTO keys SELECT id + ?, randomblob(32) FROM keys WHERE id <= ?", (there, more)
         )
         db.execute(f"INSERT INTO answers {copied}", (there, there, more))
+        packs = (
+            "id + ?, count, labels, numbers, responses, alike FROM packs WHERE id + count - 1 <= ?"
+        )
+        db.execute(f"INSERT INTO packs SELECT {packs}", (there, more))
         db.execute("COMMIT")
         there += more
         one = size(path) / there
