@@ -83,7 +83,8 @@ def read_columns(db: sqlite3.Connection, run: str | None = None) -> PredictionCo
         wanted[_planned(cursor, run)] = True
         parts = [part.only(wanted) for part in parts]
     if not parts:
-        parts = [_Part(np.empty(0, int), np.empty((0, WHOLE), int), np.empty((0, 2)), _NO_LOGPROBS)]
+        none = np.empty((0, 2))
+        parts = [_Part(np.empty(0, int), np.empty((0, WHOLE), int), none, none[:, :0])]
     ids = np.concatenate([part.ids for part in parts])
     wide = max(part.logprobs.shape[1] for part in parts)
     arrays = [
@@ -99,9 +100,6 @@ def read_columns(db: sqlite3.Connection, run: str | None = None) -> PredictionCo
     named = (columns[name] for name in _WHOLE if name not in ("repeat", "contrast", "exact"))
     texts = _texts(db, _different(*named, exact))
     return PredictionColumns(**columns, exact=_marks(exact, texts, wide), texts=texts)
-
-
-_NO_LOGPROBS = np.empty((0, 0))
 
 
 def _parts(cursor: sqlite3.Cursor, last: int) -> Iterator[_Part]:
