@@ -7,7 +7,9 @@ from consilience.data.origin import Origin
 from consilience.data.relations import Equal
 from consilience.models.base import Answer, Completion, Request
 from consilience.prompts.query import Query
-from consilience.store.database import Store, prediction_key
+from consilience.store.database import Store
+from consilience.store.prediction_keys import prediction_key
+from consilience.store.rows import AnswerRows
 from consilience.store.schema import encode
 from consilience.store.texts import Note, failure_row
 
@@ -45,11 +47,17 @@ def answer(low=-0.25, high=-1.5, **changes):
 def filled(path=":memory:", n=20):
     store = Store(path)
     run = store.start_run(DATA, MODEL, {"calls": 4}, seed=0)
-    rows = []
+    rows, together = [], []
     for i in range(n):
         request = ask(i, target=IDS[i % 6], framing=("plain", "negated")[i // 6 % 2])
         got = answer(-0.1 * i, exact=(i % 3 > 0, True))
-        rows.append((store.add(MODEL, request, got, 0.5), request.query))
+        key = prediction_key(MODEL, request)
+        if i < 10:
+            store.add(MODEL, request, got, 0.5)
+        else:
+            together.append(("predictions", AnswerRows(MODEL).row(key, request, got, 0.5)))
+        rows.append((key, request.query))
+    store.keep(together)
     store.add_round(run, 0, rows[: n // 2])
     store.add_round(run, 1, rows[n // 2 :])
     store.add_failure(prediction_key(MODEL, ask(99)), ask(99), "HTTP 500", "<html>")

@@ -14,6 +14,9 @@ from command import consilience
 from consilience.models.base import Answer, Request
 from consilience.prompts.query import Query
 from consilience.store.database import Store
+from consilience.store.prediction_keys import prediction_key
+from consilience.store.rows import AnswerRows
+from consilience.store.schema import Encoded
 from stored import IDS, MODEL, ask, filled
 
 
@@ -80,3 +83,46 @@ def test_the_command_writes_parquet_where_the_name_says_so(tmp_path: Path) -> No
     done = consilience("store", "export", tmp_path / "s.db", tmp_path / "p.parquet")
     assert "21 rows written" in done.stderr
     assert pq.read_metadata(tmp_path / "p.parquet").num_rows == 21
+
+
+def test_what_came_together_lies_in_a_pack_and_is_the_same(store: Store) -> None:
+    rows = store._rows("SELECT id, count FROM packs")
+    assert [tuple(row) for row in rows] == [(11, 10)]
+    keys = keys_of(store)
+    for i, key in enumerate(keys[:20]):
+        told = store.detail(key)
+        assert told["raw"] == {"choices": [{"text": " True"}]} and told["prompt"] == f"prompt {i}"
+    assert store.verify() == []
+
+
+def test_of_what_comes_together_only_the_new_is_kept_and_once() -> None:
+    rows = AnswerRows(MODEL)
+
+    def made(i: int, note: str) -> tuple[str, Encoded]:
+        said = Answer((-0.5, -1.0), (True, True), 1.0, {}, {"note": note})
+        key = prediction_key(MODEL, ask(i))
+        return "predictions", rows.row(key, ask(i), said, 0.5)
+
+    with Store() as store:
+        store.keep([made(i, "first") for i in (3, 5)])
+        store.keep([made(i, "second") for i in (*range(20), 7, 8)])
+        store.keep([made(i, "third") for i in range(20)])
+        notes = [store.detail(prediction_key(MODEL, ask(i)))["raw"]["note"] for i in range(20)]
+        assert notes == ["first" if i in (3, 5) else "second" for i in range(20)]
+        assert store.verify() == [] and len(store.columns().target) == 20
+        [(count,)] = store._rows("SELECT count FROM packs")
+        assert count == 18
+
+
+def test_numbers_that_no_pack_holds_stand_in_their_rows() -> None:
+    rows, far = AnswerRows(MODEL), 2**40
+    with Store() as store:
+        asked = [ask(i, repeat=far) for i in range(9)]
+        said = Answer((-0.5, -1.0), (True, True), 1.0)
+        keys = [prediction_key(MODEL, request) for request in asked]
+        store.keep(
+            ("predictions", rows.row(key, request, said, 0.5))
+            for key, request in zip(keys, asked, strict=True)
+        )
+        assert store.columns().repeat.tolist() == [far] * 9
+        assert store._rows("SELECT * FROM packs") == [] and store.verify() == []

@@ -18,7 +18,8 @@ from consilience.data.task import Task
 from consilience.errors import AnswerError, StoreError
 from consilience.models.base import Completion
 from consilience.prompts.query import Query
-from consilience.store.database import Store, prediction_key
+from consilience.store.database import Store
+from consilience.store.prediction_keys import prediction_key
 from consilience.store.texts import Text, text_key
 from stored import DATA, IDS, MODEL, NOTE, TEXTS, WRITTEN, Named, answer, ask, filled
 

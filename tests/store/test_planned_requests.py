@@ -13,8 +13,9 @@ from consilience.models.base import Answer, Request
 from consilience.prompts.framing import Style, framings, render
 from consilience.prompts.query import Query
 from consilience.prompts.shared_prefixes import flat, shared
-from consilience.store.database import Store, prediction_key
+from consilience.store.database import Store
 from consilience.store.planned_requests import unasked
+from consilience.store.prediction_keys import prediction_key
 from consilience.store.runner import ask, requests
 from recorder import Recorder
 

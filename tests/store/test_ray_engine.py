@@ -16,7 +16,8 @@ from consilience.errors import InputError, MissingExtra, ServerError
 from consilience.models.endpoints import Endpoints
 from consilience.models.event_loop import run
 from consilience.models.openai import OpenAIModel
-from consilience.store.database import Store, prediction_key
+from consilience.store.database import Store
+from consilience.store.prediction_keys import prediction_key
 from consilience.store.ray_engine import (
     RayWorker,
     ServedModel,

@@ -26,6 +26,7 @@ from consilience.store.batches import Batches
 from consilience.store.database import Store
 from consilience.store.rows import failed_row
 from consilience.store.runner import MOST_FAILURES, Silent, ask, requests
+from consilience.store.schema import encode
 from recorder import Recorder, failing
 
 DATA = Dataset("claims", [Example(f"The lamp number {i} is lit.") for i in range(24)])
@@ -355,7 +356,7 @@ def test_what_was_answered_when_the_asking_is_cut_off_is_kept(tmp_path: Path) ->
     async def cut() -> None:
         batches = Batches(store)
         row = failed_row(rows[0][0], rows[0][1], "gone", None)
-        waiting = asyncio.ensure_future(batches.keep("failures", row))
+        waiting = asyncio.ensure_future(batches.keep("failures", encode("failures", row)))
         await asyncio.sleep(0)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -158,8 +158,14 @@ def test_rows_cannot_be_changed_or_removed(tmp_path):
 
 
 TAMPERING = [
-    ("answers", "tail = '\"another\"'", "another key"),
+    ("answers", "tail = 'another\"'", "another key"),
     ("answers", "model = framing", "another key"),
+    ("answers", "mass = 0.5", "packs 11: its numbers are not those"),
+    ("packs", "numbers = zeroblob(length(numbers))", "its numbers are not those"),
+    ("packs", "numbers = substr(numbers, 2)", "its numbers cannot be read"),
+    ("packs", "responses = substr(responses, 9)", "cannot be unpacked"),
+    ("packs", "count = count - 1", "is in no pack"),
+    ("packs", "alike = NULL", "cannot be unpacked"),
     ("answers", "tail = '{'", "not JSON"),
     ("answers", "logprobs = '[0.5, -1.0]'", "at most 0"),
     ("answers", "logprobs = '[NaN, -1.0]'", "finite"),

@@ -55,8 +55,18 @@ def body_text(response: HttpResponse, most: int = MOST_BYTES) -> str:
     return body.decode("utf-8", "replace")
 
 
+class ResponseData(dict[str, Any]):
+    """A JSON object that a server sent, with the text that it was read from; never changed."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, data: Mapping[str, Any], text: str) -> None:
+        super().__init__(data)
+        self.text = text
+
+
 def parse(text: str) -> Any:  # noqa: ANN401 (JSON)
-    """The JSON of a text; Unreadable where it is none, or nested beyond reason."""
+    """The JSON of a text, which an object keeps; Unreadable where it is none, or too deep."""
     try:
         data = json.loads(text)
     except RecursionError as error:
@@ -70,7 +80,7 @@ def parse(text: str) -> Any:  # noqa: ANN401 (JSON)
         raise Unreadable("not JSON") from error
     if text.count("[") + text.count("{") > DEEPEST:
         _check_depth(data)
-    return data
+    return ResponseData(data, text) if type(data) is dict else data
 
 
 def _check_depth(data: Any) -> None:  # noqa: ANN401 (JSON)

@@ -7,12 +7,10 @@ at each row, and a thread would wait for a busy loop each time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
 
 from consilience.store.database import Store
-from consilience.store.schema import Encoded, encode
+from consilience.store.schema import Encoded
 
 LONGEST_PAUSE = 0.002
 """Seconds that a row waits for others at most, while an answer comes at each turn of the loop."""
@@ -27,9 +25,9 @@ class Batches:
         self._written: asyncio.Future[None] | None = None
         self._began = 0.0
 
-    async def keep(self, table: str, row: Mapping[str, Any], *, now: bool = False) -> None:
-        """Returns when the row is on disk, `now` without waiting; StoreError where it cannot be."""
-        self._rows.append((table, encode(table, row)))
+    async def keep(self, table: str, row: Encoded, *, now: bool = False) -> None:
+        """Returns when a row, encoded, is on disk, `now` at once; StoreError where it cannot be."""
+        self._rows.append((table, row))
         if self._at_once or now:
             self.write()
             return

@@ -15,7 +15,8 @@ from consilience.data.task import Task
 from consilience.models.base import Answer, Model, Request
 from consilience.prompts.framing import framings, render
 from consilience.prompts.query import Query
-from consilience.store.database import Store, prediction_key
+from consilience.store.database import Store
+from consilience.store.prediction_keys import prediction_key
 from consilience.store.voices import CANARY, FIXED_QUESTIONS, Voiced, Voices
 
 EVERY = 500

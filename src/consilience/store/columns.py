@@ -6,15 +6,16 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from consilience.data.whole_file import whole_file
-from consilience.store.compact import inflated
-from consilience.store.schema import TABLES
+from consilience.store.packs import WHOLE, numbers_dtype
+from consilience.store.schema import TABLES, response_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
 _CHUNK = 50_000
 """So many rows are turned into arrays at a time."""
 
-_NUMBERS = ("model", "target", "framing", "repeat", "contrast", "label_names", "shots", "settings")
+_WHOLE = (
+    *("model", "target", "framing", "repeat", "contrast", "label_names", "shots", "settings"),
+    "exact",
+)
+"""The whole numbers of a prediction, as they lie in a pack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,40 +55,128 @@ class PredictionColumns:
     texts: Mapping[int, str]
 
 
+class _Part(NamedTuple):
+    """R predictions: ids (R), whole numbers (R, 9), mass and seconds (R, 2), logprobs (R, K)."""
+
+    ids: NDArray[np.int64]
+    whole: NDArray[Any]
+    others: NDArray[np.float64]
+    logprobs: NDArray[np.float64]
+
+    def only(self, wanted: NDArray[np.bool_]) -> _Part:
+        """Those of them whose ids are marked."""
+        which = wanted[self.ids]
+        return _Part(self.ids[which], self.whole[which], self.others[which], self.logprobs[which])
+
+
 def read_columns(db: sqlite3.Connection, run: str | None = None) -> PredictionColumns:
-    """All predictions of a store, or those that a run planned, each once."""
-    which = "" if run is None else " WHERE key IN (SELECT key FROM planned WHERE run = ?)"
+    """All predictions of a store, or those that a run planned, each once.
+
+    Those that lie in packs are read from there, the others row by row.
+    """
     cursor = db.cursor()
     cursor.row_factory = None
-    rows = cursor.execute(
-        "SELECT model, target, framing, repeat, coalesce(contrast, -1), label_names, shots, "
-        f"settings, exact, mass, seconds, logprobs FROM answers{which} ORDER BY id",
-        () if run is None else (run,),
-    )
-    chunks = [_arrays(some) for some in iter(lambda: rows.fetchmany(_CHUNK), [])]
-    if not chunks:
-        chunks = [(np.empty((0, 9), np.int64), np.empty((0, 2)), np.empty((0, 0)))]
-    numbers, floats = (np.concatenate([chunk[i] for chunk in chunks]) for i in (0, 1))
-    wide = max(said.shape[1] for _, _, said in chunks)
-    logprobs = np.concatenate([_widened(said, wide) for _, _, said in chunks])
-    texts = _texts(db, np.unique(numbers[:, [0, 1, 2, 5, 6, 7, 8]]).tolist())
-    return PredictionColumns(
-        **dict(zip(_NUMBERS, numbers[:, :-1].T, strict=True)),
-        mass=floats[:, 0],
-        seconds=floats[:, 1],
-        logprobs=logprobs,
-        exact=_marks(numbers[:, -1], texts, wide),
-        texts=texts,
-    )
+    (last,) = cursor.execute("SELECT coalesce(max(id), 0) FROM answers").fetchone()
+    parts = list(_parts(cursor, last))
+    if run is not None:
+        wanted = np.zeros(last + 1, dtype=bool)
+        wanted[_planned(cursor, run)] = True
+        parts = [part.only(wanted) for part in parts]
+    if not parts:
+        none = np.empty((0, 2))
+        parts = [_Part(np.empty(0, int), np.empty((0, WHOLE), int), none, none[:, :0])]
+    ids = np.concatenate([part.ids for part in parts])
+    wide = max(part.logprobs.shape[1] for part in parts)
+    arrays = [
+        *np.concatenate([part.whole for part in parts]).T.astype(np.int64),
+        *np.concatenate([part.others for part in parts]).T.copy(),
+        np.concatenate([_widened(part.logprobs, wide) for part in parts]),
+    ]
+    if (ids[1:] < ids[:-1]).any():
+        order = np.argsort(ids)
+        arrays = [array[order] for array in arrays]
+    columns = dict(zip((*_WHOLE, "mass", "seconds", "logprobs"), arrays, strict=True))
+    exact = columns.pop("exact")
+    named = (columns[name] for name in _WHOLE if name not in ("repeat", "contrast", "exact"))
+    texts = _texts(db, _different(*named, exact))
+    return PredictionColumns(**columns, exact=_marks(exact, texts, wide), texts=texts)
 
 
-def _arrays(
-    rows: Sequence[tuple[Any, ...]],
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Rows as whole numbers (R, 9), mass and seconds (R, 2) and log-probabilities (R, K)."""
-    *numbers, mass, seconds, said = zip(*rows, strict=True)
-    return (
-        np.array(numbers, dtype=np.int64).T,
+def _parts(cursor: sqlite3.Cursor, last: int) -> Iterator[_Part]:
+    """All predictions up to an id, those that are in no pack after those that are."""
+    packs = cursor.execute("SELECT id, count, labels, numbers FROM packs ORDER BY id")
+    gaps, after = [], 1
+    for some in iter(lambda: packs.fetchmany(_CHUNK // 100), []):
+        for first, count, *_ in some:
+            if first > after:
+                gaps.append((after, first - 1))
+            after = first + count
+        for labels in {pack[2] for pack in some}:
+            yield _unpacked(labels, [pack for pack in some if pack[2] == labels])
+    if after <= last:
+        gaps.append((after, last))
+    rows = (row for gap in gaps for row in cursor.execute(_ROWS, gap))
+    for chunk in iter(lambda: list(islice(rows, _CHUNK)), []):
+        yield _arrays(chunk)
+
+
+_ROWS = (
+    "SELECT id, model, target, framing, repeat, coalesce(contrast, -1), label_names, shots, "
+    "settings, exact, mass, seconds, logprobs FROM answers WHERE id BETWEEN ? AND ? ORDER BY id"
+)
+
+
+def _unpacked(labels: int, packs: Sequence[tuple[int, int, int, bytes]]) -> _Part:
+    """Packs of predictions of so many labels; ValueError where one has not the bytes of these."""
+    rows = np.frombuffer(b"".join([pack[3] for pack in packs]), dtype=numbers_dtype(labels))
+    counts = np.array([pack[1] for pack in packs])
+    if counts.sum() != len(rows):
+        raise ValueError(f"packs of {counts.sum()} predictions have the numbers of {len(rows)}")
+    begins = np.array([pack[0] for pack in packs]) - np.cumsum(counts) + counts
+    ids = np.repeat(begins, counts) + np.arange(len(rows))
+    return _Part(ids, rows["whole"], rows["others"][:, :2], rows["others"][:, 2:])
+
+
+def pack_faults(db: sqlite3.Connection) -> Iterator[str]:
+    """Every pack whose numbers are not those of its predictions, one line each."""
+    cursor = db.cursor()
+    cursor.row_factory = None
+    for pack in db.execute("SELECT id, count, labels, numbers FROM packs ORDER BY id"):
+        first, count, labels, _ = pack
+        try:
+            rows = cursor.execute(_ROWS, (first, first + count - 1)).fetchall()
+            same = _same(_unpacked(labels, [pack]), _arrays(rows))
+        except (TypeError, ValueError) as error:
+            yield f"packs {first}: its numbers cannot be read: {error}"
+            continue
+        if not same:
+            yield f"packs {first}: its numbers are not those of its predictions"
+
+
+def _same(one: _Part, other: _Part) -> bool:
+    return all(map(np.array_equal, one, other))
+
+
+def _planned(cursor: sqlite3.Cursor, run: str) -> NDArray[np.int64]:
+    """The ids of the predictions that a run planned."""
+    sql = "SELECT id FROM answers WHERE key IN (SELECT key FROM planned WHERE run = ?)"
+    return np.array([id for (id,) in cursor.execute(sql, (run,))], dtype=np.int64)
+
+
+def _different(*columns: NDArray[np.int64]) -> list[int]:
+    """The numbers in these columns, each once."""
+    there = np.zeros(1 + max((int(c.max()) for c in columns if len(c)), default=0), dtype=bool)
+    for column in columns:
+        there[column] = True
+    return np.flatnonzero(there).tolist()
+
+
+def _arrays(rows: Sequence[tuple[Any, ...]]) -> _Part:
+    """Predictions that were read row by row."""
+    ids, *whole, mass, seconds, said = zip(*rows, strict=True)
+    return _Part(
+        np.array(ids, dtype=np.int64),
+        np.array(whole, dtype=np.int64).T,
         np.array([mass, seconds], dtype=np.float64).T,
         _log_probabilities(said),
     )
@@ -160,6 +253,6 @@ def _groups(db: sqlite3.Connection) -> Iterator[list[dict[str, Any]]]:
     for some in iter(lambda: rows.fetchmany(_CHUNK // 10), []):
         group = [dict(row) for row in some]
         for row in group:
-            row["raw"] = inflated(row["raw"], row["raw_like"])
+            row["raw"] = response_text(row, db)
             row["logprobs"], row["exact"] = json.loads(row["logprobs"]), json.loads(row["exact"])
         yield group

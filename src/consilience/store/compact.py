@@ -18,6 +18,8 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from consilience.errors import StoreError
+from consilience.store.packs import Responses
+from consilience.store.prompt_heads import Halves, common_length
 
 LONG = 200
 """Characters from which a response is compressed."""
@@ -165,6 +167,11 @@ class CompactConnection(sqlite3.Connection):
         return {}
 
     @cached_property
+    def contexts(self) -> dict[tuple[str, ...], tuple[int, ...]]:
+        """The numbers of the texts that predictions share, by these texts."""
+        return {}
+
+    @cached_property
     def heads(self) -> dict[tuple[str, str], str]:
         """The heads of prompts, by their shots and framing."""
         return {}
@@ -174,9 +181,15 @@ class CompactConnection(sqlite3.Connection):
         """The response of each model that others are compressed with."""
         return {}
 
+    @cached_property
+    def responses(self) -> Responses:
+        """The responses in its packs."""
+        return Responses(self)
+
     def forget(self) -> None:
         """Nothing is known of what was written: a transaction was undone."""
         self.ids.clear()
+        self.contexts.clear()
         self.heads.clear()
         self.likes.clear()
 
@@ -191,24 +204,25 @@ def insert_compact(
         "(SELECT id FROM keys WHERE key = ?)" if column == "key" else "?" for column in own
     )
     kinds = [(column, column in shared) for column in own]
-    keys, made, ids = [], [], db.ids
+    keys, made = [], []
     for values in rows:
         row = dict(zip(columns, values, strict=True))
         for column in shared:
             if (value := row.get(column)) is not None:
-                _text(value)
+                stored_text(value)
         if "key" in row:
             row["key"] = key_bytes(row["key"])
             keys.append((row["key"],))
         if "prompt" in row:
-            prompt = _text(row["prompt"])
-            row["head"], row["tail"] = _halves(db, (row["shots"], row["framing"]), prompt)
-        if "raw" in row:
-            row["raw"], row["raw_like"] = _deflated(db, str(row["model"]), _text(row["raw"]))
-        made.append([(ids.get(row[c]) or _id(db, row[c])) if of else row[c] for c, of in kinds])
+            row["head"], row["tail"] = halves(db, row["shots"], row["framing"], row["prompt"])
+        made.append([_number(db, row[c]) if of else row[c] for c, of in kinds])
     db.executemany("INSERT OR IGNORE INTO keys (key) VALUES (?)", keys)
     sql = f"INSERT INTO {table} ({', '.join(own)}) VALUES ({places}) ON CONFLICT DO NOTHING"
     return db.executemany(sql, made).rowcount
+
+
+def _number(db: CompactConnection, text: str | None) -> int | None:
+    return None if text is None else db.ids.get(text) or number_in(db, text)
 
 
 def key_bytes(key: object) -> bytes:
@@ -230,7 +244,8 @@ def answers_of(db: sqlite3.Connection, keys: Iterable[str]) -> dict[str, int]:
     return {asked[hash]: id for hash, id in found}
 
 
-def _text(value: object) -> str:
+def stored_text(value: object) -> str:
+    """The value; sqlite3.ProgrammingError where it is no text."""
     if isinstance(value, str):
         return value
     raise sqlite3.ProgrammingError(f"a text is expected, got {str(value)[:60]!r}")
@@ -243,10 +258,8 @@ def number_of(db: sqlite3.Connection, text: str) -> int:
     return int(row[0]) if row else 0
 
 
-def _id(db: CompactConnection, text: str | None) -> int | None:
+def number_in(db: CompactConnection, text: str) -> int:
     """The number of a text in `contents`, where it is put if it is not there."""
-    if text is None:
-        return None
     hash = hashlib.sha256(text.encode()).digest()
     db.execute("INSERT OR IGNORE INTO contents (hash, content) VALUES (?, ?)", (hash, text))
     (id,) = db.execute("SELECT id FROM contents WHERE hash = ?", (hash,)).fetchone()
@@ -256,15 +269,18 @@ def _id(db: CompactConnection, text: str | None) -> int | None:
     return int(id)
 
 
-def _halves(db: CompactConnection, context: tuple[str, str], prompt: str) -> tuple[str, str]:
-    """The head and the tail of a prompt's JSON; what shots and framing share has one head."""
+def halves(db: CompactConnection, shots: str, framing: str, prompt: object) -> Halves:
+    """A prompt's JSON in two; what shots and framing share has one head."""
+    if isinstance(prompt, Halves):
+        return prompt
+    text, context = stored_text(prompt), (stored_text(shots), stored_text(framing))
     known = db.heads.get(context)
-    if known is None or not prompt.startswith(known):
-        end = _shots_end(prompt) if known is None else _common(known, prompt)
+    if known is None or not text.startswith(known):
+        end = _shots_end(text) if known is None else common_length(known, text)
         if len(db.heads) >= 1000:
             db.heads.clear()
-        known = db.heads[context] = prompt[:end]
-    return known, prompt[len(known) :]
+        known = db.heads[context] = text[:end]
+    return Halves(known, text[len(known) :])
 
 
 def _shots_end(prompt: str) -> int:
@@ -274,19 +290,7 @@ def _shots_end(prompt: str) -> int:
     return turn if turn > 1 else line + 4 if line > 0 else 0
 
 
-def _common(one: str, other: str) -> int:
-    """How many characters two texts begin with alike."""
-    low, high = 0, min(len(one), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if other.startswith(one[:middle]):
-            low = middle
-        else:
-            high = middle - 1
-    return low
-
-
-def _deflated(db: CompactConnection, model: str, raw: str) -> tuple[str | bytes, str | None]:
+def deflated(db: CompactConnection, model: str, raw: str) -> tuple[str | bytes, str | None]:
     """A response as it is stored, and the response that it is compressed with, None if none."""
     if len(raw) < LONG:
         return raw, None
@@ -313,7 +317,11 @@ def inflated(raw: str | bytes, like: str | None) -> str:
 _MEND = "; `consilience store repair` saves what can be read"
 
 
-def move(db: CompactConnection, tables: Mapping[str, Sequence[str]]) -> int:
+Insert = Callable[[sqlite3.Connection, str, Sequence[Sequence[Any]]], int]
+"""Inserts rows of a view; the number of rows added."""
+
+
+def move(db: CompactConnection, tables: Mapping[str, Sequence[str]], insert: Insert) -> int:
     """The rows of before into these tables, inside the caller's transaction; how many."""
     total = 0
     for name in MOVED:
@@ -323,7 +331,7 @@ def move(db: CompactConnection, tables: Mapping[str, Sequence[str]]) -> int:
         moved = 0
         try:
             while some := rows.fetchmany(500):
-                moved += insert_compact(db, name, tables[name], map(tuple, some))
+                moved += insert(db, name, list(map(tuple, some)))
         except (sqlite3.IntegrityError, sqlite3.ProgrammingError) as error:
             raise StoreError(
                 f"a row of {name} is not as a store writes it: {error}{_MEND}"

@@ -28,11 +28,13 @@ from consilience.errors import StoreError
 from consilience.models.base import Answer, Completion, Model, Request, Writer
 from consilience.store import verification as audit
 from consilience.store.columns import PredictionColumns, read_columns, write_parquet
-from consilience.store.identities import identity, plain, run_identity
+from consilience.store.identities import plain, run_identity
 from consilience.store.opening import connect
 from consilience.store.origins import origin_of, save_origin
+from consilience.store.prediction_keys import prediction_key
 from consilience.store.rows import (
     OF_PREDICTION,
+    AnswerRows,
     Prediction,
     Run,
     chosen_rows,
@@ -41,7 +43,6 @@ from consilience.store.rows import (
     failed_row,
     known_keys,
     prediction_of,
-    prediction_row,
 )
 from consilience.store.schema import (
     TAKEN_BACK,
@@ -55,19 +56,10 @@ from consilience.store.schema import (
     insert_round,
     now,
     planned,
-    request_columns,
     versions,
 )
 from consilience.store.sources import AnswerSource, latest_answers, sources
 from consilience.store.texts import Note, Text, text_of, text_row
-
-
-def prediction_key(model: Model, request: Request) -> str:
-    """The identity of a prediction, ``sha256:…``, before it is asked.
-
-    StoreError if the model's settings are not plain JSON data.
-    """
-    return identity({"model": model.name, "settings": model.settings} | request_columns(request))
 
 
 class Store:
@@ -139,8 +131,11 @@ class Store:
 
     def columns(self, run: str | None = None) -> PredictionColumns:
         """All predictions, or those that a run planned, as arrays; for the many."""
-        with self._using("read its columns") as db:
-            return read_columns(db, run)
+        try:
+            with self._using("read its columns") as db:
+                return read_columns(db, run)
+        except ValueError as error:
+            raise StoreError(f"{self.path}: could not read its columns: {error}") from error
 
     def _chosen(
         self, columns: str, keys: Sequence[str], table: str = "predictions"
@@ -167,7 +162,7 @@ class Store:
         prediction (not finite, above 0, lengths that disagree); nothing is stored then.
         """
         key = prediction_key(model, request)
-        self._keep("predictions", prediction_row(key, model, request, answer, seconds))
+        self.keep([("predictions", AnswerRows(model).row(key, request, answer, seconds))])
         return key
 
     def add_failure(self, key: str, request: Request, error: str, body: str | None) -> None:
@@ -192,7 +187,7 @@ class Store:
         """Everything about one prediction or text, its prompt and the raw response among it."""
         for table in ("predictions", "texts"):
             for row in self._chosen("*", [key], table):
-                return decode(dict(row))
+                return decode(dict(row), self._db)
         raise StoreError(f"{self.path} has no prediction {key}, and no text")
 
     def texts(self, keys: Sequence[str]) -> list[Text | None]:

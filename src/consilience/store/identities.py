@@ -12,14 +12,17 @@ from consilience.errors import StoreError
 
 # `json.dumps` makes a new one for each value.
 _STRICT = json.JSONEncoder(allow_nan=False)
-_COMPACT = json.JSONEncoder(separators=(",", ":"))
-_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+STORED_JSON = json.JSONEncoder(separators=(",", ":"))
+"""How values are stored."""
+
+HASHED_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+"""How values are hashed."""
 
 
 def dump(value: object) -> str:
     """A value as compact JSON text in ASCII; StoreError if it is not plain JSON data."""
     try:
-        return _COMPACT.encode(value)
+        return STORED_JSON.encode(value)
     except (TypeError, ValueError) as error:
         raise StoreError(f"only plain JSON data can be stored: {error}") from error
 
@@ -32,6 +35,11 @@ def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
 def plain_text(settings: Mapping[str, Any]) -> str:
     """Settings as they are stored, as compact JSON text."""
     return _texts(_strict(settings))[0]
+
+
+def canonical_text(settings: Mapping[str, Any]) -> str:
+    """Settings as they are hashed, as canonical JSON text."""
+    return _texts(_strict(settings))[1]
 
 
 def _strict(settings: Mapping[str, Any]) -> str:
@@ -51,7 +59,7 @@ def _plain(strict: str) -> dict[str, Any]:
 @lru_cache(maxsize=64)
 def _texts(strict: str) -> tuple[str, str]:
     """Settings as compact and as canonical JSON, from their JSON."""
-    return _COMPACT.encode(_plain(strict)), _CANONICAL.encode(_plain(strict))
+    return STORED_JSON.encode(_plain(strict)), HASHED_JSON.encode(_plain(strict))
 
 
 def _number(text: str) -> float:
@@ -61,7 +69,7 @@ def _number(text: str) -> float:
 
 def tagged_hash(content: object) -> str:
     """``sha256:`` and the hexadecimal digest of `content` as canonical JSON."""
-    return _digest(_CANONICAL.encode(content))
+    return _digest(HASHED_JSON.encode(content))
 
 
 def _digest(canonical: str) -> str:
@@ -80,8 +88,8 @@ def text_identity(row: Mapping[str, Any]) -> str:
 
 def _with_settings(row: Mapping[str, Any], *names: str) -> str:
     """The hash of columns and of the settings, whose name comes last among those of the columns."""
-    first = _CANONICAL.encode({name: row[name] for name in names})
-    settings = _texts(_strict(row["settings"]))[1]
+    first = HASHED_JSON.encode({name: row[name] for name in names})
+    settings = canonical_text(row["settings"])
     return _digest(f'{first[:-1]},"settings":{settings}}}')
 
 

@@ -15,8 +15,9 @@ from typing import Any
 from consilience.errors import StoreError
 from consilience.store.compact import COMPACT, LABELS, LAYOUTS, MOVED, CompactConnection, move
 from consilience.store.objects import refuse_foreign_objects
+from consilience.store.packs import PACKS
 from consilience.store.place import create, lies_alone, lies_still, refuse_links, tidy
-from consilience.store.schema import TABLES, now
+from consilience.store.schema import TABLES, insert_encoded, now
 
 APPLICATION_ID = 0x434F4E53
 """What SQLite's own field of this name holds in a store ("CONS")."""
@@ -107,6 +108,7 @@ MIGRATIONS: dict[str, tuple[str, ...]] = {
         *_append_only("contents", "keys", *(LAYOUTS[name].table for name in MOVED)),
     ),
     "m007_labels": (*LABELS, *_append_only("solved")),
+    "m008_packs": (*PACKS, *_append_only("packs")),
 }
 """Each change of the schema by name, in order; a store records which it has had."""
 
@@ -115,6 +117,7 @@ NEW_TABLES = {
     "m003_origins": _ORIGINS,
     "m004_corrections": _CORRECTIONS,
     "m005_commands": _COMMANDS,
+    "m008_packs": PACKS,
 }
 """Changes that only add tables, so that a store without them can be read as one that has none."""
 
@@ -229,9 +232,10 @@ def _migrate(db: CompactConnection, path: str | Path) -> bool:
             for name in _pending(db, path):  # again: another process may have been quicker
                 for statement in MIGRATIONS[name]:
                     db.execute(statement)
-                if name == "m006_compact":
-                    moved = move(db, TABLES) > 0
+                moved = moved or name == "m006_compact"
                 db.execute("INSERT INTO migrations VALUES (?, ?)", (name, now()))
+            # Into the tables of today, so once all are there.
+            moved = moved and move(db, TABLES, insert_encoded) > 0
     # Raised again. SQLite undoes the transaction for any of them, an interrupt too, so the ids that
     # were cached for its rows must go.
     except BaseException:

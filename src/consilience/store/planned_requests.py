@@ -16,7 +16,7 @@ from consilience.models.base import Model, Request
 from consilience.prompts.framing import Framing, Prompt, render_shots, render_target
 from consilience.prompts.query import Query
 from consilience.prompts.shared_prefixes import flat
-from consilience.store.database import prediction_key
+from consilience.store.prediction_keys import prediction_keys
 
 _R = TypeVar("_R")
 
@@ -55,7 +55,7 @@ class PlannedRequests(Sequence[tuple[str, Request]]):
     @cached_property
     def all_keys(self) -> list[str]:
         """The key of each, in their order; not `keys`, which would make a mapping of this."""
-        return [prediction_key(self._model, request) for request in self.written()]
+        return list(prediction_keys(self._model, self.written()))
 
     def written(self) -> Iterator[Request]:
         """Each request, without its key."""

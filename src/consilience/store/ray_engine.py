@@ -25,7 +25,8 @@ from consilience.models.event_loop import run
 from consilience.models.server import RetryPolicy
 from consilience.prompts.framing import Style
 from consilience.prompts.query import Query
-from consilience.store.database import Store, prediction_key
+from consilience.store.database import Store
+from consilience.store.prediction_keys import prediction_key
 from consilience.store.runner import CallCounts, ask
 
 if TYPE_CHECKING:

@@ -10,20 +10,23 @@ import os
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from consilience.errors import StoreError
+from consilience.store.compact import CompactConnection
 from consilience.store.identities import dump
 from consilience.store.opening import connect
 from consilience.store.schema import (
     TABLES,
     Planned,
     decode,
-    insert,
+    encode,
+    insert_encoded,
     insert_round,
     query_of,
 )
@@ -33,7 +36,7 @@ from consilience.store.voices import CANARY
 _ORDER = {"plan": ("run", "round", "position")}
 """What rows are ordered by; all other tables by rowid."""
 
-_BATCH = 5000
+_BATCH = 512
 """So many rows make a transaction of the new file."""
 
 _SHOWN = 20
@@ -159,9 +162,7 @@ def _written_anew(
 class _Copy:
     """A copy under way, from one database to another."""
 
-    def __init__(
-        self, source: sqlite3.Connection, target: sqlite3.Connection, wanted: Pick
-    ) -> None:
+    def __init__(self, source: CompactConnection, target: CompactConnection, wanted: Pick) -> None:
         self._source, self._target, self._wanted = source, target, wanted
         self._found = Recovery()
         self._broken: dict[str, tuple[Any, ...]] = {}
@@ -171,20 +172,28 @@ class _Copy:
             if table == "plan":
                 self._plans()
                 continue
-            self._target.execute("BEGIN")
-            for number, row in enumerate(self._rows(table)):
-                self._add(table, row)
-                if number % _BATCH == _BATCH - 1:
-                    self._target.execute("COMMIT")
-                    self._target.execute("BEGIN")
-            self._target.execute("COMMIT")
+            rows = self._rows(table)
+            for some in iter(lambda: list(islice(rows, _BATCH)), []):  # noqa: B023 (used at once)
+                self._target.execute("BEGIN")
+                self._add(table, some)
+                self._target.execute("COMMIT")
         return self._found
 
-    def _add(self, table: str, row: Mapping[str, Any]) -> None:
+    def _add(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Inserts rows together, so that they can make packs; where one cannot, one by one."""
+        encoded = [encode(table, row) for row in rows]
+        self._target.execute("SAVEPOINT some")
         try:
-            self._found.kept[table] += insert(self._target, table, row)
+            self._found.kept[table] += insert_encoded(self._target, table, encoded)
         except sqlite3.IntegrityError:
-            self._found.leave(table, "what it refers to is lost")
+            self._target.execute("ROLLBACK TO some")
+            self._target.forget()
+            if len(rows) > 1:
+                for row in rows:
+                    self._add(table, [row])
+            else:
+                self._found.leave(table, "what it refers to is lost")
+        self._target.execute("RELEASE some")
 
     def _plans(self) -> None:
         """Rounds come over whole and in their order, or not at all: a run goes on after them."""
@@ -214,9 +223,9 @@ class _Copy:
     def _rows(self, table: str) -> Iterator[dict[str, Any]]:
         for raw in _readable(self._source, table, self._found, self._broken):
             try:
-                row = decode(raw)
+                row = decode(raw, self._source)
                 fault = row_fault(table, row)
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, sqlite3.DatabaseError) as error:
                 fault = f"a column is not JSON: {error}"
             if fault:
                 self._found.leave(table, fault)
@@ -237,7 +246,7 @@ def _readable(
     there = [name for _, name, *_ in db.execute(f"PRAGMA table_info({table})")]
     if not there:  # an older store, which has no such table
         return
-    read = (*TABLES[table], *(("raw_like",) if "raw_like" in there else ()))
+    read = (*TABLES[table], *(("raw_like", "rowid") if "raw_like" in there else ()))
     columns = ", ".join(read)
     named = ", ".join(order)
     last: tuple[Any, ...] | None = None

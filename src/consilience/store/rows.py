@@ -15,13 +15,17 @@ from consilience.models.base import Answer, Model, Request, plain_usage
 from consilience.prompts.query import Query
 from consilience.store.compact import answers_of
 from consilience.store.identities import dump, plain_text
+from consilience.store.prompt_heads import head_of
 from consilience.store.schema import (
+    Encoded,
     JSONText,
     decode,
+    json_text,
     list_text,
     now,
     request_columns,
     shots_of,
+    shots_text,
     storable,
 )
 from consilience.store.verification import answer_fault
@@ -138,34 +142,48 @@ def every_run(db: sqlite3.Connection) -> list[Run]:
     return [Run(**decode(dict(row))) for row in rows]
 
 
-def prediction_row(
-    key: str, model: Model, request: Request, answer: Answer, seconds: float
-) -> dict[str, Any]:
-    """The row of an answer; AnswerError if a value cannot be a prediction.
+class AnswerRows:
+    """Makes the rows of a model's answers; what is the same for all is written once."""
 
-    That is one that is not finite or above 0, or lengths that disagree.
-    """
-    logprobs = [float(value) for value in answer.logprobs]
-    exact = tuple(bool(mark) for mark in answer.exact)
-    mass, seconds = float(answer.mass), float(seconds)
-    if fault := answer_fault(request.label_names, logprobs, exact, mass, seconds):
-        raise AnswerError(
-            f"the answer of {model.name} about {request.query.target} cannot be kept: {fault}",
-            body=dump(answer.raw),
+    def __init__(self, model: Model) -> None:
+        self._model = model.name
+        self._settings = JSONText(plain_text(model.settings))
+
+    def row(self, key: str, request: Request, answer: Answer, seconds: float) -> Encoded:
+        """The row of an answer, encoded; AnswerError if a value cannot be a prediction.
+
+        That is one that is not finite or above 0, or lengths that disagree.
+        """
+        query, names = request.query, request.label_names
+        logprobs = tuple([float(value) for value in answer.logprobs])
+        exact = tuple([bool(mark) for mark in answer.exact])
+        mass, seconds = float(answer.mass), float(seconds)
+        if fault := answer_fault(names, logprobs, exact, mass, seconds):
+            raise AnswerError(
+                f"the answer of {self._model} about {query.target} cannot be kept: {fault}",
+                body=dump(answer.raw),
+            )
+        return (
+            *(key, now(), self._model, query.target, query.framing, query.repeat, query.contrast),
+            *(mass, seconds, logprobs, list_text(exact), list_text(tuple(names))),
+            *(_usage_text(answer.usage), shots_text(query.shots), self._settings),
+            *(head_of(request).halves(request.prompt), json_text(answer.raw)),
         )
-    return request_columns(request) | {
-        "key": key,
-        "created": now(),
-        "model": model.name,
-        "mass": mass,
-        "seconds": seconds,
-        "logprobs": logprobs,
-        "exact": list_text(exact),
-        "label_names": list_text(tuple(request.label_names)),
-        "usage": plain_usage(answer.usage),
-        "settings": JSONText(plain_text(model.settings)),
-        "raw": answer.raw,
-    }
+
+
+_USAGES: dict[tuple[tuple[str, int], ...], str] = {}
+
+
+def _usage_text(usage: Mapping[str, Any]) -> str:
+    """A usage as JSON; that of whole numbers is remembered, because predictions share few."""
+    if set(map(type, usage.values())) != {int}:
+        return dump(plain_usage(usage))
+    name = tuple(usage.items())
+    if (text := _USAGES.get(name)) is None:
+        if len(_USAGES) >= 1024:
+            _USAGES.clear()
+        text = _USAGES[name] = dump(plain_usage(usage))
+    return text
 
 
 def failed_row(key: str, request: Request, error: str, body: str | None) -> dict[str, Any]:

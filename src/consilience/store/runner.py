@@ -31,7 +31,8 @@ from consilience.store.batches import Batches
 from consilience.store.canary import Canary
 from consilience.store.database import Store
 from consilience.store.planned_requests import PlannedRequests, Unasked, keys_of, unasked
-from consilience.store.rows import failed_row, prediction_row
+from consilience.store.rows import AnswerRows, failed_row
+from consilience.store.schema import encode
 from consilience.store.texts import Note, failure_row, text_row
 from consilience.store.turns import BySlot, FirstsFirst, Turns
 from consilience.store.voices import CANARY
@@ -307,6 +308,7 @@ class _Questions(Runner[Model, Request]):
         super().__init__(model, store, watch)
         self.served = Watch(model.name, map(served_by, reversed(store.latest(model.name))))
         self.canary: Canary | None = None
+        self.rows = AnswerRows(model)
 
     async def listen(self) -> None:
         if self.canary is None or not self.canary.due:
@@ -333,7 +335,7 @@ class _Questions(Runner[Model, Request]):
         answer = await self.model.ask(request)
         if (note := self.served.check(answer.raw)) is not None:
             self.outcome.notes.append(note)
-        row = prediction_row(key, self.model, request, answer, time.perf_counter() - began)
+        row = self.rows.row(key, request, answer, time.perf_counter() - began)
         # The canary's questions follow each other as closely as they can.
         await self.batches.keep("predictions", row, now=request.query.framing == CANARY)
         if self.canary is not None:
@@ -342,7 +344,7 @@ class _Questions(Runner[Model, Request]):
 
     async def lose(self, key: str, request: Request, error: ModelError) -> None:
         row = failed_row(key, request, str(error), error.body)
-        await self.batches.keep("failures", row)
+        await self.batches.keep("failures", encode("failures", row))
 
     def row(self, request: Request) -> str | None:
         return request.query.target
@@ -361,12 +363,12 @@ class _Notes(Runner[Writer, Note]):
         if (note := self.served.check(written.raw)) is not None:
             self.outcome.notes.append(note)
         row = text_row(self.model, request, written, time.perf_counter() - began)
-        await self.batches.keep("texts", row)
+        await self.batches.keep("texts", encode("texts", row))
         return written
 
     async def lose(self, key: str, request: Note, error: ModelError) -> None:
         row = failure_row(self.model, request, str(error), error.body)
-        await self.batches.keep("text_failures", row)
+        await self.batches.keep("text_failures", encode("text_failures", row))
 
     def row(self, request: Note) -> str | None:
         return None

@@ -20,12 +20,10 @@ from typing import Any
 
 from consilience.errors import StoreError
 from consilience.models.base import Request
+from consilience.models.body import ResponseData
 from consilience.prompts.query import Query
-from consilience.store.compact import (
-    LAYOUTS,
-    inflated,
-    insert_compact,
-)
+from consilience.store.answers import insert_answers
+from consilience.store.compact import LAYOUTS, CompactConnection, inflated, insert_compact
 from consilience.store.identities import dump
 
 TAKEN_BACK = -1
@@ -84,12 +82,23 @@ def encode(table: str, row: Mapping[str, Any]) -> Encoded:
     ]
 
 
-def decode(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of SQLite's with its JSON read; ValueError where it is not JSON."""
+def decode(row: Mapping[str, Any], db: sqlite3.Connection | None = None) -> dict[str, Any]:
+    """A row of SQLite's with its JSON read; ValueError where it is not JSON.
+
+    `db` is where a prediction comes from, whose response may lie in a pack.
+    """
     found = {c: value for c, value in row.items() if c not in ("rowid", "raw_like")}
     if "raw_like" in row:
-        found["raw"] = inflated(row["raw"], row["raw_like"])
+        found["raw"] = response_text(row, db)
     return {c: json.loads(value) if c in JSON_COLUMNS else value for c, value in found.items()}
+
+
+def response_text(row: Mapping[str, Any] | sqlite3.Row, db: sqlite3.Connection | None) -> str:
+    """The JSON of the response of a prediction that comes from `db`; ValueError without one."""
+    if row["raw"] != "" or db is None:
+        return inflated(row["raw"], row["raw_like"])
+    assert isinstance(db, CompactConnection)
+    return db.responses.text(row["rowid"])
 
 
 def query_columns(query: Query) -> dict[str, Any]:
@@ -99,7 +108,7 @@ def query_columns(query: Query) -> dict[str, Any]:
         "framing": query.framing,
         "repeat": query.repeat,
         "contrast": query.contrast,
-        "shots": _shots_text(query.shots),
+        "shots": shots_text(query.shots),
     }
 
 
@@ -115,10 +124,24 @@ class JSONText(str):
     __slots__ = ()
 
 
-@lru_cache(maxsize=1024)
-def _shots_text(shots: tuple[tuple[str, int], ...]) -> JSONText:
-    """Shots as JSON; cached, because a block of queries shares one list."""
-    return JSONText(dump(shots))
+_SHOTS: dict[int, tuple[object, JSONText]] = {}
+
+
+def shots_text(shots: tuple[tuple[str, int], ...]) -> JSONText:
+    """Shots as JSON; remembered, because a block of queries shares one list."""
+    # By what it is, not by what is in it: that would be hashed each time.
+    held, text = _SHOTS.get(id(shots), (None, None))
+    if held is not shots or text is None:
+        if len(_SHOTS) >= 1024:
+            _SHOTS.clear()
+        text = JSONText(dump(shots))
+        _SHOTS[id(shots)] = shots, text
+    return text
+
+
+def json_text(value: object) -> str:
+    """The JSON of a value, that which it was read from where it knows it."""
+    return value.text if isinstance(value, ResponseData) else dump(value)
 
 
 @lru_cache(maxsize=256)
@@ -152,6 +175,8 @@ def insert(db: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> int:
 def insert_encoded(db: sqlite3.Connection, table: str, rows: Sequence[Encoded]) -> int:
     """Insert encoded rows unless their identity is there; the number of rows added."""
     columns = TABLES[table]
+    if table == "predictions":
+        return insert_answers(db, rows)
     if table in LAYOUTS:
         return insert_compact(db, table, columns, rows)
     marks = ", ".join("?" * len(columns))

@@ -6,6 +6,7 @@ where it never was.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from consilience.models.served import served_by
 from consilience.store.compact import number_of
 from consilience.store.rows import OF_PREDICTION, Prediction, prediction_of
-from consilience.store.schema import decode
+from consilience.store.schema import response_text
 from consilience.store.voices import CANARY, FIXED_QUESTIONS, Voices
 
 
@@ -34,7 +35,7 @@ class AnswerSource:
     last: str
 
 
-_READ = f"{OF_PREDICTION}, created, model, settings, raw, raw_like"
+_READ = f"{OF_PREDICTION}, created, model, settings, raw, raw_like, rowid"
 
 
 def sources(db: sqlite3.Connection) -> list[AnswerSource]:
@@ -52,7 +53,7 @@ def sources(db: sqlite3.Connection) -> list[AnswerSource]:
             continue
         now = heard[asked].now if asked in heard else None
         voice = 0 if now is None else now + 1
-        served, build = served_by(decode({c: row[c] for c in ("raw", "raw_like")})["raw"])
+        served, build = served_by(json.loads(response_text(row, db)))
         one = found.setdefault(
             (row["model"], served, build, voice),
             AnswerSource(row["model"], served, build, voice, 0, row["created"], row["created"]),
@@ -65,9 +66,9 @@ def sources(db: sqlite3.Connection) -> list[AnswerSource]:
 def latest_answers(db: sqlite3.Connection, model: str, count: int) -> list[Any]:
     """The raw responses of a model's last predictions, the newest first."""
     rows = db.execute(
-        "SELECT raw, content AS raw_like FROM answers "
+        "SELECT answers.id AS rowid, raw, content AS raw_like FROM answers "
         "LEFT JOIN contents ON contents.id = raw_like WHERE model = ? "
         "ORDER BY answers.id DESC LIMIT ?",
         (number_of(db, model), count),
     ).fetchall()
-    return [decode(dict(row))["raw"] for row in rows]
+    return [json.loads(response_text(row, db)) for row in rows]

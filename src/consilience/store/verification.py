@@ -18,6 +18,7 @@ from typing import Any
 from consilience.data.dataset import Dataset
 from consilience.data.whole_file import whole_file
 from consilience.errors import ConsilienceError, StoreError
+from consilience.store.columns import pack_faults
 from consilience.store.compact import number_of
 from consilience.store.identities import dump, identity, run_identity, text_identity
 from consilience.store.origins import origin_fault
@@ -253,11 +254,12 @@ def _faults(db: sqlite3.Connection) -> Iterator[str]:
         for row in db.execute(f"SELECT * FROM {table}"):
             name = " ".join(str(value) for value in row[: 3 if table == "plan" else 1])
             try:
-                fault = row_fault(table, decode(dict(row)))
+                fault = row_fault(table, decode(dict(row), db))
             except (TypeError, ValueError) as error:
                 fault = f"a column is not JSON: {error}"
             if fault:
                 yield f"{table} {name}: {fault}"
+    yield from pack_faults(db)
     for run, round, rows, last in db.execute(
         "SELECT run, round, count(*), max(position) FROM planned GROUP BY run, round"
     ):
@@ -282,7 +284,7 @@ def write_lines(db: sqlite3.Connection, path: Path) -> int:
         for table in TABLES:
             order = "run, round, position" if table == "plan" else "rowid"
             for row in db.execute(f"SELECT * FROM {table} ORDER BY {order}"):
-                file.write(dump({"table": table} | decode(dict(row))).encode("ascii") + b"\n")
+                file.write(dump({"table": table} | decode(dict(row), db)).encode("ascii") + b"\n")
                 count += 1
     return count
 

@@ -28,7 +28,7 @@ from consilience.models.base import Request
 from consilience.planning.planner import zero_shot_round
 from consilience.prompts.framing import render
 from consilience.prompts.query import Query
-from consilience.store.database import prediction_key
+from consilience.store.prediction_keys import prediction_key
 from consilience.store.runner import ask
 
 CONTENT_FREE = ("N/A", "[MASK]", "")
