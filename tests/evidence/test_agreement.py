@@ -41,7 +41,9 @@ def zero_shot(group: np.ndarray) -> Contexts:
 
 def weighed(z, target, group, wording=None) -> np.ndarray:
     """The weight of each prediction, by its group of contexts; a group is a wording if not told."""
-    return prediction_weights(z, target, zero_shot(group), group if wording is None else wording)
+    wording = group if wording is None else wording
+    shared = shared_error(z, target, wording)
+    return prediction_weights(z, target, zero_shot(group), wording, shared)
 
 
 def worth(parts, **given) -> np.ndarray:
@@ -144,7 +146,8 @@ def test_neither_order_nor_names_of_classes_matter():
 def test_a_list_of_shots_does_not_matter_to_the_weight_by_wording():
     z, target, wording = answered([GOOD, (0.0, 1.0, 0.0)], times=2)
     context = np.arange(len(z)) // 100
-    by_list = prediction_weights(z, target, Contexts(context, wording, ()), wording)
+    shared = shared_error(z, target, wording)
+    by_list = prediction_weights(z, target, Contexts(context, wording, ()), wording, shared)
     np.testing.assert_array_equal(by_list, weighed(z, target, wording))
 
 

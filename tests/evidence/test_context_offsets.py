@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from consilience.evidence.context_offsets import MANY, Contexts, Offsets, contexts_of, fit_offsets
+from consilience.evidence.context_offsets import (
+    MANY,
+    ContextNumbers,
+    Contexts,
+    Offsets,
+    fit_offsets,
+)
 from consilience.prompts.query import Query
 
 
@@ -196,7 +202,10 @@ def test_contexts_are_lists_under_framings_and_groups_are_by_how_many_are_shown(
         Query("x", many, "one"),
         Query("y", (), "one"),
     ]
-    found = contexts_of(queries)
+    numbers = ContextNumbers()
+    numbers.add(queries[:3])
+    numbers.add(queries[3:])
+    found = numbers.all
     assert (found.context < 0).tolist() == [True, *[False] * 5, True]
     # The same list is the same context, and in another order or framing it is another.
     assert found.context[1] == found.context[2]

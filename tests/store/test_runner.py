@@ -379,3 +379,31 @@ def test_an_answer_that_is_no_data_takes_no_other_with_it(store: Store) -> None:
     with pytest.raises(StoreError, match="plain JSON"):
         ask(planned(model, 5), model, store, concurrency=5)
     assert len(store.known([key for key, _ in planned(model)])) == 4
+
+
+@pytest.mark.parametrize("concurrency", [1, 5])
+def test_what_is_heard_is_what_the_store_reads(store: Store, concurrency: int) -> None:
+    model, heard = Recorder(), {}
+    rows = planned(model)
+    ask(rows[:3], model, store)
+    ask(rows, model, store, concurrency=concurrency, heard=heard)
+    left = [key for key, _ in rows[3:]]
+    assert sorted(heard) == sorted(left)
+    assert [heard[key] for key in left] == store.predictions(left)
+
+
+def test_nothing_is_heard_where_another_process_was_quicker(tmp_path: Path) -> None:
+    class Late(Recorder):
+        async def ask(self, request: Request) -> Answer:
+            answer = await super().ask(request)
+            if request.query.target == DATA.ids[2]:
+                with Store(tmp_path / "s.db") as other:
+                    other.add(self, request, replace(answer, mass=0.25), 1.0)
+            return answer
+
+    model, heard = Late(), {}
+    with Store(tmp_path / "s.db") as store:
+        rows = planned(model, 4)
+        ask(rows, model, store, concurrency=1, heard=heard)
+        masses = [p.mass for p in store.predictions([key for key, _ in rows]) if p is not None]
+    assert heard == {} and masses.count(0.25) == 1

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
+from consilience.data.arrays import row_sums
 from consilience.evidence.evidence import Evidence
 from consilience.evidence.mixture import FEWEST_EXAMPLES
 from consilience.objective.conditioning import untouched_answer
@@ -219,8 +220,7 @@ def pooled(evidence: Evidence, used: torch.Tensor) -> SoftLabels:
     predictions = evidence.predictions
     target, logp = predictions.target[used].numpy(), predictions.logp[used].numpy()
     weight = predictions.weight[used].numpy()
-    total = np.zeros((evidence.n, evidence.k))
-    np.add.at(total, target, weight[:, None] * logp)
+    total = row_sums(target, weight[:, None] * logp, evidence.n)
     weights = np.bincount(target, weights=weight, minlength=evidence.n)
     return np.asarray(np.exp(log_softmax(total / np.maximum(weights, 1e-9)[:, None], axis=1)))
 

@@ -7,7 +7,7 @@ come out as if nothing had happened. The store is read once, when a run begins o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from consilience.results.unanswered import all_refused, why_unanswered
 from consilience.solvers.fixed_point import Solver
 from consilience.store.canary import canary_for
 from consilience.store.database import Store
+from consilience.store.rows import Prediction
 from consilience.store.runner import CallCounts, Progress, ask, requests
 from consilience.store.schema import Planned
 
@@ -76,6 +77,7 @@ class Session:
         self.run = store.start_run(data, model, settled, seed)
         self._stored = store.rounds(self.run)
         self._asked: Sequence[Planned] = ()
+        self._heard: dict[str, Prediction] = {}
         self._canary = canary_for(model, store, self.budget)
 
     @property
@@ -124,6 +126,7 @@ class Session:
         rows = requests(queries, self.data, self.framings, self.model)
         self._asked = list(zip(rows.all_keys, queries, strict=True))
         self.store.add_round(self.run, self.round, self._asked)
+        self._heard = {}
         return ask(
             # Prompts that begin alike one after the other, for the sake of a server's cache.
             rows.by_prefix(),
@@ -133,11 +136,13 @@ class Session:
             progress=progress,
             unanswered=self._unanswered,
             canary=self._canary,
+            heard=self._heard,
         )
 
     def learn(self) -> None:
         """Takes in the answers to the round that was asked last."""
-        self.state.add(answered(self.store, self._asked))
+        self.state.add(answered(self.store, self._asked, self._heard))
+        self._heard = {}
         self.state.settle()
 
     def play(self, *, concurrency: int = 16, progress: Progress | None = None) -> CallCounts:
@@ -276,7 +281,11 @@ def replay(
     return state
 
 
-def answered(store: Store, rows: Sequence[Planned]) -> Round:
-    """The queries of a round with what the store has for an answer to each."""
-    answers = store.predictions([key for key, _ in rows])
-    return [(query, p) for (_, query), p in zip(rows, answers, strict=True)]
+def answered(
+    store: Store, rows: Sequence[Planned], heard: Mapping[str, Prediction] | None = None
+) -> Round:
+    """The queries of a round with what the store has for an answer to each, or was `heard`."""
+    heard = heard or {}
+    left = [key for key, _ in rows if key not in heard]
+    read = dict(zip(left, store.predictions(left), strict=True))
+    return [(query, heard.get(key) or read[key]) for key, query in rows]

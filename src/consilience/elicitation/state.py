@@ -19,8 +19,9 @@ from consilience.concepts.ranking import (
 )
 from consilience.data.dataset import Dataset
 from consilience.elicitation.settings import Settings
-from consilience.evidence.collect import collect
+from consilience.evidence.collect import evidence_of
 from consilience.evidence.evidence import Evidence
+from consilience.evidence.run_answers import RunAnswers
 from consilience.objective.coherence import default_terms
 from consilience.objective.term import Terms
 from consilience.planning.planner import SoftLabels, saying
@@ -85,20 +86,18 @@ class RunState:
             {} if landmarks is None else dict(zip(landmarks.at, landmarks.classes, strict=True))
         )
         self._answered: list[Round] = []
+        self._columns = RunAnswers(dataset, self.framings, self.drawn)
         self._evidence: Evidence | None = None
 
     @property
     def evidence(self) -> Evidence:
         """All that was answered; SolveError where nothing was."""
         if self._evidence is None:
-            self._evidence = collect(
-                self.dataset,
-                self.framings,
-                self._answered,
+            self._evidence = evidence_of(
+                self._columns,
                 priors=self.settings.priors,
                 floor=self.settings.floor,
                 bias=self.settings.bias,
-                drawn=self.drawn,
                 shares=self.settings.shares_of(self.dataset.task),
             ).holding({self.dataset.index[id]: c for id, c in self.corrections.items()})
         return self._evidence
@@ -124,6 +123,7 @@ class RunState:
     def add(self, answers: Round) -> None:
         """Takes in the answers to the round that comes next."""
         self._answered.append(answers)
+        self._columns.add(answers)
         self._evidence = None
         self.round += 1
         self.planned += len(answers)

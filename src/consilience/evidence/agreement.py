@@ -43,17 +43,17 @@ _STEPS = 20
 
 
 def prediction_weights(
-    z: Floats, target: Integers, contexts: Contexts, wording: Integers
+    z: Floats, target: Integers, contexts: Contexts, wording: Integers, shared: float
 ) -> Floats:
     """The weight of each of T predictions, 1 on average, from centred log-probabilities (T, K).
 
-    By wording alone; `wording` (T,) tells framings apart.
+    By wording alone; `wording` (T,) tells framings apart, `shared` is their `shared_error`.
     """
     every = np.ones(len(z))
     if not len(z):
         return every
     every = _agreeing(z, target, contexts.group, every)
-    return _shared(z, target, wording, every)
+    return _shared(target, wording, every, shared)
 
 
 def list_weights(
@@ -77,7 +77,7 @@ def _agreeing(
 ) -> Floats:
     """How much the answers of each group agree with the others, (T,), 1 on average over them."""
     each = np.ones(int(group.max()) + 1)
-    parts = _parts(target, group)
+    parts = _parts(z, target, group)
     for _ in range(_STEPS):
         now = each[group] * weight
         before, each = each, _group_weights(z, target, parts, now, len(each), models=models)
@@ -87,20 +87,25 @@ def _agreeing(
 
 
 class _Part(NamedTuple):
-    """The answers of a group (R): its number, their rows, its targets (M), and which each is of."""
+    """The answers of a group: its number, their rows (R) and centred log-probabilities (R, K).
+
+    `targets` (M,) are its examples, `at` (R,) says which of them each answer is about.
+    """
 
     group: int
     rows: Integers
+    z: Floats
     targets: Integers
     at: Integers
 
 
-def _parts(target: Integers, group: Integers) -> list[_Part]:
+def _parts(z: Floats, target: Integers, group: Integers) -> list[_Part]:
     order = np.argsort(group, kind="stable")
     found = []
     for rows in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
         mine, at = np.unique(target[rows], return_inverse=True)
-        found.append(_Part(int(group[rows[0]]), rows, mine, at.reshape(-1)))
+        own = np.take(z, rows, axis=0)
+        found.append(_Part(int(group[rows[0]]), rows, own, mine, at.reshape(-1)))
     return found
 
 
@@ -114,17 +119,20 @@ def _group_weights(
     n = int(target.max()) + 1
     every, asked = row_sums(target, now[:, None] * z, n), np.bincount(target, now, n)
     found, seen = np.zeros(groups), np.zeros(groups)
-    for g, rows, mine, at in parts:
-        own = row_sums(at, now[rows, None] * z[rows], len(mine))
-        rest = asked[mine] - np.bincount(at, now[rows], len(mine))
+    for g, rows, said, mine, at in parts:
+        counts = now[rows]
+        own = row_sums(at, counts[:, None] * said, len(mine))
+        rest = asked[mine] - np.bincount(at, counts, len(mine))
         there = rest > 1e-9
         seen[g] = there.sum()
         if seen[g] < 2:
             continue
-        signal = (every[mine] - own) / np.maximum(rest, 1e-9)[:, None]
-        # What nobody else answered about tells neither agreement nor noise.
-        both = there[at]
-        found[g] = _worth(signal[at][both], z[rows[both]], models=models)
+        signal = (np.take(every, mine, axis=0) - own) / np.maximum(rest, 1e-9)[:, None]
+        heard = np.take(signal, at, axis=0)
+        if not there.all():  # what nobody else answered about tells neither agreement nor noise
+            both = np.flatnonzero(there[at])
+            heard, said = np.take(heard, both, axis=0), np.take(said, both, axis=0)
+        found[g] = _worth(heard, said, models=models)
     known = seen >= 2
     usual = float(np.average(found[known], weights=seen[known])) if known.any() else 0.0
     if usual <= 0:
@@ -146,12 +154,11 @@ def _worth(heard: Floats, said: Floats, *, models: bool) -> float:
     return float(max(slope, 0.0) / max(((said - slope * heard) ** 2).mean(), 1e-3))
 
 
-def _shared(z: Floats, target: Integers, wording: Integers, weight: Floats) -> Floats:
+def _shared(target: Integers, wording: Integers, weight: Floats, rho: float) -> Floats:
     """Weights divided by the design effect of answers that share example and wording."""
     cell = target * (int(wording.max(initial=0)) + 1) + wording
     _, inverse, count = np.unique(cell, return_inverse=True, return_counts=True)
     n = count[inverse]
-    rho = shared_error(z, target, wording)
     made = weight / (1 + (n - 1) * rho)
     return np.asarray(made / max(made.mean(), 1e-12))
 
@@ -164,13 +171,13 @@ def shared_error(z: Floats, target: Integers, wording: Integers) -> float:
     if not len(z) or wording.max() == 0:
         return 0.0
     n, words = int(target.max()) + 1, int(wording.max()) + 1
-    total, count = np.zeros((words, n, z.shape[1])), np.zeros((words, n))
-    np.add.at(total, (wording, target), z)
-    np.add.at(count, (wording, target), 1.0)
+    cell = wording * n + target
+    total = row_sums(cell, z, words * n).reshape(words, n, -1)
+    count = np.bincount(cell, minlength=words * n).reshape(words, n)
     mean = total / np.maximum(count, 1)[..., None]
     there = count >= 1
     # Within cells: noise alone. Between the wordings of an example: noise and what they share.
-    left = z - mean[wording, target]
+    left = z - np.take(mean.reshape(words * n, -1), cell, axis=0)
     spare = float(np.maximum(count - 1, 0).sum())
     noise = float((left**2).sum()) / max(spare, 1.0) if spare else 0.0
     wide = there.sum(axis=0) > 1

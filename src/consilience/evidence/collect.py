@@ -21,25 +21,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import log_softmax
-from torch import Tensor
 
-from consilience.data.arrays import Floats
 from consilience.data.dataset import Dataset
 from consilience.data.relations import active_relations
-from consilience.errors import InputError, SolveError
+from consilience.errors import InputError
 from consilience.evidence.agreement import prediction_weights, shared_error
-from consilience.evidence.arrays import ContrastArrays, PredictionArrays, ShotArrays
-from consilience.evidence.context_offsets import contexts_of
+from consilience.evidence.arrays import ContrastArrays, PredictionArrays
 from consilience.evidence.evidence import FLOOR, Evidence, Tally
 from consilience.evidence.label_bias import BIAS_METHODS, Bias, unbiased
 from consilience.evidence.mixture import LEANING, PAIRED
 from consilience.evidence.relation_factors import factors
+from consilience.evidence.run_answers import RunAnswers
 from consilience.prompts.framing import Framing
 from consilience.prompts.query import Query
 from consilience.store.rows import Prediction
-
-_Heard = Sequence[tuple[int, Query, Prediction]]
-"""The round, the query and the prediction of each answer that counts."""
 
 
 def collect(
@@ -61,134 +56,95 @@ def collect(
     are not on record. `shares` are those of the classes, where they are known. A shot whose label
     is negative was shown with a label that nobody recorded.
     """
+    answers = RunAnswers(dataset, framings, drawn)
+    for answered in rounds:
+        answers.add(answered)
+    return evidence_of(answers, priors=priors, floor=floor, bias=bias, shares=shares)
+
+
+def evidence_of(
+    answers: RunAnswers,
+    *,
+    priors: bool = False,
+    floor: float = FLOOR,
+    bias: str = "contexts",
+    shares: tuple[float, ...] | None = None,
+) -> Evidence:
+    """The evidence in the answers of a run so far; see `collect`. SolveError where none counts."""
     if bias not in BIAS_METHODS:
         raise InputError(f"no way {bias!r} to take out bias; there are: {', '.join(BIAS_METHODS)}")
-    heard, absent, silent = _heard(rounds)
-    shots, shown = _shots(heard, dataset, drawn)
-    asked, taken = _predictions(heard, dataset, framings, bias, drawn)
-    contrasts, brief = _contrasts([q for _, q, _ in heard], dataset, asked, floor)
-    logp, k = asked.logp.numpy(), dataset.task.k
+    dataset, columns = answers.dataset, answers.columns
+    asked, taken, shared = _predictions(answers, bias)
+    contrasts, brief = _contrasts(answers.queries, columns.contrast, dataset, asked, floor)
+    k = dataset.task.k
     return Evidence(
         ids=dataset.ids,
         k=k,
-        framings=tuple(f.name for f in framings),
-        predictions=replace(
-            asked,
-            shown=shown,
-            brief=torch.from_numpy(brief),
-        ),
-        shots=shots,
+        framings=tuple(f.name for f in answers.framings),
+        predictions=replace(asked, brief=torch.from_numpy(brief)),
+        shots=answers.shots,
         contrasts=contrasts,
         factors=factors(active_relations(dataset.relations, priors), dataset.index, k),
         tally=Tally(
             bias=taken,
-            absent=absent,
-            silent=silent,
-            unsure=sum(q.contrast is not None for _, q, _ in heard) - len(contrasts),
-            mean_mass=float(np.mean([p.mass for _, _, p in heard])),
+            absent=answers.absent,
+            silent=answers.silent,
+            unsure=int(columns.contrast.sum()) - len(contrasts),
+            mean_mass=float(np.mean(columns.mass)),
         ),
         floor=floor,
-        shared=shared_error(_centred(logp), asked.target.numpy(), asked.framing.numpy()),
+        shared=shared,
         leaning=PAIRED if bias == "paired" else LEANING,
         shares=shares,
     )
 
 
-def _heard(
-    rounds: Sequence[Sequence[tuple[Query, Prediction | None]]],
-) -> tuple[_Heard, int, int]:
-    """The predictions that say something, and how many are absent, and bounded throughout.
+def _predictions(answers: RunAnswers, bias: str) -> tuple[PredictionArrays, Bias, float]:
+    """The predictions, freed of bias and weighed, as if none were contrasts; and what was taken.
 
-    One counts once, however often the plan came upon it. SolveError where there is none.
+    Last how the errors of two answers in one wording about one example are correlated.
     """
-    heard: list[tuple[int, Query, Prediction]] = []
-    seen: set[str] = set()
-    absent = 0
-    for r, queries in enumerate(rounds):
-        for q, p in queries:
-            if p is None:
-                absent += 1
-            elif p.key not in seen:
-                seen.add(p.key)
-                if any(p.exact):
-                    heard.append((r, q, p))
-    if not heard:
-        planned = sum(map(len, rounds))
-        raise SolveError(
-            f"no prediction to learn from: {planned} planned, {absent} absent, "
-            f"{len(seen)} with every label only bounded; the store has the reason of each failure"
-        )
-    return heard, absent, len(seen) - len(heard)
-
-
-def _shots(heard: _Heard, dataset: Dataset, drawn: Container[int]) -> tuple[ShotArrays, Tensor]:
-    """The lists of shots whose labels are on record, and which (T) each prediction showed."""
-    lists: dict[tuple[tuple[str, int], ...], int] = {}
-    on_record: dict[tuple[tuple[str, int], ...], int] = {(): -1}
-    shown = []
-    for r, q, _ in heard:
-        if r in drawn:
-            shown.append(-1)
-            continue
-        if q.shots not in lists:
-            known = tuple(shot for shot in q.shots if shot[1] >= 0)
-            lists[q.shots] = on_record.setdefault(known, len(on_record) - 1)
-        shown.append(lists[q.shots])
-    rows = [(at, dataset.index[id], c) for shots, at in on_record.items() for id, c in shots]
-    table = np.array(rows, dtype=np.int64).reshape(-1, 3)
-    columns = (torch.from_numpy(column.copy()) for column in table.T)
-    return ShotArrays(*columns), torch.tensor(shown)
-
-
-def _predictions(
-    heard: _Heard,
-    dataset: Dataset,
-    framings: Sequence[Framing],
-    bias: str,
-    drawn: Container[int],
-) -> tuple[PredictionArrays, Bias]:
-    """The predictions, freed of bias and weighed, and what was taken; as if none had shots."""
-    position = {framing.name: f for f, framing in enumerate(framings)}
-    raw = log_softmax(np.array([p.logprobs for _, _, p in heard], dtype=np.float64), axis=1)
-    framing = np.array([position[q.framing] for _, q, _ in heard], dtype=np.int64)
-    target = np.array([dataset.index[q.target] for _, q, _ in heard], dtype=np.int64)
-    zero = np.array([not q.shots for _, q, _ in heard], dtype=bool)
-    bounded = np.array([not all(p.exact) for _, _, p in heard], dtype=bool)
-    random = [r in drawn and bool(q.shots) for r, q, _ in heard]
-    contexts = contexts_of([q for _, q, _ in heard], random)
+    columns, contexts, framings = answers.columns, answers.contexts.all, answers.framings
+    target, framing, zero, bounded = columns.target, columns.framing, columns.zero, columns.bounded
+    raw = log_softmax(columns.logprobs, axis=1)
     logp, taken = unbiased(raw, framing, target, zero, bounded, framings, bias, contexts)
-    weight = prediction_weights(_centred(logp), target, contexts, framing)
-    none = torch.zeros(len(heard), dtype=torch.bool)
+    z = np.asarray(logp - logp.mean(axis=1, keepdims=True))
+    shared = shared_error(z, target, framing)
+    weight = prediction_weights(z, target, contexts, framing, shared)
+    k = answers.dataset.task.k
     made = PredictionArrays(
-        keys=tuple(p.key for _, _, p in heard),
+        keys=tuple(answers.keys),
         target=torch.from_numpy(target),
         logp=torch.from_numpy(logp),
         weight=torch.from_numpy(weight),
-        information=torch.from_numpy(np.log(dataset.task.k) + (np.exp(logp) * logp).sum(axis=1)),
-        shown=none.long() - 1,
+        information=torch.from_numpy(np.log(k) + (np.exp(logp) * logp).sum(axis=1)),
+        shown=torch.from_numpy(columns.shown),
         zero=torch.from_numpy(zero),
-        drawn=torch.tensor(random),
-        brief=none,
+        drawn=torch.from_numpy(columns.drawn),
+        brief=torch.zeros(len(target), dtype=torch.bool),
         bounded=torch.from_numpy(bounded),
         framing=torch.from_numpy(framing),
-        round=torch.tensor([r for r, _, _ in heard]),
+        round=torch.from_numpy(columns.round),
         context=torch.from_numpy(contexts.context),
         kind=torch.from_numpy(contexts.group),
     )
-    return made, taken
-
-
-def _centred(logp: Floats) -> Floats:
-    return np.asarray(logp - logp.mean(axis=1, keepdims=True))
+    return made, taken, shared
 
 
 def _contrasts(
-    queries: Sequence[Query], dataset: Dataset, asked: PredictionArrays, floor: float
+    queries: Sequence[Query],
+    flipped: NDArray[np.bool_],
+    dataset: Dataset,
+    asked: PredictionArrays,
+    floor: float,
 ) -> tuple[ContrastArrays, NDArray[np.bool_]]:
-    """The contrasts that are surer than the floor, and which predictions (T) are part of any."""
+    """The contrasts that are surer than the floor, and which predictions (T) are part of any.
+
+    `flipped` (T,) says which queries are contrasts.
+    """
     logp, target = asked.logp.numpy(), asked.target.numpy()
-    flips = _flips(queries, dataset)
-    brief = np.array([q.contrast is not None for q in queries], dtype=bool)
+    flips = _flips(queries if flipped.any() else [], dataset)
+    brief = flipped.copy()
     brief[flips[:, 0]] = True
     # Of both together: a guard on the twin alone would favour the labels that it happened to show.
     base = log_softmax((logp[flips[:, 0]] + logp[flips[:, 1]]) / 2, axis=1)

@@ -25,13 +25,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from consilience.data.arrays import Floats, Integers
+from consilience.data.arrays import Floats, Integers, row_sums
 from consilience.prompts.query import Query
 
 GROUP = 3.0
 """The standard deviation, in nats, of what a framing prefers before anything is seen.
 
 On three pretrained models and twelve data sets it was 0 to 2.5 nats (`docs/development/log.md`)."""
+
+_Shots = tuple[tuple[str, int], ...]
 
 MANY = 12
 """Contexts of so many shots and more have a common mean; so have those of fewer, and of none."""
@@ -59,21 +61,36 @@ class Contexts:
     names: tuple[str, ...]
 
 
-def contexts_of(queries: Sequence[Query], drawn: Sequence[bool] | None = None) -> Contexts:
-    """The contexts of queries, numbered in the order in which they come.
+class ContextNumbers:
+    """The contexts of queries and their groups, numbered in the order in which they come."""
 
-    Those whose shots had labels `drawn` at random are a kind of their own.
-    """
-    lists: dict[object, int] = {}
-    groups: dict[str, int] = {}
-    context, group = [], []
-    for query, random in zip(queries, drawn or [False] * len(queries), strict=True):
-        shown = "zero-shot" if not query.shots else "labels drawn" if random else "with shots"
-        few = ", few" if 0 < len(query.shots) < MANY else ""
-        group.append(groups.setdefault(f"{query.framing}, {shown}{few}", len(groups)))
-        key = (query.framing, query.shots)
-        context.append(lists.setdefault(key, len(lists)) if query.shots else -1)
-    return Contexts(np.array(context, np.int64), np.array(group, np.int64), tuple(groups))
+    def __init__(self) -> None:
+        self._lists: dict[tuple[str, _Shots], int] = {}
+        self._groups: dict[str, int] = {}
+        self._context: list[int] = []
+        self._group: list[int] = []
+
+    def add(self, queries: Sequence[Query], *, drawn: bool = False) -> None:
+        """Further queries; those whose shots had labels `drawn` at random are of their own kind."""
+        last: tuple[str, _Shots] | None = None
+        for query in queries:
+            shots = query.shots
+            # A block shows one list, whose hash takes long.
+            if last is None or last[1] is not shots or last[0] != query.framing:
+                last = query.framing, shots
+                shown = "zero-shot" if not shots else "labels drawn" if drawn else "with shots"
+                few = ", few" if 0 < len(shots) < MANY else ""
+                kind = f"{query.framing}, {shown}{few}"
+                group = self._groups.setdefault(kind, len(self._groups))
+                context = self._lists.setdefault(last, len(self._lists)) if shots else -1
+            self._group.append(group)
+            self._context.append(context)
+
+    @property
+    def all(self) -> Contexts:
+        """Those of all queries so far."""
+        context, group = np.array(self._context, np.int64), np.array(self._group, np.int64)
+        return Contexts(context, group, tuple(self._groups))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +108,7 @@ def fit_offsets(
 
     Only predictions that are `used` (T,) decide; the offset of each is given all the same.
     """
-    shown = contexts.context >= 0
+    shown, rows = contexts.context >= 0, np.flatnonzero(used)
     # What was asked without shots is of a list that nobody used, and so has none of its own.
     context = np.where(shown, contexts.context, contexts.context.max(initial=-1) + 1)
     parts = (
@@ -107,7 +124,7 @@ def fit_offsets(
         if used.any():
             # What the effects leave, and what they may have taken of it by chance.
             unsure = sum(part.unsure(noise) for part in parts)
-            noise = max(float((left[used] ** 2).mean()) + unsure, _LEAST)
+            noise = max(float((np.take(left, rows, axis=0) ** 2).mean()) + unsure, _LEAST)
         if moved < _STILL:
             break
     taken = groups.of_each() + lists.of_each()
@@ -121,8 +138,10 @@ class _Effect:
     def __init__(
         self, level: Integers, used: NDArray[np.bool_], variance: float, *, fixed: bool = False
     ) -> None:
-        self._level, self._used = level, used
+        # Rows are many times as fast to take by their numbers as by a mask.
+        self._level, self._used = level, np.flatnonzero(used)
         self._of_used = level[used]
+        self._all = used.size
         self._count = np.bincount(self._of_used, minlength=int(level.max(initial=0)) + 1)
         self._variance, self._fixed = variance, fixed
         self.value: Floats = np.zeros((len(self._count), 1))
@@ -139,7 +158,8 @@ class _Effect:
         strength = noise / self._variance
         each = (self._count + strength)[:, None]
         # What they leave and what this one had taken, added up by level.
-        found = _added(left[self._used], self._of_used, len(self._count))
+        mine = np.take(left, self._used, axis=0)
+        found = row_sums(self._of_used, mine, len(self._count))
         before, self.value = self.value, (found + self._count[:, None] * self.value) / each
         there = self._count > 0
         if not self._fixed and there.any():
@@ -152,10 +172,4 @@ class _Effect:
     def unsure(self, noise: float) -> float:
         """The mean variance of the value that a prediction that counts is given, in nats²."""
         each = noise / (self._count + noise / self._variance)
-        return float((each * self._count).sum() / max(int(self._used.size), 1))
-
-
-def _added(values: Floats, level: Integers, levels: int) -> Floats:
-    """Sums of the rows (T, K) of each level, (L, K): many times as fast as `np.add.at`."""
-    columns = [np.bincount(level, column, levels) for column in values.T]
-    return np.stack(columns, axis=1) if columns else np.zeros((levels, 0))
+        return float((each * self._count).sum() / max(self._all, 1))

@@ -186,6 +186,7 @@ class SimulatedModel:
         self._settings = {"world": world_settings}
         self._beliefs: dict[str, Floats] = {}
         self._turned: dict[str, Floats] = {}
+        self._shots: dict[tuple[str, int], Floats] = {}
         self._latest: tuple[object, tuple[Floats, Floats]] | None = None
         weights = np.array([c.prior for c in self.world.concepts])
         self._concept_logprior = np.log(weights / weights.sum() * (1 - self.world.copying))
@@ -246,7 +247,7 @@ class SimulatedModel:
                 f"{self.name} answers with {w.k} classes, the task has {len(request.label_names)}"
             )
         score, copied = self._learned(query.framing, query.shots)
-        return score, np.vstack([self._all_ways(query.target), copied])
+        return score, np.concatenate([self._all_ways(query.target), copied])
 
     def _all_ways(self, id: str) -> Floats:
         """What the concepts say of an example in each way round, (concepts × ways, classes)."""
@@ -258,7 +259,7 @@ class SimulatedModel:
         return self._turned[id]
 
     def _learned(self, framing: str, shots: tuple[tuple[str, int], ...]) -> tuple[Floats, Floats]:
-        """Scores (H) of the hypotheses after these shots, and how frequent they make classes (K).
+        """Scores (H) of the hypotheses after shots, and how frequent these make classes (1, K).
 
         Both are logarithms. The last are remembered: a block of targets shares its shots.
         """
@@ -272,14 +273,21 @@ class SimulatedModel:
         score = self._concept_logprior[:, None] + np.log(ways)
         counts = np.ones(w.k)
         base = np.log(w.copying)
-        for id, label in shots:
-            says = self._belief(id)[:, (label - np.arange(w.k)) % w.k]
-            score = score + heed * np.log((1 - w.wrong) * np.exp(says) + w.wrong / w.k)
-            base += heed * np.log(counts[label] / counts.sum())
+        for seen, (id, label) in enumerate(shots):
+            score += heed * self._shown(id, label)
+            base += heed * np.log(counts[label] / (w.k + seen))
             counts[label] += 1
-        found = np.append(score, base), np.log(counts / counts.sum())
+        found = np.append(score, base), np.log(counts / counts.sum())[None]
         self._latest = (framing, shots), found
         return found
+
+    def _shown(self, id: str, label: int) -> Floats:
+        """Log p(label of a shot | concept, way round), (concepts, ways), some shots being wrong."""
+        if (id, label) not in self._shots:
+            w = self.world
+            says = self._belief(id)[:, (label - np.arange(w.k)) % w.k]
+            self._shots[id, label] = np.log((1 - w.wrong) * np.exp(says) + w.wrong / w.k)
+        return self._shots[id, label]
 
     def _understanding(self, framing: str) -> tuple[float, float]:
         """The probability that names are taken the right way round, and what a label counts for."""

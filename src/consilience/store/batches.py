@@ -17,13 +17,17 @@ LONGEST_PAUSE = 0.002
 
 
 class Batches:
-    """The rows of one asking; where `at_once`, each is a transaction of its own."""
+    """The rows of one asking; where `at_once`, each is a transaction of its own.
+
+    `all_new` says whether no row's key was there already, from another process.
+    """
 
     def __init__(self, store: Store, *, at_once: bool = False) -> None:
         self._store, self._at_once = store, at_once
         self._rows: list[tuple[str, Encoded]] = []
         self._written: asyncio.Future[None] | None = None
         self._began = 0.0
+        self.all_new = True
 
     async def keep(self, table: str, row: Encoded, *, now: bool = False) -> None:
         """Returns when a row, encoded, is on disk, `now` at once; StoreError where it cannot be."""
@@ -52,7 +56,7 @@ class Batches:
         self._rows, self._written = [], None
         try:
             if rows:
-                self._store.keep(rows)
+                self.all_new &= self._store.keep(rows) == len(rows)
         # Whatever it is, it is raised again; whoever waits would wait for ever if not told.
         except Exception as error:
             if written is not None:

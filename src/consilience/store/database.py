@@ -143,14 +143,14 @@ class Store:
         with self._using("read") as db:
             yield from chosen_rows(db, columns, keys, table)
 
-    def keep(self, rows: Iterable[tuple[str, Encoded]]) -> None:
+    def keep(self, rows: Iterable[tuple[str, Encoded]]) -> int:
         """Keep encoded rows of these tables in one transaction; committed when it returns.
 
-        What is there already stays: a key keeps its first answer.
+        What is there already stays: a key keeps its first answer. The number of rows added.
         """
         with self._transaction("keep what came back") as db:
-            for table, some in groupby(rows, key=itemgetter(0)):
-                insert_encoded(db, table, [values for _, values in some])
+            tables = groupby(rows, key=itemgetter(0))
+            return sum(insert_encoded(db, name, [v for _, v in some]) for name, some in tables)
 
     def _keep(self, table: str, row: Mapping[str, Any]) -> None:
         self.keep([(table, encode(table, row))])

@@ -186,6 +186,20 @@ def _usage_text(usage: Mapping[str, Any]) -> str:
     return text
 
 
+def prediction_from(key: str, request: Request, answer: Answer, seconds: float) -> Prediction:
+    """What a store that has kept the answer reads from its row, without reading it."""
+    return Prediction(
+        key,
+        request.query,
+        request.label_names,
+        tuple(map(float, answer.logprobs)),
+        tuple(map(bool, answer.exact)),
+        float(answer.mass),
+        plain_usage(answer.usage),
+        float(seconds),
+    )
+
+
 def failed_row(key: str, request: Request, error: str, body: str | None) -> dict[str, Any]:
     """The row of a call that gave no prediction, and of what came back."""
     return request_columns(request) | {

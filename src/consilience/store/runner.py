@@ -31,7 +31,7 @@ from consilience.store.batches import Batches
 from consilience.store.canary import Canary
 from consilience.store.database import Store
 from consilience.store.planned_requests import PlannedRequests, Unasked, keys_of, unasked
-from consilience.store.rows import AnswerRows, failed_row
+from consilience.store.rows import AnswerRows, Prediction, failed_row, prediction_from
 from consilience.store.schema import encode
 from consilience.store.texts import Note, failure_row, text_row
 from consilience.store.turns import BySlot, FirstsFirst, Turns
@@ -135,6 +135,7 @@ def ask(
     progress: Progress | None = None,
     unanswered: Collection[str] = (),
     canary: Canary | None = None,
+    heard: dict[str, Prediction] | None = None,
 ) -> CallCounts:
     """Asks what the store does not hold yet; returns what it took.
 
@@ -143,13 +144,19 @@ def ask(
     are a fatal ModelError, the last of `MOST_FAILURES` failures in a row that are not about a row,
     and the last of `PLAINLY` rows of which none was answered; what was answered is stored.
     `unanswered` are the ids of those that earlier rounds got no answer for. A `canary` is asked
-    when it is due; its calls are none of those counted.
+    when it is due; its calls are none of those counted. `heard` is given the predictions as the
+    store has them, by key, so that nobody need read them; none where another process has put some
+    there at the same time.
     """
     known = store.known(keys_of(planned))
     desk = _Questions(model, store, progress)
     desk.canary = canary
     desk.unanswered = frozenset(unanswered)
-    return desk.settle(planned, known, concurrency)
+    try:
+        return desk.settle(planned, known, concurrency)
+    finally:
+        if heard is not None and desk.batches.all_new:
+            heard.update(desk.heard)
 
 
 def write(
@@ -309,6 +316,7 @@ class _Questions(Runner[Model, Request]):
         self.served = Watch(model.name, map(served_by, reversed(store.latest(model.name))))
         self.canary: Canary | None = None
         self.rows = AnswerRows(model)
+        self.heard: dict[str, Prediction] = {}
 
     async def listen(self) -> None:
         if self.canary is None or not self.canary.due:
@@ -335,9 +343,11 @@ class _Questions(Runner[Model, Request]):
         answer = await self.model.ask(request)
         if (note := self.served.check(answer.raw)) is not None:
             self.outcome.notes.append(note)
-        row = self.rows.row(key, request, answer, time.perf_counter() - began)
+        took = time.perf_counter() - began
+        row = self.rows.row(key, request, answer, took)
         # The canary's questions follow each other as closely as they can.
         await self.batches.keep("predictions", row, now=request.query.framing == CANARY)
+        self.heard[key] = prediction_from(key, request, answer, took)
         if self.canary is not None:
             self.canary.answered()
         return answer

@@ -18,7 +18,7 @@ from scipy.special import log_softmax
 from consilience.data.arrays import Floats
 from consilience.errors import ModelError
 from consilience.evaluation.baselines.base import BaselineContext, Rounds
-from consilience.evidence.context_offsets import contexts_of
+from consilience.evidence.context_offsets import ContextNumbers
 from consilience.evidence.label_bias import unbiased
 from consilience.models.base import Answer, Completion
 from consilience.prompts.framing import Framing
@@ -107,6 +107,8 @@ class Exchange:
         zero = np.array([not q.shots for q, _ in rows], dtype=bool)
         framing = np.array([self.framing[q.framing] for q, _ in rows], dtype=np.int64)
         target = np.array([self.bench.data.index[q.target] for q, _ in rows], dtype=np.int64)
+        contexts = ContextNumbers()
+        contexts.add([q for q, _ in rows])
         _, bias = unbiased(
             np.array([self._raw(p) for _, p in rows]),
             framing,
@@ -115,7 +117,7 @@ class Exchange:
             np.array([not all(p.exact) for _, p in rows], dtype=bool),
             self.bench.framings,
             self.bench.settings.bias,
-            contexts_of([q for q, _ in rows]),
+            contexts.all,
         )
         for s, (shown, chosen) in enumerate((("zero-shot", zero), ("with shots", ~zero))):
             asked = [target[chosen & (framing == f)] for f in range(len(self.framing))]
