@@ -62,6 +62,7 @@ class Dialect:
     zero: float | None = None
     cached: bool = False
     sampled_first: bool = False
+    context: int | None = None
 
 
 DIALECTS = {
@@ -71,12 +72,12 @@ DIALECTS = {
         Dialect("openai-chat", completions=None, chat_cap=20, strict=True, cached=True),
         Dialect(
             "vllm", cap=20, chat_cap=20, prefill="flag", tokenizer="vllm", label_ids=True,
-            zero=-9999.0, cached=True, sampled_first=True,
+            zero=-9999.0, cached=True, sampled_first=True, context=4096,
         ),
         Dialect("sglang", bias="biased", prefill="flag", tokenizer="vllm"),
         Dialect(
             "llama-server", completions="entries", with_ids=True, prefill="trailing",
-            tokenizer="llama-server", zero=-3.4028235e38, cached=True,
+            tokenizer="llama-server", zero=-3.4028235e38, cached=True, context=2048,
         ),
         Dialect("llama-cpp-python", with_bytes=False, tokenizer="llama-cpp-python"),
         Dialect("together", chat="flat", cap=20, chat_cap=20, counts=True),
@@ -150,7 +151,8 @@ class WireServer:
         """The application with every address that some server has."""
         paths = ("/v1/completions", "/v1/chat/completions", "/tokenize", "/extras/tokenize")
         routes = [Route(path, self._handle, methods=["POST"]) for path in paths]
-        return Starlette(routes=[*routes, Route("/v1/models", self._handle, methods=["GET"])])
+        asked = (Route(path, self._handle, methods=["GET"]) for path in ("/v1/models", "/props"))
+        return Starlette(routes=[*routes, *asked])
 
     async def _handle(self, request: Request) -> Response:
         path = request.url.path
@@ -197,8 +199,13 @@ class WireServer:
 
     def _other(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         if path == "/v1/models":
-            return {"object": "list", "data": [{"id": MODEL, "object": "model"}]}
+            entry: dict[str, Any] = {"id": MODEL, "object": "model"}
+            if self.dialect.tokenizer == "vllm" and self.dialect.context:
+                entry["max_model_len"] = self.dialect.context
+            return {"object": "list", "data": [entry]}
         kind = self.dialect.tokenizer
+        if path == "/props" and kind == "llama-server":
+            return {"default_generation_settings": {"n_ctx": self.dialect.context}}
         own = "/extras/tokenize" if kind == "llama-cpp-python" else "/tokenize"
         if kind is None or path != own:
             raise Refusal(404, "Not Found")

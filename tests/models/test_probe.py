@@ -72,6 +72,7 @@ def test_the_probe_finds_what_the_dialect_declares(name, api):
     ids_known = dialect.tokenizer is not None or dialect.with_ids
     assert found.forced == (dialect.bias if ids_known else None)
     assert found.cached_tokens == dialect.cached
+    assert found.context == dialect.context
     shape = {"entries": "entries", "arrays": "arrays", "flat": "arrays"}
     for asked, note, real in (
         (api != "chat", found.completions, dialect.completions),

@@ -322,9 +322,12 @@ def foreseen_cost(
 ) -> dict[str, Any]:
     """What the run will take at most, the pairs that are `compared` included."""
     from consilience.elicitation.cost import estimate
+    from consilience.elicitation.prompt_lengths import check_lengths
 
     price = open_price(config.budget)
     cost = estimate(data, model, settings, store, seed=config.seed, price=price)
+    if note := check_lengths(data, model, settings, config.seed, begun=cost.known > 0):
+        talk(note)
     more: dict[str, Any] = {}
     if compared is not None:
         from consilience.elicitation.proposals import settings_for

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from consilience.data.dataset import Dataset
 from consilience.data.relations import active_relations
+from consilience.elicitation.prompt_lengths import check_lengths
 from consilience.elicitation.settings import Settings, record
 from consilience.elicitation.stages import stage_of
 from consilience.elicitation.state import Round, RunState
@@ -42,8 +43,8 @@ QUIET = 2
 class Session:
     """A run under way: what it knows, where that is kept, and who is asked.
 
-    InputError for a data set without a task, settings that do not fit it, and relations that no
-    labels satisfy, before anything is asked.
+    InputError for a data set without a task, settings that do not fit it, relations that no
+    labels satisfy, and prompts that the model cannot read, before anything is asked.
     """
 
     def __init__(
@@ -76,6 +77,8 @@ class Session:
         settled = record(settings, self.state.terms, self.state.solver, landmarks)
         self.run = store.start_run(data, model, settled, seed)
         self._stored = store.rounds(self.run)
+        if not self._stored:
+            check_lengths(data, model, settings, seed)
         self._asked: Sequence[Planned] = ()
         self._heard: dict[str, Prediction] = {}
         self._canary = canary_for(model, store, self.budget)

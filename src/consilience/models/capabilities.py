@@ -29,7 +29,8 @@ class Capabilities:
     tokens as they were. `completions` and `chat` say in what shape each endpoint answered, or why
     it did not. `length` is the field that the server takes for the length of an answer. `mass` is
     the probability of the labels of the probe's own question, and `thinking_off` the fields of a
-    request without which the model would think before it answers. `repeat_difference` is the
+    request without which the model would think before it answers. `context` is how many tokens it
+    reads at most, where the server tells. `repeat_difference` is the
     largest change of a value when the same prompt was sent twice, in nats. `calls` and
     `prompt_tokens` are what the probe spent.
     """
@@ -54,6 +55,7 @@ class Capabilities:
     length: Length = "max_tokens"
     mass: float | None = None
     thinking_off: Mapping[str, Any] | None = None
+    context: int | None = None
     calls: int = 0
     prompt_tokens: int = 0
 
@@ -106,6 +108,7 @@ def capability_rows(found: Capabilities) -> list[tuple[str, str]]:
         ("longest list", str(found.k_max)),
         ("label mass", "not looked at" if found.mass is None else f"{found.mass:.2g}"),
         ("thinking", _thinking(found)),
+        ("tokens read at most", "not told" if found.context is None else f"{found.context:,}"),
         ("assistant prefill", _PREFILL[found.prefill]),
         ("tokenizer", found.tokenizer or "not found"),
         ("token boundary", _BOUNDARY[found.boundary]),

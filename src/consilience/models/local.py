@@ -81,7 +81,8 @@ class LocalModel:
     """An engine and the tokenizer of its model, asked in one of the ways that servers offer.
 
     `name` ends in a fingerprint of the weights. `settings` hold what changes answers; `batch` and
-    the device move them by rounding alone, which is why answers are rounded.
+    the device move them by rounding alone, which is why answers are rounded. `context` is how many
+    tokens it reads at most, None where it does not say.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class LocalModel:
         self.writing: Mapping[str, Any] = {**self.settings, "temperature": 0, "stop": BLANK}
         self._engine = engine
         self._tokenizer = tokenizer
-        self._longest = engine.longest
+        self.context: int | None = engine.longest
         self._gap = _chat_gap(tokenizer) if api == "chat" else " "
         self._after = lru_cache(4096)(self._tokens_after)
         self._waiting: dict[object, Question] = {}
@@ -115,14 +116,13 @@ class LocalModel:
 
         ModelError if the prompt is too long; InputError if labels cannot be told apart.
         """
-        text = self._text(request.prompt)
-        tail = "\n" + text.rpartition("\n")[2]
-        spoken = self._spoken(request.label_names, tail)
-        prompt = self._ids(text, special=self.style == "text")
-        question = Question(prompt, tuple(tokens for own in spoken for tokens in own.values()))
-        longest = len(prompt) + max(len(c) for c in question.continuations) - 1
-        self._check_length(longest, "the prompt and its label")
+        spoken, question = self._question(request)
+        self._check_length(_length(question), "the prompt and its label")
         return self._answer(request.label_names, spoken, question, await self._score(question))
+
+    def tokens_of(self, request: Request) -> int:
+        """How many tokens the prompt of a request and its longest label are."""
+        return _length(self._question(request)[1])
 
     async def write(self, prompt: Prompt, max_tokens: int) -> Completion:
         """What the model writes next; ModelError if that may become too long for it."""
@@ -193,6 +193,13 @@ class LocalModel:
 
     # ---- text becomes tokens --------------------------------------------------------------------
 
+    def _question(self, request: Request) -> tuple[list[dict[str, Tokens]], Question]:
+        """The texts that stand for each label, and the prompt with all of them, as tokens."""
+        text = self._text(request.prompt)
+        spoken = self._spoken(request.label_names, "\n" + text.rpartition("\n")[2])
+        prompt = self._ids(text, special=self.style == "text")
+        return spoken, Question(prompt, tuple(t for own in spoken for t in own.values()))
+
     def _text(self, prompt: Prompt) -> str:
         return prompt if isinstance(prompt, str) else _render(self._tokenizer, prompt)
 
@@ -246,11 +253,16 @@ class LocalModel:
         return found
 
     def _check_length(self, longest: int, what: str) -> None:
-        if self._longest is not None and longest > self._longest:
+        if self.context is not None and longest > self.context:
             raise ModelError(
                 f"{what} are {longest:,} tokens, and {self.name} takes at most "
-                f"{self._longest:,}; show fewer shots"
+                f"{self.context:,}; show fewer shots (planning.shots), or shorten the row"
             )
+
+
+def _length(question: Question) -> int:
+    """The tokens of a prompt and its longest label; the last is only answered."""
+    return len(question.prompt) + max(len(c) for c in question.continuations) - 1
 
 
 def _render(tokenizer: Any, messages: Sequence[Mapping[str, str]], opens: bool = True) -> str:  # noqa: ANN401
@@ -284,7 +296,7 @@ def _explained(error: Exception) -> Exception:
     if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
         return ModelError(
             "the model ran out of memory; open it with a smaller batch (--set "
-            "model.local.batch=8), or show fewer shots",
+            "model.local.batch=8), or show fewer shots (planning.shots)",
             fatal=True,
         )
     return error

@@ -65,7 +65,7 @@ class OpenAIModel:
         wire.check_extra(extra_body or {})
         self._extra = {**(capabilities.thinking_off or {}), **(extra_body or {})}
         self.capabilities = capabilities
-        self.name = capabilities.model
+        self.name, self.context = capabilities.model, capabilities.context
         self.style: Style = capabilities.style
         self._k = k or capabilities.k
         url = base_url or capabilities.base_url

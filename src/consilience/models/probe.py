@@ -19,6 +19,7 @@ from consilience.models.capabilities import (
     Prefill,
     capability_rows,
 )
+from consilience.models.context_length import context_listed, context_of_slot
 from consilience.models.label_logprobs import Token, next_tokens, sampled_token
 from consilience.models.listing import read_models
 from consilience.models.plausible import check_sum
@@ -111,9 +112,11 @@ class _Probe:
         self._prompt_tokens = 0
 
     async def run(self, api: Literal["auto"] | Api) -> Capabilities:
-        listed = await self._listed()
+        listed, context = await self._listed()
         found = Capabilities(
-            self._server.base_url, self._server.model, "completions", "text", 1, 1, listed=listed
+            *(self._server.base_url, self._server.model, "completions", "text", 1, 1),
+            listed=listed,
+            context=context,
         )
         text, chat = _Endpoint("not tried"), _Endpoint("not tried")
         if api != "chat":
@@ -146,17 +149,18 @@ class _Probe:
         calls = self._server.requests + self._listing.requests
         return replace(found, calls=calls, prompt_tokens=self._prompt_tokens)
 
-    async def _listed(self) -> bool | None:
-        """Whether the server lists the model; None if it has no list, or one that may not be read.
+    async def _listed(self) -> tuple[bool | None, int | None]:
+        """Whether the server lists the model, and how many tokens that reads.
 
-        Many keys may ask a model and not list them; what is wrong for both is told by the model.
+        None if it has no list, or one that may not be read. Many keys may ask a model and not list
+        them; what is wrong for both is told by the model.
         """
         try:
             async with asyncio.timeout(LISTING):
-                _, ids = await self._listing.call("GET", "/models", None, read_models)
+                answer, ids = await self._listing.call("GET", "/models", None, read_models)
         except (TimeoutError, ServerError, AnswerError):
-            return None
-        return self._server.model in ids
+            return None, None
+        return self._server.model in ids, context_listed(answer, self._server.model)
 
     async def _ask(
         self,
@@ -302,6 +306,8 @@ class _Probe:
         if tokenizer is not None:
             kept = [await tokenizer.after(tail, gap + n) for n in FRAMING.label_names]
             found = replace(found, tokenizer=tokenizer.kind, boundary=None not in kept)
+            if tokenizer.kind == "llama-server":
+                found = replace(found, context=await context_of_slot(self._listing))
         known = await _known(tokens, tokenizer, tail)
         if not known:
             return found
