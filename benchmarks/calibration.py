@@ -8,8 +8,9 @@ error (ECE) is that of all other examples. Of a finite sample it is biased upwar
 stands the ECE that the same probabilities would show if they were perfectly calibrated, measured
 on labels drawn from them. Where a run's verdict doubts its labels their log-odds are multiplied by
 less than one (`Verdict.doubt`): the first table has the factor, and the one that the truth would
-have chosen, by likelihood, before and after it. Numbers are averaged over the draws of a seed, then over the seeds; the
-interval is that of the mean (Student's t over seeds). Each seed is a data set of its own.
+have chosen, by likelihood, before and after it. Numbers are averaged over the draws of a seed, then
+over the seeds; the interval is that of the mean (Student's t over seeds). Each seed is a data set
+of its own.
 """
 
 from __future__ import annotations

@@ -19,10 +19,10 @@ from consilience.models.base import Model, Request
 from consilience.prompts.token_estimates import CHARACTERS_PER_TOKEN, characters_in
 from consilience.store.planned_requests import PlannedRequests
 
-LOOKED = 200
+SAMPLED = 200
 """So many rows are planned for at most; their order is that of hashes, as good as a draw."""
 
-MOST = 0.2
+MOST_PROMPTS = 0.2
 """A run of which a larger share of a round's prompts is too long is refused: what it asks about
 would be whoever has short neighbours."""
 
@@ -88,7 +88,7 @@ def too_long(data: Dataset, model: Model, settings: Settings, seed: int = 0) -> 
         rounds = _planned(data, model, replace(settings, plan=plan), seed)
         found = _worst_round(rounds, data, limit, count, CHARACTERS_PER_TOKEN)
         surely = found if count else _worst_round(rounds, data, limit, None, SPARSE)
-        return replace(found, refused=surely.share > MOST)
+        return replace(found, refused=surely.share > MOST_PROMPTS)
 
     found = planned(settings.plan.shots)
     if not found.share:
@@ -103,7 +103,7 @@ def _planned(
     data: Dataset, model: Model, settings: Settings, seed: int
 ) -> list[list[tuple[int, Request]]]:
     """The rounds of a run of some rows: each request with its length in characters."""
-    some = Dataset(data.name, data.examples[:LOOKED], task=data.task)
+    some = Dataset(data.name, data.examples[:SAMPLED], task=data.task)
     state, budget, rounds = RunState(some, settings, seed), settings.budget(some), []
     while state.planned < budget and (queries := stage_of(state)(state)):
         written = PlannedRequests(queries, some, state.framings, model).written()
