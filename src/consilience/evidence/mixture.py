@@ -111,7 +111,8 @@ def fit_mixture(
     `FEWEST_EXAMPLES` examples, or where the answers do not vary.
     """
     k = evidence.shape[-1]
-    z = (evidence - evidence.mean(dim=-1, keepdim=True))[:, :LOOKED]
+    looked = evidence[:, :LOOKED]
+    z = looked - looked.mean(dim=-1, keepdim=True)
     there = known[:, :LOOKED].to(z.dtype).unsqueeze(-1)
     n = there.sum(dim=(1, 2))
     centre = (z * there).sum(dim=1) / n.clamp(min=1).unsqueeze(-1)

@@ -141,9 +141,10 @@ def condition(
     whole = said.used.sum(dim=1) / known.sum(dim=1).clamp(min=1)
     mean = said.logp / whole.clamp(min=1e-6).view(-1, 1, 1)
     mixture = fit_mixture(mean, known, evidence.leaning, evidence.shares, evidence.held)
+    del mean  # as large as the labels, as is what is made in place below
     scale = mixture.scale if evidence.scale is None else torch.full_like(whole, evidence.scale)
     nats, unknown = scale.view(-1, 1, 1), ~known.unsqueeze(-1)
-    log_pool = (nats * said.logp).sub_(said.missed.unsqueeze(-1))
+    log_pool = said.logp.mul_(nats).sub_(said.missed.unsqueeze(-1))
     ignorance = (known.to(q.dtype) - said.used).clamp_(min=0).div_(k).unsqueeze(-1)
     linear_pool = average_answer(evidence, share, relevance, scale).add_(ignorance)
     frequency = (scale * whole).view(-1, 1, 1) * mixture.frequency.unsqueeze(1)
@@ -197,11 +198,12 @@ def _placed(q: Tensor) -> Tensor:
     The normal probability of its standardised log-odds: a rank that moves smoothly with the labels.
     1/2 where all are alike.
     """
-    logq = q.clamp(min=FAINT).log()
-    z = logq - over_classes(logq) / q.shape[-1]
-    z = z - z.mean(dim=1, keepdim=True)
+    z = q.clamp(min=FAINT).log_()
+    z -= over_classes(z) / q.shape[-1]
+    z -= z.mean(dim=1, keepdim=True)
     spread = z.square().mean(dim=1, keepdim=True).sqrt()
-    placed: Tensor = torch.special.ndtr(z / spread.clamp(min=_SAME))
+    z /= spread.clamp(min=_SAME)
+    placed: Tensor = torch.special.ndtr(z)
     return placed
 
 

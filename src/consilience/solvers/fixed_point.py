@@ -203,8 +203,8 @@ def settle(
         while len(active) and taken < readings:
             taken += 1
             mine, before = problem.at(active), bounded(logq[active])
-            reading = mine.condition(before)
-            ended = maximise(mine.objective(reading), before)
+            # No name holds a reading: the next one is made when this one is gone.
+            ended = maximise(mine.objective(mine.condition(before)), before)
             steps += ended.steps
             moved = problem.held(torch.log_softmax(ended.theta, dim=-1))
             logq = logq.index_copy(0, active, moved)
@@ -281,5 +281,5 @@ def natural_step(theta: Tensor, gradient: Tensor, temperature: float) -> Tensor:
     step would not tell one where λ is small.
     """
     q = normalised(theta)
-    step = gradient / q.clamp(min=1e-300) / temperature
-    return normalised(theta + step) - q
+    ahead = (gradient / q.clamp(min=1e-300)).div_(temperature).add_(theta)
+    return normalised(ahead).sub_(q)

@@ -80,12 +80,12 @@ class LBFGS:
         converged = self._converged(objective, point)
         while taken < self.steps and bool((moving := alive & ~converged).any()):
             taken += 1
-            direction = memory.direction(point).clamp(-FAR, FAR)
+            direction = memory.direction(point).clamp_(-FAR, FAR)
             ahead = (direction * point.gradient).sum(dim=(1, 2)) < 0
             if not bool(ahead.all()):
                 fallback = -point.gradient / _fisher(point.theta) / memory.temperature
                 direction = torch.where(_wide(ahead), direction, fallback.clamp(-FAR, FAR))
-            found, moved = _search(objective, point, direction * _wide(moving))
+            found, moved = _search(objective, point, direction.mul_(_wide(moving)))
             # A start whose line search fails along the natural gradient itself is at its end.
             alive &= moved | ~moving | (ahead & memory.filled(moved))
             memory.add(found.theta - point.theta, found.gradient - point.gradient, ~moved & moving)
@@ -94,7 +94,7 @@ class LBFGS:
         return OptimizeResult(point.theta, taken, converged)
 
     def _converged(self, objective: Objective, point: _Point) -> Tensor:
-        step = natural_step(point.theta, -point.gradient, objective.problem.temperature)
+        step = natural_step(point.theta, point.gradient, -objective.problem.temperature)
         return step.abs().amax(dim=(1, 2)) <= self.tolerance
 
 
@@ -109,7 +109,7 @@ class _Point:
 
 def _point(objective: Objective, theta: Tensor) -> _Point:
     value, gradient = slope(objective, theta)
-    return _Point(theta, -value, -gradient)
+    return _Point(theta, -value, gradient.neg_())
 
 
 def _wide(flags: Tensor) -> Tensor:
@@ -165,7 +165,7 @@ class _Memory:
             reversed(self._newest_first()), reversed(factors), strict=True
         ):
             ahead = ahead + step * _wide(factor - inverse * _dot(change, ahead))
-        return -ahead
+        return ahead.neg_()
 
     def _newest_first(self) -> list[tuple[Tensor, Tensor, Tensor]]:
         return list(zip(self.steps, self.changes, self.inverse, strict=True))[::-1]
@@ -197,18 +197,16 @@ def _search(objective: Objective, point: _Point, direction: Tensor) -> tuple[_Po
     for _ in range(_TRIALS):
         if not open_.any():
             break
-        ahead = bounded(point.theta + _wide(length) * direction)
-        theta = torch.where(_wide(open_), ahead, best.theta)
+        theta = bounded((_wide(length) * direction).add_(point.theta))
+        if not bool(open_.all()):
+            theta = torch.where(_wide(open_), theta, best.theta)
         value, gradient = raw_slope(objective, theta)
-        loss, here = -value, _dot(-gradient, direction)
+        loss, gradient = -value, gradient.neg_()
+        here = _dot(gradient, direction)
         finite = torch.isfinite(loss) & torch.isfinite(here)
         lower = finite & (loss <= point.loss + ARMIJO * length * first)
         better = open_ & lower & (~fell | (loss <= best.loss))
-        best = _Point(
-            torch.where(_wide(better), theta, best.theta),
-            torch.where(better, loss, best.loss),
-            torch.where(_wide(better), -gradient, best.gradient),
-        )
+        best = _of(better, _Point(theta, loss, gradient), best)
         fell |= better
         flat = lower & (here.abs() <= CURVATURE * first.abs().clamp(min=FLAT))
         open_ = open_ & ~flat
@@ -220,6 +218,17 @@ def _search(objective: Objective, point: _Point, direction: Tensor) -> tuple[_Po
             torch.isinf(high), 2 * length, _between(low, high, low_loss, low_slope, high_loss)
         )
     return best, fell
+
+
+def _of(better: Tensor, one: _Point, other: _Point) -> _Point:
+    """The one point for the starts that are `better` (S,) there, else the other."""
+    if bool(better.all()):
+        return one
+    return _Point(
+        torch.where(_wide(better), one.theta, other.theta),
+        torch.where(better, one.loss, other.loss),
+        torch.where(_wide(better), one.gradient, other.gradient),
+    )
 
 
 def _between(low: Tensor, high: Tensor, at_low: Tensor, slope: Tensor, at_high: Tensor) -> Tensor:
