@@ -156,7 +156,28 @@ def _from_arrays(logprobs: Mapping[str, Any]) -> list[Token] | None:
     top = logprobs.get("top_logprobs")
     if isinstance(top, list) and top and not _is_entry(top[0]):
         top = top[0]  # one element per position; else one flat list of entries
-    return _with_sampled(_tokens(_pairs(top)), drawn)
+    return _with_sampled(_texts(top) if type(top) is dict else _tokens(_pairs(top)), drawn)
+
+
+def _texts(top: Mapping[str, Any]) -> list[Token]:
+    """The tokens of a mapping from strings, which has no bytes and no numbers."""
+    found = []
+    for text, value in top.items():
+        if (logprob := _value(value)) is None:
+            continue
+        if text[:9] == "token_id:":
+            found.append(_token({"token": text}, logprob))
+        else:
+            found.append(Token(_spaced(text), None, None, logprob))
+    return found
+
+
+def _spaced(text: str) -> str:
+    return " " + text[1:] if text[:1] in _SPACES else text
+
+
+_SPACES = frozenset("Ġ▁")
+"""What some tokenizers write for a space."""
 
 
 def _drawn(logprobs: Mapping[str, Any]) -> list[Token]:
@@ -203,15 +224,15 @@ def _token(entry: Mapping[str, Any], logprob: float) -> Token:
         text = data.decode("utf-8", errors="replace")
     else:
         data = None
-    if text[:1] in ("Ġ", "▁"):
-        text = " " + text[1:]
-    return Token(text, data, id if type(id) is int else None, logprob)
+    return Token(_spaced(text), data, id if type(id) is int else None, logprob)
 
 
 def _value(value: object) -> float | None:
     """A log-probability, or None where the server has none to give."""
     if value is None:
         return None
+    if type(value) is float and MISSING_BELOW <= value <= 0.0:
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float) or not value <= 1e-3:
         raise AnswerError(f"{value!r} stands where a log-probability should")
     return None if value < MISSING_BELOW else min(float(value), 0.0)
@@ -299,33 +320,30 @@ def read_labels(
     A label that is not there is bounded above, as each of its variants is, by the least probable
     listed token (if the list is the `top` of the distribution) and by what the list leaves over.
     """
-    outside = _bound(tokens, top)
+    outside: float | None = None
     logprobs, exact = [], []
+    bare = [_bare(token) for token in tokens]
     for c, name in enumerate(names):
         known = first[c] if first else None
-        hits = [t for t in tokens if _stands_for(t, name, known)]
+        written, ids = spellings(name), known.ids if known else frozenset()
+        hits = [t for t, said in zip(tokens, bare, strict=True) if said in written or t.id in ids]
         through: list[Token] = []
-        most = outside
+        halved = False
         if not any(_vouches(t, name, known) for t in hits):
             through, hits = hits, []
             if not (known and (known.whole or all(t.id is not None for t in tokens))):
                 hits = _prefixes(tokens, name, [n for n in names if n != name])
                 through = [t for t in tokens if _may_lead_to(t, name, in_pieces=known is not None)]
-                if known and not name.isascii():
-                    # Half letters share a text, under which a mapping may keep the least of them.
-                    most = _bound(tokens, top=False)
+                # Half letters share a text, under which a mapping may keep the least of them.
+                halved = known is not None and not name.isascii()
         if hits:
             logprobs.append(_logsumexp([t.logprob for t in hits]))
         else:
+            outside = _bound(tokens, top) if outside is None else outside
+            most = _bound(tokens, top=False) if halved else outside
             logprobs.append(_logsumexp([most, *(t.logprob for t in through)]))
         exact.append(bool(hits))
     return LabelLogprobs.of(logprobs, exact)
-
-
-def _stands_for(token: Token, name: str, known: FirstToken | None) -> bool:
-    if known and token.id is not None and token.id in known.ids:
-        return True
-    return _bare(token) in spellings(name)
 
 
 def _vouches(token: Token, name: str, known: FirstToken | None) -> bool:
@@ -374,9 +392,11 @@ def _bound(tokens: Sequence[Token], top: bool) -> float:
 
 def _mass(logprobs: Sequence[float], exact: Sequence[bool]) -> float:
     known = zip(logprobs, exact, strict=True)
-    return min(1.0, math.fsum(math.exp(value) for value, sure in known if sure))
+    return min(1.0, math.fsum([math.exp(value) for value, sure in known if sure]))
 
 
 def _logsumexp(values: Sequence[float]) -> float:
+    if len(values) == 1:
+        return min(0.0, values[0])
     most = max(values)
     return min(0.0, most + math.log(math.fsum(math.exp(v - most) for v in values)))

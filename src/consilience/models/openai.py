@@ -138,7 +138,9 @@ class OpenAIModel:
             spent += [raw[way] for way in ("first", "longer") if way in raw]
             spent += raw.get("forced", {}).values()
             raws[step.said] = raw
-        reading = joined_readings(tree, readings, len(request.label_names))
+        reading = readings[""]
+        if len(steps) > 1:
+            reading = joined_readings(tree, readings, len(request.label_names))
         raw = raws.pop("")
         return Answer(
             reading.logprobs,

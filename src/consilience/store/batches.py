@@ -25,7 +25,7 @@ class Batches:
     def __init__(self, store: Store, *, at_once: bool = False) -> None:
         self._store, self._at_once = store, at_once
         self._rows: list[tuple[str, Encoded]] = []
-        self._written: asyncio.Future[None] | None = None
+        self._waiting: list[asyncio.Future[None]] = []
         self._began = 0.0
         self.all_new = True
 
@@ -36,11 +36,13 @@ class Batches:
             self.write()
             return
         loop = asyncio.get_running_loop()
-        if self._written is None:
-            self._written, self._began = loop.create_future(), loop.time()
+        if not self._waiting:
+            self._began = loop.time()
             loop.call_soon(self._when_idle, loop, 1)
-        # Whoever is cancelled takes nothing from the others.
-        await asyncio.shield(self._written)
+        # One for each: whoever is cancelled takes nothing from the others.
+        written = loop.create_future()
+        self._waiting.append(written)
+        await written
 
     def _when_idle(self, loop: asyncio.AbstractEventLoop, before: int) -> None:
         """Writes what is there, unless the last turn of the loop brought more."""
@@ -52,16 +54,17 @@ class Batches:
 
     def write(self) -> None:
         """One transaction of all that waits; whoever waits is told how it ended."""
-        rows, written = self._rows, self._written
-        self._rows, self._written = [], None
+        rows, waiting = self._rows, self._waiting
+        self._rows, self._waiting = [], []
         try:
             if rows:
                 self.all_new &= self._store.keep(rows) == len(rows)
         # Whatever it is, it is raised again; whoever waits would wait for ever if not told.
         except Exception as error:
-            if written is not None:
-                written.set_exception(error)
+            for written in waiting:
+                if not written.done():
+                    written.set_exception(error)
             raise
-        else:
-            if written is not None:
+        for written in waiting:
+            if not written.done():
                 written.set_result(None)
