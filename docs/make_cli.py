@@ -28,7 +28,7 @@ data or a store. Every value in it is checked, and paths in it are seen from its
 the command line says wins over the environment, that over `--set KEY=VALUE`, that over the task
 file, and that over what is usual. [All settings](#all-settings) are at the end of this page.
 
-**The environment.** Every option has a variable: `run --max-cost` is `CONSILIENCE_RUN_MAX_COST`,
+**The environment.** Every option has a variable: `run --base-url` is `CONSILIENCE_RUN_BASE_URL`,
 `datasets show --examples` is `CONSILIENCE_DATASETS_SHOW_EXAMPLES`; words of a repeatable option
 stand there with spaces between them.
 
@@ -67,9 +67,9 @@ decide what is asked, and so make it another run.
 
 **Money.** `run` and `--dry-run` show a whole prompt and the spend first: calls, how many of them
 the store knows, tokens of prompts, how many of them a cache can serve, tokens of answers, and with
-`--price INPUT,CACHED,OUTPUT` (money per million tokens) what that costs. `--max-cost`, as
-`budget.max_calls` and `budget.max_tokens`, stops the run before more is spent, and what was
-answered is used.
+`--set budget.price=INPUT,CACHED,OUTPUT` (money per million tokens) what that costs.
+`--set budget.max_cost=MONEY`, as `budget.max_calls` and `budget.max_tokens`, stops the run before
+more is spent, and what was answered is used.
 
 **When a server fails.** A passing fault (429, 5xx, a time-out, a cut connection, an answer that
 cannot be read) is sent again `model.retries` times with growing pauses, or after the pause that the
@@ -172,7 +172,7 @@ USES = {
     'spent: `consilience datasets show claims.csv --text "{question} {claim}"`.',
     "consilience datasets audit": "Before believing an accuracy: what structure, surface, order "
     "and hidden columns alone would reach, on a data set that has a name or on a file with gold: "
-    "`consilience datasets audit claims.csv --text claim --group question --label truth`.",
+    "`consilience datasets audit claims.csv --text claim --label truth --set data.group=question`.",
 }
 """When to use each command, in a paragraph."""
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 # A process of the tests has a core to itself, and so have those that it starts.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Bytecode is kept, whatever the environment says: each process that tests start would compile the
+# whole package anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 @pytest.fixture(autouse=True, scope="session")

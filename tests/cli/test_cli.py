@@ -112,7 +112,7 @@ def test_json_stands_alone_on_stdout(server, data, stored):
         simulated(data),
         simulated(data, "--dry-run"),
         simulated(data, "--label", "truth", "--output", "labels.csv"),
-        ["plan", *simulated(data)[1:], "--price", 2],
+        ["plan", *simulated(data)[1:], "--set", "budget.price=2"],
         ["solve", "--store", store],
         ["evaluate", data, *FILE_OPTIONS, "--label", "truth", "--store", store],
         ["explain", id, "--store", store],
@@ -207,7 +207,7 @@ def test_what_was_paid_for_is_kept_and_what_was_simulated_is_not(server, data):
 
 def test_a_dry_run_sends_nothing_and_leaves_nothing(server, data):
     before = len(server.requests)
-    words = on(server, data, "--price", 2.0)
+    words = on(server, data, "--set", "budget.price=2.0")
     for dry in ([*words, "--dry-run"], ["plan", *words[1:]]):
         cost = json.loads(consilience(*dry, "--json").stdout)
         assert (cost["calls"], cost["known"]) == (36, 0)
@@ -284,8 +284,8 @@ def test_transport_options_change_no_label(server, data):
         "model.retries=1",
         "--set",
         "model.rate=6e4",
-        "--price",
-        3,
+        "--set",
+        "budget.price=3",
     ]
     assert consilience(*on(server, data, *more)).stdout == first.stdout
     assert len(server.requests) == before

@@ -184,7 +184,7 @@ def test_workers_make_the_same_file(whole: tuple[Path, Done], tmp_path: Path) ->
 
 
 def test_a_dry_run_asks_nothing_and_writes_nothing(asked: list[str], tmp_path: Path) -> None:
-    words = (*USUAL, *SMALL, "--dry-run", "--json", "--price", 2, "--store", "s.db")
+    words = (*USUAL, *SMALL, "--dry-run", "--json", "--set", "budget.price=2", "--store", "s.db")
     lines = json.loads(consilience(*words, "--output", "r.json").stdout)
     assert asked == []
     assert list(tmp_path.iterdir()) == []

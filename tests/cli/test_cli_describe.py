@@ -20,7 +20,7 @@ from wire_client import KEYS
 from wire_model import Faults
 from wire_server import MODEL, serve
 
-RUN = ["--text", "{claim}", "--group", "about", *TASK_OPTIONS]
+RUN = ["--text", "{claim}", "--set", "data.group=about", *TASK_OPTIONS]
 RUN += ["--calls-per-example", 3, "--set", "planning.settled=0"]
 SMALL = [
     "--set",
@@ -140,7 +140,7 @@ def test_another_optimum_is_another_labelling(store: Path, monkeypatch: Any) -> 
 def test_a_dry_run_spends_nothing_and_is_right(store: Path) -> None:
     before = store.read_bytes()
     with writing() as server:
-        done = describe(server, store, "--dry-run", "--json", "--price", 3)
+        done = describe(server, store, "--dry-run", "--json", "--set", "budget.price=3")
         cost = json.loads(done.stdout)
         # The server is another one than that of the run, and is not even probed.
         assert server.requests == [] and store.read_bytes() == before

@@ -34,11 +34,15 @@ def test_a_page_of_a_run_with_its_gold_and_without(folder: Path) -> None:
     plain = page.read_text("utf-8")
     assert "Methods side by side" not in plain
     words = ["report", folder / "claims.csv", "--text", "{question} {claim}", "--label", "truth"]
-    consilience(*words, "--group", "question", "--store", folder / "s.db", "--output", page)
+    consilience(
+        *words, "--set", "data.group=question", "--store", folder / "s.db", "--output", page
+    )
     scored = page.read_text("utf-8")
     assert "Methods side by side" in scored
     assert '"gold":' in scored
-    table = consilience("evaluate", *words[1:], "--group", "question", "--store", folder / "s.db")
+    table = consilience(
+        "evaluate", *words[1:], "--set", "data.group=question", "--store", folder / "s.db"
+    )
     accuracy = next(line for line in table.stdout.splitlines() if line.startswith("consilience"))
     assert accuracy.split()[1] in scored
 
@@ -68,7 +72,7 @@ def test_the_models_own_words_are_on_the_page(
     words = tmp_path / "words.json"
     with serve("vllm", model=Sorter(True), writes=honest) as server:
         model = ["--model", f"openai:{MODEL}", "--base-url", server.url, "--store", "s.db"]
-        shape = ["--text", "{claim}", "--group", "about", *TASK_OPTIONS]
+        shape = ["--text", "{claim}", "--set", "data.group=about", *TASK_OPTIONS]
         consilience(
             "run", data, *shape, *model, "--calls-per-example", 3, "--set", "planning.settled=0"
         )

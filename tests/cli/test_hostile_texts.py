@@ -52,7 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def task() -> list[object]:
-    names = [word for name in CLASSES for word in ("--class", name)]
+    names = ["--classes", ",".join(CLASSES)]
     return ["--text", COLUMN, "--id", "key", "--question", "Which \x1b[1mone?", *names]
 
 

@@ -38,7 +38,7 @@ def words(server: Any, *more: object) -> list[object]:
 
 
 def test_a_dry_run_and_a_run_say_the_same_spend(server: Any) -> None:
-    price = ["--price", "2,0.5,8", "--set", "budget.currency=EUR"]
+    price = ["--set", "budget.price=2,0.5,8", "--set", "budget.currency=EUR"]
     cost = json.loads(consilience(*words(server, *price, "--dry-run", "--json")).stdout)
     cached = cost["prompt_tokens"] - cost["fresh_tokens"]
     assert cached > 0 and cost["output_tokens"] == cost["calls"] == 96
@@ -46,7 +46,9 @@ def test_a_dry_run_and_a_run_say_the_same_spend(server: Any) -> None:
     assert cost["money"] == pytest.approx(paid / 1e6) and cost["currency"] == "EUR"
     said = "2 of prompts, 0.5 of cached ones, 8 of answers; EUR for a million tokens"
     assert cost["price"] == said
-    plain = json.loads(consilience(*words(server, "--price", 2, "--dry-run", "--json")).stdout)
+    plain = json.loads(
+        consilience(*words(server, "--set", "budget.price=2", "--dry-run", "--json")).stdout
+    )
     assert plain["money"] == pytest.approx((plain["prompt_tokens"] + 96) * 2 / 1e6)
     told = consilience(*words(server, *price)).stderr
     assert "── a prompt" in told.split("spend: 96 calls, 0 of them known; about ")[0]
@@ -62,27 +64,31 @@ def test_a_dry_run_and_a_run_say_the_same_spend(server: Any) -> None:
     assert prompt is not None and kept is not None and written is not None
     money = Price(2, 0.5, 8, "EUR")
     assert f"<dd>{money.called(money.of(prompt, kept, written))} <span" in page and said in page
-    consilience("report", "--output", "r.html", "--price", 1000)
+    consilience("report", "--output", "r.html", "--set", "budget.price=1000")
     assert "1000 of prompts; for a million tokens" in Path("r.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize("concurrency", [1, 16])
 def test_a_run_stops_before_it_spends_more(server: Any, concurrency: int) -> None:
     lanes = ["--set", f"model.concurrency={concurrency}"]
-    done = consilience(*words(server, "--price", 100, "--max-cost", 0.4, *lanes))
+    done = consilience(
+        *words(server, "--set", "budget.price=100", "--set", "budget.max_cost=0.4", *lanes)
+    )
     with Store("consilience.db", readonly=True) as db:
         [used] = db.stats().models
     assert 0 < used.predictions < 96
     assert 0.2 < (used.prompt_tokens + used.predictions) * 100 / 1e6 <= 0.4
     assert "Ended early: the budget of 0.40 is spent" in done.stderr
     # More money, and it goes on where it stopped.
-    more = consilience(*words(server, "--price", 100, "--max-cost", 9))
+    more = consilience(*words(server, "--set", "budget.price=100", "--set", "budget.max_cost=9"))
     assert f"{used.predictions} answers found in the store" in more.stderr
 
 
 def test_a_limit_needs_a_price(server: Any) -> None:
-    done = consilience(*words(server, "--max-cost", 1), code=2)
-    assert done.stderr == "consilience: --max-cost needs --price INPUT[,CACHED[,OUTPUT]]\n"
-    done = consilience(*words(server, "--price", "1,2,3,4"), code=2)
+    done = consilience(*words(server, "--set", "budget.max_cost=1"), code=2)
+    assert (
+        done.stderr == "consilience: budget.max_cost needs budget.price=INPUT[,CACHED[,OUTPUT]]\n"
+    )
+    done = consilience(*words(server, "--set", "budget.price=1,2,3,4"), code=2)
     assert "INPUT, or INPUT,CACHED or INPUT,CACHED,OUTPUT is expected" in done.stderr
     assert server.requests == []

@@ -143,7 +143,13 @@ def test_gold_that_is_partly_empty_is_counted(path: Path) -> None:
 
 def test_what_relations_leave_out_is_told(path: Path) -> None:
     said = consilience(
-        "datasets", "show", path, "--group", "scene", "--set", "relations.facts=answer:final"
+        "datasets",
+        "show",
+        path,
+        "--set",
+        "data.group=scene",
+        "--set",
+        "relations.facts=answer:final",
     )
     assert "answer:final says nothing of 1 row without an answer." in said.stderr
 
@@ -165,12 +171,12 @@ BROKEN: dict[str, tuple[bytes, list[str], str]] = {
     ),
     "groups of one": (
         b"text,g\na,1\nb,2\n",
-        ["--group", "g", "--set", "relations.priors=exactly-one"],
+        ["--set", "data.group=g", "--set", "relations.priors=exactly-one"],
         "relation 'exactly-one' relates nothing: no two rows with different texts share a group",
     ),
     "a text in two groups": (
         b"text,g\na,1\na,2\n",
-        ["--group", "g"],
+        ["--set", "data.group=g"],
         "row 2 (line 3) has the text of x.csv, row 1 (line 2) in another group, '2' instead of '1'",
     ),
     "a text with two keys": (

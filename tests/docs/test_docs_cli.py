@@ -40,6 +40,15 @@ def test_every_command_and_option_says_what_it_is(path, command):
     assert not command.get_short_help_str(64).endswith("...")
 
 
+def test_no_command_has_more_than_fifteen_options():
+    """What few people turn has no option: the task file and `--set` reach it."""
+    shown = {
+        " ".join(path): [p.opts[0] for p in command.params if isinstance(p, click.Option)]
+        for path, command in commands()
+    }
+    assert {path: names for path, names in shown.items() if len(set(names) - {"--task"}) > 15} == {}
+
+
 def test_an_option_is_the_same_in_every_command():
     seen = {}
     for path, command in commands():

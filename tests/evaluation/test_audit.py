@@ -175,7 +175,7 @@ def test_the_command(tmp_path: Path) -> None:
         negated(row)
     path = tmp_path / "claims.jsonl"
     path.write_text("\n".join(map(json.dumps, made)))
-    options = ["--group", "question", "--label", "right"]
+    options = ["--set", "data.group=question", "--label", "right"]
     done = consilience("datasets", "audit", path, *options)
     assert "negation" in done.stdout
     assert "A result must beat 100.0%" in done.stderr

@@ -35,4 +35,4 @@ def write_csv(rows: list[dict[str, str]], path: Path) -> Path:
 TASK_OPTIONS = ["--question", "Is the claim true or false?", "--classes", "False,True"]
 """The task that is about claims, said in full."""
 
-FILE_OPTIONS = ["--text", "{question} {claim}", "--group", "question", *TASK_OPTIONS]
+FILE_OPTIONS = ["--text", "{question} {claim}", "--set", "data.group=question", *TASK_OPTIONS]

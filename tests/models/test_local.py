@@ -13,14 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import transformers  # its parts load where they are used, in one worker only
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-)
 
 from consilience.concepts.description import DescribeOptions, describe
 from consilience.data.dataset import Dataset
@@ -54,7 +48,7 @@ SPACED = (
 """A template that opens no turn, and puts a space before what the assistant says."""
 
 
-def tokenizer(split: bool = True) -> PreTrainedTokenizerFast:
+def tokenizer(split: bool = True) -> transformers.PreTrainedTokenizerFast:
     """A byte-level BPE trained on the made-up examples; without `split` it joins across words."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=split)
@@ -70,7 +64,7 @@ def tokenizer(split: bool = True) -> PreTrainedTokenizerFast:
     bpe.post_processor = processors.TemplateProcessing(
         single=f"{BOS} $A", special_tokens=[(BOS, bpe.token_to_id(BOS))]
     )
-    return PreTrainedTokenizerFast(
+    return transformers.PreTrainedTokenizerFast(
         tokenizer_object=bpe, bos_token=BOS, eos_token=EOS, chat_template=CHAT
     )
 
@@ -79,8 +73,8 @@ def save(folder: Path, seed: int = 0, split: bool = True) -> Path:
     """A small Llama with random weights, and its tokenizer."""
     made = tokenizer(split)
     torch.manual_seed(seed)
-    network = LlamaForCausalLM(
-        LlamaConfig(
+    network = transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(
             vocab_size=len(made),
             hidden_size=64,
             intermediate_size=128,
@@ -134,8 +128,8 @@ def question(names=("False", "True"), texts=DATA.texts[:6], shots=0, style="text
 
 def naive(folder: Path, text: str, label: str, special: bool = True) -> list[float]:
     """The log-probability of each token of a label after a text: all of it read at once."""
-    network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    spell = AutoTokenizer.from_pretrained(folder)
+    network = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    spell = transformers.AutoTokenizer.from_pretrained(folder)
     before = spell(text, add_special_tokens=special)["input_ids"]
     both = spell(text + label, add_special_tokens=special)["input_ids"]
     assert both[: len(before)] == before
@@ -198,14 +192,14 @@ def test_the_bare_spelling_of_a_label_counts_and_that_of_two_labels_does_not(fol
 def test_a_label_that_joins_the_prompt_s_last_token_is_read_after_it(tmp_path):
     folder = save(tmp_path / "joined", split=False)
     asked = question(lead="This is right:")[:1]
-    spell = AutoTokenizer.from_pretrained(folder)
+    spell = transformers.AutoTokenizer.from_pretrained(folder)
     text = asked[0].prompt
     before, both = (spell(t)["input_ids"] for t in (text, text + " True"))
     assert both[: len(before)] != before
     (answer,) = answers(opened(folder), asked)
     own = spell("\n True", add_special_tokens=False)["input_ids"][1:]
     assert spell.decode(own) == " True"
-    network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    network = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     with torch.inference_mode():
         table = network(torch.tensor([before + own])).logits[0].log_softmax(-1)
     expected = [float(table[len(before) - 1 + i, token]) for i, token in enumerate(own)]
@@ -227,7 +221,9 @@ def test_labels_that_cannot_be_told_apart_are_refused(folder, names, said):
 def test_a_label_that_the_tokenizer_cannot_write_is_refused(copy):
     words = Tokenizer(models.WordLevel({"[UNK]": 0, "True": 1, "Answer:": 2}, unk_token="[UNK]"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]").save_pretrained(copy)
+    transformers.PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]").save_pretrained(
+        copy
+    )
     with pytest.raises(InputError, match="cannot write the label name 'False'"):
         answers(opened(copy), question(("False", "True")))
 
@@ -246,7 +242,7 @@ def test_a_text_is_what_auto_asks_with_as_the_probe_of_a_server_would(folder):
 
 @pytest.mark.parametrize("template", [CHAT, SPACED], ids=["turns", "spaced"])
 def test_in_a_chat_the_label_begins_the_assistants_turn(copy, template):
-    spell = AutoTokenizer.from_pretrained(copy)
+    spell = transformers.AutoTokenizer.from_pretrained(copy)
     spell.chat_template = template
     spell.save_pretrained(copy)
     gap = " " if template == SPACED else ""
@@ -318,7 +314,7 @@ def test_in_64_bits_an_answer_is_the_same_to_the_last_digit(folder):
 
 def test_a_shared_prefix_is_computed_once(folder):
     asked = question(shots=8, texts=DATA.texts[:10])
-    spell = AutoTokenizer.from_pretrained(folder)
+    spell = transformers.AutoTokenizer.from_pretrained(folder)
     ids = [spell(request.prompt)["input_ids"] for request in asked]
     shared = min(
         next(i for i, (x, y) in enumerate(zip(ids[0], other, strict=False)) if x != y)
@@ -387,7 +383,7 @@ def flat(scores) -> list[float]:
 
 @pytest.mark.parametrize("reuse", [True, False], ids=["on a prefix", "in full"])
 def test_the_head_sees_the_wanted_places_alone_and_gives_the_same(folder, reuse):
-    network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64).eval()
+    network = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64).eval()
     gathers, plain = (Scorer(network, reuse=reuse, batch=40) for _ in range(2))
     plain._head = None
     expected = flat(plain.score(ragged()))
@@ -407,7 +403,7 @@ def test_the_head_sees_the_wanted_places_alone_and_gives_the_same(folder, reuse)
 def test_a_network_that_reads_its_head_in_another_way_gives_the_same(
     folder, monkeypatch, kind, reuse
 ):
-    network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64).eval()
+    network = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64).eval()
     expected = flat(Scorer(network, reuse=reuse).score(ragged()))
     if kind == "reshaped":
 
@@ -461,7 +457,7 @@ def test_rows_are_cut_into_batches_where_padding_costs_more_than_a_batch() -> No
 
 
 def test_a_layer_that_cannot_be_cut_is_computed_in_full(folder):
-    network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    network = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     asked = [Question((1, 5, 6, 7, n), ((3,), (4, 9))) for n in range(10, 14)]
     plain = Scorer(network)
     network.config.layer_types = ["full_attention", "linear_attention"]
@@ -475,7 +471,7 @@ def test_a_layer_that_cannot_be_cut_is_computed_in_full(folder):
 
 @pytest.mark.parametrize(("small", "inside"), [(True, 1), (False, 3)])
 def test_a_small_network_is_asked_in_one_thread(folder, monkeypatch, small, inside):
-    network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    network = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     if not small:
         monkeypatch.setattr("consilience.models.prefix.SMALL", network.num_parameters())
     threads = []
@@ -491,7 +487,7 @@ def test_a_small_network_is_asked_in_one_thread(folder, monkeypatch, small, insi
 
 
 def test_a_label_is_read_on_the_way_to_a_longer_one(folder):
-    network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    network = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     rows = []
     network.register_forward_pre_hook(
         lambda _, __, given: rows.append(len(given["input_ids"])), with_kwargs=True
@@ -544,7 +540,7 @@ def test_what_fails_in_the_network_reaches_everybody_who_waits(folder, monkeypat
 
 
 def test_a_value_that_is_no_number_is_an_error(copy):
-    network = LlamaForCausalLM.from_pretrained(copy)
+    network = transformers.LlamaForCausalLM.from_pretrained(copy)
     with torch.no_grad():
         network.lm_head.weight[3] = math.nan
     network.save_pretrained(copy)
@@ -719,8 +715,8 @@ def written(model: LocalModel, *notes: tuple[object, int]) -> list[Completion]:
 
 def naive_text(folder: Path, text: str, most: int, special: bool = True) -> str:
     """The most likely token after a text, again and again: all of it read each time."""
-    network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    spell = AutoTokenizer.from_pretrained(folder)
+    network = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    spell = transformers.AutoTokenizer.from_pretrained(folder)
     ids = spell(text, add_special_tokens=special)["input_ids"]
     begin = len(ids)
     with torch.inference_mode():
@@ -756,8 +752,8 @@ def test_a_text_is_the_most_likely_one_token_by_token(folder, api):
 def favouring(folder: Path, into: Path, tokens: str, config: dict | None = None) -> Path:
     """The same model with an output layer that makes it write some tokens, one after the other."""
     shutil.copytree(folder, into)
-    spell = AutoTokenizer.from_pretrained(into)
-    network = AutoModelForCausalLM.from_pretrained(into)
+    spell = transformers.AutoTokenizer.from_pretrained(into)
+    network = transformers.AutoModelForCausalLM.from_pretrained(into)
     ids = spell(tokens, add_special_tokens=False)["input_ids"]
     with torch.no_grad():
         # Each token is known by its own direction, and points at the one that follows it.

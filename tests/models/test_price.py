@@ -57,7 +57,7 @@ def test_money_is_never_more(concurrency: int) -> None:
     assert charged == pytest.approx(budget.money) and 0.045 < charged <= 0.05
     assert 0 < done.calls < 400
     assert done.ended and "the budget of 0.05 is spent: " in done.ended
-    assert "raise --max-cost and run the same command" in done.ended
+    assert "raise budget.max_cost and run the same command" in done.ended
 
 
 def test_a_budget_of_money_needs_a_price() -> None:

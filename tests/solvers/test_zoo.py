@@ -38,9 +38,9 @@ SHARP = {
 }
 
 SOLVERS: dict[str, Solver] = {
-    "L-BFGS": LBFGS(starts=16, readings=10),
-    "Adam": Adam(starts=16, steps=60, rate=2.0, readings=6),
-    "belief propagation": BeliefPropagation(starts=16, readings=8),
+    "L-BFGS": LBFGS(starts=8, readings=10),
+    "Adam": Adam(starts=8, steps=60, rate=2.0, readings=6),
+    "belief propagation": BeliefPropagation(starts=8, readings=8),
     "annealing": Annealing(starts=8, sweeps=20, readings=8),
 }
 
@@ -170,7 +170,7 @@ def test_a_corner_is_not_taken_for_an_optimum(solver, seed):
 @pytest.mark.parametrize("name", ["couplings across relations", "learner with relations"])
 def test_starts_follow_the_evidence_to_where_relations_wall_it_in(name, seed):
     """From labels drawn at random alone, one start in ten gets there."""
-    labels = solve(evidence(name), SHARP, SOLVERS["L-BFGS"], seed=seed).labels
+    labels = solve(evidence(name), SHARP, LBFGS(starts=16, readings=10), seed=seed).labels
     assert labels.argmax(axis=1).tolist() in best(name).tolist()
 
 
@@ -199,7 +199,7 @@ def test_no_start_is_better_than_those_drawn_where_labels_are_soft(name):
 
 BASE = {
     LBFGS: LBFGS(starts=6),
-    Adam: Adam(starts=4, steps=100, readings=8),
+    Adam: Adam(starts=4, steps=60, readings=4),
     BeliefPropagation: BeliefPropagation(starts=4, readings=8),
     Annealing: Annealing(starts=5, sweeps=2, readings=4),
     Exhaustive: Exhaustive(),

@@ -110,7 +110,7 @@ def numbers(context: click.Context, option: click.Parameter, value: str) -> list
     help="Draw accuracy against calls into this .svg, .png or .pdf file (extra `plots`).",
 )
 @options.configured(
-    *options.MODEL, "budget.price", "output.store", "data", "task", "planning", seeded=False
+    *options.MODEL, "budget", "output.store", "data", "task", "planning", seeded=False
 )
 @options.dry_run
 @options.as_json

@@ -59,7 +59,7 @@ class _Labelling:
 @options.command()
 @options.configured(
     *options.MODEL,
-    *("budget.price", "budget.max_cost", "output.store", "landmarks.file"),
+    *("budget", "output.store", "landmarks.file"),
     *("describing", "solving", "data"),
 )
 @options.run_id

@@ -55,7 +55,7 @@ def open_price(said: BudgetOptions) -> Price | None:
     """What tokens cost; None where nobody said."""
     if said.price is None:
         if said.max_cost is not None:
-            raise InputError("--max-cost needs --price INPUT[,CACHED[,OUTPUT]]")
+            raise InputError("budget.max_cost needs budget.price=INPUT[,CACHED[,OUTPUT]]")
         return None
     from consilience.models.price import Price
 

@@ -44,7 +44,7 @@ class Option(click.Option):
         self.section = section
 
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
-        """What the environment says: `run --max-cost` is CONSILIENCE_RUN_MAX_COST."""
+        """What the environment says: `run --base-url` is CONSILIENCE_RUN_BASE_URL."""
         found = super().resolve_envvar_value(ctx)
         if found is None and ctx.auto_envvar_prefix:
             word = self.opts[0].lstrip("-").replace("-", "_").upper()
@@ -125,14 +125,6 @@ _seed_or_file = option(
     "--seed", type=Whole(min=0), help="Decides every random choice  [default: 0]"
 )
 _task = option("--task", metavar="FILE", hidden=True, help="A task file.", callback=home)
-_class = option(
-    "--class",
-    "one_by_one",
-    metavar="NAME",
-    multiple=True,
-    section="Data and task",
-    help="One class, whatever signs its name has (repeatable, class 0 first).",
-)
 
 
 def _said(shown: Sequence[str], given: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -142,11 +134,6 @@ def _said(shown: Sequence[str], given: dict[str, Any]) -> dict[str, dict[str, An
         if (value := given.pop(_destination(name))) is not None:
             table, _, key = name.partition(".")
             said.setdefault(table, {})[key] = value
-    if one_by_one := given.pop("one_by_one", ()):
-        before = said.setdefault("task", {}).get("classes", {})
-        if twice := set(before) & set(one_by_one):
-            raise click.BadParameter(f"the class {min(twice)!r} is named twice")
-        said["task"]["classes"] = before | dict.fromkeys(one_by_one, "")
     return said
 
 
@@ -179,8 +166,6 @@ def configured(*names: str, seeded: bool = False) -> Callable[[Callable[..., Any
             "data set, such as split=test (repeatable). All are listed in docs/cli.md.",
         )
         every = [_of_setting(name) for name in shown]
-        if "task.classes" in shown:
-            every.insert(shown.index("task.classes") + 1, _class)
         every += [*([_seed_or_file] if seeded else []), chosen, _task]
         made: Any = command
         for each in reversed(every):
@@ -227,7 +212,7 @@ dry_run = option(
     section="Spend",
     help="Print a prompt and what it would cost; nothing is sent or stored.",
 )
-TASK = ("data.text", "data.id", "data.group", "data.label", "task.question", "task.classes")
+TASK = ("data.text", "data.id", "data.label", "task.question", "task.classes")
 """The options that say what a file holds and what is asked."""
 
 MODEL = ("model.name", "model.base_url")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.argument("rows")
 @options.configured(
     *options.MODEL,
-    *("budget.price", "budget.max_cost", "output.store", "output.table", "landmarks.file"),
+    *("budget", "output.store", "output.table", "landmarks.file"),
 )
 @options.run_id
 @options.option(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @options.command()
 @click.argument("data", required=False, metavar="[TASK|DATA]")
-@options.configured(*options.TASK, "budget.price", "output.store", "landmarks.file")
+@options.configured(*options.TASK, "budget", "output.store", "landmarks.file")
 @options.run_id
 @options.option(
     "--output",
@@ -48,8 +48,8 @@ def report(
     The page needs nothing beside it and asks nothing of any server: verdict, prompt, cost, rounds,
     evidence, concepts, and a table to search whose rows open. With the column of its gold in
     --label, and DATA, the file that the run labelled, it also has methods side by side and a
-    calibration curve. Where a price is known, by --price or from the run, it has the money spent.
-    Asks nothing.
+    calibration curve. Where a price is known, by budget.price or from the run, it has the money
+    spent. Asks nothing.
     """
     from consilience.results.report import check_report
 

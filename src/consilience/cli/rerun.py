@@ -30,7 +30,7 @@ LONGEST = 200
 
 @options.command()
 @click.argument("run_id", metavar="RUN")
-@options.configured(*options.MODEL, "budget.price", "budget.max_cost", "output.store")
+@options.configured(*options.MODEL, "budget", "output.store")
 @options.option(
     "--into",
     metavar="FILE",

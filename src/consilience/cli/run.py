@@ -66,7 +66,7 @@ class Asking(NamedTuple):
 @options.configured(
     *options.TASK,
     *options.MODEL,
-    *("budget.calls_per_example", "budget.price", "budget.max_cost"),
+    "budget.calls_per_example",
     *("output.store", "output.table", "landmarks.file", "planning"),
     seeded=True,
 )

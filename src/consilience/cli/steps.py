@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @options.configured(
     *options.TASK,
     *options.MODEL,
-    *("budget.calls_per_example", "budget.price"),
+    "budget.calls_per_example",
     *("output.store", "landmarks.file", "planning"),
     seeded=True,
 )
@@ -169,7 +169,7 @@ def _read(path: str) -> _Plan:
 
 @options.command()
 @click.argument("plan_file", type=click.Path(exists=True, dir_okay=False))
-@options.configured("model.name", "budget.price", "budget.max_cost", "output.store")
+@options.configured("model.name", "budget", "output.store")
 @options.option(
     "--base-url",
     "urls",

@@ -64,9 +64,7 @@ class DataOptions:
         "--id",
         "COLUMN",
     )
-    group: str | None = setting(
-        TEXT, "A file's column that says which rows belong together.", "--group", "COLUMN"
-    )
+    group: str | None = setting(TEXT, "A file's column that says which rows belong together.")
     label: str | None = setting(
         TEXT, "A file's column of gold labels: for scoring only.", "--label", "COLUMN"
     )
@@ -95,7 +93,8 @@ class TaskOptions:
     )
     classes: Mapping[str, str] = setting(
         Classes(),
-        "A file's class names, class 0 first: no,yes. A task file can describe each.",
+        "A file's class names, class 0 first: no,yes. One that has a comma stands in double "
+        "quotes. A task file can describe each.",
         "--classes",
         "NAMES",
         default={},
@@ -215,16 +214,13 @@ class BudgetOptions:
         Prices(),
         "Money per million tokens: of prompts, of what a cache serves of them, of answers; what is "
         "left out costs as much as a prompt.",
-        "--price",
-        "INPUT[,CACHED[,OUTPUT]]",
+        metavar="INPUT[,CACHED[,OUTPUT]]",
     )
     currency: str = setting(TEXT, "What the money is called: EUR.", default="")
     max_cost: float | None = setting(
         ABOVE_ZERO,
-        "Stop before more money than this is spent on the server; needs a --price. What was "
+        "Stop before more money than this is spent on the server; needs a price. What was "
         "answered by then is used.",
-        "--max-cost",
-        "MONEY",
     )
     max_calls: int | None = setting(
         COUNT,

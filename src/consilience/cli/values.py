@@ -6,6 +6,8 @@ own already: `takes` are the types that it may have.
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import os
@@ -162,7 +164,8 @@ class LocalTable(Table):
 class Classes(Table):
     """The names of classes, class 0 first, each with a description or with nothing.
 
-    A table of name to description, or names as a list or with a comma between them.
+    A table of name to description, or names as a list or with a comma between them, as in a line
+    of CSV: a name that has a comma itself stands in double quotes.
     """
 
     takes: tuple[type, ...] = (dict, list)
@@ -176,6 +179,8 @@ class Classes(Table):
         """The table of name to description."""
         if isinstance(value, dict):
             return super().convert(value, param, ctx)
+        if isinstance(value, str):
+            value = next(csv.reader(io.StringIO(value, newline=""), skipinitialspace=True), [])
         names = Names().convert(value, param, ctx)
         if len(set(names)) < len(names):
             self.fail(f"a class is named twice: {', '.join(names)}", param, ctx)

@@ -108,7 +108,7 @@ class Budget:
             said = self.price.called
             return (
                 f"the budget of {said(self.max_cost)} is spent: {said(self.money)} were charged, "
-                f"and the next request may cost {said(most.money)}; raise --max-cost"
+                f"and the next request may cost {said(most.money)}; raise budget.max_cost"
             )
         return None
 
