@@ -3,8 +3,9 @@ r"""What corrections do to the rows that nobody corrected, on answers of a real 
     uv run python benchmarks/corrections.py            # measures, writes results/corrections.json
     uv run python benchmarks/corrections.py --table    # prints the table of the documentation
 
-Each run recorded in `benchmarks/recorded` is solved from its answers alone; then some rows get the
-label that gold has, held fixed, and it is solved again. `doubtful` are the rows that a review shows
+Each run recorded in `benchmarks/recorded` that showed shots, of the method or of another, is solved
+from its answers alone; then some rows get the label that gold has, held fixed, and it is solved
+again. `doubtful` are the rows that a review shows
 first, `random` ones are drawn, with the mean of `DRAWS` draws. Both scores are of the same rows:
 those that were not corrected.
 """
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from consilience.evidence.evidence import Evidence
 
 RESULTS = Path(__file__).parent / "results" / "corrections.json"
-METHOD = "consilience"
 COUNTS = (8, 16, 32)
 DRAWS = 5
 FLOOR = 1e-12
@@ -62,9 +62,11 @@ def measure() -> dict[str, Any]:
     for path in recorded.files():
         recording = recorded.read(path)
         for run in recording.runs:
-            if run.method == METHOD:
-                made[recording.name] = {"set": recording.set, **of_run(recording, run)}
-                print(recording.name, made[recording.name], flush=True)
+            if any(query.shots for queries in run.rounds for query, _ in queries):
+                name = f"{recording.name} {run.method}"
+                about = {"set": recording.set, "method": run.method}
+                made[name] = {**about, **of_run(recording, run)}
+                print(name, made[name], flush=True)
     return made
 
 
@@ -92,10 +94,12 @@ def of_run(recording: recorded.Recording, run: recorded.RecordedRun) -> dict[str
 def table(made: dict[str, Any]) -> str:
     """Markdown, a row for each recorded run: accuracy on untouched rows before → after."""
     ways = [f"{way} {count}" for way in ("doubtful", "random") for count in COUNTS]
-    lines = ["| set | all rows | " + " | ".join(ways) + " |", "|" + "---|" * (2 + len(ways))]
+    head = ["set", "asked by", "all rows", *ways]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in made.values():
         cells = [f"{row[way][0]:.3f} → {row[way][1]:.3f}" for way in ways]
-        lines.append(f"| {row['set']} | {row['accuracy']:.3f} | {' | '.join(cells)} |")
+        first = [row["set"], row["method"], f"{row['accuracy']:.3f}"]
+        lines.append(f"| {' | '.join(first + cells)} |")
     return "\n".join(lines)
 
 

@@ -296,3 +296,19 @@ def test_given_shares_hold_in_labels_that_are_solved():
     labels = solve(known, default_terms(), LBFGS(starts=1)).labels
     assert labels[:, 0].mean() == pytest.approx(0.25, abs=0.05)
     assert (labels.argmax(axis=1) == 0).mean() < 0.4
+
+
+# --- where some classes are given
+
+
+def test_given_classes_move_where_the_others_lie_once_many_are_put_right():
+    """A few about the line say nothing of it; many, drawn at random, do."""
+    truth, z = made([0.9, 0.1], n=400, distance=1.5, lean=1.0)
+    alone = z + added(z)
+    few, many = (np.full(len(z), -1) for _ in range(2))
+    at = np.argsort(np.abs(alone[:, 1] - alone[:, 0]))[:6]
+    few[at] = 1 - alone[at].argmax(axis=1)
+    assert np.abs(added(z, held=torch.from_numpy(few)) - added(z)).max() < 0.1
+    many[:100] = truth[:100]
+    told = z + added(z, held=torch.from_numpy(many))
+    assert right(told[100:], truth[100:]) > right(alone[100:], truth[100:]) + 0.1

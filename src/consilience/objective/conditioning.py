@@ -135,7 +135,7 @@ def condition(
     s, k = len(q), evidence.k
     made = weight if isinstance(weight, Weighing) else weigh(evidence, weight)
     share, known = made.share.expand(s, -1), made.known.expand(s, -1)
-    relevance = _relevance(evidence, q)
+    relevance = _relevance(evidence, _evenly_sure(evidence, q))
     said = what_is_said(evidence, share, relevance)
     # As if all predictions were relevant: else a labelling would be the surer the less fits it.
     whole = said.used.sum(dim=1) / known.sum(dim=1).clamp(min=1)
@@ -190,6 +190,19 @@ def _relevance(evidence: Evidence, q: Tensor) -> Tensor:
     if evidence.n >= FEWEST_EXAMPLES:
         of_list = torch.maximum(of_list, 2 * of_lists(evidence, _placed(q)) - 1)
     return of_predictions(evidence, of_list.clamp(min=0), alone=1.0)
+
+
+def _evenly_sure(evidence: Evidence, q: Tensor) -> Tensor:
+    """Labels (S, N, K) in which those that the user gave are as sure as the others on average.
+
+    A few certain ones among labels that are not would decide alone which lists of shots count.
+    """
+    if evidence.held is None or bool((evidence.held >= 0).all()):
+        return q
+    given = (evidence.held >= 0).unsqueeze(-1)
+    own = torch.nn.functional.one_hot(evidence.held.clamp(min=0), evidence.k).to(q.dtype)
+    sure = q[:, ~given[:, 0]].amax(dim=-1).mean(dim=1).view(-1, 1, 1)
+    return torch.where(given, own * sure + (1 - own) * (1 - sure) / (evidence.k - 1), q)
 
 
 def _placed(q: Tensor) -> Tensor:
