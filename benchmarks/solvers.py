@@ -1,6 +1,7 @@
 """The batched L-BFGS beside scipy's and PyTorch's own on the same evidence, and what starts change.
 
     uv run python benchmarks/solvers.py             # measures, writes results/solvers.json
+    uv run python benchmarks/solvers.py passes      # that list anew, the others stay
     uv run python benchmarks/solvers.py --table     # prints the tables of the documentation from it
 
 All three maximise the same objective in the same loop of readings and stop by the same rule, at the
@@ -234,32 +235,44 @@ def _one_and_many(
     }
 
 
-def measure() -> Iterator[tuple[str, dict[str, Any]]]:
-    """All that is measured, by the name of its list."""
-    compared("tied", 100, 1)  # what is loaded once is not counted
+def starts_of_all() -> Iterator[dict[str, Any]]:
+    """What more starts change, on recorded answers and on made evidence."""
     for path in recordings():
         recording = read(path)
         for run in recording.runs:
-            yield "starts", starts_changed_in(recording, run)
+            yield starts_changed_in(recording, run)
     for n, world in product(SIZES[:-1], WORLDS):
-        yield "starts", starts_changed(world, n)
-    for n in SIZES:
-        yield "passes", passes(n)
+        yield starts_changed(world, n)
+
+
+def compared_all() -> Iterator[dict[str, Any]]:
+    """The solvers side by side, on evidence of every size."""
     for n, world, starts in product(SIZES, WORLDS, STARTS):
         # Eight starts of a library take minutes of more labels, and are eight times one.
         if n <= 1_000 or starts == 1:
-            yield "compared", compared(world, n, starts)
+            yield compared(world, n, starts)
+
+
+LISTS: dict[str, Callable[[], Iterable[dict[str, Any]]]] = {
+    "starts": starts_of_all,
+    "passes": lambda: map(passes, SIZES),
+    "compared": compared_all,
+}
 
 
 def main() -> None:
     """Measures and keeps the figures, after each so that they stay if the rest never is."""
     torch.set_num_threads(1)
+    named = [name for name in sys.argv[1:] if name in LISTS]
     if "--table" not in sys.argv:
-        made: dict[str, list[Any]] = {}
-        for name, row in measure():
-            made.setdefault(name, []).append(row)
-            RESULTS.write_text(json.dumps(made, indent=1) + "\n")
-            print(name, json.dumps(row), flush=True)
+        compared("tied", 100, 1)  # what is loaded once is not counted
+        made: dict[str, list[Any]] = json.loads(RESULTS.read_text()) if named else {}
+        for name in named or LISTS:
+            made[name] = []
+            for row in LISTS[name]():
+                made[name].append(row)
+                RESULTS.write_text(json.dumps(made, indent=1) + "\n")
+                print(name, json.dumps(row), flush=True)
     print(table(json.loads(RESULTS.read_text())))
 
 
