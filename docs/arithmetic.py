@@ -48,7 +48,7 @@ class Assumptions:
     head_tokens: float = 25
     price: Price = PRICE
     per_second: float = 338
-    store_bytes: float = 960
+    store_bytes: float = 900
 
     def __post_init__(self) -> None:
         if not 0 <= self.zero_shot <= self.calls:

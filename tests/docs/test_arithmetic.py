@@ -65,7 +65,7 @@ def test_calls_and_tokens_are_those_of_an_estimate() -> None:
         ("head_tokens", 50, {"tokens", "fresh", "money"}),
         ("price", Price(2.0), {"money"}),
         ("per_second", 10.0, {"card_hours"}),
-        ("store_bytes", 900.0, {"store_bytes"}),
+        ("store_bytes", 800.0, {"store_bytes"}),
     ],
 )
 def test_each_assumption_moves_what_rests_on_it(name: str, value: object, moved: set[str]) -> None:
