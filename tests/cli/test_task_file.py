@@ -103,6 +103,18 @@ def test_init_takes_columns_of_any_name() -> None:
     assert tomllib.loads(Path("odd.toml").read_text("utf-8"))["data"]["text"] == 'a "b" \\ ü'
 
 
+def test_init_looks_past_columns_that_are_no_text() -> None:
+    """Dates, lists: none of them is the text or the id, and none keeps the others from it."""
+    rows = [
+        {"tags": ["a"], "meta": {"lang": "en"}, "body": f"Long text number {i}.", "nr": f"T{i}"}
+        for i in range(3)
+    ]
+    Path("nested.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    said = consilience("init", "nested.jsonl").stderr
+    assert "text column 'body', id column 'nr'" in said
+    assert '"meta.lang"' in Path("nested.toml").read_text("utf-8")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

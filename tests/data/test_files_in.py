@@ -21,7 +21,7 @@ import consilience as cs
 from command import consilience
 from consilience.data import arrow_rows
 from consilience.data.columns import Columns
-from consilience.data.readers import Rows, read_rows, rows
+from consilience.data.readers import Rows, read_rows, rows, texts
 from consilience.errors import InputError
 from made_up import TASK_OPTIONS, claims, write_csv
 
@@ -222,6 +222,30 @@ def test_of_several_sheets_the_first_is_read_and_told(tmp_path: Path) -> None:
     assert list(found) == [{"text": "a", "n": "001"}, {"text": "b", "n": None}]
     assert found.note == f"{path} has 2 sheets: 'one' was read."
     assert found.place(1) == f"{path}, row 2 (line 3)"
+
+
+def test_a_title_above_the_table_is_named(tmp_path: Path) -> None:
+    rows = [["Support export 2026", None], ["no", "text"], [1, "Late"]]
+    pd.DataFrame(rows).to_excel(tmp_path / "a.xlsx", index=False, header=False)
+    with pytest.raises(InputError, match="delete 'Support export 2026' if that is a title"):
+        read_rows(tmp_path / "a.xlsx")
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.json"])
+def test_the_fields_of_an_object_are_columns(name: str, tmp_path: Path) -> None:
+    records = [
+        {"id": i, "ticket": {"body": f"Text {i}", "from": {"name": "Ann"}}, "tags": ["a"]}
+        for i in range(3)
+    ]
+    lines = "\n".join(map(json.dumps, records)) if name == "t.jsonl" else json.dumps(records)
+    (tmp_path / name).write_text(lines)
+    read = read_rows(tmp_path / name)
+    assert read.columns == ("id", "ticket.body", "ticket.from.name", "tags")
+    assert texts(read, "{ticket.from.name}: {ticket.body}")[0] == "Ann: Text 0"
+    # By the way to it a field may have the name of another column.
+    (tmp_path / "twice.jsonl").write_text('{"a.b": 1, "a": {"b": 2}}\n')
+    with pytest.raises(InputError, match=r"'a\.b' twice"):
+        read_rows(tmp_path / "twice.jsonl")
 
 
 def test_a_cell_beyond_the_columns_is_refused(tmp_path: Path) -> None:

@@ -15,8 +15,10 @@ import pytest
 
 from consilience.data.dataset import Dataset, Example, example_id
 from consilience.data.task import Task
+from consilience.elicitation.prompt_lengths import too_long
 from consilience.elicitation.session import elicit
 from consilience.elicitation.settings import Settings
+from consilience.errors import InputError
 from consilience.models.base import Answer, Request
 from consilience.models.local import LocalModel, open_local
 from consilience.planning.planner import PlanSettings
@@ -123,6 +125,20 @@ def test_a_real_model_tells_more_classes_than_letters_apart(smollm2: LocalModel)
     # By name, each class's mean taken off, it knows most of them; a guess is right once in 28.
     z = np.array([answer.logprobs for answer in answers[28:]])
     assert ((z - z.mean(axis=0)).argmax(axis=1) == np.arange(28)).mean() > 0.5
+
+
+@pytest.mark.slow
+def test_what_a_real_model_cannot_read_is_told_before_it_is_asked(smollm2: LocalModel) -> None:
+    """A run is refused by name of the setting; with the shots it names all prompts fit."""
+    rows = [Example(f"Review {i}. " + " ".join(LIKED.splitlines() * 2)) for i in range(40)]
+    data = Dataset("reviews", rows, task=TASK)
+    settings = Settings(calls_per_example=4, plan=PlanSettings(shots=39))
+    found = too_long(data, smollm2, settings)
+    assert found is not None and found.refused and smollm2.context == found.limit
+    with Store() as store, pytest.raises(InputError, match=rf"planning\.shots={found.fits}\b"):
+        elicit(data, smollm2, settings=settings, store=store)
+    fewer = Settings(calls_per_example=4, plan=PlanSettings(shots=found.fits))
+    assert too_long(data, smollm2, fewer) is None
 
 
 async def gathered(model: LocalModel, asked: list[tuple[Prompt, tuple[str, ...]]]) -> list[Answer]:

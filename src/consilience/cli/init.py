@@ -95,17 +95,17 @@ def id_column(table: Rows, text: str) -> str | None:
     used = table.head.used(text)
     called = sorted(table.columns, key=lambda c: not c.casefold().endswith(("id", "key")))
     for column in called:
-        cells = [table.cell(i, column) for i in range(len(table))] if column not in used else []
+        cells = [] if column in used else _cells(table, column, len(table))
         known = [cell for cell in cells if cell is not None and len(cell) <= LONG_ID]
         if cells and len(known) == len(set(cells)) == len(cells):
             return column
     return None
 
 
-def _cells(table: Rows, column: str) -> list[str | None]:
+def _cells(table: Rows, column: str, most: int = SEEN) -> list[str | None]:
     """The first cells of a column as text; none where they hold what is no text."""
     try:
-        return [table.cell(i, column) for i in range(min(SEEN, len(table)))]
+        return [table.cell(i, column) for i in range(min(most, len(table)))]
     except InputError:
         return []
 

@@ -48,9 +48,12 @@ def sheet_rows(
                 continue
             extra = [cell for cell in cells[len(header) :] if cell is not None]
             if extra:
+                cure = "name the column or clear the cell"
+                if not at and sum(map(bool, header)) == 1:
+                    cure += f", or delete {max(header)[:60]!r} if that is a title above the table"
                 raise InputError(
                     f"{file.name}, row {len(at) + 1} (line {line}) has a cell beyond the last "
-                    f"column that has a name, {extra[0]!r}; name the column or clear the cell"
+                    f"column that has a name, {extra[0]!r}; {cure}"
                 )
             at.append(line)
             padded = (*map(_read, cells), *[None] * len(header))[: len(header)]
