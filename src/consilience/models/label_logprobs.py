@@ -173,11 +173,8 @@ def _texts(top: Mapping[str, Any]) -> list[Token]:
 
 
 def _spaced(text: str) -> str:
-    return " " + text[1:] if text[:1] in _SPACES else text
-
-
-_SPACES = frozenset("Ġ▁")
-"""What some tokenizers write for a space."""
+    """A token as it is meant: some tokenizers write another character for a space."""
+    return " " + text[1:] if text[:1] in ("Ġ", "▁") else text
 
 
 def _drawn(logprobs: Mapping[str, Any]) -> list[Token]:
