@@ -33,7 +33,6 @@ POCKET = ("pocket-popular",)
 DEFAULT = "default"
 STALE = "labels change after every second round"
 EXAMPLES, CLAIMS, CALLS, MORE = 400, 240, 8.0, 32.0
-PLAIN = "plain framing alone"
 LONG, EARLY = f"{MORE:g} calls", f"{MORE:g} calls, stopping early"
 LASTING = (LONG, EARLY)
 """The variants that are asked on the first world alone: they take four times as long."""
@@ -85,7 +84,7 @@ def variants() -> dict[str, tuple[Settings, Terms]]:
         "no census": (replace(usual, census=0.0), terms),
         "no class frequency": (usual, fewer),
         "neither of the two": (replace(usual, census=0.0), fewer),
-        PLAIN: (replace(usual, framings=("plain",)), terms),
+        "plain framing alone": (replace(usual, framings=("plain",)), terms),
         "names not paired": (replace(usual, bias="none"), terms),
         "every prediction relevant": (
             usual,
@@ -124,9 +123,7 @@ def measure(job: tuple[str, int]) -> dict[str, Any]:
     truth = np.array([gold.labels[id] for id in data.ids])
     reached, calls = {}, {}
     for variant, (settings, terms) in variants().items():
-        if variant in LASTING and name != WORLDS[0]:
-            continue
-        if variant == PLAIN and not data.task.statement:
+        if variant in LASTING and name != WORLDS[0] or variant == PLAIN and name == "k4":
             continue
         with Store() as store:
             session = Session(data, model, store, settings=settings, seed=seed, terms=terms)

@@ -50,13 +50,6 @@ APART = 3.0
 Clusters of one common width are too crude a picture of them: on AG News (Gemma 3 270M) the best
 separation is 2.5 and a class of 23 % gets a share of 2; on TREC it is 2.0, and 2 % get a third."""
 
-TWO_APART = 2.25
-"""Two classes that lie closer are taken to be equally frequent, unless some examples are known.
-
-One broad cluster that is not quite normal looks like two close ones of unlike size: so tweets of
-which 29 % are offensive were labelled .45 right, and .63 at equal shares; reviews by SmolLM2 135M
-.70 and .79. Spam that lies well apart is found to be rare all the same."""
-
 FEWEST_EXAMPLES = 32
 """Of fewer examples nothing is told: any shares and any scale would do."""
 
@@ -217,10 +210,7 @@ def _fitted(
     d = torch.tensor(SEPARATIONS, dtype=z.dtype, device=z.device).view(1, -1)
     drawn = _Drawn(z, there, even, n, d, leaning / unit.view(-1, 1), BALANCED / k * n)
     other = _other_classes(held, k, z)
-    if k == 2:
-        share, b, rate = _two_classes(drawn, other, free=held is not None)
-    else:
-        share, b, rate = _any_classes(drawn, other)
+    share, b, rate = _two_classes(drawn, other) if k == 2 else _any_classes(drawn, other)
     apart = (z - b.unsqueeze(-1)) * there
     square = apart.square().sum(dim=-1).sum(dim=0)
     joint = (d * rate).unsqueeze(-1) * apart + share.log().unsqueeze(-1) + other
@@ -288,10 +278,8 @@ def _any_classes(drawn: _Drawn, other: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return share, b, rate
 
 
-def _two_classes(drawn: _Drawn, other: Tensor, *, free: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _two_classes(drawn: _Drawn, other: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The same of two classes, a tenth of the work: what is of one is the negative of the other.
-
-    Unless shares are `free` they are equal at separations below `TWO_APART`.
 
     All sums follow from two, over the examples, of how far each is of the first class, p: Σ p and
     Σ p z. They run on the host: beside them there are only a few numbers for each fit.
@@ -319,8 +307,6 @@ def _two_classes(drawn: _Drawn, other: Tensor, *, free: bool) -> tuple[Tensor, T
             mine = torch.bmm(p, counted).squeeze(-1).numpy()
             along = torch.bmm(p, z.unsqueeze(-1)).squeeze(-1).numpy()
             first = (mine + seen) / (n + 2 * seen)
-            if not free:
-                first = np.where(d < TWO_APART, 0.5, first)
             tight = 1 / (rate * prior) ** 2
             b = (total - d / rate * (mine - n / 2) + tight * even) / (n + tight)
             square = 2 * (squares - 2 * b * total + n * b**2)
