@@ -28,11 +28,12 @@ if TYPE_CHECKING:
     from consilience.objective.term import Terms
 
 RESULTS = Path(__file__).parent / "results" / "parts.json"
-WORLDS = ("noisy", "grouped", "k4", "pretrained", "pretrained-rare")
-POCKET = ("pocket-popular",)
+WORLDS = ("noisy", "grouped", "k4", "imbalanced")
+POCKET = ("pocket-popular", "pocket-imbalanced")
 DEFAULT = "default"
 STALE = "labels change after every second round"
 EXAMPLES, CLAIMS, CALLS, MORE = 400, 240, 8.0, 32.0
+PLAIN = "plain framing alone"
 LONG, EARLY = f"{MORE:g} calls", f"{MORE:g} calls, stopping early"
 LASTING = (LONG, EARLY)
 """The variants that are asked on the first world alone: they take four times as long."""
@@ -84,7 +85,7 @@ def variants() -> dict[str, tuple[Settings, Terms]]:
         "no census": (replace(usual, census=0.0), terms),
         "no class frequency": (usual, fewer),
         "neither of the two": (replace(usual, census=0.0), fewer),
-        "plain framing alone": (replace(usual, framings=("plain",)), terms),
+        PLAIN: (replace(usual, framings=("plain",)), terms),
         "names not paired": (replace(usual, bias="none"), terms),
         "every prediction relevant": (
             usual,
@@ -123,7 +124,9 @@ def measure(job: tuple[str, int]) -> dict[str, Any]:
     truth = np.array([gold.labels[id] for id in data.ids])
     reached, calls = {}, {}
     for variant, (settings, terms) in variants().items():
-        if variant in LASTING and name != WORLDS[0] or variant == PLAIN and name == "k4":
+        if variant in LASTING and name != WORLDS[0]:
+            continue
+        if variant == PLAIN and not data.task.statement:
             continue
         with Store() as store:
             session = Session(data, model, store, settings=settings, seed=seed, terms=terms)
