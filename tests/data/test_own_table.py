@@ -447,3 +447,20 @@ def test_landmarks_are_the_table_with_labels_corrected(path: Path) -> None:
     solved = list(csv.DictReader(io.StringIO(done.stdout)))
     assert [row["label"] for row in solved[:8]] == [row["label"] for row in vouched]
     assert np.sum([row["landmark"] == "true" for row in solved]) == 10  # two rows repeat a text
+
+
+def test_objects_in_a_row_come_back_whole(tmp_path: Path) -> None:
+    """Their fields are there to be named, and are no columns of the user's."""
+    own = [
+        {"id": f"T{i}", "said": {"body": f"Text {i}", "by": {"name": "Ann"}}, "said.when": i}
+        for i in range(4)
+    ]
+    table = tmp_path / "own.jsonl"
+    table.write_text("\n".join(map(json.dumps, own)))
+    out = tmp_path / "out.jsonl"
+    words = ["run", table, "--text", "said.body", "--question", "Is it?", "--classes", "no,yes"]
+    words += ["--model", "simulated:easy", "--calls-per-example", "1", "--output", out]
+    consilience(*words)
+    back = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [{name: row[name] for name in own[0]} for row in back] == own
+    assert list(back[0]) == ["row", *own[0], *RESULTS]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,10 +119,23 @@ def own_rows(data: Dataset) -> tuple[pd.DataFrame, Sequence[int]]:
         if origin.group and origin.group not in columns:
             columns[origin.group] = tuple(data.examples[i].group or "" for i in at)
         return pd.DataFrame(columns), at
+    frame = frame[[name for name in frame.columns if not _is_field(str(name), frame)]]
     if origin.id is None:
         numbers = np.array([i + 1 for i in origin.at], dtype=np.int64)
         frame.insert(0, free_name(ROW, list(frame.columns)), numbers)
     return frame, at
+
+
+def _is_field(name: str, frame: pd.DataFrame) -> bool:
+    """Whether a column is a field of the objects in another, which the user's table has whole."""
+    parts = name.split(".")
+    above = (".".join(parts[:end]) for end in range(1, len(parts)))
+    return any(
+        isinstance(cell, Mapping)
+        for column in above
+        if column in frame.columns
+        for cell in frame[column]
+    )
 
 
 def _read_again(origin: Origin) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """Rows of JSON files: a list of objects, one object on each line, or a list inside one object.
 
-The fields of an object in a row are columns, called by the way to them: `ticket.body`.
+The fields of an object in a row are columns beside it, called by the way to them: `ticket.body`.
 """
 
 from __future__ import annotations
@@ -55,17 +55,14 @@ def list_rows(file: File) -> Iterator[dict[str, Any]]:
 
 
 def _flat(record: object, place: str) -> object:
-    """A record in which the fields of an object are columns of their own: `ticket.body`."""
+    """A record with the fields of its objects as columns of their own, after what it holds."""
     if not isinstance(record, Mapping) or not any(isinstance(v, Mapping) for v in record.values()):
         return record
-    pairs: list[tuple[str, Any]] = []
+    fields: list[tuple[str, Any]] = []
     for name, value in record.items():
-        inner = _flat(value, place)
-        if isinstance(inner, Mapping):
-            pairs += [(f"{name}.{field}", within) for field, within in inner.items()]
-        else:
-            pairs.append((name, inner))
-    return _object(place, pairs)
+        if isinstance(inner := _flat(value, place), Mapping):
+            fields += [(f"{name}.{field}", within) for field, within in inner.items()]
+    return _object(place, [*record.items(), *fields])
 
 
 def _unwrapped(parsed: Mapping[str, Any], name: str) -> Sequence[object]:
