@@ -129,13 +129,13 @@ def own_rows(data: Dataset) -> tuple[pd.DataFrame, Sequence[int]]:
 def _is_field(name: str, frame: pd.DataFrame) -> bool:
     """Whether a column is a field of the objects in another, which the user's table has whole."""
     parts = name.split(".")
-    above = (".".join(parts[:end]) for end in range(1, len(parts)))
-    return any(
-        isinstance(cell, Mapping)
-        for column in above
-        if column in frame.columns
-        for cell in frame[column]
-    )
+    for end in range(1, len(parts)):
+        above, field = ".".join(parts[:end]), ".".join(parts[end:])
+        if above in frame.columns and any(
+            isinstance(cell, Mapping) and field in cell for cell in frame[above]
+        ):
+            return True
+    return False
 
 
 def _read_again(origin: Origin) -> pd.DataFrame:
