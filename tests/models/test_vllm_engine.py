@@ -36,6 +36,8 @@ async def answers(model):
     prompts = [f"Claim: {n} is even\\nAnswer:" for n in range(12)]
     names = [tuple(n.strip() for n in NAMES[i % 2]) for i in range(12)]
     asked = [Request(None, *both) for both in zip(prompts, names)]
+    # More tokens than vLLM lists if nobody says.
+    asked.append(Request(None, prompts[0], tuple("ABCDEFGHIJKLMNOPQRSTUVWX")))
     made = await asyncio.gather(*map(model.ask, asked))
     text = await model.write(prompts[0], 8)
     await model.close()

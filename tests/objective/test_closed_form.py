@@ -15,7 +15,7 @@ from consilience.objective.coherence import TERMS, default_terms, entropy, mutua
 from consilience.objective.conditioning import State
 from consilience.objective.pair_terms import ranking_within
 from consilience.objective.term import Term, Terms
-from consilience.solvers.fixed_point import Problem
+from consilience.solvers.fixed_point import Objective, Problem
 from scenes import case
 
 
@@ -33,6 +33,17 @@ OBJECTIVES: dict[str, Terms] = {
 }
 
 
+def checked_slope(objective: Objective, batch: torch.Tensor, n: int) -> torch.Tensor:
+    """The gradient in closed form, which must be that of back-propagation, as must the value."""
+    value, gradient = objective.slope(batch)
+    through = batch.clone().requires_grad_(True)
+    whole = n * objective(through)
+    (expected,) = torch.autograd.grad(whole.sum(), through)
+    assert torch.allclose(value, whole.detach(), rtol=0, atol=1e-10)
+    assert torch.allclose(gradient, expected, rtol=0, atol=1e-12)
+    return gradient
+
+
 @pytest.mark.parametrize("held", [False, True])
 @pytest.mark.parametrize("k", [2, 3])
 @pytest.mark.parametrize("name", list(OBJECTIVES))
@@ -41,12 +52,7 @@ def test_value_and_slope_are_those_of_the_terms(name: str, k: int, held: bool) -
     problem = Problem(ev.holding({0: 1, 5: 0}) if held else ev, OBJECTIVES[name])
     for batch in (theta.unsqueeze(0), torch.stack([theta, 2 * theta])):
         objective = problem.objective(problem.condition(torch.log_softmax(batch, dim=-1)))
-        value, gradient = objective.slope(batch)
-        through = batch.clone().requires_grad_(True)
-        whole = ev.n * objective(through)
-        (expected,) = torch.autograd.grad(whole.sum(), through)
-        assert torch.allclose(value, whole.detach(), rtol=0, atol=1e-10)
-        assert torch.allclose(gradient, expected, rtol=0, atol=1e-12)
+        gradient = checked_slope(objective, batch, ev.n)
         assert not held or not gradient[:, [0, 5]].any()
 
 
@@ -63,13 +69,7 @@ def test_the_slope_of_relations_is_that_of_back_propagation(k: int, strength: fl
         parts = separated(problem.terms, reading, problem.evidence)
         assert len(parts.sloped) == 2
         assert not parts.others
-        objective = problem.objective(reading)
-        value, gradient = objective.slope(batch)
-        through = batch.clone().requires_grad_(True)
-        whole = ev.n * objective(through)
-        (expected,) = torch.autograd.grad(whole.sum(), through)
-        assert torch.allclose(value, whole.detach(), rtol=0, atol=1e-10)
-        assert torch.allclose(gradient, expected, rtol=0, atol=1e-12)
+        checked_slope(problem.objective(reading), batch, ev.n)
 
 
 def test_only_what_said_so_is_taken_in_closed_form() -> None:

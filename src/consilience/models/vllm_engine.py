@@ -11,10 +11,13 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from consilience.errors import InputError
+from consilience.errors import InputError, ModelError
 from consilience.models.greedy import BLANK
 from consilience.models.local_files import ModelFiles, first_line
 from consilience.models.prefix import Question, Score, Tokens
+
+MOST_IDS = 128
+"""vLLM gives the log-probabilities of at most so many tokens in one request."""
 
 OURS = ("model", "tokenizer", "revision", "dtype", "trust_remote_code", "load_format")
 """Arguments of `vllm.LLM` that are set here, and not by whoever opens a model."""
@@ -38,21 +41,25 @@ class VllmEngine:
         for question in questions:
             for before, token in _places(question):
                 wanted.setdefault(before, {})[token] = None
+        asked = [
+            (before, ids)
+            for before, tokens in wanted.items()
+            for ids in _portions(list(tokens), MOST_IDS)
+        ]
         params = [
             SamplingParams(
                 max_tokens=1, logprobs=len(ids), logprob_token_ids=list(ids), detokenize=False
             )
-            for ids in wanted.values()
+            for _, ids in asked
         ]
-        made = self._generate(list(wanted), params)
+        made = self._generate([before for before, _ in asked], params)
         found = {
             (before, token): output.outputs[0].logprobs[0][token].logprob
-            for (before, ids), output in zip(wanted.items(), made, strict=True)
+            for (before, ids), output in zip(asked, made, strict=True)
             for token in ids
         }
-        cached = {
-            before: out.num_cached_tokens or 0 for before, out in zip(wanted, made, strict=True)
-        }
+        outputs = zip(asked, made, strict=True)
+        cached = {before: out.num_cached_tokens or 0 for (before, _), out in outputs}
         scores = []
         for question in questions:
             each = iter([found[place] for place in _places(question)])
@@ -78,7 +85,15 @@ class VllmEngine:
         from vllm import TokensPrompt
 
         asked = [TokensPrompt(prompt_token_ids=list(prompt)) for prompt in prompts]
-        return list(self._llm.generate(asked, list(params), use_tqdm=False))
+        try:
+            return list(self._llm.generate(asked, list(params), use_tqdm=False))
+        except ValueError as error:  # a request that vLLM refuses
+            raise ModelError(f"vLLM refused what it was asked: {first_line(error)}") from error
+
+
+def _portions(ids: Sequence[int], most: int) -> list[Sequence[int]]:
+    """The same ids in parts of at most so many."""
+    return [ids[at : at + most] for at in range(0, len(ids), most)]
 
 
 def _places(question: Question) -> list[tuple[Tokens, int]]:
@@ -111,7 +126,7 @@ def open_vllm(
             "the engine vllm needs vLLM in this environment, and it cannot be imported: "
             f"{first_line(error)}; pip install vllm"
         ) from error
-    given = {"enable_prefix_caching": True, **options}
+    given = {"enable_prefix_caching": True, "max_logprobs": MOST_IDS, **options}
     try:
         llm = LLM(
             model=files.source,
@@ -121,7 +136,10 @@ def open_vllm(
             load_format="safetensors",
             **given,
         )
-    # vLLM raises whatever its parts raise, down to those of a process of its own.
+    except MemoryError:
+        raise
+    # What it starts, reads and checks (processes, a folder, arguments) raises classes that share no
+    # base but this; only the opening of what the user named is inside.
     except Exception as error:
         # A fault of an argument has its name in the first line, and what it is in the second.
         said = " ".join(line.strip() for line in str(error).strip().splitlines()[:2])
