@@ -1,11 +1,12 @@
-r"""Rows that come after runs of a real model: `predict` with two calls each, against the run's own.
+r"""Rows that come after a run of a real model: `predict` with two calls each, or labelled in a run.
 
-    uv run python benchmarks/newrows_real.py --model local:FOLDER --data DATA --stores STORES
+    uv run python benchmarks/newrows_real.py --model local:FOLDER --data DATA
     uv run python benchmarks/newrows_real.py --table          # the table alone
 
-STORES holds `NAME.db` with a run of the method on rows of DATA/NAME.csv that `real.draw` drew; the
-next `LATER` rows of the same draw come later. They are scored against the accuracy that the run has
-on its own rows, with its interval: both are draws of one set. Answers are kept in the store.
+DATA holds the tables `NAME.csv` of `benchmarks/real.py`. A run labels the first rows of a draw with
+8 calls each, and `predict` the next `LATER` with 2; another run labels all of them with 8. Both are
+scored on the later rows. Sets that the file has are not measured again; what was asked is kept in
+`--stores`, so it can be stopped and started again.
 """
 
 from __future__ import annotations
@@ -18,67 +19,84 @@ from typing import Any
 import real
 
 RESULTS = Path(__file__).parent / "results" / "newrows_real.json"
-LATER, CALLS = 100, 2
-BEFORE: dict[str, Any] = {"shares": None}
-"""Settings that runs recorded by an earlier version lack."""
+SETS = ("sst2", "agnews", "sms")
+ROWS, LATER, CALLS = 160, 100, 2
 
 
-def measure(given: argparse.Namespace, path: Path) -> dict[str, Any]:
-    """The accuracy on later rows of the newest run in a store, and that on its own rows."""
+def measure(given: argparse.Namespace, name: str) -> dict[str, Any]:
+    """The accuracy on later rows of a set: as predicted, and as labelled with the others."""
     from consilience.data.dataset import Dataset
     from consilience.elicitation.prediction import predict
-    from consilience.elicitation.session import solve_run
-    from consilience.elicitation.settings import settings_from
+    from consilience.elicitation.session import elicit
+    from consilience.elicitation.settings import PLAN_VERSION
     from consilience.evaluation.baselines import gold_array
     from consilience.evaluation.metrics import score
     from consilience.models import open_model
     from consilience.store.database import Store
 
-    model = open_model(given.model, dtype="bfloat16")
-    with Store(path) as store:
-        run = store.run()
-        data = store.dataset(run.dataset)
-        found = solve_run(store, run.id, data, settings_from(BEFORE | dict(run.settings)))
-        every, gold = real.draw(given.data, path.stem, len(data) + LATER, run.seed)
-        new = [example for example in every.examples if example.id not in data.index]
-        later = Dataset(path.stem, new, task=data.task)
+    model = open_model(given.model)
+    first, _ = real.draw(given.data, name, given.rows, 0)
+    every, gold = real.draw(given.data, name, given.rows + given.later, 0)
+    new = [example for example in every.examples if example.id not in first.index]
+    later = Dataset(name, new, task=first.task)
+    given.stores.mkdir(parents=True, exist_ok=True)
+    with Store(given.stores / f"{name}.db") as store:
+        found = elicit(first, model, store=store)
         made = predict(found, later, model, calls=CALLS, store=store)
-    own = score(found.soft_labels, gold_array(data, gold), data.groups)["accuracy"]
-    right = made.soft_labels.argmax(axis=1) == gold_array(later, gold)
+        whole = elicit(every, model, store=store)
+    at = [every.index[example.id] for example in new]
+    wanted = gold_array(later, gold)
+    asked = {"labelled": whole.soft_labels[at], "predicted": made.soft_labels}
+    scores = {way: score(labels, wanted, later.groups)["accuracy"] for way, labels in asked.items()}
     return {
-        "set": path.stem,
-        "rows": len(data),
+        "set": name,
+        "rows": len(first),
+        "later": len(later),
         "calls": (made.asked.calls + made.asked.known) / len(later),
-        "run": [round(value, 4) for value in (own.estimate, own.lower, own.upper)],
-        "predicted": round(float(right.mean()), 4),
+        "plan": PLAN_VERSION,
+        "verdict": found.verdict.kind.value,
+        **{
+            way: [round(value, 4) for value in (s.estimate, s.lower, s.upper)]
+            for way, s in scores.items()
+        },
     }
 
 
 def table(made: list[dict[str, Any]]) -> str:
     """Markdown, a row for each set."""
-    lines = ["| set | rows of the run | labelled in the run | predicted |", "|---|---|---|---|"]
+    lines = [
+        "| set | rows of the run | its verdict | later rows | labelled in a run | predicted |",
+        "|---|---|---|---|---|---|",
+    ]
     for row in made:
-        estimate, lower, upper = row["run"]
-        cells = [row["set"], row["rows"], f"{estimate:.3f} ({lower:.3f} to {upper:.3f})"]
-        lines.append(f"| {' | '.join(map(str, cells))} | {row['predicted']:.3f} |")
+        estimate, lower, upper = row["labelled"]
+        cells = [row["set"], row["rows"], row["verdict"], row["later"]]
+        cells += [f"{estimate:.3f} ({lower:.3f} to {upper:.3f})", f"{row['predicted'][0]:.3f}"]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
 
 def main() -> None:
-    """Measures each store that is named, and prints the table."""
+    """Measures the sets that the file lacks, and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--table", action="store_true", help="print the table, measure nothing")
-    parser.add_argument("--model")
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--stores", type=Path)
+    add = parser.add_argument
+    add("--table", action="store_true", help="print the table, measure nothing")
+    add("--model")
+    add("--data", type=Path)
+    add("--sets", nargs="+", default=SETS)
+    add("--rows", type=int, default=ROWS)
+    add("--later", type=int, default=LATER)
+    add("--stores", type=Path, default=real.STORES / "newrows")
+    add("--output", type=Path, default=RESULTS)
     given = parser.parse_args()
+    made = json.loads(given.output.read_text()) if given.output.exists() else []
     if not given.table:
-        made = []
-        for path in sorted(given.stores.glob("*.db"), reverse=True):
-            made.append(measure(given, path))
-            # After each, so that what was measured stays if the rest never is.
-            RESULTS.write_text(json.dumps(made, indent=1) + "\n")
-    print(table(json.loads(RESULTS.read_text())))
+        for name in given.sets:
+            if name not in {row["set"] for row in made}:
+                made.append(measure(given, name))
+                # After each, so that what was measured stays if the rest never is.
+                given.output.write_text(json.dumps(made, indent=1) + "\n")
+    print(table(made))
 
 
 if __name__ == "__main__":
