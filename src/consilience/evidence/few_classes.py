@@ -28,7 +28,20 @@ def log_normalised(scores: Tensor) -> Tensor:
 
 def normalised(scores: Tensor) -> Tensor:
     """Probabilities from scores (…, K): `softmax` over the last dimension."""
-    return log_normalised(scores).exp_()
+    if scores.shape[-1] > ONE_BY_ONE:
+        return torch.softmax(scores, dim=-1)
+    columns = scores.unbind(-1)
+    made = scores.new_empty(len(columns), *scores.shape[:-1])
+    if len(columns) == 2:
+        lead = columns[1] - columns[0]
+        torch.sigmoid(lead, out=made[1])
+        torch.sigmoid(lead.neg_(), out=made[0])
+        return made.movedim(0, -1)
+    top = reduce(torch.maximum, columns)
+    for column, own in zip(columns, made, strict=True):
+        torch.sub(column, top, out=own)
+    made.exp_().div_(reduce(torch.add, made.unbind()))
+    return made.movedim(0, -1)
 
 
 def over_classes(values: Tensor) -> Tensor:

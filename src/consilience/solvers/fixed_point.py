@@ -196,7 +196,7 @@ def settle(
     `short` where the last maximisation had not converged.
     """
     with one_thread():
-        logq = problem.held(torch.log_softmax(theta, dim=-1))
+        logq = problem.held(log_normalised(theta))
         results = [Result.UNSETTLED] * len(theta)
         active = torch.arange(len(theta), device=theta.device)
         steps = taken = 0
@@ -206,7 +206,7 @@ def settle(
             # No name holds a reading: the next one is made when this one is gone.
             ended = maximise(mine.objective(mine.condition(before)), before)
             steps += ended.steps
-            moved = problem.held(torch.log_softmax(ended.theta, dim=-1))
+            moved = problem.held(log_normalised(ended.theta))
             logq = logq.index_copy(0, active, moved)
             stayed = (moved.exp() - before.exp()).abs().amax(dim=(1, 2)) < STAYED
             for s in active[stayed].tolist():

@@ -88,9 +88,11 @@ class LBFGS:
             found, moved = _search(objective, point, direction.mul_(_wide(moving)))
             # A start whose line search fails along the natural gradient itself is at its end.
             alive &= moved | ~moving | (ahead & memory.filled(moved))
-            memory.add(found.theta - point.theta, found.gradient - point.gradient, ~moved & moving)
+            converged = self._converged(objective, found)
+            if not bool(converged.all()):
+                forget = ~moved & moving
+                memory.add(found.theta - point.theta, found.gradient - point.gradient, forget)
             point = found
-            converged = self._converged(objective, point)
         return OptimizeResult(point.theta, taken, converged)
 
     def _converged(self, objective: Objective, point: _Point) -> Tensor:
