@@ -27,6 +27,7 @@ from consilience.evidence.mixture import FEWEST_EXAMPLES, fit_mixture
 from consilience.objective.pools import (
     add,
     at,
+    at_lists,
     average_answer,
     of_lists,
     parts,
@@ -80,7 +81,7 @@ class ConditionedEvidence:
     @property
     def relevance(self) -> Tensor:
         """How relevant each prediction is, from 0 to 1, (…, T); made anew where it is asked for."""
-        return self.of_list.gather(-1, self.shown + 1)
+        return at_lists(self.of_list, self.shown)
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ def condition(
         log_pool=log_pool.masked_fill_(unknown, -math.log(k)),
         linear_pool=linear_pool.clamp_(min=1e-300).log_().masked_fill_(unknown, -math.log(k)),
         prior=log_normalised(nats * made.untouched),
-        frequency=frequency.unsqueeze(1) * known.unsqueeze(-1),
+        frequency=(frequency.unsqueeze(-1) * known.unsqueeze(1)).transpose(1, 2),
         scale=scale,
         flip_weight=made.flip_weight.expand(s, -1),
     )
@@ -246,7 +247,7 @@ def _untouched(evidence: Evidence, weight: Tensor) -> Tensor:
         for c in range(k):
             add(total[c], asked.target[part], used * asked.logp[part, c])
         add(total[k], asked.target[part], used)
-    return (total[:k] / total[k].clamp(min=1e-12)).movedim(0, -1).contiguous()
+    return (total[:k] / total[k].clamp(min=1e-12)).movedim(0, -1)
 
 
 def _flip_weight(evidence: Evidence, weight: Tensor) -> Tensor:

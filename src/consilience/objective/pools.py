@@ -36,13 +36,13 @@ class PooledAnswers:
 def what_is_said(evidence: Evidence, share: Tensor, relevance: Tensor) -> PooledAnswers:
     """The sums over each example's predictions, by their share (S, T) in its pool.
 
-    `relevance` (S, L + 1) is that of no shots and of each list of shots, see `of_predictions`.
+    `relevance` (S, L + 1) is that of no shots and of each list of shots, see `at_lists`.
     """
     asked, k = evidence.predictions, evidence.k
     total = share.new_zeros(k + 2, len(share), evidence.n)
     for part in parts(evidence.t, len(share)):
         target, logp = asked.target[part], asked.logp[part]
-        relevant = of_predictions(relevance, asked.shown[part])
+        relevant = at_lists(relevance, asked.shown[part])
         used = share[:, part] * relevant
         lost = share[:, part] - used
         for c in range(k):
@@ -61,24 +61,24 @@ def average_answer(evidence: Evidence, share: Tensor, relevance: Tensor, scale: 
     asked, k = evidence.predictions, evidence.k
     total = share.new_zeros(k, len(share), evidence.n)
     for part in parts(evidence.t, len(share)):
-        used = share[:, part] * of_predictions(relevance, asked.shown[part])
+        used = share[:, part] * at_lists(relevance, asked.shown[part])
         p = normalised(scale.view(-1, 1, 1) * asked.logp[part])
         for c in range(k):
             add(total[c], asked.target[part], used * p[..., c])
     return total.movedim(0, -1)
 
 
-def of_predictions(of_list: Tensor, shown: Tensor) -> Tensor:
-    """Values of no list of shots, and of each, (S, L + 1), at what was `shown` (T), (S, T)."""
-    return at(of_list, shown + 1)
+def at_lists(of_list: Tensor, shown: Tensor) -> Tensor:
+    """Values of no list of shots, and of each, (…, L + 1), at what was `shown` (…, T), (…, T)."""
+    return of_list.gather(-1, (shown + 1).expand(*of_list.shape[:-1], -1))
 
 
 def of_lists(evidence: Evidence, values: Tensor) -> Tensor:
     """The mean of `values` (S, N, K) over the shots of each list and their labels, (S, L)."""
-    shots, flat = evidence.shots, values.flatten(1)
+    shots, flat = evidence.shots, values.transpose(1, 2).flatten(1)
     total = flat.new_zeros(len(flat), len(shots.lengths))
     for part in parts(len(shots), len(flat)):
-        place = shots.example[part] * evidence.k + shots.label[part]
+        place = shots.label[part] * evidence.n + shots.example[part]
         add(total, shots.list[part], at(flat, place))
     return total.div_(shots.lengths)
 

@@ -87,7 +87,8 @@ def _leaves(vectors: Vectors, rng: np.random.Generator) -> Iterator[NDArray[np.i
     cuts = max(0, int(np.ceil(np.log2(n / COARSE))))
     drawn = [rng.choice(n, size=2, replace=False) for _ in range(cuts)]
     lines = np.array([vectors[one] - vectors[other] for one, other in drawn])
-    far = vectors @ lines.T if cuts else vectors[:, :0]
+    # A line's places lie together, for they are looked up in no order.
+    far = np.ascontiguousarray((vectors @ lines.T).T) if cuts else vectors[:0]
     waiting = [(np.arange(n), 0)]
     while waiting:
         part, depth = waiting.pop()
@@ -95,7 +96,7 @@ def _leaves(vectors: Vectors, rng: np.random.Generator) -> Iterator[NDArray[np.i
             yield part
             continue
         if depth < cuts:
-            along = far[part, depth]
+            along = far[depth][part]
         else:
             one, other = rng.choice(part, size=2, replace=False)
             along = vectors[part] @ (vectors[one] - vectors[other])
