@@ -99,15 +99,15 @@ class Factor:
         """
         place, inside = self._labels_of(*logq.shape[1:])
         flat = logq.transpose(1, 2).flatten(1)
-        scores = inside @ flat[:, place].view(len(logq), inside.shape[1], -1)
+        place = place.expand(len(flat), -1)
+        scores = inside @ flat.gather(1, place).view(len(flat), inside.shape[1], -1)
         if self.log_weights is not None:
             scores += self.log_weights.T
         top = scores.amax(dim=1, keepdim=True)
         total = scores.sub_(top).exp_().sum(dim=1, keepdim=True)
         pull = inside.T @ scores.mul_(weight / total)
-        for row, pulled in zip(gradient, pull.flatten(1), strict=True):
-            added = torch.zeros_like(flat[0]).index_add_(0, place, pulled)
-            row += added.view(row.shape[::-1]).T
+        added = torch.zeros_like(flat).scatter_add_(1, place, pull.flatten(1))
+        gradient += added.view(len(flat), -1, logq.shape[1]).transpose(1, 2)
         return total.log_().add_(top).sum(dim=(1, 2))
 
     def _labels_of(self, n: int, k: int) -> tuple[Tensor, Tensor]:

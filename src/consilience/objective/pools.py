@@ -65,6 +65,7 @@ def average_answer(evidence: Evidence, share: Tensor, relevance: Tensor, scale: 
         p = normalised(scale.view(-1, 1, 1) * asked.logp[part])
         for c in range(k):
             add(total[c], asked.target[part], used * p[..., c])
+        del p  # before the next is made
     return total.movedim(0, -1)
 
 
