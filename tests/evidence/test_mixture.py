@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from consilience.evidence import mixture
 from consilience.evidence.evidence import Evidence
 from consilience.evidence.mixture import (
     APART,
@@ -70,6 +71,17 @@ def test_shares_are_recovered_where_clusters_are_apart(share):
     wanted = np.log(share / (1 - share)) / 5.0
     assert frequency[1] - frequency[0] == pytest.approx(wanted, abs=0.35)
     assert right(z + frequency, truth) > 0.98
+
+
+@pytest.mark.parametrize(("share", "distance"), [(0.5, 2.5), (0.1, 7.0), (0.01, 3.5)])
+def test_fits_that_are_left_behind_change_nothing(monkeypatch, share, distance):
+    """A rare class far away among them, whose wide fit is far behind before it is found."""
+    _, z = made([1 - share, share], n=2048, distance=distance)
+    left = fit(z)
+    monkeypatch.setattr(mixture, "FAR_BEHIND", np.inf)
+    kept = fit(z)
+    np.testing.assert_allclose(left.frequency, kept.frequency, atol=1e-9)
+    np.testing.assert_allclose(left.scale, kept.scale, atol=1e-9)
 
 
 @pytest.mark.parametrize("lean", [-1.5, 1.5])

@@ -50,6 +50,21 @@ def test_in_a_large_set_nearly_all_are_found_and_twice_the_same(
     assert found == set(near_pairs(vectors, range(size), 2, NOTHING))
 
 
+@pytest.mark.parametrize(("size", "coarse"), [(401, 2**14), (3001, 2**14), (3001, 1000)])
+def test_leaves_hold_every_row_once_and_are_as_large_as_each_other(
+    size: int, coarse: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the number of rows: the work in a leaf is its square."""
+    monkeypatch.setattr(neighbours, "COARSE", coarse)
+    leaves = list(neighbours._leaves(clustered(size), np.random.default_rng(0)))
+    assert np.array_equal(np.sort(np.concatenate(leaves)), np.arange(size))
+    sizes = [len(leaf) for leaf in leaves]
+    assert len(leaves) == -(-size // neighbours.LEAF)
+    assert max(sizes) - min(sizes) <= 1 + len(leaves).bit_length()
+    assert max(sizes) <= neighbours.LEAF
+    assert all((np.diff(leaf) > 0).all() for leaf in leaves)
+
+
 def test_only_members_are_compared_and_places_are_those_of_the_data_set() -> None:
     vectors = clustered(90)
     members = list(range(1, 90, 2))

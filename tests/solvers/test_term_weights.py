@@ -121,7 +121,7 @@ class OneByOne(LBFGS):
         return FixedPoints(
             *(torch.cat([getattr(f, name) for f in found]) for name in ("logq", "value")),
             {},
-            torch.cat([f.relevance for f in found]),
+            *(torch.cat([getattr(f, name) for f in found]) for name in ("of_list", "shown")),
             tuple(f.results[0] for f in found),
             0,
             0,

@@ -114,11 +114,12 @@ def candidates(
             f"{data.name!r} has no two examples of one group that no relation ties yet, so there "
             "is nothing to propose; name the column that says which rows belong together"
         )
+    # Each text once: it stands in many pairs.
+    shown = {x: as_data(data.texts[x], *STATEMENTS) for x in {x for pair in chosen for x in pair}}
     examples, about = [], {}
     for i, j in sorted(chosen):
         for one, other in ((i, j), (j, i)):
-            first, second = (as_data(data.texts[x], *STATEMENTS) for x in (one, other))
-            text = f"{STATEMENTS[0]}\n{first}\n{STATEMENTS[1]}\n{second}"
+            text = f"{STATEMENTS[0]}\n{shown[one]}\n{STATEMENTS[1]}\n{shown[other]}"
             example = Example(text, group=f"{data.ids[i]} {data.ids[j]}")
             examples.append(example)
             about[example.id] = data.ids[one], data.ids[other]

@@ -16,10 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from consilience.data.arrays import Floats
 
 SEPARATIONS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0)
 """The separations d of neighbouring classes that are thought possible, in standard deviations."""
@@ -74,6 +77,11 @@ _AT_REST = 1e-12
 
 _LOOKED_AT = 4
 """After so many steps, again and again, those fits that are at rest are left there."""
+
+FAR_BEHIND, _WEIGHED_AFTER = 50.0, 8
+"""A fit that after so many steps makes the answers less probable by so many nats than one of a
+wider separation is left there. It does not make that up, and the closer the classes, the slower it
+is; a wider one may find a rare class late (`docs/development/log.md`)."""
 
 _CACHED = 2**16
 """So many numbers are worked on at once."""
@@ -211,17 +219,7 @@ def _fitted(
     drawn = _Drawn(z, there, even, n, d, leaning / unit.view(-1, 1), BALANCED / k * n)
     other = _other_classes(held, k, z)
     share, b, rate = _two_classes(drawn, other) if k == 2 else _any_classes(drawn, other)
-    apart = (z - b.unsqueeze(-1)) * there
-    square = apart.square().sum(dim=-1).sum(dim=0)
-    joint = (d * rate).unsqueeze(-1) * apart + share.log().unsqueeze(-1) + other
-    loglik = (
-        n * (k - 1) * rate.log()
-        - rate.square() * square / 2
-        - n * (1 - 1 / k) * d.square() / 2
-        + (torch.logsumexp(joint, dim=0) * there).sum(dim=-1)
-        - ((b - even) / drawn.prior).square().sum(dim=0) / 2
-        + drawn.seen * share.log().sum(dim=0)
-    )
+    loglik = _log_likelihood(drawn, other, share, b, rate)
     kappa = d * rate
     added = share.log() / kappa.clamp(min=0.5) - b
     believed = BELIEVED if k == 2 else BELIEVED_OF_MANY
@@ -258,6 +256,28 @@ class _Drawn:
         return (along + root) / (2 * square.clamp(min=_TINY))
 
 
+def _log_likelihood(drawn: _Drawn, other: Tensor, share: Tensor, b: Tensor, rate: Tensor) -> Tensor:
+    """How probable each fit is, by the answers and what is thought beforehand, in nats, (S, D).
+
+    But for what is the same for all fits.
+    """
+    z, n, d, k = drawn.z, drawn.n, drawn.d, len(drawn.z)
+    kappa = d * rate
+    constant = (share.log() - kappa * b).unsqueeze(-1) + other
+    joint = torch.addcmul(constant, kappa.unsqueeze(-1), z)
+    held = reduce(torch.logaddexp, joint.unbind())
+    # Σ (z − b)² over all that are there, multiplied out.
+    square = (z.square().sum(dim=-1) - 2 * b * z.sum(dim=-1) + n * b.square()).sum(dim=0)
+    return (
+        n * (k - 1) * rate.log()
+        - rate.square() * square / 2
+        - n * (1 - 1 / k) * d.square() / 2
+        + (held * drawn.there).sum(dim=-1)
+        - ((b - drawn.even) / drawn.prior).square().sum(dim=0) / 2
+        + drawn.seen * share.log().sum(dim=0)
+    )
+
+
 def _any_classes(drawn: _Drawn, other: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Shares and b (K, S, D) and 1/√v (S, D) after all steps of expectation maximisation."""
     z, there, d, n, k = drawn.z, drawn.there, drawn.d, drawn.n, len(drawn.z)
@@ -279,54 +299,99 @@ def _any_classes(drawn: _Drawn, other: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _two_classes(drawn: _Drawn, other: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The same of two classes, a tenth of the work: what is of one is the negative of the other.
-
-    All sums follow from two, over the examples, of how far each is of the first class, p: Σ p and
-    Σ p z. They run on the host: beside them there are only a few numbers for each fit.
-    """
-    z, there = drawn.z[0, :, 0].cpu(), drawn.there[:, 0].cpu()
-    turned = (other[0] - other[1])[0].cpu().expand_as(z)
-    across, counted = torch.stack([z, torch.ones_like(z), turned], dim=1), there.unsqueeze(-1)
-    n, even, prior, seen = (
-        part.cpu().numpy() for part in (drawn.n, drawn.even[0], drawn.prior, drawn.seen)
-    )
-    total, squares = (part.sum(dim=1, keepdim=True).numpy() for part in (z, z.square()))
+    """The same of two classes, a tenth of the work, see `_Halves`."""
+    halves = _Halves.of(drawn, other)
     d = drawn.d.cpu().numpy()
-    found = np.zeros((3, len(z), d.shape[1]))
-    asked = np.arange(d.shape[1])
-    at = np.stack(np.broadcast_arrays(0.5, even, np.ones_like(found[0])))
-    line, p = _lines(len(z), d.shape[1], z.shape[1])
+    found = np.zeros((3, len(halves.n), d.shape[1]))
+    asked, behind = np.arange(d.shape[1]), np.zeros(d.shape[1], dtype=np.bool_)
+    at: _Fit = (np.full_like(found[0], 0.5), halves.even + 0 * found[0], np.ones_like(found[0]))
+    room = halves.room(d)
     # A set that nobody is known of divides by zero, and is left out later.
     with np.errstate(divide="ignore", invalid="ignore"):
         for step in range(1, _STEPS + 1):
-            first, b, rate = at
-            slope = 2 * d * rate
-            line.numpy()[..., 0] = slope
-            line.numpy()[..., 1] = np.log(first) - np.log1p(-first) - slope * b
-            torch.bmm(line, across, out=p).sigmoid_()
-            mine = torch.bmm(p, counted).squeeze(-1).numpy()
-            along = torch.bmm(p, z.unsqueeze(-1)).squeeze(-1).numpy()
-            first = (mine + seen) / (n + 2 * seen)
-            tight = 1 / (rate * prior) ** 2
-            b = (total - d / rate * (mine - n / 2) + tight * even) / (n + tight)
-            square = 2 * (squares - 2 * b * total + n * b**2)
-            pull = d * (2 * (along - b * mine) - total + n * b)
-            # The best 1/√v at a given separation: the root of a quadratic.
-            rate = (pull + np.sqrt(pull**2 + 4 * square * n)) / (2 * np.maximum(square, _TINY))
-            before, at = at, np.stack([first, b, rate])
+            before, at = at, halves.step(d, at, room)
+            if step % _LOOKED_AT:
+                continue
             found[..., asked] = at
-            if step % _LOOKED_AT == 0:
-                moving = (np.abs(at - before) > _AT_REST).any(axis=(0, 1))
-                asked, d, at = asked[moving], d[:, moving], at[..., moving]
-                line, p = _lines(len(z), len(asked), z.shape[1])
-                if not len(asked):
-                    break
-    first, b, rate = (torch.from_numpy(part).to(drawn.z.device) for part in found)
+            if step == _WEIGHED_AFTER:
+                lead = _log_likelihood(drawn, other, *_both(found, drawn)).cpu().numpy()
+                wider = np.maximum.accumulate(lead[:, ::-1], axis=1)[:, ::-1]
+                behind[:] = (lead < wider - FAR_BEHIND).all(axis=0)
+            moving = (np.abs(np.subtract(at, before)) > _AT_REST).any(axis=(0, 1)) & ~behind[asked]
+            if not moving.any():
+                break
+            if not moving.all():
+                asked, d = asked[moving], d[:, moving]
+                first, b, rate = (part[:, moving] for part in at)
+                at, room = (first, b, rate), halves.room(d)
+    return _both(found, drawn)
+
+
+def _both(found: Floats, drawn: _Drawn) -> tuple[Tensor, Tensor, Tensor]:
+    """Shares and b (K, S, D) of both classes and 1/√v (S, D) from those of the first."""
+    first, b, rate = torch.from_numpy(found.copy()).to(drawn.z.device)
     return torch.stack([first, 1 - first]), torch.stack([b, -b]), rate
 
 
-def _lines(sets: int, fits: int, n: int) -> tuple[Tensor, Tensor]:
-    """Room for the log-odds of D fits to S sets of N: a line each (S, D, 3), and all (S, D, N)."""
-    return torch.ones(sets, fits, 3, dtype=torch.float64), torch.empty(
-        sets, fits, n, dtype=torch.float64
-    )
+_Fit = tuple[Floats, Floats, Floats]
+"""The share and b of the first of two classes, and 1/√v, each (S, D)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Halves:
+    """S sets of answers of two classes, where what is of one class is the negative of the other.
+
+    All sums follow from two, over the examples, of how far each is of the first class, p: Σ p and
+    Σ p z. They are made on the host: beside them there are only a few numbers for each fit.
+    `across` (S, 3, N) is z, 1 and what is added where a class is known; `counted` (S, N, 2) is 1
+    where an example is there, and z; `total` and `squares` are Σ z and Σ z², and these and the
+    others, as in `_Drawn`, (S, 1).
+    """
+
+    across: Tensor
+    counted: Tensor
+    total: Floats
+    squares: Floats
+    even: Floats
+    n: Floats
+    prior: Floats
+    seen: Floats
+
+    @classmethod
+    def of(cls, drawn: _Drawn, other: Tensor) -> _Halves:
+        """Those of what a mixture is fitted to."""
+        z, there = drawn.z[0, :, 0].cpu(), drawn.there[:, 0].cpu()
+        turned = (other[0] - other[1])[0].cpu().expand_as(z)
+        return cls(
+            torch.stack([z, torch.ones_like(z), turned], dim=1),
+            torch.stack([there, z], dim=1).movedim(1, 2),
+            *(part.sum(dim=1, keepdim=True).numpy() for part in (z, z.square())),
+            *(part.cpu().numpy() for part in (drawn.even[0], drawn.n, drawn.prior, drawn.seen)),
+        )
+
+    def room(self, d: Floats) -> tuple[Tensor, Tensor, Tensor]:
+        """Room for D fits: the line of log-odds of each (S, D, 3), all p (S, D, N), two sums."""
+        shape = len(self.across), d.shape[1]
+        line = torch.ones(*shape, 3, dtype=torch.float64)
+        return line, line.new_empty(*shape, self.across.shape[-1]), line.new_empty(*shape, 2)
+
+    def step(self, d: Floats, at: _Fit, room: tuple[Tensor, Tensor, Tensor]) -> _Fit:
+        """A step of expectation maximisation of the fits of separations `d` (1, D)."""
+        (first, b, rate), (line, p, sums), n = at, room, self.n
+        slope = 2 * d * rate
+        line.numpy()[..., 0] = slope
+        line.numpy()[..., 1] = np.log(first / (1 - first)) - slope * b
+        torch.bmm(line, self.across, out=p).sigmoid_()
+        counted = torch.bmm(p, self.counted, out=sums).numpy()
+        mine, along = counted[..., 0], counted[..., 1]
+        first = (mine + self.seen) / (n + 2 * self.seen)
+        rate = rate * self.prior
+        tight = 1 / (rate * rate)
+        pulled = self.total - d / at[2] * (mine - n / 2)
+        b = (pulled + tight * self.even) / (n + tight)
+        moved = n * b
+        square = self.squares - b * (2 * self.total - moved)
+        pull = d * (2 * (along - b * mine) + moved - self.total)
+        # The best 1/√v at a given separation: the root of a quadratic.
+        root = np.sqrt(pull * pull + 8 * n * square)
+        return first, b, (pull + root) / (4 * np.maximum(square, _TINY / 2))

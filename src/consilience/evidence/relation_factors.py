@@ -53,7 +53,9 @@ class Factor:
     worlds: Tensor
     log_weights: Tensor | None = None
     _made: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False)
-    _inside: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, init=False, repr=False)
+    _inside: dict[tuple[int, int], tuple[Tensor, Tensor]] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def to(self, device: str | torch.device) -> Factor:
         """The same factor on another device."""
@@ -95,28 +97,30 @@ class Factor:
         Its gradient, weighted, is added to `gradient` (S, N, K) in place: how probable each label
         of a member is where the relations hold.
         """
-        place, inside = self._labels_of(logq.shape[-1])
-        scores = inside @ logq.flatten(1)[:, place].view(len(logq), inside.shape[1], -1)
+        place, inside = self._labels_of(*logq.shape[1:])
+        flat = logq.transpose(1, 2).flatten(1)
+        place = place.expand(len(flat), -1)
+        scores = inside @ flat.gather(1, place).view(len(flat), inside.shape[1], -1)
         if self.log_weights is not None:
             scores += self.log_weights.T
         top = scores.amax(dim=1, keepdim=True)
         total = scores.sub_(top).exp_().sum(dim=1, keepdim=True)
         pull = inside.T @ scores.mul_(weight / total)
-        for row, added in zip(gradient.flatten(1), pull.flatten(1), strict=True):
-            row.index_add_(0, place, added)
+        added = torch.zeros_like(flat).scatter_add_(1, place, pull.flatten(1))
+        gradient += added.view(len(flat), -1, logq.shape[1]).transpose(1, 2)
         return total.log_().add_(top).sum(dim=(1, 2))
 
-    def _labels_of(self, k: int) -> tuple[Tensor, Tensor]:
-        """Where each label of each member is in labels (N, K) made flat, and who has it, (W, m K).
+    def _labels_of(self, n: int, k: int) -> tuple[Tensor, Tensor]:
+        """Where each label of each member is in labels (K, N) made flat, and who has it, (W, m K).
 
         The places are those of all components' first label of the first member, then the second.
         """
-        if k not in self._inside:
+        if (n, k) not in self._inside:
             label = torch.arange(k, device=self.members.device).view(1, -1, 1)
-            place = (self.members.T.unsqueeze(1) * k + label).flatten()
+            place = (label * n + self.members.T.unsqueeze(1)).flatten()
             inside = torch.nn.functional.one_hot(self.worlds, k).flatten(1).to(torch.float64)
-            self._inside[k] = place, inside
-        return self._inside[k]
+            self._inside[n, k] = place, inside
+        return self._inside[n, k]
 
 
 @dataclass(frozen=True, slots=True)

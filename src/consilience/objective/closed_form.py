@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
-from torch import Tensor, addcmul
+from torch import Tensor, zeros_like
 
 from consilience.evidence.evidence import Evidence
 from consilience.evidence.few_classes import over_classes
@@ -93,8 +93,9 @@ def separated(terms: Terms, reading: ConditionedEvidence, evidence: Evidence) ->
             part, own = _FORMS[function]
             entropy += term.weight * own
             if part is not None and term.weight:
-                more = term.weight * getattr(reading, part)
-                field = more if field is None else field.add_(more)
+                pool = getattr(reading, part)
+                field = zeros_like(pool) if field is None else field
+                field.add_(pool, alpha=term.weight)
         elif function in _SLOPES and (slope := _SLOPES[function](evidence)) is not None:
             sloped.append((term.weight, slope))
         else:
@@ -103,5 +104,5 @@ def separated(terms: Terms, reading: ConditionedEvidence, evidence: Evidence) ->
 
 
 def through_softmax(q: Tensor, gradient: Tensor) -> Tensor:
-    """The gradient in θ (S, N, K) from that in log q, q = softmax(θ)."""
-    return addcmul(gradient, q, over_classes(gradient), value=-1)
+    """The gradient in θ (S, N, K) made of that in log q, in place, q = softmax(θ)."""
+    return gradient.addcmul_(q, over_classes(gradient), value=-1)

@@ -26,9 +26,10 @@ from consilience.evidence.few_classes import log_normalised, over_classes
 from consilience.evidence.mixture import FEWEST_EXAMPLES, fit_mixture
 from consilience.objective.pools import (
     add,
+    at,
+    at_lists,
     average_answer,
     of_lists,
-    of_predictions,
     parts,
     summed,
     what_is_said,
@@ -49,7 +50,9 @@ FAINT = 1e-3
 class ConditionedEvidence:
     """The evidence as read under given labels: what stays fixed while the labels move.
 
-    `labels` (…, N, K): the labels it was read under; `relevance`, `weight` and `share` (…, T).
+    `labels` (…, N, K): the labels it was read under; `weight` and `share` (…, T). `of_list`
+    (…, L + 1): how relevant predictions without shots are, and those under each list of shots;
+    `shown` (…, T): which list that was, −1 for none.
     The pools (…, N, K), in nats, average the predictions of each example, each mixed with
     ignorance (1/K) by the share in which it is not relevant: `log_pool` averages
     log-probabilities, less what the irrelevant ones told that is then left unexplained (the same
@@ -64,7 +67,8 @@ class ConditionedEvidence:
     """
 
     labels: Tensor
-    relevance: Tensor
+    of_list: Tensor
+    shown: Tensor
     weight: Tensor
     share: Tensor
     log_pool: Tensor
@@ -73,6 +77,11 @@ class ConditionedEvidence:
     frequency: Tensor
     flip_weight: Tensor
     scale: Tensor
+
+    @property
+    def relevance(self) -> Tensor:
+        """How relevant each prediction is, from 0 to 1, (…, T); made anew where it is asked for."""
+        return at_lists(self.of_list, self.shown)
 
 
 @dataclass(frozen=True)
@@ -147,16 +156,17 @@ def condition(
     log_pool = said.logp.mul_(nats).sub_(said.missed.unsqueeze(-1))
     ignorance = (known.to(q.dtype) - said.used).clamp_(min=0).div_(k).unsqueeze(-1)
     linear_pool = average_answer(evidence, share, relevance, scale).add_(ignorance)
-    frequency = (scale * whole).view(-1, 1, 1) * mixture.frequency.unsqueeze(1)
+    frequency = (scale * whole).unsqueeze(-1) * mixture.frequency
     return ConditionedEvidence(
         labels=q,
-        relevance=relevance,
+        of_list=relevance,
+        shown=evidence.predictions.shown.expand(s, -1),
         weight=made.weight.expand(s, -1),
         share=share,
         log_pool=log_pool.masked_fill_(unknown, -math.log(k)),
         linear_pool=linear_pool.clamp_(min=1e-300).log_().masked_fill_(unknown, -math.log(k)),
         prior=log_normalised(nats * made.untouched),
-        frequency=frequency * known.unsqueeze(-1),
+        frequency=(frequency.unsqueeze(-1) * known.unsqueeze(1)).transpose(1, 2),
         scale=scale,
         flip_weight=made.flip_weight.expand(s, -1),
     )
@@ -173,23 +183,23 @@ def _shares(evidence: Evidence, weight: Tensor) -> tuple[Tensor, Tensor]:
     share = weight.new_empty(s, evidence.t)
     for part in parts(evidence.t, s):
         mine, target = weight[:, part], asked.target[part]
-        counts = torch.where(brief[part], mine * of_briefs.index_select(1, target), mine)
+        counts = torch.where(brief[part], mine * at(of_briefs, target), mine)
         share[:, part] = counts.mul_(asked.weight[part])
         add(total, target, share[:, part])
     known = total > 0
     total.clamp_(min=1e-12)
     for part in parts(evidence.t, s):
-        share[:, part] /= total.index_select(1, asked.target[part])
+        share[:, part] /= at(total, asked.target[part])
     return share, known
 
 
 def _relevance(evidence: Evidence, q: Tensor) -> Tensor:
-    """How far each prediction's shots carried today's labels, from 0 to 1, (S, T)."""
+    """How far no shots, and those of each list, carried today's labels, 0 to 1, (S, L + 1)."""
     chance = 1 / evidence.k
     of_list = (of_lists(evidence, q) - chance) / (1 - chance)
     if evidence.n >= FEWEST_EXAMPLES:
         of_list = torch.maximum(of_list, 2 * of_lists(evidence, _placed(q)) - 1)
-    return of_predictions(evidence, of_list.clamp(min=0), alone=1.0)
+    return torch.nn.functional.pad(of_list.clamp_(min=0), (1, 0), value=1.0)
 
 
 def _evenly_sure(evidence: Evidence, q: Tensor) -> Tensor:
@@ -237,13 +247,13 @@ def _untouched(evidence: Evidence, weight: Tensor) -> Tensor:
         for c in range(k):
             add(total[c], asked.target[part], used * asked.logp[part, c])
         add(total[k], asked.target[part], used)
-    return (total[:k] / total[k].clamp(min=1e-12)).movedim(0, -1).contiguous()
+    return (total[:k] / total[k].clamp(min=1e-12)).movedim(0, -1)
 
 
 def _flip_weight(evidence: Evidence, weight: Tensor) -> Tensor:
     """w_f / (1 + Σ w over the contrasts of the same pair), w_f the twins' mean weight; (S, F)."""
     contrasts = evidence.contrasts
-    twin, flipped = (weight.index_select(1, at) for at in (contrasts.twin, contrasts.flipped))
+    twin, flipped = at(weight, contrasts.twin), at(weight, contrasts.flipped)
     drawn = (twin + flipped) / 2
     pairs = int(contrasts.pair.max()) + 1 if evidence.f else 0
-    return drawn / (1 + summed(drawn, contrasts.pair, pairs).index_select(1, contrasts.pair))
+    return drawn / (1 + at(summed(drawn, contrasts.pair, pairs), contrasts.pair))

@@ -19,8 +19,8 @@ from consilience.planning.ties import Ties
 ALL_COMPARED = 2048
 """So many examples, or fewer, are all compared with each other."""
 
-LEAF = 512
-"""A leaf has at most so many examples."""
+LEAF = 400
+"""A leaf has at most so many examples, and hardly fewer: what is done in it is their square."""
 
 TREES = 6
 """So many times a large set is cut; the share of nearest neighbours found is measured in tests."""
@@ -82,25 +82,29 @@ def _among(vectors: Vectors, places: NDArray[np.int64], count: int, ties: Ties) 
 
 
 def _leaves(vectors: Vectors, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    """The rows in leaves, cut in halves across the line between two that are drawn."""
+    """The rows in leaves as large as each other, cut across lines between two that are drawn."""
     n = len(vectors)
     cuts = max(0, int(np.ceil(np.log2(n / COARSE))))
     drawn = [rng.choice(n, size=2, replace=False) for _ in range(cuts)]
     lines = np.array([vectors[one] - vectors[other] for one, other in drawn])
-    far = vectors @ lines.T if cuts else vectors[:, :0]
-    waiting = [(np.arange(n), 0)]
+    # A line's places lie together, for they are looked up in no order.
+    far = np.ascontiguousarray((vectors @ lines.T).T) if cuts else vectors[:0]
+    waiting = [(np.arange(n), -(-n // LEAF), 0)]
     while waiting:
-        part, depth = waiting.pop()
-        if len(part) <= LEAF:
+        part, leaves, depth = waiting.pop()
+        if leaves == 1:
             yield part
             continue
         if depth < cuts:
-            along = far[part, depth]
+            along = far[depth][part]
         else:
             one, other = rng.choice(part, size=2, replace=False)
             along = vectors[part] @ (vectors[one] - vectors[other])
-        order = np.argpartition(along, len(part) // 2)
-        waiting += [(np.sort(part[half]), depth + 1) for half in np.array_split(order, 2)]
+        less = leaves // 2
+        cut = len(part) * less // leaves
+        low = np.zeros(len(part), dtype=np.bool_)
+        low[np.argpartition(along, cut)[:cut]] = True
+        waiting += [(part[low], less, depth + 1), (part[~low], leaves - less, depth + 1)]
 
 
 def _nearest(some: _Mates, others: _Mates) -> _Mates:

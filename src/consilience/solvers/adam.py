@@ -13,6 +13,7 @@ from consilience.solvers.fixed_point import (
     Objective,
     OptimizeResult,
     Problem,
+    Slopes,
     natural_step,
     settle,
     slope,
@@ -48,19 +49,21 @@ class Adam:
 
     def maximise(self, objective: Objective, theta: Tensor) -> OptimizeResult:
         """The maximum near each start; SolveError where the objective is not finite."""
+        slopes = objective.slopes
+        del objective  # with the reading
         theta = theta.detach().clone()
         optimiser = torch.optim.Adam([theta], lr=self.rate)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: (1 + step) ** -0.5)
         for step in range(1, self.steps + 1):
-            _, gradient = slope(objective, theta)
-            if step % CHECK == 1 and bool(self._converged(objective, theta, gradient).all()):
+            _, gradient = slope(slopes, theta)
+            if step % CHECK == 1 and bool(self._converged(slopes, theta, gradient).all()):
                 break
             theta.grad = -gradient
             optimiser.step()
             schedule.step()
-        _, gradient = slope(objective, theta)
-        return OptimizeResult(theta, step, self._converged(objective, theta, gradient))
+        _, gradient = slope(slopes, theta)
+        return OptimizeResult(theta, step, self._converged(slopes, theta, gradient))
 
-    def _converged(self, objective: Objective, theta: Tensor, gradient: Tensor) -> Tensor:
-        step = natural_step(theta, gradient, objective.problem.temperature)
+    def _converged(self, slopes: Slopes, theta: Tensor, gradient: Tensor) -> Tensor:
+        step = natural_step(theta, gradient, slopes.problem.temperature)
         return step.abs().amax(dim=(1, 2)) <= self.tolerance

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Protocol
 
 import torch
@@ -23,6 +23,7 @@ from consilience.models.threads import one_thread
 from consilience.objective.closed_form import Parts, separated, through_softmax
 from consilience.objective.coherence import coherence, evaluate_terms, weighted_sum
 from consilience.objective.conditioning import ConditionedEvidence, Weighing, condition, weigh
+from consilience.objective.pools import at_lists
 from consilience.objective.term import Role, Terms, weight_of
 from consilience.solvers.clamping import HARD, clamped
 
@@ -120,21 +121,42 @@ class Objective:
         return self.problem.value(self.reading, torch.log_softmax(theta, dim=-1))
 
     @cached_property
-    def _parts(self) -> Parts:
-        return separated(self.problem.terms, self.reading, self.problem.evidence)
+    def slopes(self) -> Slopes:
+        """What its slope is found from."""
+        evidence = self.problem.evidence
+        parts = separated(self.problem.terms, self.reading, evidence)
+        others = partial(coherence, evidence, parts.others, self.reading) if parts.others else None
+        return Slopes(self.problem, parts, others)
 
     def slope(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """The value in nats in all, not per example, (S,), and its gradient in θ."""
-        parts, evidence = self._parts, self.problem.evidence
+        return self.slopes.slope(theta)
+
+
+@dataclass(frozen=True, slots=True)
+class Slopes:
+    """What the slope of an objective is found from: far less than a reading, as a rule.
+
+    `others` gives the value, in nats per example, of terms that are back-propagated, from log
+    labels (S, N, K); where there are any, it holds the reading.
+    """
+
+    problem: Problem
+    parts: Parts
+    others: Callable[[Tensor], Tensor] | None
+
+    def slope(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """The value in nats in all, not per example, (S,), and its gradient in θ."""
+        parts, evidence = self.parts, self.problem.evidence
         free = log_normalised(theta.detach())
         q = free.exp()
         logq = self.problem.held(free)
         value, gradient = parts.separable.slope(q if logq is free else logq.exp(), logq)
         for weight, added in parts.sloped:
             value += weight * added(logq, gradient, weight)
-        if parts.others:
+        if self.others is not None:
             logq.requires_grad_(True)
-            more = evidence.n * coherence(evidence, parts.others, self.reading, logq)
+            more = evidence.n * self.others(logq)
             value = value + more.detach()
             if more.requires_grad:
                 gradient += torch.autograd.grad(more.sum(), logq)[0]
@@ -156,17 +178,23 @@ class OptimizeResult:
 class FixedPoints:
     """The end of the loop for each of S starts, of S candidates, or of S replicates.
 
-    Log labels (S, N, K), value (S,) and unweighted terms under their own reading, relevance
-    (S, T), how each ended, and the steps and readings that all of them took together.
+    Log labels (S, N, K), value (S,) and unweighted terms under their own reading, its `of_list`
+    and `shown`, how each ended, and the steps and readings that all of them took together.
     """
 
     logq: Tensor
     value: Tensor
     terms: dict[str, Tensor]
-    relevance: Tensor
+    of_list: Tensor
+    shown: Tensor
     results: tuple[Result, ...]
     steps: int
     readings: int
+
+    @property
+    def relevance(self) -> Tensor:
+        """How relevant each prediction is, (S, T), see `ConditionedEvidence`."""
+        return at_lists(self.of_list, self.shown)
 
 
 class Solver(Protocol):
@@ -196,7 +224,7 @@ def settle(
     `short` where the last maximisation had not converged.
     """
     with one_thread():
-        logq = problem.held(torch.log_softmax(theta, dim=-1))
+        logq = problem.held(log_normalised(theta))
         results = [Result.UNSETTLED] * len(theta)
         active = torch.arange(len(theta), device=theta.device)
         steps = taken = 0
@@ -206,14 +234,15 @@ def settle(
             # No name holds a reading: the next one is made when this one is gone.
             ended = maximise(mine.objective(mine.condition(before)), before)
             steps += ended.steps
-            moved = problem.held(torch.log_softmax(ended.theta, dim=-1))
-            logq = logq.index_copy(0, active, moved)
-            stayed = (moved.exp() - before.exp()).abs().amax(dim=(1, 2)) < STAYED
+            moved = problem.held(log_normalised(ended.theta))
+            logq[active] = moved
+            stayed = moved.exp_().sub_(before.exp_()).abs_().amax(dim=(1, 2)) < STAYED
             for s in active[stayed].tolist():
                 results[s] = short
             for s in active[stayed & ended.converged].tolist():
                 results[s] = settled
             active = active[~stayed]
+            del before, ended, moved  # not held while the evidence is read again
         return assess(problem, logq, results, steps, taken)
 
 
@@ -228,7 +257,8 @@ def assess(
         logq,
         weighted_sum(problem.terms, terms),
         terms,
-        reading.relevance,
+        reading.of_list,
+        reading.shown,
         tuple(results),
         steps,
         readings,
@@ -242,7 +272,7 @@ def chosen(reading: ConditionedEvidence, index: Tensor) -> ConditionedEvidence:
     )
 
 
-def slope(objective: Objective, theta: Tensor) -> tuple[Tensor, Tensor]:
+def slope(objective: Objective | Slopes, theta: Tensor) -> tuple[Tensor, Tensor]:
     """The value in nats (not per example), (S,), and its gradient in θ; SolveError if not finite.
 
     Nats in all: else a tolerance would mean less on more data.
@@ -263,7 +293,7 @@ def finite(values: Tensor) -> Tensor:
     return values
 
 
-def raw_slope(objective: Objective, theta: Tensor) -> tuple[Tensor, Tensor]:
+def raw_slope(objective: Objective | Slopes, theta: Tensor) -> tuple[Tensor, Tensor]:
     """The same where not being finite is an answer."""
     return objective.slope(theta)
 

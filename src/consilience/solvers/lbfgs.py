@@ -21,6 +21,7 @@ from consilience.solvers.fixed_point import (
     Objective,
     OptimizeResult,
     Problem,
+    Slopes,
     bounded,
     natural_step,
     raw_slope,
@@ -73,11 +74,13 @@ class LBFGS:
 
     def maximise(self, objective: Objective, theta: Tensor) -> OptimizeResult:
         """The maximum near each start; SolveError where the objective is not finite."""
-        point = _point(objective, theta)
-        memory = _Memory(self.memory, objective.problem.temperature)
+        slopes = objective.slopes
+        del objective  # with the reading, which is as large as many arrays of labels
+        point = _point(slopes, theta)
+        memory = _Memory(self.memory, slopes.problem.temperature)
         alive = torch.ones(len(theta), dtype=torch.bool, device=theta.device)
         taken = 0
-        converged = self._converged(objective, point)
+        converged = self._converged(slopes, point)
         while taken < self.steps and bool((moving := alive & ~converged).any()):
             taken += 1
             direction = memory.direction(point).clamp_(-FAR, FAR)
@@ -85,17 +88,20 @@ class LBFGS:
             if not bool(ahead.all()):
                 fallback = -point.gradient / _fisher(point.theta) / memory.temperature
                 direction = torch.where(_wide(ahead), direction, fallback.clamp(-FAR, FAR))
-            found, moved = _search(objective, point, direction.mul_(_wide(moving)))
+            found, moved = _search(slopes, point, direction.mul_(_wide(moving)))
+            del direction
             # A start whose line search fails along the natural gradient itself is at its end.
             alive &= moved | ~moving | (ahead & memory.filled(moved))
-            memory.add(found.theta - point.theta, found.gradient - point.gradient, ~moved & moving)
+            converged = self._converged(slopes, found)
+            if not bool(converged.all()):
+                forget = ~moved & moving
+                memory.add(found.theta - point.theta, found.gradient - point.gradient, forget)
             point = found
-            converged = self._converged(objective, point)
         return OptimizeResult(point.theta, taken, converged)
 
-    def _converged(self, objective: Objective, point: _Point) -> Tensor:
-        step = natural_step(point.theta, point.gradient, -objective.problem.temperature)
-        return step.abs().amax(dim=(1, 2)) <= self.tolerance
+    def _converged(self, slopes: Slopes, point: _Point) -> Tensor:
+        step = natural_step(point.theta, point.gradient, -slopes.problem.temperature)
+        return step.abs_().amax(dim=(1, 2)) <= self.tolerance
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +113,8 @@ class _Point:
     gradient: Tensor
 
 
-def _point(objective: Objective, theta: Tensor) -> _Point:
-    value, gradient = slope(objective, theta)
+def _point(slopes: Slopes, theta: Tensor) -> _Point:
+    value, gradient = slope(slopes, theta)
     return _Point(theta, -value, gradient.neg_())
 
 
@@ -180,7 +186,7 @@ class _Memory:
         return scale.clamp(min=1e-6, max=1e6)
 
 
-def _search(objective: Objective, point: _Point, direction: Tensor) -> tuple[_Point, Tensor]:
+def _search(slopes: Slopes, point: _Point, direction: Tensor) -> tuple[_Point, Tensor]:
     """Points that satisfy the strong Wolfe conditions along `direction`, and who found one.
 
     A bracket [low, high] holds such a point as long as at `low` the loss has fallen and still
@@ -200,7 +206,7 @@ def _search(objective: Objective, point: _Point, direction: Tensor) -> tuple[_Po
         theta = bounded((_wide(length) * direction).add_(point.theta))
         if not bool(open_.all()):
             theta = torch.where(_wide(open_), theta, best.theta)
-        value, gradient = raw_slope(objective, theta)
+        value, gradient = raw_slope(slopes, theta)
         loss, gradient = -value, gradient.neg_()
         here = _dot(gradient, direction)
         finite = torch.isfinite(loss) & torch.isfinite(here)

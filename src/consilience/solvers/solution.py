@@ -133,4 +133,4 @@ def _distinct(labels: Tensor, value: Tensor) -> tuple[Optimum, ...]:
                 break
         else:
             kept.append((s, 1))
-    return tuple(Optimum(labels[s].cpu().numpy(), float(value[s]), c) for s, c in kept)
+    return tuple(Optimum(labels[s].cpu().contiguous().numpy(), float(value[s]), c) for s, c in kept)
