@@ -13,9 +13,10 @@ import hashlib
 import re
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from itertools import count
+from typing import Any, NamedTuple, TypeVar
 
 from consilience.errors import StoreError
 from consilience.store.packs import Responses
@@ -27,8 +28,13 @@ LONG = 200
 LARGEST_RESPONSE = 1 << 28
 """Bytes that a response can have; more is no response of ours."""
 
-MOST_REMEMBERED = 20_000
-"""So many texts are remembered with their ids, then they are looked up again."""
+CHUNK = 500
+"""How many values go into one SQL statement (the smallest limit of old SQLite is 999)."""
+
+MOST_REMEMBERED = 200_000
+"""So many texts and keys are remembered with their numbers, then they are looked up again."""
+
+_V = TypeVar("_V", str, bytes)
 
 
 class Layout(NamedTuple):
@@ -162,13 +168,8 @@ class CompactConnection(sqlite3.Connection):
             done()
 
     @cached_property
-    def ids(self) -> dict[str, int]:
-        """The numbers of texts in `contents`."""
-        return {}
-
-    @cached_property
-    def contexts(self) -> dict[tuple[str, ...], tuple[int, ...]]:
-        """The numbers of the texts that predictions share, by these texts."""
+    def ids(self) -> dict[Any, int]:
+        """The numbers of texts in `contents`, and of hashes in `keys`."""
         return {}
 
     @cached_property
@@ -189,40 +190,30 @@ class CompactConnection(sqlite3.Connection):
     def forget(self) -> None:
         """Nothing is known of what was written: a transaction was undone."""
         self.ids.clear()
-        self.contexts.clear()
         self.heads.clear()
         self.likes.clear()
 
 
 def insert_compact(
-    db: sqlite3.Connection, name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
+    db: sqlite3.Connection, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
 ) -> int:
     """Inserts encoded rows of a view unless their identity is there; the number of rows added."""
     assert isinstance(db, CompactConnection)
+    if not rows:
+        return 0
     table, own, shared = LAYOUTS[name]
-    places = ", ".join(
-        "(SELECT id FROM keys WHERE key = ?)" if column == "key" else "?" for column in own
-    )
-    kinds = [(column, column in shared) for column in own]
-    keys, made = [], []
-    for values in rows:
-        row = dict(zip(columns, values, strict=True))
-        for column in shared:
-            if (value := row.get(column)) is not None:
-                stored_text(value)
-        if "key" in row:
-            row["key"] = key_bytes(row["key"])
-            keys.append((row["key"],))
-        if "prompt" in row:
-            row["head"], row["tail"] = halves(db, row["shots"], row["framing"], row["prompt"])
-        made.append([_number(db, row[c]) if of else row[c] for c, of in kinds])
-    db.executemany("INSERT OR IGNORE INTO keys (key) VALUES (?)", keys)
-    sql = f"INSERT INTO {table} ({', '.join(own)}) VALUES ({places}) ON CONFLICT DO NOTHING"
-    return db.executemany(sql, made).rowcount
-
-
-def _number(db: CompactConnection, text: str | None) -> int | None:
-    return None if text is None else db.ids.get(text) or number_in(db, text)
+    given: dict[str, Sequence[Any]] = dict(zip(columns, zip(*rows, strict=True), strict=True))
+    if "prompt" in given:
+        split = map(partial(halves, db), given["shots"], given["framing"], given["prompt"])
+        given["head"], given["tail"] = zip(*split, strict=True)
+    for column in shared & given.keys():
+        told = iter(numbers_in(db, [text for text in given[column] if text is not None]))
+        given[column] = [None if text is None else next(told) for text in given[column]]
+    if "key" in given:
+        given["key"] = key_numbers(db, given["key"])
+    marks = ", ".join("?" * len(own))
+    sql = f"INSERT INTO {table} ({', '.join(own)}) VALUES ({marks}) ON CONFLICT DO NOTHING"
+    return db.executemany(sql, zip(*map(given.__getitem__, own), strict=True)).rowcount
 
 
 def key_bytes(key: object) -> bytes:
@@ -235,13 +226,61 @@ def key_bytes(key: object) -> bytes:
 _KEY_FORM = re.compile("sha256:[0-9a-f]{64}")
 
 
+def _found(
+    db: sqlite3.Connection, sql: str, values: Sequence[bytes]
+) -> Iterator[tuple[bytes, int]]:
+    """The two columns of what a statement selects that ends with a list of these values."""
+    for start in range(0, len(values), CHUNK):
+        some = values[start : start + CHUNK]
+        yield from db.execute(f"{sql} ({', '.join('?' * len(some))})", some)
+
+
 def answers_of(db: sqlite3.Connection, keys: Iterable[str]) -> dict[str, int]:
-    """Those of the keys, a few hundred, that have a prediction, and its id in `answers`."""
+    """Those of the keys that have a prediction, and its id in `answers`."""
     asked = {bytes.fromhex(key[7:]): key for key in keys if _KEY_FORM.fullmatch(key)}
-    marks = ", ".join("?" * len(asked))
-    sql = "SELECT keys.key, answers.id FROM keys JOIN answers ON answers.key = keys.id"
-    found = db.execute(f"{sql} WHERE keys.key IN ({marks})", list(asked))
-    return {asked[hash]: id for hash, id in found}
+    sql = (
+        "SELECT keys.key, answers.id FROM keys JOIN answers ON answers.key = keys.id "
+        "WHERE keys.key IN"
+    )
+    return {asked[hash]: id for hash, id in _found(db, sql, list(asked))}
+
+
+def key_numbers(db: CompactConnection, keys: Sequence[object]) -> list[int]:
+    """The number of each key in `keys`, where it is put if it is not there."""
+    return _numbers(db, list(map(key_bytes, keys)), _keys_looked_up)
+
+
+def _keys_looked_up(db: CompactConnection, hashes: Sequence[bytes]) -> dict[bytes, int]:
+    return _looked_up(db, "keys", "key", {hash: () for hash in hashes})
+
+
+def _looked_up(
+    db: sqlite3.Connection, table: str, column: str, rows: Mapping[bytes, tuple[str, ...]]
+) -> dict[bytes, int]:
+    """The number of each hash in a table, where it is put, with its values, if it is not there."""
+    there = dict(_found(db, f"SELECT {column}, id FROM {table} WHERE {column} IN", list(rows)))
+    if new := [hash for hash in rows if hash not in there]:
+        first = 1 + db.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0]
+        marks = "?, ?" + ", ?" * len(rows[new[0]])
+        made = ((id, hash, *rows[hash]) for id, hash in enumerate(new, first))
+        db.executemany(f"INSERT INTO {table} VALUES ({marks})", made)
+        there.update(zip(new, count(first), strict=False))
+    return there
+
+
+def _numbers(
+    db: CompactConnection,
+    values: Sequence[_V],
+    look_up: Callable[[CompactConnection, Sequence[_V]], dict[_V, int]],
+) -> list[int]:
+    """The number of each value; those that are not remembered are looked up, and are then."""
+    known = list(map(db.ids.get, values))
+    asked = [value for value, id in zip(values, known, strict=True) if id is None]
+    new = look_up(db, asked) if asked else {}
+    if len(db.ids) + len(new) > MOST_REMEMBERED:
+        db.ids.clear()
+    db.ids.update(new)
+    return [new[value] if id is None else id for value, id in zip(values, known, strict=True)]
 
 
 def stored_text(value: object) -> str:
@@ -258,15 +297,16 @@ def number_of(db: sqlite3.Connection, text: str) -> int:
     return int(row[0]) if row else 0
 
 
-def number_in(db: CompactConnection, text: str) -> int:
-    """The number of a text in `contents`, where it is put if it is not there."""
-    hash = hashlib.sha256(text.encode()).digest()
-    db.execute("INSERT OR IGNORE INTO contents (hash, content) VALUES (?, ?)", (hash, text))
-    (id,) = db.execute("SELECT id FROM contents WHERE hash = ?", (hash,)).fetchone()
-    if len(db.ids) >= MOST_REMEMBERED:
-        db.ids.clear()
-    db.ids[text] = int(id)
-    return int(id)
+def numbers_in(db: CompactConnection, texts: Sequence[str]) -> list[int]:
+    """The number of each text in `contents`, where it is put if it is not there."""
+    return _numbers(db, texts, _texts_looked_up)
+
+
+def _texts_looked_up(db: CompactConnection, texts: Sequence[str]) -> dict[str, int]:
+    hashes = {text: hashlib.sha256(stored_text(text).encode()).digest() for text in texts}
+    rows = {hash: (text,) for text, hash in hashes.items()}
+    there = _looked_up(db, "contents", "hash", rows)
+    return {text: there[hash] for text, hash in hashes.items()}
 
 
 def halves(db: CompactConnection, shots: str, framing: str, prompt: object) -> Halves:

@@ -109,6 +109,7 @@ MIGRATIONS: dict[str, tuple[str, ...]] = {
     ),
     "m007_labels": (*LABELS, *_append_only("solved")),
     "m008_packs": (*PACKS, *_append_only("packs")),
+    "m009_zstandard": (),  # how packs are compressed
 }
 """Each change of the schema by name, in order; a store records which it has had."""
 
@@ -118,6 +119,7 @@ NEW_TABLES = {
     "m004_corrections": _CORRECTIONS,
     "m005_commands": _COMMANDS,
     "m008_packs": PACKS,
+    "m009_zstandard": (),
 }
 """Changes that only add tables, so that a store without them can be read as one that has none."""
 

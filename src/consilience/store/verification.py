@@ -49,7 +49,7 @@ def answer_fault(
             f"{len(label_names)} labels, {len(logprobs)} log-probabilities and "
             f"{len(exact)} marks of exactness"
         )
-    if not all(math.isfinite(value) and value <= _SLACK for value in logprobs):
+    if not all(map(math.isfinite, logprobs)) or max(logprobs, default=0.0) > _SLACK:
         return f"log-probabilities must be finite and at most 0, got {list(logprobs)}"
     if not (math.isfinite(mass) and 0 <= mass <= 1 + _SLACK):
         return f"the label mass must be between 0 and 1, got {mass}"
