@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 
 from consilience.store.compact import (
     LAYOUTS,
-    CompactConnection,
     deflated,
     halves,
+)
+from consilience.store.contents import (
+    CompactConnection,
     key_numbers,
     numbers_in,
     stored_text,

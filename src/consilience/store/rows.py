@@ -13,7 +13,7 @@ from typing import Any
 from consilience.errors import AnswerError
 from consilience.models.base import Answer, Model, Request, plain_usage
 from consilience.prompts.query import Query
-from consilience.store.compact import CHUNK, answers_of
+from consilience.store.contents import CHUNK, answers_of
 from consilience.store.identities import dump, plain_text
 from consilience.store.prompt_heads import head_of
 from consilience.store.schema import (

@@ -24,7 +24,8 @@ from consilience.models.base import Request
 from consilience.models.body import ResponseData
 from consilience.prompts.query import Query
 from consilience.store.answers import insert_answers
-from consilience.store.compact import LAYOUTS, CompactConnection, inflated, insert_compact
+from consilience.store.compact import LAYOUTS, inflated, insert_compact
+from consilience.store.contents import CompactConnection
 from consilience.store.identities import dump
 
 TAKEN_BACK = -1

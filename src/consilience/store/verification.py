@@ -19,7 +19,7 @@ from consilience.data.dataset import Dataset
 from consilience.data.whole_file import whole_file
 from consilience.errors import ConsilienceError, StoreError
 from consilience.store.columns import pack_faults
-from consilience.store.compact import number_of
+from consilience.store.contents import number_of
 from consilience.store.identities import dump, identity, run_identity, text_identity
 from consilience.store.origins import origin_fault
 from consilience.store.schema import (
