@@ -39,6 +39,7 @@ bench:
     uv run python benchmarks/suspects.py
     uv run python benchmarks/solvers.py
     uv run python benchmarks/scale.py
+    uv run python benchmarks/beside.py
     uv run python benchmarks/local.py
     uv run python benchmarks/corrections.py
     uv run python benchmarks/newrows.py

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from command import consilience
 from consilience.models.base import Answer, Request
 from consilience.prompts.query import Query
 from consilience.store.database import Store
+from consilience.store.packs import unpacked_responses
 from consilience.store.prediction_keys import prediction_key
 from consilience.store.rows import AnswerRows
 from consilience.store.schema import Encoded
@@ -112,6 +114,16 @@ def test_of_what_comes_together_only_the_new_is_kept_and_once() -> None:
         assert store.verify() == [] and len(store.columns().target) == 20
         [(count,)] = store._rows("SELECT count FROM packs")
         assert count == 18
+
+
+def test_responses_that_zlib_packed_are_still_read() -> None:
+    texts, like = ['{"a":1}', '{"a":2}'], '{"a":0}'
+    packer = zlib.compressobj(1, zdict=like.encode())
+    packed = packer.compress("\x1e".join(texts).encode()) + packer.flush()
+    assert unpacked_responses(packed, like) == texts
+    for bad, alike in ((packed[:-3], like), (packed, "another"), (packed, None)):
+        with pytest.raises(ValueError, match="cannot be unpacked"):
+            unpacked_responses(bad, alike)
 
 
 def test_numbers_that_no_pack_holds_stand_in_their_rows() -> None:

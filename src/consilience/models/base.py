@@ -46,10 +46,11 @@ def plain_usage(usage: Mapping[Any, Any]) -> dict[str, Any]:
     """The finite numbers of a usage, and those of the mappings in it; nothing else can be added."""
     found: dict[str, Any] = {}
     for key, value in usage.items():
-        if isinstance(value, Mapping):
+        if type(value) in (int, float):
+            if math.isfinite(value):
+                found[str(key)] = value
+        elif isinstance(value, Mapping):
             found[str(key)] = plain_usage(value)
-        elif type(value) in (int, float) and math.isfinite(value):
-            found[str(key)] = value
     return found
 
 

@@ -12,9 +12,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from consilience.errors import Interrupted
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -41,22 +44,25 @@ def check() -> None:
         raise Interrupted("interrupted")
 
 
-@contextmanager
-def on_interrupt(wake: Callable[[], object]) -> Iterator[None]:
-    """Calls `wake` in the event loop of the caller if a signal comes in the meantime."""
-    import asyncio
+class OnInterrupt:
+    """A block in which `wake` is called in an event loop if a signal comes in the meantime."""
 
-    loop = asyncio.get_running_loop()
+    # No generator: each question is such a block.
+    __slots__ = ("_loop", "_wake")
 
-    def waker() -> None:
+    def __init__(self, loop: AbstractEventLoop, wake: Callable[[], object]) -> None:
+        self._loop, self._wake = loop, wake
+
+    def __enter__(self) -> None:
+        _State.wakers[self] = None
+
+    def __exit__(self, *ended: object) -> None:
+        del _State.wakers[self]
+
+    def __call__(self) -> None:
+        """The signal has come."""
         with suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(wake)
-
-    _State.wakers[waker] = None
-    try:
-        yield
-    finally:
-        del _State.wakers[waker]
+            self._loop.call_soon_threadsafe(self._wake)
 
 
 @contextmanager

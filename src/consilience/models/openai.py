@@ -251,7 +251,8 @@ class OpenAIModel:
                 check_sum(token.logprob for token in tokens)
             return tokens
 
-        return await self._server.call("POST", path, body | dict(more or {}), read)
+        body |= more or {}
+        return await self._server.call("POST", path, body, read)
 
 
 def _wanted_ids(first: Sequence[FirstToken | None]) -> list[int] | None:

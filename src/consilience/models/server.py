@@ -26,7 +26,7 @@ from consilience.models.body import MOST_BYTES, Unreadable, body_text
 from consilience.models.budget import Aside, Budget
 from consilience.models.client import HttpClient, open_client, what_failed
 from consilience.models.gate import Gate, Outcome, Ticket
-from consilience.models.interrupts import on_interrupt, stopping
+from consilience.models.interrupts import OnInterrupt, stopping
 from consilience.models.judging import Failed, judged, unusable
 
 _Read = TypeVar("_Read")
@@ -162,7 +162,8 @@ class Server:
         task = asyncio.current_task()
         assert task is not None
         # What is under way is waited for at an interrupt; pauses and queues are not.
-        with on_interrupt(lambda: None if sent.under_way else task.cancel()):
+        wake = OnInterrupt(task.get_loop(), lambda: None if sent.under_way else task.cancel())
+        with wake:
             try:
                 try:
                     return await self._attempt(sent, read)

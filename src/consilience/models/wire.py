@@ -151,8 +151,10 @@ def written_text(response: Any) -> str:  # noqa: ANN401
 def _merged(
     body: dict[str, Any], extra: Mapping[str, Any] | None, length: Length
 ) -> dict[str, Any]:
-    merged = body | {length: 1, "temperature": 1, "top_p": 1} | dict(extra or {})
-    return {key: value for key, value in merged.items() if value is not None}
+    merged = body | {length: 1, "temperature": 1, "top_p": 1}
+    if not extra:
+        return merged
+    return {key: value for key, value in (merged | dict(extra)).items() if value is not None}
 
 
 def by_ids(ids: list[int]) -> dict[str, Any]:

@@ -5,27 +5,29 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any, NamedTuple
 
 from consilience.store.compact import (
     LAYOUTS,
-    CompactConnection,
-    answers_of,
     deflated,
     halves,
-    key_bytes,
-    number_in,
+)
+from consilience.store.contents import (
+    CompactConnection,
+    key_numbers,
+    numbers_in,
     stored_text,
 )
 from consilience.store.packs import FEWEST_PACKED, chunks, packed_numbers, packed_responses
 
 _COLUMNS = LAYOUTS["predictions"].columns
 _INSERT = (
-    f"INSERT INTO answers (id, {', '.join(_COLUMNS)}) VALUES (?, (SELECT id FROM keys "
-    f"WHERE key = ?), {', '.join('?' * (len(_COLUMNS) - 1))}) ON CONFLICT DO NOTHING"
+    f"INSERT INTO answers (id, {', '.join(_COLUMNS)}) "
+    f"VALUES (?, {', '.join('?' * len(_COLUMNS))}) ON CONFLICT DO NOTHING"
 )
-_PACK = "INSERT INTO packs (id, count, labels, numbers, responses, alike) VALUES (?, ?, ?, ?, ?, ?)"
+_PACK = "INSERT INTO packs (id, count, labels, numbers, responses) VALUES (?, ?, ?, ?, ?)"
 
 
 class _Row(NamedTuple):
@@ -46,8 +48,7 @@ def insert_answers(db: sqlite3.Connection, rows: Sequence[Sequence[Any]]) -> int
     Log-probabilities may be numbers still, and a prompt may be two halves.
     """
     assert isinstance(db, CompactConnection)
-    made = [_row(db, values) for values in rows]
-    db.executemany("INSERT OR IGNORE INTO keys (key) VALUES (?)", [(r.columns[0],) for r in made])
+    made = _rows(db, rows) if rows else []
     added = 0
     for _, some in groupby(made, key=lambda row: (row.model, row.labels)):
         alike = list(some)
@@ -56,41 +57,27 @@ def insert_answers(db: sqlite3.Connection, rows: Sequence[Sequence[Any]]) -> int
     return added
 
 
-def _row(db: CompactConnection, values: Sequence[Any]) -> _Row:
-    key, created, model, target, framing, repeat, contrast, mass, seconds, *others = values
-    logprobs, exact, names, usage, shots, settings, prompt, raw = others
-    head, tail = halves(db, shots, framing, prompt)
-    ids = db.ids
-    context = stored_text(model), stored_text(framing), names, shots, settings, head
-    known = db.contexts.get(context) or _context(db, context)
-    model_id, framing_id, names_id, shots_id, settings_id, head_id = known
-    target_id = ids.get(stored_text(target)) or number_in(db, target)
-    exact_id = ids.get(stored_text(exact)) or number_in(db, exact)
-    usage_id = ids.get(stored_text(usage)) or number_in(db, usage)
-    said, told = _said(logprobs)
-    flipped = -1 if contrast is None else contrast
-    return _Row(
-        model,
-        len(said),
-        (
-            *(key_bytes(key), created, model_id, target_id, framing_id, repeat, contrast, mass),
-            *(seconds, told, exact_id, names_id, usage_id, shots_id, settings_id, head_id, tail),
-        ),
-        (
-            *(model_id, target_id, framing_id, repeat, flipped, names_id, shots_id, settings_id),
-            *(exact_id, mass, seconds, *said),
-        ),
-        stored_text(raw),
+def _rows(db: CompactConnection, rows: Sequence[Sequence[Any]]) -> list[_Row]:
+    # Column by column, in a third of the time that row by row takes.
+    key, created, model, target, framing, repeat, contrast, mass, seconds, *others = zip(
+        *rows, strict=True
     )
-
-
-def _context(db: CompactConnection, texts: tuple[str, ...]) -> tuple[int, ...]:
-    """The numbers of the texts that the predictions under one list of shots share."""
-    if len(db.contexts) >= 1000:
-        db.contexts.clear()
-    found = tuple([db.ids.get(stored_text(text)) or number_in(db, text) for text in texts])
-    db.contexts[texts] = found
-    return found
+    logprobs, exact, names, usage, shots, settings, prompts, raw = others
+    heads, tails = zip(*map(partial(halves, db), shots, framing, prompts), strict=True)
+    said, told = zip(*map(_said, logprobs), strict=True)
+    flipped = [-1 if shot is None else shot for shot in contrast]
+    shared = (model, target, framing, names, shots, settings, exact, usage, heads)
+    ids = [numbers_in(db, texts) for texts in shared]
+    model_id, target_id, framing_id, names_id, shots_id, settings_id, *rest = ids
+    exact_id, usage_id, head_id = rest
+    columns = zip(
+        *(key_numbers(db, key), created, model_id, target_id, framing_id, repeat, contrast, mass),
+        *(seconds, told, exact_id, names_id, usage_id, shots_id, settings_id, head_id, tails),
+        strict=True,
+    )
+    whole = (model_id, target_id, framing_id, repeat, flipped, names_id, shots_id, settings_id)
+    numbers = map(tuple.__add__, zip(*whole, exact_id, mass, seconds, strict=True), said)
+    return list(map(_Row, model, map(len, said), columns, numbers, map(stored_text, raw)))
 
 
 def _said(logprobs: object) -> tuple[tuple[Any, ...], str]:
@@ -114,10 +101,8 @@ def _together(db: CompactConnection, rows: Sequence[_Row]) -> int:
     db.execute("SAVEPOINT pack")
     many = ((first + i, *row.columns, "", None) for i, row in enumerate(rows))
     if db.executemany(_INSERT, many).rowcount == len(rows):
-        like = db.likes.setdefault(rows[0].model, rows[0].raw)
-        responses = packed_responses([row.raw for row in rows], like)
-        alike = db.ids.get(like) or number_in(db, like)
-        db.execute(_PACK, (first, len(rows), rows[0].labels, numbers, responses, alike))
+        responses = packed_responses([row.raw for row in rows])
+        db.execute(_PACK, (first, len(rows), rows[0].labels, numbers, responses))
         db.execute("RELEASE pack")
         return len(rows)
     # Some are there already: without those.
@@ -128,11 +113,11 @@ def _together(db: CompactConnection, rows: Sequence[_Row]) -> int:
 
 def _unknown(db: CompactConnection, rows: Sequence[_Row]) -> list[_Row]:
     """The first of each key among the rows whose keys have no prediction."""
-    by_key: dict[str, _Row] = {}
+    by_key: dict[int, _Row] = {}
     for row in rows:
-        by_key.setdefault(f"sha256:{row.columns[0].hex()}", row)
-    there = answers_of(db, by_key)
-    return [row for key, row in by_key.items() if key not in there]
+        by_key.setdefault(row.columns[0], row)
+    there = "SELECT 1 FROM answers WHERE key = ?"
+    return [row for key, row in by_key.items() if not db.execute(there, (key,)).fetchone()]
 
 
 def _one_by_one(db: CompactConnection, rows: Sequence[_Row]) -> int:
@@ -140,6 +125,6 @@ def _one_by_one(db: CompactConnection, rows: Sequence[_Row]) -> int:
     added = 0
     for row in rows:
         raw, like = deflated(db, row.model, row.raw)
-        alike = None if like is None else db.ids.get(like) or number_in(db, like)
+        alike = None if like is None else numbers_in(db, [like])[0]
         added += db.execute(_INSERT, (None, *row.columns, raw, alike)).rowcount
     return added

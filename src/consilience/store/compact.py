@@ -9,16 +9,19 @@ another response of the same model as dictionary (zlib), since they differ in li
 
 from __future__ import annotations
 
-import hashlib
-import re
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from consilience.errors import StoreError
-from consilience.store.packs import Responses
+from consilience.store.contents import (
+    CompactConnection,
+    key_numbers,
+    numbers_in,
+    stored_text,
+)
 from consilience.store.prompt_heads import Halves, common_length
 
 LONG = 200
@@ -26,9 +29,6 @@ LONG = 200
 
 LARGEST_RESPONSE = 1 << 28
 """Bytes that a response can have; more is no response of ours."""
-
-MOST_REMEMBERED = 20_000
-"""So many texts are remembered with their ids, then they are looked up again."""
 
 
 class Layout(NamedTuple):
@@ -148,125 +148,26 @@ LABELS = (
 """The statements that make the table of labels, and prompts as they are read."""
 
 
-class CompactConnection(sqlite3.Connection):
-    """A connection to a store, and what it has written lately."""
-
-    at_end: Callable[[], None] | None = None
-    """What is done once it is closed."""
-
-    def close(self) -> None:
-        """Closes it; safe to call twice."""
-        super().close()
-        done, self.at_end = self.at_end, None
-        if done is not None:
-            done()
-
-    @cached_property
-    def ids(self) -> dict[str, int]:
-        """The numbers of texts in `contents`."""
-        return {}
-
-    @cached_property
-    def contexts(self) -> dict[tuple[str, ...], tuple[int, ...]]:
-        """The numbers of the texts that predictions share, by these texts."""
-        return {}
-
-    @cached_property
-    def heads(self) -> dict[tuple[str, str], str]:
-        """The heads of prompts, by their shots and framing."""
-        return {}
-
-    @cached_property
-    def likes(self) -> dict[str, str]:
-        """The response of each model that others are compressed with."""
-        return {}
-
-    @cached_property
-    def responses(self) -> Responses:
-        """The responses in its packs."""
-        return Responses(self)
-
-    def forget(self) -> None:
-        """Nothing is known of what was written: a transaction was undone."""
-        self.ids.clear()
-        self.contexts.clear()
-        self.heads.clear()
-        self.likes.clear()
-
-
 def insert_compact(
-    db: sqlite3.Connection, name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
+    db: sqlite3.Connection, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
 ) -> int:
     """Inserts encoded rows of a view unless their identity is there; the number of rows added."""
     assert isinstance(db, CompactConnection)
+    if not rows:
+        return 0
     table, own, shared = LAYOUTS[name]
-    places = ", ".join(
-        "(SELECT id FROM keys WHERE key = ?)" if column == "key" else "?" for column in own
-    )
-    kinds = [(column, column in shared) for column in own]
-    keys, made = [], []
-    for values in rows:
-        row = dict(zip(columns, values, strict=True))
-        for column in shared:
-            if (value := row.get(column)) is not None:
-                stored_text(value)
-        if "key" in row:
-            row["key"] = key_bytes(row["key"])
-            keys.append((row["key"],))
-        if "prompt" in row:
-            row["head"], row["tail"] = halves(db, row["shots"], row["framing"], row["prompt"])
-        made.append([_number(db, row[c]) if of else row[c] for c, of in kinds])
-    db.executemany("INSERT OR IGNORE INTO keys (key) VALUES (?)", keys)
-    sql = f"INSERT INTO {table} ({', '.join(own)}) VALUES ({places}) ON CONFLICT DO NOTHING"
-    return db.executemany(sql, made).rowcount
-
-
-def _number(db: CompactConnection, text: str | None) -> int | None:
-    return None if text is None else db.ids.get(text) or number_in(db, text)
-
-
-def key_bytes(key: object) -> bytes:
-    """A key as `keys` has it: the 32 bytes of its hash; sqlite3.ProgrammingError if it is none."""
-    if isinstance(key, str) and _KEY_FORM.fullmatch(key):
-        return bytes.fromhex(key[7:])
-    raise sqlite3.ProgrammingError(f"a key is expected, got {str(key)[:60]!r}")
-
-
-_KEY_FORM = re.compile("sha256:[0-9a-f]{64}")
-
-
-def answers_of(db: sqlite3.Connection, keys: Iterable[str]) -> dict[str, int]:
-    """Those of the keys, a few hundred, that have a prediction, and its id in `answers`."""
-    asked = {bytes.fromhex(key[7:]): key for key in keys if _KEY_FORM.fullmatch(key)}
-    marks = ", ".join("?" * len(asked))
-    sql = "SELECT keys.key, answers.id FROM keys JOIN answers ON answers.key = keys.id"
-    found = db.execute(f"{sql} WHERE keys.key IN ({marks})", list(asked))
-    return {asked[hash]: id for hash, id in found}
-
-
-def stored_text(value: object) -> str:
-    """The value; sqlite3.ProgrammingError where it is no text."""
-    if isinstance(value, str):
-        return value
-    raise sqlite3.ProgrammingError(f"a text is expected, got {str(value)[:60]!r}")
-
-
-def number_of(db: sqlite3.Connection, text: str) -> int:
-    """The number of a text in `contents`; 0, which none has, where it is not there."""
-    hash = hashlib.sha256(text.encode()).digest()
-    row = db.execute("SELECT id FROM contents WHERE hash = ?", (hash,)).fetchone()
-    return int(row[0]) if row else 0
-
-
-def number_in(db: CompactConnection, text: str) -> int:
-    """The number of a text in `contents`, where it is put if it is not there."""
-    hash = hashlib.sha256(text.encode()).digest()
-    db.execute("INSERT OR IGNORE INTO contents (hash, content) VALUES (?, ?)", (hash, text))
-    (id,) = db.execute("SELECT id FROM contents WHERE hash = ?", (hash,)).fetchone()
-    if len(db.ids) >= MOST_REMEMBERED:
-        db.ids.clear()
-    db.ids[text] = int(id)
-    return int(id)
+    given: dict[str, Sequence[Any]] = dict(zip(columns, zip(*rows, strict=True), strict=True))
+    if "prompt" in given:
+        split = map(partial(halves, db), given["shots"], given["framing"], given["prompt"])
+        given["head"], given["tail"] = zip(*split, strict=True)
+    for column in shared & given.keys():
+        told = iter(numbers_in(db, [text for text in given[column] if text is not None]))
+        given[column] = [None if text is None else next(told) for text in given[column]]
+    if "key" in given:
+        given["key"] = key_numbers(db, given["key"])
+    marks = ", ".join("?" * len(own))
+    sql = f"INSERT INTO {table} ({', '.join(own)}) VALUES ({marks}) ON CONFLICT DO NOTHING"
+    return db.executemany(sql, zip(*map(given.__getitem__, own), strict=True)).rowcount
 
 
 def halves(db: CompactConnection, shots: str, framing: str, prompt: object) -> Halves:

@@ -97,12 +97,16 @@ class Store:
             raise StoreError(f"{self.path}: could not {doing}: {error}") from error
 
     @contextmanager
-    def _transaction(self, doing: str, kind: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
+    def _transaction(
+        self, doing: str, kind: str = "IMMEDIATE", *, checked: bool = True
+    ) -> Iterator[sqlite3.Connection]:
         """One transaction: committed at the end of the block, undone by any exception.
 
-        IMMEDIATE takes the write lock at once: a lock that is upgraded later cannot wait.
+        IMMEDIATE takes the write lock at once: a lock that is upgraded later cannot wait. SQLite
+        looks for what each row refers to if it is `checked`.
         """
         with self._lock, self._using(doing) as db:
+            self._db.check_references(checked)
             try:
                 with db:
                     db.execute(f"BEGIN {kind}")
@@ -148,7 +152,8 @@ class Store:
 
         What is there already stays: a key keeps its first answer. The number of rows added.
         """
-        with self._transaction("keep what came back") as db:
+        # Without a check, which takes a tenth of the time: what they refer to is made for them.
+        with self._transaction("keep what came back", checked=False) as db:
             tables = groupby(rows, key=itemgetter(0))
             return sum(insert_encoded(db, name, [v for _, v in some]) for name, some in tables)
 

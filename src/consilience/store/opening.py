@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from consilience.errors import StoreError
-from consilience.store.compact import COMPACT, LABELS, LAYOUTS, MOVED, CompactConnection, move
+from consilience.store.compact import COMPACT, LABELS, LAYOUTS, MOVED, move
+from consilience.store.contents import CompactConnection
 from consilience.store.objects import refuse_foreign_objects
 from consilience.store.packs import PACKS
 from consilience.store.place import create, lies_alone, lies_still, refuse_links, tidy
@@ -109,6 +110,7 @@ MIGRATIONS: dict[str, tuple[str, ...]] = {
     ),
     "m007_labels": (*LABELS, *_append_only("solved")),
     "m008_packs": (*PACKS, *_append_only("packs")),
+    "m009_zstandard": (),  # how packs are compressed
 }
 """Each change of the schema by name, in order; a store records which it has had."""
 
@@ -118,6 +120,7 @@ NEW_TABLES = {
     "m004_corrections": _CORRECTIONS,
     "m005_commands": _COMMANDS,
     "m008_packs": PACKS,
+    "m009_zstandard": (),
 }
 """Changes that only add tables, so that a store without them can be read as one that has none."""
 
@@ -214,7 +217,7 @@ def _to_write(db: CompactConnection, path: str | Path) -> None:
 
 def _settle(db: CompactConnection) -> None:
     db.row_factory = sqlite3.Row
-    db.execute("PRAGMA foreign_keys = ON")
+    db.check_references(True)
     db.execute("PRAGMA temp_store = MEMORY")
     db.execute(f"PRAGMA cache_size = -{PAGE_CACHE >> 10}")
 

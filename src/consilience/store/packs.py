@@ -64,23 +64,42 @@ def packed_numbers(labels: int, rows: Sequence[Sequence[Any]]) -> bytes | None:
         return None
 
 
-def packed_responses(texts: Sequence[str], like: str) -> bytes:
-    """Responses, compressed together, with another one that they are like."""
-    # The fastest: what it saves is nearly what the slowest would.
-    packer = zlib.compressobj(1, zdict=like.encode())
-    return packer.compress(_SEPARATOR.join(texts).encode()) + packer.flush()
+def packed_responses(texts: Sequence[str]) -> bytes:
+    """Responses, compressed together."""
+    from pyarrow import Codec  # beside zlib half the time, and a seventh less bytes
+
+    packed: bytes = Codec("zstd", 1).compress(_SEPARATOR.join(texts).encode(), asbytes=True)
+    return packed
 
 
-def unpacked_responses(packed: bytes, like: str) -> list[str]:
-    """The responses of a pack; ValueError where they cannot be read."""
+def unpacked_responses(packed: bytes, like: str | None) -> list[str]:
+    """The responses of a pack; ValueError where they cannot be read.
+
+    `like` is what those were compressed with that zlib compressed, None where it did not.
+    """
     try:
-        unpacker = zlib.decompressobj(zdict=like.encode())
-        text = unpacker.decompress(packed, _LARGEST)
-        if not unpacker.eof:
-            raise ValueError("responses cannot be unpacked: they have no end, or are too large")
-        return text.decode().split(_SEPARATOR)
-    except (zlib.error, TypeError) as error:
+        text = _from_zstandard(packed) if like is None else _from_zlib(packed, like)
+    except (OSError, zlib.error, TypeError) as error:
         raise ValueError(f"responses cannot be unpacked: {error}") from error
+    if len(text) > _LARGEST:
+        raise ValueError("responses cannot be unpacked: they are too large")
+    return text.decode().split(_SEPARATOR)
+
+
+def _from_zstandard(packed: bytes) -> bytes:
+    import pyarrow
+
+    with pyarrow.CompressedInputStream(pyarrow.BufferReader(packed), "zstd") as unpacker:
+        text: bytes = unpacker.read(_LARGEST + 1)
+    return text
+
+
+def _from_zlib(packed: bytes, like: str) -> bytes:
+    unpacker = zlib.decompressobj(zdict=like.encode())
+    text = unpacker.decompress(packed, _LARGEST + 1)
+    if not unpacker.eof and len(text) <= _LARGEST:
+        raise zlib.error("they have no end")
+    return text
 
 
 def chunks(rows: Sequence[Any], lengths: Sequence[int]) -> Iterator[slice]:
@@ -118,7 +137,7 @@ class Responses:
         ).fetchone()
         if found is None or id >= found[0] + found[1]:
             raise ValueError("its response is in no pack")
-        texts = unpacked_responses(found[2], found[3] or "")
+        texts = unpacked_responses(found[2], found[3])
         if len(texts) != found[1]:
             raise ValueError(f"a pack has {len(texts)} responses for {found[1]} predictions")
         self._first, self._texts = found[0], texts

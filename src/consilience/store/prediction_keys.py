@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 
 from consilience.models.base import Model, Request
 from consilience.store.identities import canonical_text, dump
@@ -21,8 +22,9 @@ def prediction_key(model: Model, request: Request) -> str:
 def prediction_keys(model: Model, requests: Iterable[Request]) -> Iterator[str]:
     """The identities of predictions, in their order; what they share is hashed once."""
     name = dump(model.name)
+    repeats = cache(dump)
     settings = canonical_text(model.settings)
     for request in requests:
         before = f'{{"label_names":{list_text(tuple(request.label_names))},"model":{name},"prompt":'
-        after = f',"repeat":{dump(request.query.repeat)},"settings":{settings}}}'
+        after = f',"repeat":{repeats(request.query.repeat)},"settings":{settings}}}'
         yield "sha256:" + head_of(request).hashed(before, request.prompt, after)

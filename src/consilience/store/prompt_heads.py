@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from json import JSONEncoder
+from json.encoder import encode_basestring_ascii
 from typing import Any, NamedTuple
 
 from consilience.models.base import Request
@@ -44,7 +45,7 @@ class PromptHead:
 
     def halves(self, prompt: Prompt) -> Halves:
         """The JSON of a prompt that begins with it."""
-        return Halves(self.compact, STORED_JSON.encode(prompt[self.length :])[1:])
+        return Halves(self.compact, _written(STORED_JSON, prompt[self.length :])[1:])
 
     def hashed(self, before: str, prompt: Prompt, after: str) -> str:
         """The SHA-256 of a prompt's canonical JSON between two texts, in hexadecimal digits."""
@@ -52,9 +53,14 @@ class PromptHead:
             known = hashlib.sha256((before + self.canonical).encode("ascii"))
             self._hashed[before] = known
         whole = known.copy()
-        rest = HASHED_JSON.encode(prompt[self.length :])
+        rest = _written(HASHED_JSON, prompt[self.length :])
         whole.update(f"{rest[1:]}{after}".encode("ascii"))
         return str(whole.hexdigest())
+
+
+def _written(encoder: JSONEncoder, part: Prompt) -> str:
+    # What the encoder does with a text in the end.
+    return encode_basestring_ascii(part) if isinstance(part, str) else encoder.encode(part)
 
 
 def _opened(encoder: JSONEncoder, part: Prompt) -> str:

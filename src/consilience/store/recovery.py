@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from consilience.errors import StoreError
-from consilience.store.compact import CompactConnection
+from consilience.store.contents import CompactConnection
 from consilience.store.identities import dump
 from consilience.store.opening import connect
 from consilience.store.schema import (

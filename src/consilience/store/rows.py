@@ -13,7 +13,7 @@ from typing import Any
 from consilience.errors import AnswerError
 from consilience.models.base import Answer, Model, Request, plain_usage
 from consilience.prompts.query import Query
-from consilience.store.compact import answers_of
+from consilience.store.contents import CHUNK, answers_of
 from consilience.store.identities import dump, plain_text
 from consilience.store.prompt_heads import head_of
 from consilience.store.schema import (
@@ -31,9 +31,6 @@ from consilience.store.schema import (
 from consilience.store.verification import answer_fault
 
 _read = json.JSONDecoder().decode
-
-_CHUNK = 500
-"""How many keys go into one SQL statement (the smallest limit of old SQLite is 999)."""
 
 OF_PREDICTION = (
     "key, target, framing, repeat, contrast, shots, label_names, logprobs, exact, mass, usage, "
@@ -111,8 +108,8 @@ def chosen_rows(
     db: sqlite3.Connection, columns: str, keys: Sequence[str], table: str
 ) -> Iterator[sqlite3.Row]:
     """The rows of these keys in the table of predictions or of texts, as far as they are there."""
-    for start in range(0, len(keys), _CHUNK):
-        name, chosen = "key", list[Any](keys[start : start + _CHUNK])
+    for start in range(0, len(keys), CHUNK):
+        name, chosen = "key", list[Any](keys[start : start + CHUNK])
         if table == "predictions":
             name, chosen = "rowid", list(answers_of(db, chosen).values())
         marks = ", ".join("?" * len(chosen))
@@ -123,7 +120,7 @@ def known_keys(db: sqlite3.Connection, keys: Iterable[str]) -> set[str]:
     """Those of the keys that have a prediction; the very texts that were given, no copies."""
     found: set[str] = set()
     waiting = iter(keys)
-    while some := list(islice(waiting, _CHUNK)):
+    while some := list(islice(waiting, CHUNK)):
         found.update(answers_of(db, some))
     return found
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import platform
 import sqlite3
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -23,7 +24,8 @@ from consilience.models.base import Request
 from consilience.models.body import ResponseData
 from consilience.prompts.query import Query
 from consilience.store.answers import insert_answers
-from consilience.store.compact import LAYOUTS, CompactConnection, inflated, insert_compact
+from consilience.store.compact import LAYOUTS, inflated, insert_compact
+from consilience.store.contents import CompactConnection
 from consilience.store.identities import dump
 
 TAKEN_BACK = -1
@@ -101,15 +103,15 @@ def response_text(row: Mapping[str, Any] | sqlite3.Row, db: sqlite3.Connection |
     return db.responses.text(row["rowid"])
 
 
+def query_values(query: Query) -> tuple[str, str, int, int | None, JSONText]:
+    """A query as the values of the five columns that hold it."""
+    shots = shots_text(query.shots)
+    return query.target, query.framing, query.repeat, query.contrast, shots
+
+
 def query_columns(query: Query) -> dict[str, Any]:
     """A query as the five columns that hold it."""
-    return {
-        "target": query.target,
-        "framing": query.framing,
-        "repeat": query.repeat,
-        "contrast": query.contrast,
-        "shots": shots_text(query.shots),
-    }
+    return dict(zip(TABLES["plan"][4:], query_values(query), strict=True))
 
 
 def request_columns(request: Request) -> dict[str, Any]:
@@ -215,11 +217,11 @@ def insert_round(db: sqlite3.Connection, run: str, round: int, rows: Sequence[Pl
             f"round {round} of run {run} with {len(rows)} queries cannot follow its {rounds} "
             f"rounds: rounds are numbered from 0 and have at least one query"
         )
-    places = (
-        {"run": run, "round": round, "position": position, "key": key} | query_columns(query)
+    places = [
+        (run, round, position, key, *query_values(query))
         for position, (key, query) in enumerate(rows)
-    )
-    return insert_encoded(db, "plan", [encode("plan", place) for place in places])
+    ]
+    return insert_encoded(db, "plan", places)
 
 
 def insert_labels(db: sqlite3.Connection, run: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -235,7 +237,14 @@ def insert_labels(db: sqlite3.Connection, run: str, rows: Sequence[Mapping[str, 
 
 def now() -> str:
     """The time in UTC, to the microsecond, as ISO 8601."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")
+    seconds, microseconds = divmod(time.time_ns() // 1000, 1_000_000)
+    return f"{_second(seconds)}.{microseconds:06d}+00:00"
+
+
+# Cached, because many rows are made in a second.
+@lru_cache(maxsize=1)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def storable(text: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from consilience.models.served import served_by
-from consilience.store.compact import number_of
+from consilience.store.contents import number_of
 from consilience.store.rows import OF_PREDICTION, Prediction, prediction_of
 from consilience.store.schema import response_text
 from consilience.store.voices import CANARY, FIXED_QUESTIONS, Voices

@@ -19,7 +19,7 @@ from consilience.data.dataset import Dataset
 from consilience.data.whole_file import whole_file
 from consilience.errors import ConsilienceError, StoreError
 from consilience.store.columns import pack_faults
-from consilience.store.compact import number_of
+from consilience.store.contents import number_of
 from consilience.store.identities import dump, identity, run_identity, text_identity
 from consilience.store.origins import origin_fault
 from consilience.store.schema import (
@@ -49,7 +49,7 @@ def answer_fault(
             f"{len(label_names)} labels, {len(logprobs)} log-probabilities and "
             f"{len(exact)} marks of exactness"
         )
-    if not all(math.isfinite(value) and value <= _SLACK for value in logprobs):
+    if not all(map(math.isfinite, logprobs)) or max(logprobs, default=0.0) > _SLACK:
         return f"log-probabilities must be finite and at most 0, got {list(logprobs)}"
     if not (math.isfinite(mass) and 0 <= mass <= 1 + _SLACK):
         return f"the label mass must be between 0 and 1, got {mass}"
