@@ -181,9 +181,7 @@ def grown(path: Path, gigabytes: float) -> int:
             "INSERT INTO keys SELECT id + ?, randomblob(32) FROM keys WHERE id <= ?", (there, more)
         )
         db.execute(f"INSERT INTO answers {copied}", (there, there, more))
-        packs = (
-            "id + ?, count, labels, numbers, responses, alike FROM packs WHERE id + count - 1 <= ?"
-        )
+        packs = "id + ?, count, labels, numbers, responses FROM packs WHERE id + count - 1 <= ?"
         db.execute(f"INSERT INTO packs SELECT {packs}", (there, more))
         db.execute("COMMIT")
         there += more

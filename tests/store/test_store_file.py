@@ -165,7 +165,6 @@ TAMPERING = [
     ("packs", "numbers = substr(numbers, 2)", "its numbers cannot be read"),
     ("packs", "responses = substr(responses, 9)", "cannot be unpacked"),
     ("packs", "count = count - 1", "is in no pack"),
-    ("packs", "alike = 1", "cannot be unpacked"),
     ("answers", "tail = '{'", "not JSON"),
     ("answers", "logprobs = '[0.5, -1.0]'", "at most 0"),
     ("answers", "logprobs = '[NaN, -1.0]'", "finite"),

@@ -109,8 +109,7 @@ MIGRATIONS: dict[str, tuple[str, ...]] = {
         *_append_only("contents", "keys", *(LAYOUTS[name].table for name in MOVED)),
     ),
     "m007_labels": (*LABELS, *_append_only("solved")),
-    "m008_packs": (*PACKS, *_append_only("packs")),
-    "m009_zstandard": (),  # how packs are compressed
+    "m008_zstandard_packs": (*PACKS, *_append_only("packs")),
 }
 """Each change of the schema by name, in order; a store records which it has had."""
 
@@ -119,8 +118,7 @@ NEW_TABLES = {
     "m003_origins": _ORIGINS,
     "m004_corrections": _CORRECTIONS,
     "m005_commands": _COMMANDS,
-    "m008_packs": PACKS,
-    "m009_zstandard": (),
+    "m008_zstandard_packs": PACKS,
 }
 """Changes that only add tables, so that a store without them can be read as one that has none."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-import zlib
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -35,8 +34,7 @@ _SEPARATOR = "\x1e"
 PACKS = (
     """CREATE TABLE packs (
         id INTEGER PRIMARY KEY REFERENCES answers (id), count INTEGER NOT NULL,
-        labels INTEGER NOT NULL, numbers BLOB NOT NULL, responses BLOB NOT NULL,
-        alike INTEGER REFERENCES contents (id))""",
+        labels INTEGER NOT NULL, numbers BLOB NOT NULL, responses BLOB NOT NULL)""",
 )
 """The statement that makes the table."""
 
@@ -72,34 +70,18 @@ def packed_responses(texts: Sequence[str]) -> bytes:
     return packed
 
 
-def unpacked_responses(packed: bytes, like: str | None) -> list[str]:
-    """The responses of a pack; ValueError where they cannot be read.
+def unpacked_responses(packed: bytes) -> list[str]:
+    """The responses of a pack; ValueError where they cannot be read."""
+    import pyarrow
 
-    `like` is what those were compressed with that zlib compressed, None where it did not.
-    """
     try:
-        text = _from_zstandard(packed) if like is None else _from_zlib(packed, like)
-    except (OSError, zlib.error, TypeError) as error:
+        with pyarrow.CompressedInputStream(pyarrow.BufferReader(packed), "zstd") as unpacker:
+            text: bytes = unpacker.read(_LARGEST + 1)
+    except (OSError, TypeError) as error:
         raise ValueError(f"responses cannot be unpacked: {error}") from error
     if len(text) > _LARGEST:
         raise ValueError("responses cannot be unpacked: they are too large")
     return text.decode().split(_SEPARATOR)
-
-
-def _from_zstandard(packed: bytes) -> bytes:
-    import pyarrow
-
-    with pyarrow.CompressedInputStream(pyarrow.BufferReader(packed), "zstd") as unpacker:
-        text: bytes = unpacker.read(_LARGEST + 1)
-    return text
-
-
-def _from_zlib(packed: bytes, like: str) -> bytes:
-    unpacker = zlib.decompressobj(zdict=like.encode())
-    text = unpacker.decompress(packed, _LARGEST + 1)
-    if not unpacker.eof and len(text) <= _LARGEST:
-        raise zlib.error("they have no end")
-    return text
 
 
 def chunks(rows: Sequence[Any], lengths: Sequence[int]) -> Iterator[slice]:
@@ -130,14 +112,12 @@ class Responses:
 
     def _read(self, id: int) -> None:
         found = self._db.execute(
-            "SELECT packs.id, count, responses, content FROM packs "
-            "LEFT JOIN contents ON contents.id = alike "
-            "WHERE packs.id <= ? ORDER BY packs.id DESC LIMIT 1",
+            "SELECT id, count, responses FROM packs WHERE id <= ? ORDER BY id DESC LIMIT 1",
             (id,),
         ).fetchone()
         if found is None or id >= found[0] + found[1]:
             raise ValueError("its response is in no pack")
-        texts = unpacked_responses(found[2], found[3])
+        texts = unpacked_responses(found[2])
         if len(texts) != found[1]:
             raise ValueError(f"a pack has {len(texts)} responses for {found[1]} predictions")
         self._first, self._texts = found[0], texts
