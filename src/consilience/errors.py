@@ -21,6 +21,9 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+_SHOWN = ("str", "int", "float", "bool")
+"""What is shown of a value that is of another kind than is wanted; of others their kind is told."""
+
 _BREAK = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 Reason = Literal["filtered", "too long", "refused"]
@@ -40,6 +43,17 @@ class ConsilienceError(Exception):
 
 class InputError(ConsilienceError):
     """A file, an option or a name that cannot be used; raised before anything is spent."""
+
+
+def check_kind(value: object, kinds: type | tuple[type, ...], wanted: str) -> None:
+    """Nothing, or the InputError that a value is of another kind than is `wanted`.
+
+    `wanted` is a sentence without its end: "a seed is a whole number".
+    """
+    if not isinstance(value, kinds):
+        kind = type(value).__name__
+        shown = "None" if value is None else repr(value)[:40] if kind in _SHOWN else f"a {kind}"
+        raise InputError(f"{wanted}; got {shown}")
 
 
 class MissingExtra(InputError):

@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from numbers import Integral
 from typing import Any
 
 from consilience.data.origin import Origin, row_ids
@@ -19,7 +20,7 @@ from consilience.data.readers import Rows, rows, texts
 from consilience.data.relation_columns import ORDER, columns_of, contradiction, declared
 from consilience.data.relations import AtMostOne, Equal, Relation, relation_from_json
 from consilience.data.task import Task
-from consilience.errors import InputError
+from consilience.errors import InputError, check_kind
 
 
 def example_id(text: str) -> str:
@@ -62,6 +63,7 @@ class Dataset:
         self.note = note
         by_id: dict[str, Example] = {}
         for example in examples:
+            check_kind(example, Example, "a data set is made of Example(TEXT), or by from_records")
             other = by_id.setdefault(example.id, example)
             if other.group != example.group:
                 raise InputError(
@@ -152,6 +154,7 @@ class Dataset:
         Relations that reach out of the sample are cut to what they still say; the note counts
         those that then say nothing.
         """
+        check_kind(groups, Integral, "how many groups are sampled is a whole number")
         names = sorted(
             set(self.groups), key=lambda g: hashlib.sha256(f"{seed}\x1f{g}".encode()).digest()
         )

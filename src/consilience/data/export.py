@@ -24,7 +24,7 @@ import numpy as np
 
 from consilience.data.guard import guarded
 from consilience.data.whole_file import whole_file
-from consilience.errors import InputError, MissingExtra
+from consilience.errors import InputError, MissingExtra, check_kind
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +37,7 @@ def table_path(path: str | Path) -> Path:
     InputError for another suffix, or a folder that does not exist; MissingExtra for XLSX without
     openpyxl.
     """
+    check_kind(path, (str, Path), "what is written to is the path of a file")
     path = Path(path)
     if path.suffix.lower() not in WRITERS:
         raise InputError(f"{path} ends in none of {', '.join(WRITERS)}: the suffix is the format")

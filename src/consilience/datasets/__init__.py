@@ -30,7 +30,7 @@ from consilience.datasets import (
 )
 from consilience.datasets.source import Loaded, Reader, Source, load
 from consilience.datasets.table import HUB_PREFIX, TableColumns, load_table
-from consilience.errors import InputError
+from consilience.errors import InputError, check_kind
 
 DATA_DIR = "CONSILIENCE_DATA_DIR"
 """The environment variable that names the folder of the publishers' files."""
@@ -145,6 +145,7 @@ def _load(
     whole: bool,
 ) -> Loaded:
     """A data set by its name, or from a table of which it is said what its columns are."""
+    check_kind(name_or_path, (str, Path), "a data set is named by a text or a path")
     name = str(name_or_path)
     if isinstance(name_or_path, str) and (source := find_source(name)) is not None:
         _refuse(name, said.given())

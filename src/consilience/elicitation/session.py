@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from numbers import Integral
 from pathlib import Path
 
 from consilience.data.dataset import Dataset
@@ -17,11 +18,11 @@ from consilience.elicitation.prompt_lengths import check_lengths
 from consilience.elicitation.settings import Settings, record
 from consilience.elicitation.stages import stage_of
 from consilience.elicitation.state import Round, RunState
-from consilience.errors import BudgetSpent, ModelError
+from consilience.errors import BudgetSpent, InputError, ModelError, check_kind
 from consilience.evidence.evidence import Evidence
 from consilience.evidence.relation_factors import factors
 from consilience.models.base import Model
-from consilience.objective.term import Terms
+from consilience.objective.term import Term, Terms
 from consilience.planning.planner import SoftLabels
 from consilience.prompts.framing import Framing
 from consilience.prompts.query import Query
@@ -59,6 +60,8 @@ class Session:
         solver: Solver | None = None,
         landmarks: Landmarks | None = None,
     ) -> None:
+        _check(data, model, seed, terms)
+        seed = int(seed)
         data.require_task()
         self.model, self.store = model, store
         self.budget = settings.budget(data)
@@ -186,6 +189,20 @@ class Session:
         why = why_unanswered(self.store, self.run, self.data, self.state.unheard)
         run = self.store.run(self.run)
         return self.state.found(run, asked=asked, unanswered=why, place=self.store.place)
+
+
+def _check(data: Dataset, model: Model, seed: int, terms: Terms | None) -> None:
+    """InputError for what is no data set, no model, no seed or no terms."""
+    columns = "Dataset.from_records(TABLE, text=COLUMN, task=Task(QUESTION, CLASSES))"
+    check_kind(data, Dataset, f"what is labelled is a Dataset, made by {columns}")
+    if isinstance(model, str) or not hasattr(model, "ask"):
+        check_kind(model, (), "a model is what open_model('openai:NAME') gives, or has its methods")
+    check_kind(seed, Integral, "a seed is a whole number from 0 on")
+    if seed < 0:
+        raise InputError(f"a seed is a whole number from 0 on; got {seed}")
+    check_kind(terms or {}, Mapping, "terms are a dictionary of Term by name")
+    for name, term in (terms or {}).items():
+        check_kind(term, Term, f"the term {name!r} is to be a Term(FUNCTION, WEIGHT)")
 
 
 def _given_up(store: Store, keys: Sequence[str]) -> set[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from consilience.data.dataset import Dataset
 from consilience.data.task import Task
-from consilience.errors import InputError
+from consilience.errors import InputError, check_kind
 from consilience.evidence.evidence import FLOOR
 from consilience.evidence.label_bias import BIAS_METHODS
 from consilience.objective.term import Terms
@@ -66,6 +66,7 @@ class Settings:
             raise InputError(f"no way {self.bias!r} to take out bias; there are: {known}")
         if not 0 <= self.floor < 1:
             raise InputError(f"floor is a probability from 0 to below 1, got {self.floor}")
+        check_kind(self.calls_per_example, (int, float), "calls per example are a number")
         if not 0 < self.calls_per_example < math.inf:
             raise InputError(f"calls per example must be above 0, got {self.calls_per_example}")
         if not 0 <= self.settled < 1:

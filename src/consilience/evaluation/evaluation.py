@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from consilience.concepts.concept import pooled
 from consilience.data.dataset import Gold
+from consilience.errors import check_kind
 from consilience.evaluation.baselines import (
     Baseline,
     agreement_only,
@@ -122,6 +123,8 @@ def evaluate(found: Found, gold: Gold, baselines: Sequence[Baseline] = ()) -> Ev
     where nothing says which way round the labels are, the note says so and a row shows the mirror
     image (two classes).
     """
+    check_kind(found, Found, "what is scored is what `elicit` found")
+    check_kind(gold, Gold, "it is scored against Gold, as `load_dataset` gives it")
     data = found.dataset
     vouched = () if found.calibration is None else found.calibration.landmarks.ids
     given = {*vouched, *found.corrections}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from consilience.data.plugins import load_plugin, plugin_names
-from consilience.errors import InputError
+from consilience.errors import InputError, check_kind
 from consilience.models.base import Answer, Model, Request
 from consilience.models.event_loop import run
 
@@ -36,6 +36,7 @@ def open_model(
     those of `consilience.models.openai.open_openai` or `consilience.models.local.open_local`.
     Other packages add other kinds (see `plugins`).
     """
+    check_kind(name, str, "a model is named by a text, such as 'openai:NAME'")
     kind, _, rest = name.partition(":")
     given = {"base_url": base_url or None, "capabilities": capabilities, **options}
     given = {key: value for key, value in given.items() if value is not None}

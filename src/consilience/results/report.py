@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consilience.data.whole_file import whole_file
-from consilience.errors import InputError, MissingExtra
+from consilience.errors import InputError, MissingExtra, check_kind
 
 if TYPE_CHECKING:
     from consilience.models.price import Price
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 def check_report(path: str | Path) -> Path:
     """The path, if a report can be written there; InputError or MissingExtra where not."""
+    check_kind(path, (str, Path), "a report is written to the path of a file")
     path = Path(path)
     if path.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"a report is a page, and {path} is none; its name has to end in .html")

@@ -3,9 +3,8 @@
 One row is one prediction. Its identity is the hash of what decides the answer: the model's name,
 the prompt, the label names, the sampling settings and the repeat number; never time-outs, retries
 or concurrency. Two queries that give the same prompt are therefore one prediction, asked once.
-Texts that a model wrote are kept in the same way. Whole data sets (without gold, which a data set
-cannot hold), the plan of each round, failures and probes are kept beside them, so that a store is
-enough to solve again without a network.
+Texts that a model wrote are kept in the same way. Data sets (which hold no gold), the plan of each
+round, failures and probes are kept too: a store is enough to solve again without a network.
 
 `Store.verify` re-derives every key from the stored content; an empty list is the definition of a
 healthy store. Every table and column is described in docs/store.md.
@@ -31,6 +30,7 @@ from consilience.store.columns import PredictionColumns, read_columns, write_par
 from consilience.store.identities import plain, run_identity
 from consilience.store.opening import connect
 from consilience.store.origins import origin_of, save_origin
+from consilience.store.place import file_of
 from consilience.store.prediction_keys import prediction_key
 from consilience.store.rows import (
     OF_PREDICTION,
@@ -70,7 +70,7 @@ class Store:
     """
 
     def __init__(self, path: str | Path = ":memory:", *, readonly: bool = False) -> None:
-        self.path = path = path if path == ":memory:" else Path(path).expanduser()
+        self.path = path = file_of(path)
         self._lock = threading.Lock()
         self._db = connect(path, readonly)
 

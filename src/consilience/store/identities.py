@@ -6,12 +6,23 @@ import hashlib
 import json
 from collections.abc import Mapping
 from functools import lru_cache
+from numbers import Integral, Real
 from typing import Any
 
 from consilience.errors import StoreError
 
+
+def _plain_number(value: object) -> int | float:
+    """A number of another library, such as numpy's, as Python's."""
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value)
+    raise TypeError(f"a {type(value).__name__} is no plain JSON data")
+
+
 # `json.dumps` makes a new one for each value.
-_STRICT = json.JSONEncoder(allow_nan=False)
+_STRICT = json.JSONEncoder(allow_nan=False, default=_plain_number)
 STORED_JSON = json.JSONEncoder(separators=(",", ":"))
 """How values are stored."""
 

@@ -7,10 +7,16 @@ import sqlite3
 from contextlib import suppress
 from pathlib import Path
 
-from consilience.errors import StoreError
+from consilience.errors import StoreError, check_kind
 
 BESIDE = ("", "-wal", "-shm", "-journal")
 """What the files of a store end in."""
+
+
+def file_of(path: str | Path) -> str | Path:
+    """The file of a store that a user names, or ":memory:"."""
+    check_kind(path, (str, Path), "a store is the path of a file, or ':memory:'")
+    return path if path == ":memory:" else Path(path).expanduser()
 
 
 def refuse_links(path: Path) -> None:

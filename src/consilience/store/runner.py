@@ -15,10 +15,11 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Generic, Protocol, TypeVar
 
 from consilience.data.dataset import Dataset
-from consilience.errors import BudgetSpent, InputError, ModelError, Reason
+from consilience.errors import BudgetSpent, InputError, ModelError, Reason, check_kind
 from consilience.models import interrupts
 from consilience.models.base import Answer, Completion, Model, Request, Writer, count_in
 from consilience.models.event_loop import run
@@ -205,6 +206,7 @@ class Runner(ABC, Generic[M, R]):
         self, planned: Sequence[tuple[str, R]], known: set[str], concurrency: int
     ) -> CallCounts:
         """Serves all that is not known, and says what that took."""
+        check_kind(concurrency, Integral, "concurrency is a whole number")
         if concurrency < 1:
             raise InputError(f"concurrency must be at least 1, got {concurrency}")
         todo = unasked(planned, known)
