@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sqlite3
@@ -11,6 +12,7 @@ import time
 
 import pytest
 
+from consilience.models.interrupts import OnInterrupt
 from made_up import TASK_OPTIONS
 from odd_server import said, serve_odd
 
@@ -121,3 +123,18 @@ def test_pauses_are_not_waited_for(claims, tmp_path):
     assert time.monotonic() - before < 10
     assert process.returncode == 1
     assert "Traceback" not in err
+
+
+def test_a_signal_wakes_who_is_in_the_block_and_nobody_who_has_left_it():
+    async def woken(*, left):
+        times = []
+        block = OnInterrupt(asyncio.get_running_loop(), lambda: times.append(1))
+        with block:
+            block()
+            if not left:
+                await asyncio.sleep(0.01)
+        # A task that is cancelled once it has its answer would end in a traceback.
+        await asyncio.sleep(0.01)
+        return len(times)
+
+    assert [asyncio.run(woken(left=left)) for left in (False, True)] == [1, 0]

@@ -62,7 +62,12 @@ class OnInterrupt:
     def __call__(self) -> None:
         """The signal has come."""
         with suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(self._wake)
+            self._loop.call_soon_threadsafe(self._in_loop)
+
+    def _in_loop(self) -> None:
+        # The block may have ended since: whoever was in it is about something else by now.
+        if self in _State.wakers:
+            self._wake()
 
 
 @contextmanager
