@@ -64,7 +64,7 @@ def measure() -> dict[str, Any]:
         for run in recording.runs:
             if any(query.shots for queries in run.rounds for query, _ in queries):
                 name = f"{recording.name} {run.method}"
-                about = {"set": recording.set, "method": run.method}
+                about = {"run": recording.name.rpartition("-")[0], "method": run.method}
                 made[name] = {**about, **of_run(recording, run)}
                 print(name, made[name], flush=True)
     return made
@@ -94,11 +94,11 @@ def of_run(recording: recorded.Recording, run: recorded.RecordedRun) -> dict[str
 def table(made: dict[str, Any]) -> str:
     """Markdown, a row for each recorded run: accuracy on untouched rows before → after."""
     ways = [f"{way} {count}" for way in ("doubtful", "random") for count in COUNTS]
-    head = ["set", "asked by", "all rows", *ways]
+    head = ["model, set", "asked by", "all rows", *ways]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in made.values():
         cells = [f"{row[way][0]:.3f} → {row[way][1]:.3f}" for way in ways]
-        first = [row["set"], row["method"], f"{row['accuracy']:.3f}"]
+        first = [row["run"].replace("-", ", "), row["method"], f"{row['accuracy']:.3f}"]
         lines.append(f"| {' | '.join(first + cells)} |")
     return "\n".join(lines)
 
