@@ -30,7 +30,7 @@ _CONNECT = 10.0
 _IDLE = 4.0
 """Seconds after which a connection is not used again: many servers close it after 5."""
 
-_JSON = "application/json"
+_JSON = {"Content-Type": "application/json"}
 
 
 class HttpClient(Protocol):
@@ -101,12 +101,11 @@ class _ByAiohttp:
     async def exchange(
         self, method: str, url: httpx2.URL, body: bytes | None, most: int
     ) -> HttpResponse:
-        # What aiohttp would make of the bytes, for which it goes through all kinds of data.
-        data = None if body is None else aiohttp.BytesPayload(body, content_type=_JSON)
+        kind = None if body is None else _JSON
         read = bytearray()
         try:
             async with self._session.request(
-                method, self._url(url), data=data, allow_redirects=False
+                method, self._url(url), data=body, headers=kind, allow_redirects=False
             ) as response:
                 async for part in response.content.iter_any():
                     read += part
@@ -152,7 +151,7 @@ class _ByHttpx:
     async def exchange(
         self, method: str, url: httpx2.URL, body: bytes | None, most: int
     ) -> HttpResponse:
-        kind = {} if body is None else {"Content-Type": _JSON}
+        kind = {} if body is None else {"Content-Type": "application/json"}
         request = self._client.build_request(method, url, content=body, headers=kind)
         response = await self._client.send(request, stream=True)
         headers = {name.lower(): value for name, value in response.headers.items()}
