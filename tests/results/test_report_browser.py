@@ -77,8 +77,9 @@ def texts(browser: Any, selector: str) -> list[str]:
 
 def click(browser: Any, selector: str) -> None:
     element = browser.find_element("css selector", selector)
-    # The bar on top of the page must not lie over it.
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+    # The bar on top of the page must not lie over it, nor the page be on its way there.
+    there = "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})"
+    browser.execute_script(there, element)
     element.click()
 
 
