@@ -78,7 +78,6 @@ def _predictions(
         information=torch.from_numpy(np.log(2) + (np.exp(logp) * logp).sum(axis=1)),
         shown=torch.from_numpy(shown),
         zero=zero,
-        drawn=no,
         brief=no,
         bounded=no,
         framing=torch.zeros(len(target), dtype=torch.int64),
@@ -92,5 +91,5 @@ def tensors(evidence: Evidence) -> list[Tensor]:
     """All arrays of the evidence that a solve reads."""
     asked, shots = evidence.predictions, evidence.shots
     read = [asked.target, asked.logp, asked.weight, asked.information, asked.shown]
-    read += [asked.zero, asked.drawn, asked.brief, shots.list, shots.example, shots.label]
+    read += [asked.zero, asked.brief, shots.list, shots.example, shots.label]
     return [*read, *(f.members for f in evidence.factors)]

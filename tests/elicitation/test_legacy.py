@@ -486,18 +486,14 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def native() -> tuple[Dataset, Pairs, np.ndarray, np.ndarray]:
-    """A simulated run in one framing: its data, its predictions, its labels in one round, gold.
-
-    Without the round whose labels were drawn: other programs have none.
-    """
+    """A simulated run in one framing: its data, its predictions, its labels in one round, gold."""
     data, gold = world_dataset("easy", 120)
     settings = Settings(4.0, ("plain",), plan=PlanSettings(shots=6), settled=0.0)
     with Store() as store:
         found = elicit(data, SimulatedModel("easy"), settings=settings, store=store)
         rounds = [
             list(zip((q for _, q in rows), store.predictions([k for k, _ in rows]), strict=True))
-            for number, rows in enumerate(store.rounds(found.run.id))
-            if number not in settings.drawn(data)
+            for rows in store.rounds(found.run.id)
         ]
     evidence = collect(data, found.framings, rounds)
     labels = solve(evidence, start=first_labels(evidence)).labels
@@ -577,7 +573,7 @@ def test_the_sign_of_the_log_says_which_way_round_the_labels_are(native, tmp_pat
     assert (first["label"] == 1 - other["label"]).all()
 
 
-def test_a_log_without_untouched_answers_is_solved(native, tmp_path: Path) -> None:
+def test_a_log_without_zero_shot_answers_is_solved(native, tmp_path: Path) -> None:
     data, pairs, _, truth = native
     rows = as_scores(data, [pair for pair in pairs if pair[0].shots])
     found = hard(read_log(written(tmp_path / "log.jsonl", rows)).solve().labels, data)

@@ -96,7 +96,7 @@ def test_one_refused_row_never_ends_a_run(kind, claims, tmp_path):
 
 
 def test_a_refused_row_is_shown_in_no_round_of_a_whole_run(claims, tmp_path):
-    """Eight calls have a round whose shots have labels drawn at random, for those with answers."""
+    """With eight calls other concepts are looked for, and there too it is no shot."""
     store = tmp_path / "s.db"
     with serve_odd(refusing(REFUSALS["filter 400"][0]())) as server:
         words = ["run", claims, *TASK_OPTIONS, "--model", "openai:tiny", "--base-url", server.url]

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from consilience.data.dataset import Dataset, Example
 from consilience.data.relations import Equal, ExactlyOne
@@ -24,7 +23,7 @@ from consilience.evaluation.baselines import gold_array
 from consilience.models.base import Model
 from consilience.models.simulated import SimulatedModel, world_dataset
 from consilience.objective.coherence import TERMS, default_terms, entropy
-from consilience.objective.conditioning import State, condition
+from consilience.objective.conditioning import State
 from consilience.objective.term import Term
 from consilience.planning.planner import PlanSettings
 from consilience.solvers.lbfgs import LBFGS
@@ -561,44 +560,12 @@ def test_answers_about_one_concept_are_never_read_as_of_another(seed: int, store
     assert np.mean([chosen[data.index[id]] == label for id, label in shots]) > 0.6
 
 
-def test_after_the_zero_shot_round_one_is_asked_with_labels_drawn_and_swapped(store: Store) -> None:
-    data, gold = world_dataset("pretrained", 120, seed=1)
-    model = SimulatedModel("pretrained")
-    settings = Settings(calls_per_example=8)
-    found = elicit(data, model, settings=settings, store=store, solver=ONCE)
-    (drawn,) = settings.drawn(data)
-    queries = [query for _, query in store.rounds(found.run.id)[drawn]]
-    assert len(queries) == settings.drawn_calls(data) == 2 * len(data)
-    # Each target under a list and under the same with the other labels, so that they cancel.
-    once, swapped = queries[: len(data)], queries[len(data) :]
-    for one, other in zip(once, swapped, strict=True):
-        assert (one.target, one.framing) == (other.target, other.framing)
-        assert [(id, 1 - label) for id, label in one.shots] == list(other.shots)
-    assert {query.target for query in once} == set(data.ids)
-    shown = [(id, label) for q in once for id, label in q.shots]
-    assert np.mean([label for _, label in shown]) == pytest.approx(0.5, abs=0.05)
-    truth = gold_array(data, gold)
-    agree = np.mean([truth[data.index[id]] == label for id, label in set(shown)])
-    assert 0.3 < agree < 0.7
-    # They count as answers that no label has touched: whole, and with no label on record.
-    whole = gather(store, found.run.id, data, settings)
-    early = whole.only(whole.predictions.round <= drawn)
-    assert int(early.predictions.drawn.sum()) == len(queries)
-    assert not bool((early.shot_counts[early.predictions.drawn] > 0).any())
-    labels = torch.from_numpy(found.solution.labels)[None]
-    assert float(condition(early, labels).relevance[0, early.predictions.drawn].min()) == 1.0
-
-
-def test_nothing_is_drawn_where_names_mean_nothing_or_calls_are_few() -> None:
+@pytest.mark.parametrize(("calls", "asked"), [(1, 1), (7, 1), (8, 2), (16, 2)])
+def test_a_quarter_of_the_calls_is_asked_without_shots_but_each_wording_once(
+    calls: int, asked: int
+) -> None:
     data, _ = world_dataset("easy", 60)
-    assert Settings(framings=("sets",)).drawn(data) == ()
-    assert Settings(calls_per_example=7).drawn(data) == ()
-    assert Settings(calls_per_example=8).drawn(data) == (1,)
-    # They say more than zero-shot answers in a second wording.
-    for calls, asked in ((7, 1), (8, 1), (9, 2), (16, 2)):
-        assert Settings(calls_per_example=calls).zero_shot_calls(data) == asked * len(data)
-    four, _ = world_dataset("k4", 60)
-    assert Settings().drawn(four) == ()
+    assert Settings(calls_per_example=calls).zero_shot_calls(data) == asked * len(data)
 
 
 @pytest.mark.parametrize(

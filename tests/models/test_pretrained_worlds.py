@@ -128,7 +128,7 @@ def test_the_habits_are_among_the_settings(world):
     assert habits["offset"] > 0 and "names" in habits["wordings"]
 
 
-def test_untouched_answers_are_all_of_one_class_and_rank_the_examples(usual):
+def test_zero_shot_answers_are_all_of_one_class_and_rank_the_examples(usual):
     targets, z = usual.zero("plain")
     assert np.bincount(z.argmax(axis=1), minlength=2).max() > 0.9 * len(targets)
     assert usual.accuracy(targets, z, False) < 0.6
@@ -202,7 +202,7 @@ def test_four_topics():
     assert bench.mean_area("random") > 0.65
 
 
-def test_a_rare_concept_is_not_in_untouched_answers():
+def test_a_rare_concept_is_not_in_zero_shot_answers():
     bench = Bench("pretrained-rare", 500)
     assert 0.08 < bench.truth.mean() < 0.16
     assert abs(bench.area(*bench.zero()) - 0.5) < 0.12

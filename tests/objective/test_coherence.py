@@ -159,7 +159,7 @@ def test_the_two_pools_differ_in_what_the_predictions_disagree_in():
 
 @pytest.mark.parametrize("w", [ZERO_SHOT_WEIGHT, 2.0])
 @pytest.mark.parametrize("zeros", [1, 3])
-def test_untouched_answers_together_weigh_as_half_a_prediction(zeros, w, monkeypatch):
+def test_zero_shot_answers_together_weigh_as_half_a_prediction(zeros, w, monkeypatch):
     monkeypatch.setattr(reading_module, "ZERO_SHOT_WEIGHT", w)
     bare, shown = [0.2, 0.8], [0.9, 0.1]
     mixed = [(w * math.log(a) + math.log(b)) / (1 + w) for a, b in zip(bare, shown, strict=True)]
@@ -168,7 +168,7 @@ def test_untouched_answers_together_weigh_as_half_a_prediction(zeros, w, monkeyp
     assert pool.tolist() == pytest.approx(mixed)
 
 
-def test_the_two_of_a_contrast_share_the_weight_of_the_untouched_answers():
+def test_the_two_of_a_contrast_share_the_weight_of_the_zero_shot_answers():
     data = dataset(3)
     rows = pairs(data, [(0, [0.2, 0.8], ()), (0, [0.3, 0.7], [(1, 1), (2, 0)])])
     rows += flipped(data, 0, [(1, 1)], 0, 0, [0.1, 0.9], [0.2, 0.8])

@@ -38,8 +38,7 @@ def run(
         while queries := session.next_queries():
             session.ask(queries, concurrency=1)
             session.learn()
-            # After the last round whose shots carry labels that were drawn.
-            if wrong is not None and session.round == 2:
+            if wrong is not None and session.round == 1:
                 session.state.labels = 0.9 * np.eye(2)[labels_of(wrong, data.ids)] + 0.05
         ev = session.state.evidence
     solution = solve(ev, solver=LBFGS(starts=1), seed=seed, start=session.labels)
@@ -73,7 +72,7 @@ def test_it_follows_from_what_no_found_label_has_touched():
     assert opinion.error == pytest.approx(np.sqrt(share * (1 - share) / (len(same) - 1)))
 
 
-def test_there_is_none_without_untouched_answers_and_contrasts():
+def test_there_is_none_without_zero_shot_answers_and_contrasts():
     rows = random_rows(np.random.default_rng(0), 6, 2, zero=0, shown=2)
     with_shots = evidence(6, rows)
     assert check_without_shots(with_shots, solve(with_shots)) is None
@@ -92,7 +91,7 @@ def test_of_one_example_there_is_an_opinion_without_an_error():
     assert opinion.labels.argmax() == 1
 
 
-def test_where_nothing_but_untouched_answers_was_asked_it_agrees():
+def test_where_nothing_but_zero_shot_answers_was_asked_it_agrees():
     ev = evidence(8, random_rows(np.random.default_rng(1), 8, 3, zero=3, shown=0), 3)
     solution = solve(ev)
     opinion = check_without_shots(ev, solution)

@@ -165,7 +165,7 @@ def contrasts(own: list[float]) -> Evidence:
 
 
 @pytest.mark.parametrize("k", [2, 3])
-def test_untouched_answers_are_wholly_ones_own(k):
+def test_zero_shot_answers_are_wholly_ones_own(k):
     rows = random_rows(np.random.default_rng(k), 6, k, zero=3, shown=0)
     assert (structural(evidence(6, rows, k)) < 1e-9).all()
 

@@ -207,7 +207,7 @@ def test_a_start_decides_between_two_optima(way):
     assert solution.stats.start == 0
 
 
-def test_the_first_start_is_the_untouched_answer():
+def test_the_first_start_is_the_zero_shot_answer():
     rows = [(i, [0.2, 0.8], ()) for i in range(3)]
     ev = evidence(3, rows)
     # Where only the entropy moves labels, one step from the zero-shot answer shows it.

@@ -45,7 +45,7 @@ def test_as_many_starts_as_are_asked_for(count):
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_the_first_start_is_what_is_given_else_the_untouched_answer(count):
+def test_the_first_start_is_what_is_given_else_the_zero_shot_answer(count):
     ev, _ = case(1)
     q = torch.softmax(draw(ev, count, 0, None)[0], dim=-1)
     np.testing.assert_allclose(q, condition(ev, uniform(ev)).prior[0].exp(), atol=1e-12)

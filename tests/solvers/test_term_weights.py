@@ -191,7 +191,7 @@ def test_all_folds_at_once_are_the_folds_one_by_one():
     np.testing.assert_allclose(together.by_example, apart.by_example, atol=2e-3)
 
 
-def test_a_fold_begins_with_the_untouched_answers_that_it_kept_or_else_with_all():
+def test_a_fold_begins_with_the_zero_shot_answers_that_it_kept_or_else_with_all():
     answers = noisy(3, 4)
     told = Told()
     held_out(worded(answers), PLAIN, told, folds=2)

@@ -14,7 +14,7 @@ from scipy.special import log_softmax
 from consilience.data.arrays import row_sums
 from consilience.evidence.evidence import Evidence
 from consilience.evidence.mixture import FEWEST_EXAMPLES
-from consilience.objective.conditioning import untouched_answer
+from consilience.objective.conditioning import zero_shot_answer
 from consilience.planning.planner import SoftLabels
 
 _SAME = 0.9
@@ -150,12 +150,12 @@ def questions(concepts: Sequence[Concept], count: int = 3) -> list[int]:
 
 
 def support(evidence: Evidence, labels: SoftLabels) -> NDArray[np.float64]:
-    """What no found label has touched and speaks for a labelling: zero-shot answers and relations.
+    """What speaks for a labelling and no found label has touched: zero-shot answers and relations.
 
     In nats for each example (N,), better than chance; NaN where it has no label.
     """
     k = evidence.k
-    prior = (1 - DOUBT) * untouched_labels(evidence) + DOUBT / k
+    prior = (1 - DOUBT) * zero_shot_labels(evidence) + DOUBT / k
     said = np.log(prior)[np.arange(evidence.n), labels.argmax(axis=1)] + math.log(k)
     logq = torch.from_numpy(labels).clamp(min=1e-12).log()
     holds = sum(float(factor.log_holds(logq).sum()) for factor in evidence.factors)
@@ -206,10 +206,10 @@ def prevailing(evidence: Evidence) -> int | None:
     return best if worth[best] > KNOWN else None
 
 
-def untouched_labels(evidence: Evidence) -> SoftLabels:
-    """What no found label has touched, (N, K), label-name bias removed; 1/K where there is none."""
+def zero_shot_labels(evidence: Evidence) -> SoftLabels:
+    """The zero-shot answers, (N, K), label-name bias removed; 1/K where there is none."""
     weight = torch.ones(1, evidence.t, dtype=torch.float64)
-    return np.asarray(untouched_answer(evidence, weight)[0].exp().numpy())
+    return np.asarray(zero_shot_answer(evidence, weight)[0].exp().numpy())
 
 
 def pooled(evidence: Evidence, used: torch.Tensor) -> SoftLabels:

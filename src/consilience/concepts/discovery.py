@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from consilience.concepts.concept import pooled, predictability, reliability, untouched_labels
+from consilience.concepts.concept import pooled, predictability, reliability, zero_shot_labels
 from consilience.data.dataset import Dataset
 from consilience.data.random_streams import generator
 from consilience.evidence.evidence import Evidence
@@ -141,8 +141,8 @@ class Census:
             latest = int(predictions.round[asked].max())
             used = asked & (predictions.round > latest - _LAST)
             soft = pooled(evidence, used)
-        elif bool(predictions.untouched.any()):
-            soft = untouched_labels(evidence)
+        elif bool(predictions.zero.any()):
+            soft = zero_shot_labels(evidence)
         else:
             rng = generator(seed, "discovery", concept)
             soft = np.eye(k)[rng.integers(k, size=n)]

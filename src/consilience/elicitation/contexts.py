@@ -35,8 +35,7 @@ class KnownContext:
 def known_contexts(found: Found, store: Store) -> list[KnownContext]:
     """The contexts that a run asked in: those whose answers counted most first, framings in turn.
 
-    Prompts without shots come last, those with labels drawn at random not at all. InputError where
-    the store has none of the run's answers.
+    Prompts without shots come last. InputError where the store has none of the run's answers.
     """
     e = found.evidence
     predictions = e.predictions

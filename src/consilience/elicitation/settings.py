@@ -19,19 +19,11 @@ from consilience.prompts.query import Query
 from consilience.results.landmarks import Landmarks
 from consilience.solvers.fixed_point import Solver
 
-PLAN_VERSION = 11
+PLAN_VERSION = 12
 """Raised when the same settings would plan other queries, so that old runs stay what they are."""
 
 _EXACT = 1e-6
 """Shares that miss 1 by no more add up to it."""
-
-BOTH_WAYS = 2
-"""Calls for each example in a round with labels drawn: with these labels and with the others."""
-
-AFTER_DRAWN = 5
-"""A round with labels drawn needs so many calls for each example after it, or there is none.
-
-It was measured on pretrained models with 8 calls; with few of them it is dear."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,39 +94,16 @@ class Settings:
 
     def zero_shot(self, dataset: Dataset) -> list[Query]:
         """The zero-shot round, in as many framings as its share of the budget has room for."""
-        return zero_shot_round(dataset, self.framings_for(dataset), self._most_zero_shot(dataset))
+        return zero_shot_round(dataset, self.framings_for(dataset), self._most_zero_shot)
 
     def zero_shot_calls(self, dataset: Dataset) -> int:
         """How many queries the zero-shot round has."""
-        return zero_shot_calls(dataset, self.framings_for(dataset), self._most_zero_shot(dataset))
+        return zero_shot_calls(dataset, self.framings_for(dataset), self._most_zero_shot)
 
-    def _most_zero_shot(self, dataset: Dataset) -> int:
-        """In how many framings an example is asked without shots, at most.
-
-        Once, if that leaves room for a round with labels drawn, which says more.
-        """
-        most = int(self.calls_per_example * self.first)
-        if self.drawn(dataset):
-            most = min(most, int(self.calls_per_example) - BOTH_WAYS - AFTER_DRAWN)
-        return max(1, most)
-
-    def drawn(self, dataset: Dataset) -> tuple[int, ...]:
-        """The rounds whose shots carry labels drawn at random: one after the zero-shot round.
-
-        Random labels teach the format and the names, which is most of what shots teach a pretrained
-        model, and no labelling (Min et al. 2022, 2202.12837). None without a zero-shot round, for
-        then nothing says which way round the names are, nor with too few calls. Nor of more than
-        two classes, where it brought nothing on a pretrained model and took a call from the rest.
-        """
-        if dataset.task.k > 2:
-            return ()
-        once = zero_shot_calls(dataset, self.framings_for(dataset), 1)
-        room = int(self.calls_per_example * len(dataset)) - once - self.drawn_calls(dataset)
-        return (1,) if once and room >= AFTER_DRAWN * len(dataset) else ()
-
-    def drawn_calls(self, dataset: Dataset) -> int:
-        """How many queries a round with labels drawn has."""
-        return BOTH_WAYS * len(dataset)
+    @property
+    def _most_zero_shot(self) -> int:
+        """In how many framings an example is asked without shots, at most."""
+        return max(1, int(self.calls_per_example * self.first))
 
     def budget(self, dataset: Dataset) -> int:
         """The number of calls that may be planned; InputError where round 0 does not fit."""

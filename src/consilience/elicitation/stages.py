@@ -1,11 +1,9 @@
 """The stages of a run, in their order, and what each asks.
 
 1. Zero-shot: every example, without shots.
-2. Drawn labels: shots with labels drawn at random, and with these swapped, for two classes and
-   where calls allow.
-3. Discovery: short bootstraps on a sample, each towards another concept (see `discovery`).
-4. Decision: a runoff and duels between the concepts found (see `ranking`).
-5. Bootstrap: shots with the labels found so far, until calls or changes are at an end.
+2. Discovery: short bootstraps on a sample, each towards another concept (see `discovery`).
+3. Decision: a runoff and duels between the concepts found (see `ranking`).
+4. Bootstrap: shots with the labels found so far, until calls or changes are at an end.
 
 A stage is a function from what the run knows to the queries of its next round.
 """
@@ -13,7 +11,6 @@ A stage is a function from what the run knows to the queries of its next round.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +28,7 @@ Stage = Callable[[RunState], list[Query]]
 def stage_of(state: RunState) -> Stage:
     """The stage that the next round of a run belongs to."""
     if state.round < state.census.begin:
-        return drawn_labels_stage if state.round in state.drawn else zero_shot_stage
+        return zero_shot_stage
     if state.round < state.census.end:
         return discovery_stage
     if state.ranking is not None and state.round < state.ranking.end:
@@ -42,17 +39,6 @@ def stage_of(state: RunState) -> Stage:
 def zero_shot_stage(state: RunState) -> list[Query]:
     """Every example without shots, in as many framings as its share of the budget has room for."""
     return state.settings.zero_shot(state.dataset)
-
-
-def drawn_labels_stage(state: RunState) -> list[Query]:
-    """Every example under shots with labels drawn at random, and under the same with the others.
-
-    A list says by chance that what is alike is of one class; with its labels swapped it says the
-    opposite, and what both say together is what the model knows beside them.
-    """
-    # What a label that was drawn does to a target is no evidence.
-    queries = _shots(state, _drawn(state), contrasts=0.0)
-    return [*queries, *(replace(q, shots=tuple((id, 1 - c) for id, c in q.shots)) for q in queries)]
 
 
 def discovery_stage(state: RunState) -> list[Query]:
@@ -108,13 +94,11 @@ def _shots(
     state: RunState,
     labels: SoftLabels,
     *,
-    contrasts: float | None = None,
     pool: tuple[int, ...] | None = None,
     against: tuple[NDArray[np.int64], ...] = (),
 ) -> list[Query]:
     """A round with shots, at most what is left of the budget; see `shot_round`."""
     plan = state.settings.plan
-    plan = plan if contrasts is None else replace(plan, contrasts=contrasts)
     left = state.settings.budget(state.dataset) - state.planned
     room = int(left / (1 + 2 * plan.contrasts))
     targets = None

@@ -44,11 +44,10 @@ def census_of(
     dataset: Dataset, settings: Settings, seed: int, landmarks: Landmarks | None = None
 ) -> Census:
     """The census that is a part of a run; one without rounds where it has none."""
-    first, drawn = settings.zero_shot_calls(dataset), settings.drawn(dataset)
+    first = settings.zero_shot_calls(dataset)
     landmarked = () if landmarks is None else landmarks.at
-    room = settings.budget(dataset) - first - len(drawn) * settings.drawn_calls(dataset)
-    begin = int(first > 0) + len(drawn)
-    return plan_census(dataset, room, settings.census, begin, seed, landmarked)
+    room = settings.budget(dataset) - first
+    return plan_census(dataset, room, settings.census, int(first > 0), seed, landmarked)
 
 
 class RunState:
@@ -76,7 +75,6 @@ class RunState:
         self.dataset, self.settings, self.seed = dataset, settings, seed
         self.terms, self.solver = terms or default_terms(), solver or LBFGS()
         self.framings = settings.framings_for(dataset)
-        self.drawn = settings.drawn(dataset)
         self.census = census_of(dataset, settings, seed, landmarks)
         self.round = self.planned = self.quiet = 0
         self.labels: SoftLabels | None = None
@@ -86,7 +84,7 @@ class RunState:
             {} if landmarks is None else dict(zip(landmarks.at, landmarks.classes, strict=True))
         )
         self._answered: list[Round] = []
-        self._columns = RunAnswers(dataset, self.framings, self.drawn)
+        self._columns = RunAnswers(dataset, self.framings)
         self._evidence: Evidence | None = None
 
     @property

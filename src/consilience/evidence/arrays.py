@@ -69,8 +69,8 @@ class PredictionArrays(_Columns):
     - `weight` (T): how much an answer counts beside others about its example, see `agreement`.
     - `information` (T): that of an answer, log K − H(p), nats.
     - `shown` (T): which list of shots was shown, of those whose labels are on record; −1 for none.
-    - `zero` (T): no shots were shown; `drawn` (T): shots whose labels were drawn at random;
-      `brief` (T): part of a contrast; `bounded` (T): some label was only bounded.
+    - `zero` (T): no shots were shown; `brief` (T): part of a contrast; `bounded` (T): some
+      label was only bounded.
     - `framing` (T): the position of the framing; `round` (T): in which round it was asked.
     - `context` (T): which list of shots under which framing, −1 without shots; `kind` (T): which
       kind of context.
@@ -83,7 +83,6 @@ class PredictionArrays(_Columns):
     information: Tensor
     shown: Tensor
     zero: Tensor
-    drawn: Tensor
     brief: Tensor
     bounded: Tensor
     framing: Tensor
@@ -93,11 +92,6 @@ class PredictionArrays(_Columns):
 
     def __len__(self) -> int:
         return len(self.target)
-
-    @property
-    def untouched(self) -> Tensor:
-        """Which answers (T) no found label has touched: zero-shot ones, or with labels drawn."""
-        return self.zero | self.drawn
 
     @cached_property
     def rivals(self) -> Tensor:

@@ -14,7 +14,7 @@ label that there is.
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -45,18 +45,16 @@ def collect(
     priors: bool = False,
     floor: float = FLOOR,
     bias: str = "contexts",
-    drawn: Container[int] = (),
     shares: tuple[float, ...] | None = None,
 ) -> Evidence:
     """The evidence in the rounds of a run; a prediction that is absent is None.
 
     `priors` lets design priors count beside the logical facts, `floor` is how probable the best
     label of a twin and its contrast together must be for the two to count, `bias` how the liking
-    for label names is taken out. In the rounds `drawn` labels of shots were drawn at random: they
-    are not on record. `shares` are those of the classes, where they are known. A shot whose label
-    is negative was shown with a label that nobody recorded.
+    for label names is taken out. `shares` are those of the classes, where they are known. A shot
+    whose label is negative was shown with a label that nobody recorded.
     """
-    answers = RunAnswers(dataset, framings, drawn)
+    answers = RunAnswers(dataset, framings)
     for answered in rounds:
         answers.add(answered)
     return evidence_of(answers, priors=priors, floor=floor, bias=bias, shares=shares)
@@ -120,7 +118,6 @@ def _predictions(answers: RunAnswers, bias: str) -> tuple[PredictionArrays, Bias
         information=torch.from_numpy(np.log(k) + (np.exp(logp) * logp).sum(axis=1)),
         shown=torch.from_numpy(columns.shown),
         zero=torch.from_numpy(zero),
-        drawn=torch.from_numpy(columns.drawn),
         brief=torch.zeros(len(target), dtype=torch.bool),
         bounded=torch.from_numpy(bounded),
         framing=torch.from_numpy(framing),

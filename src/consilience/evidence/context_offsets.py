@@ -70,15 +70,15 @@ class ContextNumbers:
         self._context: list[int] = []
         self._group: list[int] = []
 
-    def add(self, queries: Sequence[Query], *, drawn: bool = False) -> None:
-        """Further queries; those whose shots had labels `drawn` at random are of their own kind."""
+    def add(self, queries: Sequence[Query]) -> None:
+        """Further queries."""
         last: tuple[str, _Shots] | None = None
         for query in queries:
             shots = query.shots
             # A block shows one list, whose hash takes long.
             if last is None or last[1] is not shots or last[0] != query.framing:
                 last = query.framing, shots
-                shown = "zero-shot" if not shots else "labels drawn" if drawn else "with shots"
+                shown = "zero-shot" if not shots else "with shots"
                 few = ", few" if 0 < len(shots) < MANY else ""
                 kind = f"{query.framing}, {shown}{few}"
                 group = self._groups.setdefault(kind, len(self._groups))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,9 +25,9 @@ class AnswerColumns(NamedTuple):
     """T answers that count, one entry each.
 
     `logprobs` (T, K) as they came, in nats; the positions of `target` and `framing`; in which
-    `round`; which list of shots on record was `shown`, −1 for none; `zero` without shots; `drawn`
-    with shots whose labels were drawn at random; `bounded` where some label is only bounded;
-    `contrast` where it was asked as one; the `mass` of all labels together.
+    `round`; which list of shots on record was `shown`, −1 for none; `zero` without shots; `bounded`
+    where some label is only bounded; `contrast` where it was asked as one; the `mass` of all labels
+    together.
     """
 
     logprobs: Floats
@@ -36,7 +36,6 @@ class AnswerColumns(NamedTuple):
     round: Integers
     shown: Integers
     zero: NDArray[np.bool_]
-    drawn: NDArray[np.bool_]
     bounded: NDArray[np.bool_]
     contrast: NDArray[np.bool_]
     mass: Floats
@@ -46,21 +45,19 @@ class RunAnswers:
     """The answers of a run that say something, in the order in which they were asked for.
 
     An answer counts once, however often the plan came upon it, and one in which every label is
-    only bounded says nothing. In the rounds `drawn` labels of shots were drawn at random: they are
-    not on record. A shot whose label is negative was shown with a label that nobody recorded.
+    only bounded says nothing. A shot whose label is negative was shown with a label that nobody
+    recorded.
     `absent` are the predictions planned but not there, `silent` those that say nothing.
     """
 
-    def __init__(
-        self, dataset: Dataset, framings: Sequence[Framing], drawn: Container[int] = ()
-    ) -> None:
+    def __init__(self, dataset: Dataset, framings: Sequence[Framing]) -> None:
         self.dataset, self.framings = dataset, framings
         self.queries: list[Query] = []
         self.keys: list[str] = []
         self.absent = self.silent = 0
         self.contexts = ContextNumbers()
         self._position = {framing.name: f for f, framing in enumerate(framings)}
-        self._drawn, self._rounds, self._planned = drawn, 0, 0
+        self._rounds = self._planned = 0
         self._seen: set[str] = set()
         self._columns: list[AnswerColumns] = []
         self._lists: dict[_Shots, int] = {}
@@ -81,25 +78,23 @@ class RunAnswers:
                 else:
                     self.silent += 1
         if new:
-            self._append(new, drawn=self._rounds in self._drawn)
+            self._append(new)
         self._rounds += 1
 
-    def _append(self, new: list[tuple[Query, Prediction]], *, drawn: bool) -> None:
+    def _append(self, new: list[tuple[Query, Prediction]]) -> None:
         queries, predictions = [q for q, _ in new], [p for _, p in new]
         self.queries += queries
         self.keys += [p.key for p in predictions]
-        self.contexts.add(queries, drawn=drawn)
-        index, zero = self.dataset.index, np.array([not q.shots for q in queries], dtype=bool)
-        shown = [-1] * len(new) if drawn else self._shown(queries)
+        self.contexts.add(queries)
+        index = self.dataset.index
         self._columns.append(
             AnswerColumns(
                 np.array([p.logprobs for p in predictions], dtype=np.float64),
                 np.array([index[q.target] for q in queries], dtype=np.int64),
                 np.array([self._position[q.framing] for q in queries], dtype=np.int64),
                 np.full(len(new), self._rounds, dtype=np.int64),
-                np.array(shown, dtype=np.int64),
-                zero,
-                ~zero if drawn else np.zeros(len(new), dtype=bool),
+                np.array(self._shown(queries), dtype=np.int64),
+                np.array([not q.shots for q in queries], dtype=bool),
                 np.array([not all(p.exact) for p in predictions], dtype=bool),
                 np.array([q.contrast is not None for q in queries], dtype=bool),
                 np.array([p.mass for p in predictions], dtype=np.float64),

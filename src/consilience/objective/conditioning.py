@@ -106,14 +106,14 @@ class Weighing:
     """How much each prediction counts, whatever the labels are: computed once for a solve.
 
     `weight`, `share` (S, T) and `flip_weight` (S, F) as in `ConditionedEvidence`; `known` (S, N):
-    who has any prediction that counts; `untouched` (S, N, K): the mean log-probabilities of the
-    answers that no found label has touched, 0 for an example without any.
+    who has any prediction that counts; `zero_shot` (S, N, K): the mean log-probabilities of the
+    zero-shot answers, 0 for an example without any.
     """
 
     weight: Tensor
     share: Tensor
     known: Tensor
-    untouched: Tensor
+    zero_shot: Tensor
     flip_weight: Tensor
 
 
@@ -123,8 +123,8 @@ def weigh(evidence: Evidence, weight: Tensor | None = None) -> Weighing:
         like = evidence.predictions.logp
         weight = like.new_ones(1, 1).expand(1, evidence.t)
     share, known = _shares(evidence, weight)
-    untouched, flips = _untouched(evidence, weight), _flip_weight(evidence, weight)
-    return Weighing(weight, share, known, untouched, flips)
+    zero_shot, flips = _zero_shot(evidence, weight), _flip_weight(evidence, weight)
+    return Weighing(weight, share, known, zero_shot, flips)
 
 
 @torch.no_grad()
@@ -165,7 +165,7 @@ def condition(
         share=share,
         log_pool=log_pool.masked_fill_(unknown, -math.log(k)),
         linear_pool=linear_pool.clamp_(min=1e-300).log_().masked_fill_(unknown, -math.log(k)),
-        prior=log_normalised(nats * made.untouched),
+        prior=log_normalised(nats * made.zero_shot),
         frequency=(frequency.unsqueeze(-1) * known.unsqueeze(1)).transpose(1, 2),
         scale=scale,
         flip_weight=made.flip_weight.expand(s, -1),
@@ -176,7 +176,7 @@ def _shares(evidence: Evidence, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Each prediction's share in the pool of its target, (S, T), and who has any, (S, N)."""
     asked, s = evidence.predictions, len(weight)
     briefs, total = (weight.new_zeros(s, evidence.n) for _ in range(2))
-    brief = asked.untouched | asked.brief
+    brief = asked.zero | asked.brief
     for part in parts(evidence.t, s):
         add(briefs, asked.target[part], weight[:, part] * brief[part])
     of_briefs = ZERO_SHOT_WEIGHT / briefs.clamp_(min=1e-12)
@@ -230,20 +230,20 @@ def _placed(q: Tensor) -> Tensor:
     return placed
 
 
-def untouched_answer(evidence: Evidence, weight: Tensor) -> Tensor:
-    """Log of the answers that no found label has touched, (S, N, K), weighed by `weight` (S, T).
+def zero_shot_answer(evidence: Evidence, weight: Tensor) -> Tensor:
+    """Log of the zero-shot answers, (S, N, K), weighed by `weight` (S, T).
 
     1/K for an example without any.
     """
-    return log_normalised(_untouched(evidence, weight))
+    return log_normalised(_zero_shot(evidence, weight))
 
 
-def _untouched(evidence: Evidence, weight: Tensor) -> Tensor:
+def _zero_shot(evidence: Evidence, weight: Tensor) -> Tensor:
     """The mean log-probabilities of those answers, (S, N, K)."""
     asked, s, k = evidence.predictions, len(weight), evidence.k
     total = weight.new_zeros(k + 1, s, evidence.n)
     for part in parts(evidence.t, s):
-        used = weight[:, part] * asked.untouched[part] * asked.weight[part]
+        used = weight[:, part] * asked.zero[part] * asked.weight[part]
         for c in range(k):
             add(total[c], asked.target[part], used * asked.logp[part, c])
         add(total[k], asked.target[part], used)

@@ -36,7 +36,6 @@ SHOWN_MEASURES = {
 
 STAGES = {
     "zero-shot": "zero-shot: no shots",
-    "drawn": "shots with labels drawn at random",
     "found": "shots with the labels found so far",
 }
 """What is asked in a round, in words."""
@@ -248,9 +247,7 @@ def context_offsets(found: Found) -> list[dict[str, Any]]:
     taken = (raw - raw.mean(axis=1, keepdims=True)) - (logp - logp.mean(axis=1, keepdims=True))
     made: dict[tuple[str, str], dict[int, Floats]] = {}
     for row, t in zip(taken, there, strict=True):
-        kind = (
-            "zero-shot" if asked.zero[t] else "labels drawn" if asked.drawn[t] else "labels found"
-        )
+        kind = "zero-shot" if asked.zero[t] else "labels found"
         key = (e.framings[int(asked.framing[t])], kind)
         made.setdefault(key, {})[int(asked.context[t])] = row
     found_offsets = []

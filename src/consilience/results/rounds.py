@@ -12,11 +12,10 @@ from consilience.evidence.evidence import Evidence
 def round_table(evidence: Evidence, labels: Floats) -> pd.DataFrame:
     """One row per round whose answers count, under soft `labels` (N, K).
 
-    `asked`: zero-shot, shots with labels drawn at random, or with labels found; `answers`: how
-    many count, about so many `examples`; `shots`: the mean number shown; `agreement`: the share of
-    its answers, offsets off, whose best class is that of the label; `log_odds`: the mean of those
-    of the label against the best other class, in nats; `bounded`: the share of answers with a
-    label that is only bounded.
+    `asked`: zero-shot, or with shots (found); `answers`: how many count, about so many `examples`;
+    `shots`: the mean number shown; `agreement`: the share of its answers, offsets off, whose best
+    class is that of the label; `log_odds`: the mean of those of the label against the best other
+    class, in nats; `bounded`: the share of answers with a label that is only bounded.
     """
     predictions = evidence.predictions
     every, hard = np.arange(evidence.t), labels.argmax(axis=1)[predictions.target.numpy()]
@@ -24,8 +23,7 @@ def round_table(evidence: Evidence, labels: Floats) -> pd.DataFrame:
     own = logp[every, hard]
     logp[every, hard] = -np.inf
     odds = own - logp.max(axis=1)
-    with_shots = np.where(predictions.drawn.numpy(), "drawn", "found")
-    asked = np.where(predictions.zero.numpy(), "zero-shot", with_shots)
+    asked = np.where(predictions.zero.numpy(), "zero-shot", "found")
     answers = pd.DataFrame(
         {
             "round": predictions.round.numpy(),

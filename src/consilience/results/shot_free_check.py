@@ -53,10 +53,10 @@ def check_without_shots(
     seed: int = 0,
 ) -> ShotFreeCheck | None:
     """What zero-shot answers and contrasts alone say; None where there is neither."""
-    untouched = evidence.predictions.untouched | evidence.predictions.brief
-    if not bool(untouched.any()):
+    shot_free = evidence.predictions.zero | evidence.predictions.brief
+    if not bool(shot_free.any()):
         return None
-    labels = solve(evidence.only(untouched), terms, solver, seed=seed).labels
+    labels = solve(evidence.only(shot_free), terms, solver, seed=seed).labels
     same = labels.argmax(axis=1) == solution.labels.argmax(axis=1)
     error = float(same.std(ddof=1) / np.sqrt(len(same))) if len(same) > 1 else float("nan")
     return ShotFreeCheck(labels, float(same.mean()), error)

@@ -118,7 +118,7 @@ def structural_confidence(evidence: Evidence, terms: Terms, labels: Floats) -> F
 
 def _alone(evidence: Evidence) -> Evidence:
     """The evidence of the same predictions where nothing involves two examples."""
-    asked, own = evidence.predictions, evidence.predictions.untouched
+    asked, own = evidence.predictions, evidence.predictions.zero
     silent = torch.full_like(asked.logp, -math.log(evidence.k))
     return replace(
         evidence,

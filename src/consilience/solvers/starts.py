@@ -18,7 +18,7 @@ from consilience.data.random_streams import generator
 from consilience.errors import InputError
 from consilience.evidence.evidence import Evidence
 from consilience.evidence.relation_factors import Factor
-from consilience.objective.conditioning import condition, untouched_answer
+from consilience.objective.conditioning import condition, zero_shot_answer
 from consilience.objective.pair_terms import flip_effect
 from consilience.solvers.clamping import clamped
 
@@ -45,7 +45,7 @@ def first_labels(evidence: Evidence) -> NDArray[np.float64] | None:
     relevant where nobody has a label.
     """
     predictions = evidence.predictions
-    if bool(predictions.untouched.any()):
+    if bool(predictions.zero.any()):
         return None
     total = np.zeros((evidence.n, evidence.k))
     np.add.at(total, predictions.target.numpy(), predictions.logp.numpy())
@@ -69,7 +69,7 @@ def draw(evidence: Evidence, count: int, seed: int, start: NDArray[np.float64] |
     device = evidence.predictions.logp.device
     if start is None:
         weight = torch.ones(1, evidence.t, dtype=torch.float64, device=device)
-        first = untouched_answer(evidence, weight)
+        first = zero_shot_answer(evidence, weight)
     elif start.shape != shape[1:]:
         raise InputError(f"a start of shape {start.shape} for labels of shape {shape[1:]}")
     else:

@@ -253,7 +253,7 @@ def _start(evidence: Evidence, kept: Tensor) -> Tensor:
     Where nobody has a label no prediction is relevant, and a solve would end as it began.
     """
     predictions = evidence.predictions
-    counted = kept * predictions.untouched if bool(predictions.untouched.any()) else kept
+    counted = kept * predictions.zero if bool(predictions.zero.any()) else kept
     total = per_target(evidence, counted.unsqueeze(-1) * predictions.logp)
     return total / per_target(evidence, counted).clamp(min=1.0).unsqueeze(-1)
 
