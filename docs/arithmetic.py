@@ -40,7 +40,7 @@ class Assumptions:
     """
 
     calls: int = 8
-    zero_shot: int = 1
+    zero_shot: int = 2
     shots: int = 24
     block: int = 40
     row_tokens: float = 40

@@ -38,7 +38,7 @@ ROOT = Path(__file__).parent.parent
 EXAMPLE = """\
 import consilience as cs
 
-data, gold = cs.load_dataset("noisy", groups=200)  # gold stays apart; nothing below sees it
+data, gold = cs.load_dataset("noisy", groups=400)  # gold stays apart; nothing below sees it
 model = cs.open_model("simulated:noisy")  # or "openai:NAME", base_url="http://localhost:8000/v1"
 found = cs.elicit(data, model, calls_per_example=8, store="noisy.db", seed=0)
 

@@ -57,7 +57,7 @@ def test_calls_and_tokens_are_those_of_an_estimate() -> None:
     ("name", "value", "moved"),
     [
         ("calls", 16, {"calls", "tokens", "fresh", "money", "card_hours", "store_bytes"}),
-        ("zero_shot", 2, {"tokens", "fresh", "money"}),
+        ("zero_shot", 1, {"tokens", "fresh", "money"}),
         ("shots", 8, {"tokens", "fresh", "money"}),
         ("block", 20, {"fresh", "money"}),
         ("row_tokens", 80, {"tokens", "fresh", "money"}),

@@ -160,7 +160,7 @@ def test_the_table_that_is_printed_has_intervals_and_its_notes(scored: Any) -> N
     own = next(line for line in lines if line.startswith("consilience"))
     interval = made.scores["consilience"]["accuracy"]
     assert f"{interval.estimate:.3f} [{interval.lower:.3f}, {interval.upper:.3f}]" in own
-    assert own.endswith(" 9")
+    assert own.endswith(" 8")
     assert lines[-3:] == made.note.splitlines()
     assert lines[-3].startswith("simulated world: ")
     assert "uncalibrated" in lines[-1]
