@@ -6,7 +6,8 @@ takes all that `real.py` keeps in its stores: the runs of the method, and what `
 which is found by asking for it again of a model that does not answer (so record with the sources
 that asked: PYTHONPATH=THEIR/src where those of today plan otherwise). A store is named after the
 model and the set, as `gemma-sst2.db`, or --set says which set it is. DATA holds the tables
-`NAME.csv` with the columns text and label. There is one file for each draw of examples.
+`NAME.csv` with the columns text and label. There is one file for each draw of examples; what it has
+of other methods stays.
 """
 
 from __future__ import annotations
@@ -208,6 +209,19 @@ def unnamed(query: Query, hashed: Mapping[str, Example]) -> Query:
     return replace(query, target=hashed[query.target].id, shots=shots)
 
 
+def joined(folder: Path, new: Recording) -> Recording:
+    """A recording, with the runs of other methods that its file has already."""
+    path = folder / f"{new.name}.json.gz"
+    if not path.exists():
+        return new
+    old = recorded.read(path)
+    made = {(run.method, run.budget) for run in new.runs}
+    kept = [run for run in old.runs if (run.method, run.budget) not in made]
+    framings = {framing.name: framing for framing in (*old.framings, *new.framings)}
+    ordered = tuple(framings[name] for name in sorted(framings))
+    return replace(new, runs=(*kept, *new.runs), framings=ordered)
+
+
 def options() -> argparse.ArgumentParser:
     """The options of the command."""
     from consilience.cli.values import seeds
@@ -236,7 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise SystemExit(f"{path}: which set is it? Say --set")
         for made in recordings(path, name, given):
             # Scored as it was written, for rounding may decide what was next to undecided.
-            written = recorded.write(made, given.output)
+            written = recorded.write(joined(given.output, made), given.output)
             recorded.write(recorded.scored(recorded.read(written)), given.output)
             runs = ", ".join(run.method for run in made.runs)
             print(f"{written.name}: {written.stat().st_size / 1000:.0f} kB, {runs}", flush=True)

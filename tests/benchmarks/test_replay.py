@@ -163,6 +163,15 @@ def test_what_was_asked_is_recorded(kept, capsys):
     )
 
 
+def test_what_a_file_has_of_other_methods_stays(kept):
+    both = recorded_from(kept)
+    assert sorted(run.method for run in recorded_from(kept, "--methods").runs) == [
+        "consilience",
+        "golden",
+    ]
+    assert recorded_from(kept).framings == both.framings
+
+
 def test_the_shots_of_golden_are_golden(kept):
     recording = recorded_from(kept)
     gold = dict(zip(recording.data.ids, recording.gold, strict=True))
