@@ -59,9 +59,8 @@ CLEAR = 0.12
 
 The error of a lead takes examples for independent, but a model's liking for, say, long texts is
 shared by all. On public sets the wrong runs of Gemma 3 270M that found a second concept lead by
-0.02 to 0.116 nats, of SmolLM2 135M by 0.08, some by five errors; so do two that were right (0.03,
-0.07), which are doubted too, and one led by 0.13. On simulated worlds right runs lead by 0.05 to
-0.6."""
+0.02 to 0.116 nats, of SmolLM2 135M by 0.08, some by five errors; one that was right (0.07) is
+doubted too, and another led by 0.13. On simulated worlds right runs lead by 0.05 to 0.6."""
 
 PERMUTATIONS = 999
 LEVEL = 0.01
