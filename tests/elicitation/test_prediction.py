@@ -11,6 +11,7 @@ import pytest
 from consilience.data.dataset import Dataset, Gold, Task
 from consilience.data.relations import Equal
 from consilience.elicitation.contexts import known_contexts
+from consilience.elicitation.few_answers import Answered, FewAnswers
 from consilience.elicitation.prediction import extend, predict, predict_blocks
 from consilience.elicitation.session import elicit, solve_run
 from consilience.elicitation.settings import settings_from
@@ -106,6 +107,31 @@ def test_the_offset_of_a_list_is_what_the_run_took_from_its_answers(
                 z = np.array(p.logprobs) - np.mean(p.logprobs) - context.offset
                 kept = found.evidence.predictions.logp[t].numpy()
                 assert z == pytest.approx(kept - kept.mean(), abs=1e-9)
+
+
+@pytest.mark.parametrize("calls", [1, 2, 4])
+def test_the_rows_of_the_run_read_from_few_answers_get_its_labels_on_average(
+    world: tuple[Found, Dataset, Dataset, Gold], calls: int
+) -> None:
+    found = world[0]
+    assert found.doubt == 1.0
+    asked, relevance = found.evidence.predictions, found.solution.relevance
+    worth = asked.weight.numpy() * relevance + 10 * (asked.shown >= 0).numpy()
+    rows: dict[int, list[Answered]] = {}
+    for t in np.argsort(-worth, kind="stable").tolist():
+        mine = rows.setdefault(int(asked.target[t]), [])
+        if len(mine) < calls and not asked.brief[t]:
+            z = asked.logp[t].numpy()
+            mine.append(Answered(z - z.mean(), float(asked.weight[t]), float(relevance[t])))
+    reader = FewAnswers(found, calls)
+    labels = found.solution.labels[list(rows)]
+    k = found.evidence.k
+    read = np.array([reader.read(answers)[:k] for answers in rows.values()])
+    assert read.mean(axis=0) == pytest.approx(labels.mean(axis=0), abs=1e-4)
+    # With another line they would not.
+    reader.line = reader.line + np.array([0.5, -0.5])
+    moved = np.array([reader.read(answers)[:k] for answers in rows.values()])
+    assert abs(moved.mean(axis=0) - labels.mean(axis=0)).max() > 0.02
 
 
 def test_a_row_depends_on_no_other_and_blocks_come_in_the_order_of_rows(

@@ -15,24 +15,20 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
-from scipy.special import log_softmax, softmax
 
 from consilience.data.arrays import Floats
 from consilience.data.dataset import Dataset, Example
 from consilience.data.files import STDIN
 from consilience.data.readers import read_rows
 from consilience.elicitation.contexts import KnownContext, known_contexts
+from consilience.elicitation.few_answers import Answered, FewAnswers
 from consilience.elicitation.session import solve_run
 from consilience.elicitation.settings import record, settings_from
 from consilience.errors import InputError
 from consilience.models.base import Model
-from consilience.objective.conditioning import condition
-from consilience.objective.term import Role, weight_of
 from consilience.prompts.query import Query
 from consilience.results.diagnosis import open_labels
 from consilience.results.result import Found
-from consilience.results.tempering import tempered
 from consilience.store.canary import Canary, canary_for
 from consilience.store.database import Store
 from consilience.store.runner import CallCounts, Progress, ask, requests
@@ -234,18 +230,7 @@ class _Labeller:
         self.found, self.model, self.store = found, model, store
         self.contexts = _chosen(found, model, store, calls)
         self.canary: Canary | None = None
-        # As solved: landmarks calibrate what is read, and are no part of the reading.
-        optimum = found.orientation.optimum if found.orientation else 0
-        labels = found.solution.optima[optimum].labels
-        reading = condition(found.evidence, torch.from_numpy(labels)[None])
-        self.scale = float(reading.scale[0])
-        heard = int(found.evidence.predictions.target[0])
-        self.frequency = reading.frequency[0, heard].numpy()
-        terms = found.terms
-        self.log_weight = weight_of(terms, Role.LOG_POOL)
-        self.linear_weight = weight_of(terms, Role.LINEAR_POOL)
-        self.frequency_weight = weight_of(terms, Role.FREQUENCY)
-        self.temperature = max(weight_of(terms, Role.ENTROPY) + weight_of(terms, Role.PRIOR), 1e-3)
+        self.reader = FewAnswers(found, calls)
 
     def label(
         self,
@@ -266,13 +251,14 @@ class _Labeller:
             canary=self.canary,
         ) if planned else CallCounts()  # fmt: skip
         given = iter(self.store.predictions(planned.all_keys))
-        answers: dict[str, list[tuple[KnownContext, Floats]]] = {id: [] for id in ids}
+        answers: dict[str, list[Answered]] = {id: [] for id in ids}
         for context in self.contexts:
             for id in new:
                 said = next(given)
                 if said is not None and any(said.exact):
                     raw = np.array(said.logprobs)
-                    answers[id].append((context, raw - raw.mean() - context.offset))
+                    z = raw - raw.mean() - context.offset
+                    answers[id].append(Answered(z, context.weight, context.relevance))
         columns = [*(f"p{c}" for c in range(k)), "epistemic", "aleatoric", "predictions"]
         found = []
         for id in ids:
@@ -283,45 +269,10 @@ class _Labeller:
                 parts = (unsure.epistemic[at], unsure.aleatoric[at], counted)
                 found.append([*self.found.soft_labels[at], *parts])
             elif answers[id]:
-                found.append([*self._read(answers[id]), len(answers[id])])
+                found.append([*self.reader.read(answers[id]), len(answers[id])])
             else:
                 found.append([*np.full(k, 1 / k), 0.0, float(np.log(k)), 0])
         return pd.DataFrame(found, columns=columns, index=list(ids)), asked
-
-    def _read(self, answers: Sequence[tuple[KnownContext, Floats]]) -> list[float]:
-        """The soft label (K) that answers support, its epistemic and its aleatoric uncertainty."""
-        whole = self._pooled(answers)
-        each = np.array([self._pooled([answer]) for answer in answers])
-        total, within = _entropy(each.mean(axis=0)), float(np.mean([_entropy(q) for q in each]))
-        scaled = self._scaled(whole)
-        return [*scaled, max(total - within, 0.0), _entropy(whole)]
-
-    def _pooled(self, answers: Sequence[tuple[KnownContext, Floats]]) -> Floats:
-        """What the objective makes of a row that has these answers and nothing else, (K,)."""
-        share = np.array([context.weight for context, _ in answers])
-        share = share / share.sum()
-        used = share * [context.relevance for context, _ in answers]
-        logp = log_softmax(np.array([z for _, z in answers]), axis=1)
-        pool = self.scale * used @ logp
-        ignorance = (1 - used.sum()) / logp.shape[1]
-        linear = np.log(used @ softmax(self.scale * logp, axis=1) + ignorance)
-        pull = self.log_weight * pool + self.linear_weight * linear
-        pull = pull + self.frequency_weight * self.frequency
-        return np.asarray(softmax(pull / self.temperature))
-
-    def _scaled(self, labels: Floats) -> Floats:
-        """The label at what the run's labels are worth: tempered, or calibrated by landmarks."""
-        if self.found.calibration is not None:
-            from consilience.results.calibration import rescaled
-
-            made = rescaled(self.found.calibration, labels[None])
-        else:
-            made = tempered(labels[None], self.found.doubt)
-        return np.asarray(made[0])
-
-
-def _entropy(q: Floats) -> float:
-    return float(-(q * np.log(np.maximum(q, 1e-300))).sum())
 
 
 def _together(
