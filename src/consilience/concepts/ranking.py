@@ -130,22 +130,26 @@ def others(standing: ConceptRanking, number: int) -> tuple[NDArray[np.int64], ..
 
 
 def without_rejected_concepts(
-    census: Census, standing: ConceptRanking, evidence: Evidence
+    census: Census, standing: ConceptRanking, evidence: Evidence, *, vouched: bool
 ) -> Evidence:
     """The evidence without what was asked to find the concepts that were not chosen, and in duels.
 
     Those predictions are to the point of another labelling, or of none. What was asked to find the
-    chosen one again counts.
+    chosen one again counts. Where it was `vouched` for, by landmarks, and zero-shot answers support
+    another one more, they are of that other one, and are left out too.
     """
     if not standing.concepts:
         return evidence
-    chosen = {c.number for c in standing.concepts if same(c, standing.concepts[0])}
+    first = standing.concepts[0]
+    chosen = {c.number for c in standing.concepts if same(c, first)}
     rounds = {round for number, round in standing.runoff.items() if number not in chosen}
     rounds |= {duel.round for duel in standing.duels}
+    if vouched and max(standing.concepts, key=lambda c: c.support).number not in chosen:
+        rounds |= set(range(census.begin))
     for c in range(census.concepts):
         if c not in chosen:
-            first = census.begin + c * census.rounds
-            rounds |= set(range(first, first + census.rounds))
+            begin = census.begin + c * census.rounds
+            rounds |= set(range(begin, begin + census.rounds))
     return evidence.only(~torch.isin(evidence.predictions.round, torch.tensor(sorted(rounds))))
 
 

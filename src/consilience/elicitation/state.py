@@ -110,7 +110,9 @@ class RunState:
         """The evidence about the labels that are looked for, each answer by its weight."""
         evidence = self.evidence
         if self.ranking is not None:
-            evidence = without_rejected_concepts(self.census, self.ranking, evidence)
+            evidence = without_rejected_concepts(
+                self.census, self.ranking, evidence, vouched=bool(self._vouched)
+            )
         return evidence.weighed()
 
     @property

@@ -20,9 +20,9 @@ from consilience.solvers.solution import Solution, solve
 DISSENT = 0.8
 """Agreement below which labels are to be distrusted.
 
-On simulated worlds with a contrast per query and 16 calls, labels of the concept that the model
-holds most salient agreed in 84 to 99 % of the examples, those of a run seeded with another in 44 to
-74 % (`benchmarks/contrasts.py`); with lists shown both ways in 84 to 90 %, and in 52 to 76 %.
+On six draws of a simulated world, with a contrast per query and 16 calls, labels of the concept
+that the model holds most salient agreed in 82 to 89 % of the examples, those of a run seeded with
+another in 51 to 72 %, and once in 84 %. `benchmarks/contrasts.py` has other worlds and budgets.
 """
 
 
