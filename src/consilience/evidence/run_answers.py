@@ -46,8 +46,7 @@ class RunAnswers:
 
     An answer counts once, however often the plan came upon it, and one in which every label is
     only bounded says nothing. A shot whose label is negative was shown with a label that nobody
-    recorded.
-    `absent` are the predictions planned but not there, `silent` those that say nothing.
+    recorded. `absent` are the predictions planned but not there, `silent` those that say nothing.
     """
 
     def __init__(self, dataset: Dataset, framings: Sequence[Framing]) -> None:

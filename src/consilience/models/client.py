@@ -151,7 +151,7 @@ class _ByHttpx:
     async def exchange(
         self, method: str, url: httpx2.URL, body: bytes | None, most: int
     ) -> HttpResponse:
-        kind = {} if body is None else {"Content-Type": "application/json"}
+        kind = {} if body is None else _JSON
         request = self._client.build_request(method, url, content=body, headers=kind)
         response = await self._client.send(request, stream=True)
         headers = {name.lower(): value for name, value in response.headers.items()}
