@@ -38,6 +38,7 @@ import load
 from consilience.data.dataset import Dataset, Example
 from consilience.models.capabilities import Capabilities
 from consilience.models.openai import OpenAIModel
+from consilience.models.prompt_lists import LONGEST
 from consilience.models.wire import request_for
 from consilience.prompts.framing import framings
 from consilience.prompts.query import Query
@@ -47,6 +48,8 @@ from consilience.store.runner import ask, requests
 RESULTS = Path(__file__).parent / "results" / "transport.json"
 CONNECTIONS = (16, 64, 256)
 SHOTS = 16
+OURS = {"ours": False, "ours, in lists": True}
+"""Our ways of asking: whether prompts go in lists."""
 
 Answered = dict[str, Any]
 
@@ -59,8 +62,17 @@ http {{
   uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
   server {{
     listen 127.0.0.1:{port} backlog=2048;
-    location / {{ default_type application/json; return 200 '{answer}'; }}
+    location / {{
+      default_type application/json;
+      if ($prompts) {{ rewrite ^ /lists/$prompts last; }}
+      return 200 '{answer}';
+    }}
+    location /lists/ {{
+      default_type application/json; root {folder}; open_file_cache max=64;
+      error_page 405 =200 $uri;  # a file is not posted to
+    }}
   }}
+  map $http_content_length $prompts {{ default ""; {lists} }}
 }}
 """
 
@@ -77,24 +89,24 @@ wrk.headers["Content-Type"] = "application/json"
 
 def planned(count: int) -> tuple[Dataset, list[Query]]:
     """Examples, and a query about each but those that are shown."""
-    text = "The lamp number {} is lit, and whoever passes by the house at night can see it."
+    text = "The lamp number {:06} is lit, and whoever passes by the house at night can see it."
     data = Dataset("lamps", [Example(text.format(i)) for i in range(count + SHOTS)])
     shots = tuple((id, i % 2) for i, id in enumerate(data.ids[:SHOTS]))
     return data, [Query(id, shots=shots, framing="plain") for id in data.ids[SHOTS:]]
 
 
-def capabilities(url: str) -> Capabilities:
+def capabilities(url: str, lists: bool = False) -> Capabilities:
     """What the server can do."""
-    return Capabilities(url, "tiny", "completions", "text", 5, 5)
+    return Capabilities(url, "tiny", "completions", "text", 5, 5, lists=lists)
 
 
-def ours(url: str, connections: int, count: int) -> None:
+def ours(url: str, connections: int, count: int, lists: bool) -> None:
     """Asks so many questions the way a run does."""
     data, queries = planned(count)
     framing = framings(data.task, ["plain"])
     with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "s.db") as store:
         with measured(count):
-            model = OpenAIModel(capabilities(url))
+            model = OpenAIModel(capabilities(url, lists))
             rows = requests(queries, data, framing, model)
             done = ask(rows, model, store, concurrency=connections)
         assert done.calls == count and not done.failures
@@ -202,7 +214,7 @@ def serving() -> Iterator[tuple[str, str]]:
                 server.kill()
             return
         path = Path(folder) / "nginx.conf"
-        path.write_text(NGINX.format(folder=folder, port=port, answer=load.ANSWER.decode()))
+        path.write_text(NGINX.format(folder=folder, port=port, **answers(Path(folder) / "lists")))
         told = subprocess.run([nginx, "-v"], capture_output=True, text=True).stderr
         process = subprocess.Popen([nginx, "-c", str(path)])
         try:
@@ -211,6 +223,32 @@ def serving() -> Iterator[tuple[str, str]]:
         finally:
             process.terminate()
             process.wait()
+
+
+def question() -> dict[str, Any]:
+    """The body of a question; those of all others are as long."""
+    data, queries = planned(1)
+    model = OpenAIModel(capabilities("http://localhost/v1"))
+    [(_, request)] = requests(queries, data, framings(data.task, ["plain"]), model)
+    return request_for(model.capabilities, request.prompt, 5, {})[1]
+
+
+def answers(folder: Path) -> dict[str, str]:
+    """What nginx answers: a question, and lists of prompts, told by how long they are."""
+    folder.mkdir()
+    asked, one, lengths = question(), json.loads(load.ANSWER), {}
+    for count in range(2, LONGEST + 1):
+        listed = asked | {"prompt": [asked["prompt"]] * count}
+        lengths[len(compact(listed))] = count
+        choices = [one["choices"][0] | {"index": index} for index in range(count)]
+        (folder / str(count)).write_bytes(compact(one | {"choices": choices}))
+    lists = " ".join(f"{length} {count};" for length, count in lengths.items())
+    return {"answer": load.ANSWER.decode(), "lists": lists}
+
+
+def compact(body: dict[str, Any]) -> bytes:
+    """A body as the client writes it."""
+    return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def await_port(port: int) -> None:
@@ -253,17 +291,13 @@ def measure(count: int, rounds: int) -> dict[str, Any]:
     rows: dict[tuple[str, int], list[dict[str, float]]] = {}
     with serving() as (url, what), tempfile.TemporaryDirectory() as folder:
         body = Path(folder) / "body.json"
-        data, queries = planned(1)
-        model = OpenAIModel(capabilities(url))
-        [(_, request)] = requests(queries, data, framings(data.task, ["plain"]), model)
-        _, sent = request_for(model.capabilities, request.prompt, 5, {})
-        body.write_text(json.dumps(sent, separators=(",", ":")))
+        body.write_bytes(compact(question()))
         for _ in range(rounds):
             for connections in CONNECTIONS:
                 if shutil.which("wrk"):
                     got = by_wrk(url, body, connections)
                     rows.setdefault(("wrk", connections), []).append(got)
-                for client in ("ours", *clients):
+                for client in (*OURS, *clients):
                     got = by_itself(client, url, body, connections, count)
                     rows.setdefault((client, connections), []).append(got)
                     print(client, connections, got, file=sys.stderr)
@@ -301,7 +335,7 @@ def table(found: dict[str, Any]) -> str:
         "| client | requests/s | of aiohttp's | CPU of one, ms |",
         "|---|---|---|---|",
     ]
-    for client in ("wrk", "ours", *BARE):
+    for client in ("wrk", *OURS, *BARE):
         rates = [median(found, client, c, "per second") for c in wide]
         costs = [median(found, client, c, "CPU, ms") for c in wide]
         if None in rates:
@@ -326,8 +360,8 @@ def main() -> None:
     given = parser.parse_args()
     if given.client:
         client, url, body, connections, count = given.client
-        if client == "ours":
-            ours(url, int(connections), int(count))
+        if client in OURS:
+            ours(url, int(connections), int(count), OURS[client])
         else:
             sent = Path(body).read_bytes()
             asyncio.run(BARE[client][0](url, sent, int(connections), int(count)))

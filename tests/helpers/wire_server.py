@@ -43,7 +43,9 @@ class Dialect:
     """What one kind of server does; see `DIALECTS`.
 
     An endpoint answers in `arrays`, in `entries`, in `flat` arrays for chat, with `null`, by
-    leaving the key out (`drop`), or not at all (None). A cap is a refusal above it.
+    leaving the key out (`drop`), or not at all (None). A cap is a refusal above it. A list of
+    prompts is `refused`, `each` is answered, or it is answered as hostile servers do: `first` and
+    `joined` with one answer, `reversed` in the wrong order, `unnumbered` without an index.
     """
 
     name: str
@@ -63,18 +65,19 @@ class Dialect:
     cached: bool = False
     sampled_first: bool = False
     context: int | None = None
+    lists: str = "refused"
 
 
 DIALECTS = {
     d.name: d
     for d in (
-        Dialect("openai-legacy", chat=None, cap=5, strict=True, bias="biased"),
+        Dialect("openai-legacy", chat=None, cap=5, strict=True, bias="biased", lists="each"),
         Dialect("openai-chat", completions=None, chat_cap=20, strict=True, cached=True),
         Dialect(
             "vllm", cap=20, chat_cap=20, prefill="flag", tokenizer="vllm", label_ids=True,
-            zero=-9999.0, cached=True, sampled_first=True, context=4096,
+            zero=-9999.0, cached=True, sampled_first=True, context=4096, lists="each",
         ),
-        Dialect("sglang", bias="biased", prefill="flag", tokenizer="vllm"),
+        Dialect("sglang", bias="biased", prefill="flag", tokenizer="vllm", lists="each"),
         Dialect(
             "llama-server", completions="entries", with_ids=True, prefill="trailing",
             tokenizer="llama-server", zero=-3.4028235e38, cached=True, context=2048,
@@ -178,7 +181,12 @@ class WireServer:
             if fault and fault[0] in "45":
                 status, _, wait = fault.partition(":")
                 raise Refusal(int(status), "as asked", {"retry-after": wait} if wait else None)
-            answer = self._completion(record, text) if asked else self._other(path, body)
+            if not asked:
+                answer = self._other(path, body)
+            elif isinstance(body.get("prompt"), list):
+                answer = self._listed(record)
+            else:
+                answer = self._completion(record, text)
         except Refusal as refusal:
             error = {"error": {"message": str(refusal), "code": refusal.status}}
             return _json(error, refusal.status, refusal.headers)
@@ -215,7 +223,7 @@ class WireServer:
     def text(self, body: Mapping[str, Any]) -> str:
         """The whole prompt as the model sees it, the chat template applied."""
         if "messages" not in body:
-            return body["prompt"]
+            return "".join(body["prompt"])
         messages = body["messages"]
         parts = [f"<|{m['role']}|>{m['content']}<|end|>" for m in messages]
         last_is_open = messages[-1]["role"] == "assistant" and (
@@ -264,6 +272,34 @@ class WireServer:
             seen = self.times[text] > 1
             usage["prompt_tokens_details"] = {"cached_tokens": count - 1 if seen else 0}
         return {"id": "x", "model": MODEL, "choices": [choice], "usage": usage}
+
+    def _listed(self, record: dict[str, Any]) -> dict[str, Any]:
+        """The answer to a list of prompts; what each was asked is in the record's `each`."""
+        body, kind = record["body"], self.dialect.lists
+        if kind == "refused":
+            raise Refusal(400, "prompt: a list is not supported")
+        prompts = {"first": body["prompt"][:1], "joined": ["".join(body["prompt"])]}
+        record["each"] = [
+            {**record, "body": body | {"prompt": prompt}}
+            for prompt in prompts.get(kind, body["prompt"])
+        ]
+        self.times.update(each["body"]["prompt"] for each in record["each"])
+        made = [self._completion(each, each["body"]["prompt"]) for each in record["each"]]
+        record["prompt_tokens"] = sum(each["prompt_tokens"] for each in record["each"])
+        choices = [one["choices"][0] | {"index": i} for i, one in enumerate(made)]
+        if kind == "reversed":
+            choices = [c | {"index": i} for i, c in enumerate(choices[::-1])]
+        if kind == "unnumbered":
+            choices = [c | {"index": 0} for c in choices]
+        usage: dict[str, Any] = {}
+        for one in made:
+            for name, count in one["usage"].items():
+                if isinstance(count, int):
+                    usage[name] = usage.get(name, 0) + count
+        if self.dialect.cached:
+            seen = [one["usage"]["prompt_tokens_details"]["cached_tokens"] for one in made]
+            usage["prompt_tokens_details"] = {"cached_tokens": sum(seen)}
+        return {"id": "x", "model": MODEL, "choices": choices, "usage": usage}
 
     def _written(self, body: Mapping[str, Any], chat: bool, text: str) -> dict[str, Any]:
         """A text, cut off after `max_tokens` words or where it is told to stop."""

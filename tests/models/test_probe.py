@@ -73,6 +73,7 @@ def test_the_probe_finds_what_the_dialect_declares(name, api):
     assert found.forced == (dialect.bias if ids_known else None)
     assert found.cached_tokens == dialect.cached
     assert found.context == dialect.context
+    assert found.lists == (text and dialect.lists == "each")
     shape = {"entries": "entries", "arrays": "arrays", "flat": "arrays"}
     for asked, note, real in (
         (api != "chat", found.completions, dialect.completions),

@@ -30,7 +30,8 @@ class Aside(NamedTuple):
 class Budget:
     """At most so many requests, so many tokens and so much money; None is no limit.
 
-    Every request counts that is sent to the model, a probe's and a second attempt's too. Tokens
+    Every request counts that is sent to the model, a probe's and a second attempt's too; a list of
+    prompts counts as its prompts. Tokens
     are prompt and completion as the server charges them; money is what they cost by the `price`,
     which `max_cost` needs. Before it is sent a request sets aside what it can cost at most, so
     that the limit is kept whatever is under way; near the end requests therefore wait for each
@@ -62,18 +63,19 @@ class Budget:
 
         Waits while what others set aside may come back.
         """
-        if self.max_calls is not None and self.calls >= self.max_calls:
+        count = _prompts(body)
+        if self.max_calls is not None and self.calls + count > self.max_calls:
             raise BudgetSpent(
                 f"the budget of {self.max_calls:,} calls is spent: raise budget.max_calls and run "
                 "the same command to go on; what was answered is kept"
             )
-        self.calls += 1
+        self.calls += count
         self._under_way += 1
         try:
             return await self._set_aside(body)
         except (BudgetSpent, asyncio.CancelledError):
             # Nothing was sent.
-            self.calls -= 1
+            self.calls -= count
             self._under_way -= 1
             raise
 
@@ -114,15 +116,16 @@ class Budget:
 
     def _most(self, body: Mapping[str, Any]) -> Aside:
         length = _bytes(body)
-        written = int(body.get("max_tokens") or body.get("max_completion_tokens") or 1)
-        prompt = length + TEMPLATE  # no tokenizer makes more tokens than bytes
+        count = _prompts(body)
+        written = count * int(body.get("max_tokens") or body.get("max_completion_tokens") or 1)
+        prompt = length + count * TEMPLATE  # no tokenizer makes more tokens than bytes
         if self._seen >= WARM_UP:
-            prompt = min(length, int(length * self._dearest * MARGIN)) + TEMPLATE
+            prompt = min(length, int(length * self._dearest * MARGIN)) + count * TEMPLATE
         return Aside(prompt + written, self.price.of(prompt, 0, written) if self.price else 0.0)
 
-    def cancel(self, aside: Aside) -> None:
+    def cancel(self, body: Mapping[str, Any], aside: Aside) -> None:
         """Gives back what was set aside for a request that was not sent."""
-        self.calls -= 1
+        self.calls -= _prompts(body)
         self._under_way -= 1
         self._give_back(aside)
 
@@ -146,6 +149,12 @@ class Budget:
         if charged:
             self._seen += 1
             self._dearest = max(self._dearest, charged / max(1, _bytes(body)))
+
+
+def _prompts(body: Mapping[str, Any]) -> int:
+    """As how many requests one counts: a list of prompts as its prompts."""
+    prompt = body.get("prompt")
+    return len(prompt) if isinstance(prompt, list) else 1
 
 
 def _bytes(body: Mapping[str, Any]) -> int:

@@ -32,7 +32,8 @@ class Capabilities:
     request without which the model would think before it answers. `context` is how many tokens it
     reads at most, where the server tells. `repeat_difference` is the
     largest change of a value when the same prompt was sent twice, in nats. `calls` and
-    `prompt_tokens` are what the probe spent.
+    `prompt_tokens` are what the probe spent. `lists` says that each prompt of a list in one request
+    gets the answer that it gets alone.
     """
 
     base_url: str
@@ -52,6 +53,7 @@ class Capabilities:
     forced: Forced | None = None
     repeat_difference: float | None = None
     cached_tokens: bool = False
+    lists: bool = False
     length: Length = "max_tokens"
     mass: float | None = None
     thinking_off: Mapping[str, Any] | None = None
@@ -117,6 +119,7 @@ def capability_rows(found: Capabilities) -> list[tuple[str, str]]:
         ("labels outside the list", _ladder(found)),
         ("same prompt twice", "?" if difference is None else f"differs by {difference:.2g} nats"),
         ("cached tokens", "reported" if found.cached_tokens else "not reported"),
+        ("lists of prompts", "each is answered" if found.lists else "not used"),
         ("the probe spent", f"{found.calls} calls, {found.prompt_tokens} prompt tokens"),
     ]
 

@@ -26,6 +26,7 @@ from consilience.models.label_logprobs import (
 from consilience.models.label_tree import continued, joined_readings, label_tree
 from consilience.models.plausible import check_sum
 from consilience.models.probe import probe
+from consilience.models.prompt_lists import PromptLists
 from consilience.models.server import Connection, Server, ServerOptions
 from consilience.models.slots import SLOT, slots_of
 from consilience.models.tokens import Tokenizer, is_forced, tail_of
@@ -69,7 +70,8 @@ class OpenAIModel:
         self.style: Style = capabilities.style
         self._k = k or capabilities.k
         url = base_url or capabilities.base_url
-        self._server: Connection = Server(url, capabilities.model, **options)
+        server = Server(url, capabilities.model, **options)
+        self._server: Connection = PromptLists(server) if capabilities.lists else server
         kind = capabilities.tokenizer
         self._tokenizer = Tokenizer(self._server, kind) if kind else None
         # The same for thousands of questions.

@@ -23,6 +23,8 @@ from consilience.models.context_length import context_listed, context_of_slot
 from consilience.models.label_logprobs import Token, next_tokens, sampled_token
 from consilience.models.listing import read_models
 from consilience.models.plausible import check_sum
+from consilience.models.prompt_lists import each_alone
+from consilience.models.same_values import TOLERANCE, largest_difference
 from consilience.models.server import RetryPolicy, Server, ServerOptions
 from consilience.models.thinking import ANSWERS, SWITCHES, label_mass, still_thinking, thinking
 from consilience.models.tokens import Tokenizer, find_tokenizer, is_forced, tail_of
@@ -43,9 +45,6 @@ _STEPS = (200, 100, 20, 5)
 
 USUAL_K = 20
 """The length of list that is recommended where the server allows it: longer ones cost bytes."""
-
-TOLERANCE = 0.05
-"""How far two values of one token may stand apart and count as the same, in nats."""
 
 LISTING = 15.0
 """Seconds that the list of models may take; nothing depends on it."""
@@ -298,7 +297,7 @@ class _Probe:
         details = details if isinstance(details, dict) else {}
         found = replace(
             found,
-            repeat_difference=_difference(once, tokens),
+            repeat_difference=largest_difference(once, tokens),
             cached_tokens=isinstance(details.get("cached_tokens"), int),
         )
         tokenizer = await find_tokenizer(self._server)
@@ -308,11 +307,38 @@ class _Probe:
             found = replace(found, tokenizer=tokenizer.kind, boundary=None not in kept)
             if tokenizer.kind == "llama-server":
                 found = replace(found, context=await context_of_slot(self._listing))
+        if found.style == "text" and found.tokenizer != "llama-server":
+            found = replace(found, lists=await self._lists(found, prompt, tokens))
         known = await _known(tokens, tokenizer, tail)
         if not known:
             return found
         by_id = await self._by_id(found, prompt, known)
         return replace(found, label_ids=by_id, forced=await self._forced(found, prompt, known))
+
+    async def _lists(self, found: Capabilities, prompt: Prompt, alone: Sequence[Token]) -> bool:
+        """Whether the second of two prompts in a list gets the answer that it got `alone`.
+
+        A server with slots is not asked: there a list takes as long as its prompts one by one.
+        """
+        other = render(FRAMING, SHOTS[0][0], SHOTS, found.style)
+        path, body = request_for(found, "", found.k_max, self._extra)
+
+        def read(response: object) -> list[list[Token]]:
+            self._prompt_tokens += count_in(usage_of(response), "prompt_tokens")
+            each = each_alone(response, 2) or []
+            return [next_tokens(one, self._server.base_url) for one in each]
+
+        try:
+            # Once: a server that fails at a list is not in trouble.
+            _, lists = await self._listing.call(
+                "POST", path, body | {"prompt": [other, prompt]}, read
+            )
+        except (ServerError, AnswerError, NoLogprobs):
+            return False
+        if len(lists) < 2:
+            return False
+        first, second = (largest_difference(alone, tokens) for tokens in lists)
+        return second is not None and second <= TOLERANCE and first != second
 
     async def _by_id(self, found: Capabilities, prompt: Prompt, known: Mapping[int, Token]) -> bool:
         """Whether the server returns named tokens, with the values that the list gave them."""
@@ -357,27 +383,6 @@ async def _known(
         if len(known) == 3:
             break
     return known
-
-
-def _difference(once: Sequence[Token], again: Sequence[Token]) -> float | None:
-    """The largest change of a value between two lists, in nats; None if they share no token."""
-    before, after = _told_apart(once), _told_apart(again)
-    return max(
-        (abs(before[key] - after[key]) for key in before.keys() & after.keys()), default=None
-    )
-
-
-def _told_apart(tokens: Sequence[Token]) -> dict[object, float]:
-    """The values of the tokens that the list can tell from others."""
-    keys = [t.id if t.id is not None else t.data or t.text for t in tokens]
-    return {
-        key: t.logprob
-        for key, t in zip(keys, tokens, strict=True)
-        # Half characters and special tokens, which some servers write as nothing, share a text.
-        if keys.count(key) == 1
-        and not t.sampled
-        and (key != t.text or (t.text.strip() and "\ufffd" not in t.text))
-    }
 
 
 def _prompt_tokens(response: Mapping[str, Any]) -> int | None:

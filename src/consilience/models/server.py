@@ -233,7 +233,7 @@ class Server:
             ticket = await self._gate.enter()
         except (ServerError, Interrupted, asyncio.CancelledError) as error:
             if budget:
-                budget.cancel(aside)
+                budget.cancel(body, aside)
             if isinstance(error, ServerError):
                 raise Failed(wire.Failure(error, False)) from None
             raise

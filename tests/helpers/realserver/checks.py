@@ -460,10 +460,27 @@ def many_at_once(subject: Subject) -> Found:
     """A hundred questions at once get what they got one by one."""
     requests = subject.requests()
     alone = subject.ask(requests, **ONE_LIST)
-    crowd = subject.ask_at_once(requests * 10, **ONE_LIST)
+    crowd = subject.ask_at_once(requests * 10, **ONE_LIST, lists=False)
     each = [_apart(subject, alone[i % len(requests)], answer) for i, answer in enumerate(crowd)]
     broken = ", ".join(sorted(set(subject.recorder.broken))) or "no connection broke"
     return Found(f"{len(crowd)} at once, {broken}", max(each))
+
+
+def prompt_lists(subject: Subject) -> Found:
+    """A hundred questions in lists of prompts get what they got one by one, and are charged it."""
+    if not subject.found.lists:
+        raise NotOffered("the probe found no lists")
+    requests = subject.requests()
+    alone = subject.ask(requests, **ONE_LIST)
+    listed = subject.ask_at_once(requests * 10, **ONE_LIST)
+    sent = subject.recorder.questions
+    assert sent < len(listed) / 2, f"{len(listed)} questions took {sent} requests"
+    charged, once = (
+        sum(answer.usage["prompt_tokens"] for answer in answers) for answers in (listed, alone)
+    )
+    assert charged == 10 * once, f"{charged} prompt tokens were charged, alone {10 * once}"
+    each = [_apart(subject, alone[i % len(requests)], answer) for i, answer in enumerate(listed)]
+    return Found(f"{len(listed)} in {sent} requests", max(each))
 
 
 def unknown_model(subject: Subject) -> Found:
@@ -502,6 +519,7 @@ CHECKS: dict[str, Callable[[Subject], Found]] = {
     "tokens as in this process": tokenizer,
     "prefix cache on": prefix_cache,
     "many questions at once": many_at_once,
+    "lists of prompts": prompt_lists,
     "unknown model": unknown_model,
     "prompt too long": too_long,
 }

@@ -1,0 +1,201 @@
+"""Several prompts in one request, where a server takes a list of them and answers each.
+
+A question costs a server, and whoever asks, an exchange over HTTP beside its tokens. Those that
+wait at the same time and differ in nothing but the prompt go out together; each gets a response of
+its own, as if it had been sent alone. What a list cannot bring, a request alone is asked for: a
+prompt that the server refuses must not take others with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+from consilience.errors import AnswerError, BudgetSpent, ConsilienceError
+from consilience.models.server import Connection
+from consilience.models.wire import Refused, usage_of
+
+_Read = TypeVar("_Read")
+_Response = dict[str, Any]
+
+_LOG = logging.getLogger(__name__)
+
+LONGEST = 32
+"""At most so many prompts are in a list: a failure costs all that are."""
+
+UNDER_WAY = 2
+"""Questions are spread over so many lists at least: while one is read, a server has the others."""
+
+LINGER = 0.002
+"""Seconds that a question waits for others to go with; they come together, as answers do."""
+
+
+NOBODY = (401, 402, 403, 404)
+"""Statuses of a refusal that is about who asks, or about the model, and about no prompt."""
+
+
+class _Question(NamedTuple):
+    path: str
+    body: Mapping[str, Any]
+    response: asyncio.Future[_Response | None]
+
+
+class PromptLists:
+    """A connection through which questions that wait together are one request.
+
+    Whoever asks one question at a time, and whatever is no question, goes straight through.
+    """
+
+    def __init__(self, inner: Connection) -> None:
+        self._inner = inner
+        self.base_url, self.model = inner.base_url, inner.model
+        self._taken = True
+        self._begin(None)
+
+    def _begin(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """All that belongs to one event loop."""
+        self._loop = loop
+        self._open = 0
+        self._waiting: dict[str, list[_Question]] = {}
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """Closes the connection beneath."""
+        await self._inner.close()
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        read: Callable[[Any], _Read],
+        *,
+        root: bool = False,
+    ) -> tuple[Any, _Read]:
+        """The JSON that a request brought, and what `read` makes of it; see `Connection`."""
+        single = body is not None and "logprobs" in body and isinstance(body.get("prompt"), str)
+        if body is None or not single or not self._taken:
+            return await self._inner.call(method, path, body, read, root=root)
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._begin(loop)
+        self._open += 1
+        try:
+            if (response := await self._in_a_list(path, body)) is not None:
+                try:
+                    return response, read(response)
+                except AnswerError as error:
+                    _LOG.info("%s; it is asked for alone", error)
+            return await self._inner.call(method, path, body, read, root=root)
+        finally:
+            self._open -= 1
+
+    async def _in_a_list(self, path: str, body: Mapping[str, Any]) -> _Response | None:
+        """The response to one of the prompts that were sent together; None: to be asked alone."""
+        loop = asyncio.get_running_loop()
+        # Its text, for the key of a dictionary: a tenth of the time that JSON takes.
+        rest = f"{path} { {**body, 'prompt': ''} }"
+        alike = self._waiting.setdefault(rest, [])
+        alike.append(_Question(path, body, loop.create_future()))
+        if len(alike) >= min(LONGEST, -(-self._open // UNDER_WAY)):
+            self._send(rest)
+        elif len(alike) == 1:
+            loop.call_later(LINGER, self._send, rest)
+        return await alike[-1].response
+
+    def _send(self, rest: str) -> None:
+        """Sends those that wait with this rest of a body; one that is alone goes its own way."""
+        together = self._waiting.pop(rest, [])
+        if len(together) == 1:
+            _tell(together[0].response, None)
+        elif together:
+            task = asyncio.get_running_loop().create_task(self._ask(together))
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+
+    async def _ask(self, together: list[_Question]) -> None:
+        """One request for several questions, and each its response, or leave to go alone."""
+        prompts = [question.body["prompt"] for question in together]
+        listed = {**together[0].body, "prompt": prompts}
+        try:
+            responses = await self._responses(together[0].path, listed, len(together))
+            for at, question in enumerate(together):
+                _tell(question.response, responses[at] if responses else None)
+        except ConsilienceError as error:
+            for question in together:
+                if not question.response.done():
+                    question.response.set_exception(error)
+        finally:
+            for question in together:  # nobody may wait for what will not come
+                question.response.cancel()
+
+    async def _responses(self, path: str, listed: _Response, count: int) -> list[_Response] | None:
+        """The responses to a list; None where each is to be asked for alone.
+
+        What stops each of its prompts too is raised.
+        """
+        try:
+            answer, responses = await self._inner.call(
+                "POST", path, listed, partial(each_alone, count=count)
+            )
+        except ConsilienceError as error:
+            if ends_all(error):
+                raise
+            _LOG.info("%s; its %d prompts are sent one by one", error, count)
+            return None
+        if responses is None and self._taken:
+            self._taken = False
+            _LOG.warning(
+                "%s answers a list of %d prompts with %s; prompts are sent one by one from now on",
+                *(self.base_url, count, json.dumps(answer)[:200]),
+            )
+        return responses
+
+
+def ends_all(error: ConsilienceError) -> bool:
+    """Whether what stopped a list stops each of its prompts too, so that none need be sent."""
+    if isinstance(error, Refused):
+        return error.status in NOBODY
+    return not isinstance(error, BudgetSpent) and getattr(error, "fatal", True)
+
+
+def _tell(waiting: asyncio.Future[_Response | None], response: _Response | None) -> None:
+    if not waiting.done():
+        waiting.set_result(response)
+
+
+def each_alone(response: Any, count: int) -> list[_Response] | None:  # noqa: ANN401 (JSON)
+    """The response to a list of prompts as one for each of them; None where it is none.
+
+    Each has its own choice and an even part of the usage, which add up to the whole.
+    """
+    choices = response.get("choices") if isinstance(response, Mapping) else None
+    if not isinstance(choices, list) or not all(isinstance(c, Mapping) for c in choices):
+        return None
+    if sorted(c["index"] for c in choices if type(c.get("index")) is int) != [*range(count)]:
+        return None
+    usage, common = usage_of(response), {**response}
+    if len(choices) != count:
+        return None
+    return [
+        common
+        | {"choices": [{**choice, "index": 0}], "of_a_list": [choice["index"], count]}
+        | ({"usage": _part(usage, choice["index"], count)} if usage else {})
+        for choice in sorted(choices, key=lambda choice: int(choice["index"]))
+    ]
+
+
+def _part(usage: Mapping[str, Any], at: int, count: int) -> dict[str, Any]:
+    """The part of one of so many questions in what all took together."""
+    return {
+        name: _part(value, at, count)
+        if isinstance(value, Mapping)
+        else value // count + (at < value % count)
+        if isinstance(value, int)
+        else value / count
+        for name, value in usage.items()
+    }

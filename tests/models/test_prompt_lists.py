@@ -1,0 +1,218 @@
+"""Lists of prompts: each is answered as it is alone, and what a list cannot bring comes alone."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from consilience.errors import BudgetSpent, Interrupted, ServerError
+from consilience.models import interrupts
+from consilience.models.budget import Budget
+from consilience.models.openai import OpenAIModel
+from consilience.models.probe import probe
+from consilience.models.prompt_lists import LONGEST, UNDER_WAY, each_alone
+from wire_client import KEYS, QUICK, all_requests, asked, found, request
+from wire_model import Faults
+from wire_server import DIALECTS, MODEL, serve
+
+MANY = [request(f"The {i}th stone of the north is warm.") for i in range(150)]
+BY_ID = {"tokenizer": "vllm", "label_ids": True}
+"""Capabilities that give the same values however often a prompt is asked."""
+
+HOSTILE = ("first", "joined", "reversed", "unnumbered")
+
+
+@pytest.fixture(autouse=True)
+def no_keys(monkeypatch):
+    for name in KEYS:
+        monkeypatch.delenv(name, raising=False)
+
+
+def gathered(capabilities, requests, **options):
+    """What came of each request, an answer or an exception, asked at once."""
+
+    async def work():
+        model = OpenAIModel(capabilities, **({"patience": QUICK} | options))
+        try:
+            return await asyncio.gather(*map(model.ask, requests), return_exceptions=True)
+        finally:
+            await model.close()
+
+    return asyncio.run(work())
+
+
+def alone(dialect, requests, **more):
+    """The answers to some requests, each sent alone to a server that was asked nothing before."""
+    with serve(dialect) as server:
+        return asked(found(server.url, **more), requests)
+
+
+def known(capabilities):
+    """What `found` takes, of capabilities without lists."""
+    left_out = ("base_url", "model", "lists")
+    return {name: v for name, v in capabilities.to_json().items() if name not in left_out}
+
+
+def lists_of(server):
+    """How long the lists were that a server was sent; 1 for a prompt alone."""
+    prompts = [r["body"]["prompt"] for r in server.questions]
+    return [len(p) if isinstance(p, list) else 1 for p in prompts]
+
+
+@pytest.mark.parametrize("name", [n for n, d in DIALECTS.items() if d.lists == "each"])
+def test_each_prompt_of_a_list_is_answered_as_it_is_alone(name):
+    with serve(name) as server:
+        here = asyncio.run(probe(server.url, MODEL, patience=QUICK))
+        assert here.lists
+        server.requests.clear()
+        together = asked(here, MANY[:40])
+        apart = alone(name, MANY[:40], **known(here))
+        spent = sum(answer.usage["prompt_tokens"] for answer in apart)
+        assert [(a.logprobs, a.exact, a.mass) for a in together] == [
+            (a.logprobs, a.exact, a.mass) for a in apart
+        ]
+        assert sum(lists_of(server)) >= 40  # and more where a label is looked for in longer lists
+        assert 10 < max(lists_of(server)) <= 40 // UNDER_WAY
+        charged = sum(question["prompt_tokens"] for question in server.questions)
+        assert sum(answer.usage["prompt_tokens"] for answer in together) == charged == spent
+        for answer in together:
+            first = answer.raw.get("first", answer.raw)
+            at, count = first.get("of_a_list", (0, 1))
+            assert 0 <= at < count <= 40 // UNDER_WAY
+            assert len(first["choices"]) == 1
+
+
+def test_lists_are_no_longer_than_that_and_one_question_is_no_list():
+    with serve("openai-legacy") as server:
+        here = found(server.url, k=5, k_max=5, lists=True)
+        asked(here, MANY)
+        assert max(lists_of(server)) == LONGEST
+        server.requests.clear()
+        for one in MANY[:3]:
+            asked(here, [one])
+        assert [type(r["body"]["prompt"]) for r in server.questions] == [str] * 3
+
+
+def test_questions_that_differ_in_more_than_the_prompt_are_never_in_one_list():
+    with serve("vllm") as server:
+        here = found(server.url, **BY_ID, lists=True)
+        mixed = all_requests("text")
+        together = asked(here, mixed)
+        assert max(lists_of(server)) > 1
+    apart = alone("vllm", mixed, **BY_ID)
+    assert [a.logprobs for a in together] == [a.logprobs for a in apart]
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_server_that_answers_lists_otherwise_is_found_out(kind):
+    with serve(replace(DIALECTS["sglang"], lists=kind)) as server:
+        assert not asyncio.run(probe(server.url, MODEL, patience=QUICK)).lists
+
+
+@pytest.mark.parametrize("kind", ["refused", "first", "joined", "unnumbered"])
+def test_a_server_that_does_so_from_today_on_is_asked_one_by_one(kind, caplog):
+    with serve(replace(DIALECTS["openai-legacy"], lists=kind)) as server:
+        here = found(server.url, k=5, k_max=5, lists=True)
+        together = asked(here, MANY[:20])
+        assert sorted(lists_of(server))[:20] == [1] * 20
+    apart = alone("openai-legacy", MANY[:20], k=5, k_max=5)
+    assert [a.exact for a in together] == [a.exact for a in apart]
+    if kind != "refused":  # a refusal may be about one of the prompts
+        assert "prompts are sent one by one from now on" in caplog.text
+
+
+def test_a_prompt_that_is_refused_takes_no_other_with_it():
+    class About(Faults):
+        def of(self, number, text, nth):
+            return "400" if "7th stone" in text else None
+
+    with serve("openai-legacy", faults=About()) as server:
+        here = found(server.url, k=5, k_max=5, lists=True)
+        came = gathered(here, MANY[:16])
+        failed = [i for i, one in enumerate(came) if isinstance(one, Exception)]
+        assert failed == [7]
+        assert isinstance(came[7], ServerError)
+
+
+@pytest.mark.parametrize("fault", ["500", "429:0.01", "cut", "malformed", "empty", "200-error"])
+def test_a_passing_fault_of_a_list_ends_in_the_same_answers(fault):
+    with serve("vllm", faults=Faults({5: fault, 6: fault})) as server:
+        together = asked(found(server.url, **BY_ID, lists=True), MANY[:12])
+        assert max(lists_of(server)) > 1
+    assert [a.logprobs for a in together] == [a.logprobs for a in alone("vllm", MANY[:12], **BY_ID)]
+
+
+def test_what_stops_everybody_is_told_to_all_and_sent_once_a_list():
+    with serve("openai-legacy", key="sk-right") as server:
+        came = gathered(found(server.url, k=5, k_max=5, lists=True), MANY[:16])
+        assert all(isinstance(one, ServerError) and one.fatal for one in came)
+        assert len(server.questions) < 16
+
+
+@pytest.mark.parametrize("most", [5, 13, 40])
+def test_a_budget_of_calls_counts_prompts(most):
+    with serve("openai-legacy") as server:
+        here = found(server.url, k=5, k_max=5, lists=True)
+        came = gathered(here, MANY[:40], budget=Budget(most))
+        answered = [one for one in came if not isinstance(one, Exception)]
+        assert len(answered) == sum(lists_of(server)) == most
+        assert sum(isinstance(one, BudgetSpent) for one in came) == 40 - most
+
+
+def test_a_budget_of_tokens_is_kept_with_lists():
+    with serve("openai-legacy") as server:
+        budget = Budget(max_tokens=3_000)
+        came = gathered(found(server.url, k=5, k_max=5, lists=True), MANY[:90], budget=budget)
+        spent = sum(q["prompt_tokens"] for q in server.questions) + sum(lists_of(server))
+        assert budget.tokens == spent <= 3_000
+        assert any(isinstance(one, BudgetSpent) for one in came)
+        assert any(not isinstance(one, Exception) for one in came)
+
+
+def test_the_model_is_asked_in_one_event_loop_after_another():
+    with serve("vllm") as server:
+        model = OpenAIModel(found(server.url, **BY_ID, lists=True), patience=QUICK)
+
+        async def some(few):
+            try:
+                return await asyncio.gather(*map(model.ask, few))
+            finally:
+                await model.close()
+
+        one, other = (asyncio.run(some(MANY[:9])) for _ in range(2))
+        assert [a.logprobs for a in one] == [a.logprobs for a in other]
+
+
+def test_at_an_interrupt_nobody_waits_for_a_list_that_is_not_sent(monkeypatch):
+    with serve("openai-legacy") as server:
+        monkeypatch.setattr(interrupts._State, "stopping", True)
+        came = gathered(found(server.url, k=5, k_max=5, lists=True), MANY[:8])
+        assert [type(one) for one in came] == [Interrupted] * 8
+        assert not server.questions
+
+
+def test_parts_of_a_usage_add_up_to_the_whole():
+    usage = {"prompt_tokens": 101, "prompt_tokens_details": {"cached_tokens": 50}, "cost": 0.5}
+    choices = [{"index": i, "text": "x"} for i in (2, 0, 1)]
+    each = each_alone({"choices": choices, "usage": usage}, 3)
+    assert [one["usage"]["prompt_tokens"] for one in each] == [34, 34, 33]
+    assert [one["usage"]["prompt_tokens_details"]["cached_tokens"] for one in each] == [17, 17, 16]
+    assert sum(one["usage"]["cost"] for one in each) == pytest.approx(0.5)
+    assert [one["of_a_list"] for one in each] == [[0, 3], [1, 3], [2, 3]]
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        *(None, [], {}, {"choices": None}, {"choices": [1, 2]}, {"choices": [{}, {}]}),
+        {"choices": [{"index": 0}]},
+        {"choices": [{"index": 0}, {"index": 0}]},
+        {"choices": [{"index": 0}, {"index": True}]},
+        {"choices": [{"index": 0}, {"index": 1}, {"index": "2"}]},
+        {"choices": [{"index": 1}, {"index": 2}]},
+    ],
+)
+def test_what_is_no_answer_to_a_list_of_two_is_none(response):
+    assert each_alone(response, 2) is None
