@@ -61,7 +61,16 @@ def lists_of(server):
     return [len(p) if isinstance(p, list) else 1 for p in prompts]
 
 
-@pytest.mark.parametrize("name", [n for n, d in DIALECTS.items() if d.lists == "each"])
+def test_where_cached_tokens_are_told_they_stay_known():
+    with serve("vllm") as server:
+        here = asyncio.run(probe(server.url, MODEL, patience=QUICK))
+        assert here.lists and here.cached_tokens
+        server.requests.clear()
+        asked(here, MANY[:20])
+        assert lists_of(server) == [1] * 20
+
+
+@pytest.mark.parametrize("name", ["openai-legacy", "sglang"])
 def test_each_prompt_of_a_list_is_answered_as_it_is_alone(name):
     with serve(name) as server:
         here = asyncio.run(probe(server.url, MODEL, patience=QUICK))
@@ -193,14 +202,18 @@ def test_at_an_interrupt_nobody_waits_for_a_list_that_is_not_sent(monkeypatch):
         assert not server.questions
 
 
-def test_parts_of_a_usage_add_up_to_the_whole():
+def test_parts_of_a_usage_add_up_to_the_whole_and_follow_the_prompts():
     usage = {"prompt_tokens": 101, "prompt_tokens_details": {"cached_tokens": 50}, "cost": 0.5}
-    choices = [{"index": i, "text": "x"} for i in (2, 0, 1)]
-    each = each_alone({"choices": choices, "usage": usage}, 3)
-    assert [one["usage"]["prompt_tokens"] for one in each] == [34, 34, 33]
-    assert [one["usage"]["prompt_tokens_details"]["cached_tokens"] for one in each] == [17, 17, 16]
-    assert sum(one["usage"]["cost"] for one in each) == pytest.approx(0.5)
+    choices = [{"index": i, "text": "abc"[i]} for i in (2, 0, 1)]
+    each = each_alone(
+        {"id": "x", "choices": choices, "usage": usage}, ["a" * 10, "b" * 70, "c" * 20]
+    )
+    assert [one["usage"]["prompt_tokens"] for one in each] == [10, 71, 20]
+    assert [one["usage"]["prompt_tokens_details"]["cached_tokens"] for one in each] == [5, 35, 10]
+    assert [one["usage"]["cost"] for one in each] == pytest.approx([0.05, 0.35, 0.1])
     assert [one["of_a_list"] for one in each] == [[0, 3], [1, 3], [2, 3]]
+    assert [one["choices"] for one in each] == [[{"index": 0, "text": t}] for t in "abc"]
+    assert all(one["id"] == "x" for one in each)
 
 
 @pytest.mark.parametrize(
@@ -215,4 +228,4 @@ def test_parts_of_a_usage_add_up_to_the_whole():
     ],
 )
 def test_what_is_no_answer_to_a_list_of_two_is_none(response):
-    assert each_alone(response, 2) is None
+    assert each_alone(response, ["one", "two"]) is None

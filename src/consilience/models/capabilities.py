@@ -119,7 +119,7 @@ def capability_rows(found: Capabilities) -> list[tuple[str, str]]:
         ("labels outside the list", _ladder(found)),
         ("same prompt twice", "?" if difference is None else f"differs by {difference:.2g} nats"),
         ("cached tokens", "reported" if found.cached_tokens else "not reported"),
-        ("lists of prompts", "each is answered" if found.lists else "not used"),
+        ("lists of prompts", _lists(found)),
         ("the probe spent", f"{found.calls} calls, {found.prompt_tokens} prompt tokens"),
     ]
 
@@ -128,6 +128,12 @@ def _thinking(found: Capabilities) -> str:
     if found.thinking_off is None:
         return "none seen"
     return f"switched off with {json.dumps(dict(found.thinking_off))}"
+
+
+def _lists(found: Capabilities) -> str:
+    if found.lists and found.cached_tokens:
+        return "each is answered; not used, for cached tokens are told of one alone"
+    return "each is answered" if found.lists else "not used"
 
 
 def _ladder(found: Capabilities) -> str:

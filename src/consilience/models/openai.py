@@ -71,7 +71,9 @@ class OpenAIModel:
         self._k = k or capabilities.k
         url = base_url or capabilities.base_url
         server = Server(url, capabilities.model, **options)
-        self._server: Connection = PromptLists(server) if capabilities.lists else server
+        # Of a list vLLM tells what a cache served of the last prompt alone: it would be lost.
+        lists = capabilities.lists and not capabilities.cached_tokens
+        self._server: Connection = PromptLists(server) if lists else server
         kind = capabilities.tokenizer
         self._tokenizer = Tokenizer(self._server, kind) if kind else None
         # The same for thousands of questions.

@@ -320,19 +320,17 @@ class _Probe:
 
         A server with slots is not asked: there a list takes as long as its prompts one by one.
         """
-        other = render(FRAMING, SHOTS[0][0], SHOTS, found.style)
+        prompts = [str(render(FRAMING, SHOTS[0][0], SHOTS, found.style)), str(prompt)]
         path, body = request_for(found, "", found.k_max, self._extra)
 
         def read(response: object) -> list[list[Token]]:
             self._prompt_tokens += count_in(usage_of(response), "prompt_tokens")
-            each = each_alone(response, 2) or []
+            each = each_alone(response, prompts) or []
             return [next_tokens(one, self._server.base_url) for one in each]
 
         try:
             # Once: a server that fails at a list is not in trouble.
-            _, lists = await self._listing.call(
-                "POST", path, body | {"prompt": [other, prompt]}, read
-            )
+            _, lists = await self._listing.call("POST", path, body | {"prompt": prompts}, read)
         except (ServerError, AnswerError, NoLogprobs):
             return False
         if len(lists) < 2:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import accumulate
 from typing import Any, NamedTuple, TypeVar
 
 from consilience.errors import AnswerError, BudgetSpent, ConsilienceError
@@ -122,7 +123,7 @@ class PromptLists:
         prompts = [question.body["prompt"] for question in together]
         listed = {**together[0].body, "prompt": prompts}
         try:
-            responses = await self._responses(together[0].path, listed, len(together))
+            responses = await self._responses(together[0].path, listed)
             for at, question in enumerate(together):
                 _tell(question.response, responses[at] if responses else None)
         except ConsilienceError as error:
@@ -133,15 +134,14 @@ class PromptLists:
             for question in together:  # nobody may wait for what will not come
                 question.response.cancel()
 
-    async def _responses(self, path: str, listed: _Response, count: int) -> list[_Response] | None:
+    async def _responses(self, path: str, listed: _Response) -> list[_Response] | None:
         """The responses to a list; None where each is to be asked for alone.
 
         What stops each of its prompts too is raised.
         """
+        took_apart, count = partial(each_alone, prompts=listed["prompt"]), len(listed["prompt"])
         try:
-            answer, responses = await self._inner.call(
-                "POST", path, listed, partial(each_alone, count=count)
-            )
+            answer, responses = await self._inner.call("POST", path, listed, took_apart)
         except ConsilienceError as error:
             if ends_all(error):
                 raise
@@ -168,34 +168,40 @@ def _tell(waiting: asyncio.Future[_Response | None], response: _Response | None)
         waiting.set_result(response)
 
 
-def each_alone(response: Any, count: int) -> list[_Response] | None:  # noqa: ANN401 (JSON)
-    """The response to a list of prompts as one for each of them; None where it is none.
+def each_alone(response: Any, prompts: Sequence[str]) -> list[_Response] | None:  # noqa: ANN401
+    """The response (JSON) to a list of prompts as one for each of them; None where it is none.
 
-    Each has its own choice and an even part of the usage, which add up to the whole.
+    Each has its own choice, and of the usage as much of the whole as its prompt is of all.
     """
     choices = response.get("choices") if isinstance(response, Mapping) else None
-    if not isinstance(choices, list) or not all(isinstance(c, Mapping) for c in choices):
+    if not isinstance(choices, list) or len(choices) != len(prompts):
         return None
-    if sorted(c["index"] for c in choices if type(c.get("index")) is int) != [*range(count)]:
+    by_index = {c["index"]: c for c in choices if isinstance(c, Mapping) and _numbered(c)}
+    if by_index.keys() != {*range(len(prompts))}:
         return None
-    usage, common = usage_of(response), {**response}
-    if len(choices) != count:
-        return None
+    usage, ends = usage_of(response), [*accumulate(map(len, prompts), initial=0)]
     return [
-        common
-        | {"choices": [{**choice, "index": 0}], "of_a_list": [choice["index"], count]}
-        | ({"usage": _part(usage, choice["index"], count)} if usage else {})
-        for choice in sorted(choices, key=lambda choice: int(choice["index"]))
+        {
+            **response,
+            "choices": [{**by_index[at], "index": 0}],
+            "of_a_list": [at, len(prompts)],
+            "usage": _part(usage, ends[at] / ends[-1], ends[at + 1] / ends[-1]),
+        }
+        for at in range(len(prompts))
     ]
 
 
-def _part(usage: Mapping[str, Any], at: int, count: int) -> dict[str, Any]:
-    """The part of one of so many questions in what all took together."""
+def _numbered(choice: Mapping[str, Any]) -> bool:
+    return type(choice.get("index")) is int
+
+
+def _part(usage: Mapping[str, Any], begin: float, end: float) -> dict[str, Any]:
+    """What lies between two shares of all; whole numbers stay whole and add up to the whole."""
     return {
-        name: _part(value, at, count)
+        name: _part(value, begin, end)
         if isinstance(value, Mapping)
-        else value // count + (at < value % count)
+        else round(value * end) - round(value * begin)
         if isinstance(value, int)
-        else value / count
+        else value * (end - begin)
         for name, value in usage.items()
     }

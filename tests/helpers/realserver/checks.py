@@ -472,7 +472,7 @@ def prompt_lists(subject: Subject) -> Found:
         raise NotOffered("the probe found no lists")
     requests = subject.requests()
     alone = subject.ask(requests, **ONE_LIST)
-    listed = subject.ask_at_once(requests * 10, **ONE_LIST)
+    listed = subject.ask_at_once(requests * 10, **ONE_LIST, cached_tokens=False)
     sent = subject.recorder.questions
     assert sent < len(listed) / 2, f"{len(listed)} questions took {sent} requests"
     charged, once = (
