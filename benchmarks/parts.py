@@ -1,174 +1,190 @@
-"""What each part of a run is worth: asked and solved without it, on the same worlds and draws.
+"""What each part of the method is worth on real models: asked and solved without it.
 
-    uv run python benchmarks/parts.py            # measures, writes results/parts.json
-    uv run python benchmarks/parts.py --table    # prints the table of the documentation from it
+    uv run python benchmarks/parts.py --models MODELS --data DATA
+    uv run python benchmarks/parts.py --table                        # the tables alone
 
-Unlike `ablation.py`, which solves the same predictions under other objectives, every variant asks
-anew, for its labels are in the shots of the next round: 400 examples (240 claims for the pocket
-model), 8 calls for each where not said otherwise. A cell is the mean over draws of the paired
-difference to the default, in accuracy, with the 95 % interval of that mean (Student's t).
+MODELS and DATA are those of `benchmarks/real.py`. Unlike `ablation.py`, which solves the same
+predictions under other objectives, every variant asks anew, for its labels are in the shots of the
+next round: 160 examples of a public set, 8 calls for each. Runs that the file of results has are
+not made again, and what was asked is kept (`--stores`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import argparse
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
-import program
-from program import interval
+import numpy as np
+import real
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from numpy.typing import NDArray
 
-    from consilience.elicitation.session import Session
+    from consilience.data.dataset import Dataset, Gold
     from consilience.elicitation.settings import Settings
-    from consilience.objective.conditioning import State
-    from consilience.objective.term import Terms
-
-RESULTS = Path(__file__).parent / "results" / "parts.json"
-WORLDS = ("noisy", "grouped", "k4", "imbalanced")
-POCKET = ("pocket-popular", "pocket-imbalanced")
-DEFAULT = "default"
-STALE = "labels change after every second round"
-EXAMPLES, CLAIMS, CALLS, MORE = 400, 240, 8.0, 32.0
-PLAIN = "plain framing alone"
-LONG, EARLY = f"{MORE:g} calls", f"{MORE:g} calls, stopping early"
-LASTING = (LONG, EARLY)
-"""The variants that are asked on the first world alone: they take four times as long."""
-
-
-def undated(state: State) -> Tensor:
-    """Mutual predictability with every prediction relevant, whatever labels its prompt showed."""
-    from consilience.objective.pools import per_target
-
-    share = state.reading.share.unsqueeze(0).unsqueeze(-1)
-    pool = per_target(state.evidence, share * state.evidence.predictions.logp)[0]
-    return (state.q * pool).sum(dim=-1).mean()
-
-
-def slowly() -> Callable[[Session], None]:
-    """After every other round but those of a census, the labels stay those before it."""
-    kept = None
-
-    def hold(session: Session) -> None:
-        nonlocal kept
-        state = session.state
-        begun = state.round - (1 if state.ranking is None else state.ranking.end)
-        if begun > 0 and begun % 2:
-            state.labels = kept
-        kept = state.labels
-
-    return hold
-
-
-def variants() -> dict[str, tuple[Settings, Terms]]:
-    """Settings and objective of each variant, by what was changed."""
-    from dataclasses import replace
-
-    from consilience.elicitation.settings import Settings
-    from consilience.objective.coherence import default_terms
-    from consilience.planning.planner import PlanSettings
-
-    usual, terms = Settings(calls_per_example=CALLS, settled=0.0), default_terms()
-    fewer = {name: term for name, term in terms.items() if name != "class frequency"}
-    undated_too = {
-        "mutual predictability": replace(terms["mutual predictability"], function=undated)
-    }
-
-    def planned(plan: PlanSettings) -> tuple[Settings, Terms]:
-        return replace(usual, plan=plan), terms
-
-    return {
-        DEFAULT: (usual, terms),
-        "no census": (replace(usual, census=0.0), terms),
-        "no class frequency": (usual, fewer),
-        "neither of the two": (replace(usual, census=0.0), fewer),
-        PLAIN: (replace(usual, framings=("plain",)), terms),
-        "names not paired": (replace(usual, bias="none"), terms),
-        "every prediction relevant": (
-            usual,
-            {**terms, **undated_too},
-        ),
-        STALE: (usual, terms),
-        "a quarter of the calls in contrasts": planned(PlanSettings(contrasts=0.25)),
-        "relations as design priors": (replace(usual, priors=True), terms),
-        "stopping early": (replace(usual, settled=Settings().settled), terms),
-        LONG: (replace(usual, calls_per_example=MORE), terms),
-        EARLY: (replace(usual, calls_per_example=MORE, settled=Settings().settled), terms),
-    }
-
-
-def measure(job: tuple[str, int]) -> dict[str, Any]:
-    """The accuracy and the calls of every variant on one data set and draw."""
-    import numpy as np
-    import torch
-
-    from consilience.datasets import load_dataset
-    from consilience.elicitation.session import Session
-    from consilience.models import open_model
-    from consilience.models.simulated import world_dataset
+    from consilience.models.base import Model
+    from consilience.planning.planner import Shot, _Drawer
     from consilience.store.database import Store
 
-    torch.set_num_threads(1)
-    name, seed = job
-    real = name in POCKET
-    if real:
-        model = open_model("local:pocket")
-        data, gold = load_dataset(name, seed=seed, claims=str(CLAIMS))
-        assert gold is not None
-    else:
-        model = open_model(f"simulated:{name}")
-        data, gold = world_dataset(name, EXAMPLES, seed)
-    truth = np.array([gold.labels[id] for id in data.ids])
-    reached, calls = {}, {}
-    for variant, (settings, terms) in variants().items():
-        if variant in LASTING and name != WORLDS[0]:
-            continue
-        if variant == PLAIN and not data.task.statement:
-            continue
-        with Store() as store:
-            session = Session(data, model, store, settings=settings, seed=seed, terms=terms)
-            found = program.worked_off(
-                session,
-                concurrency=64 if real else 1,
-                then=slowly() if variant == STALE else lambda session: None,
-            )
-        reached[variant] = float((found.solution.labels.argmax(axis=1) == truth).mean())
-        calls[variant] = found.run.planned / len(data)
-    return {"data": name, "seed": seed, "accuracy": reached, "calls": calls}
+RESULTS = Path(__file__).parent / "results" / "parts.json"
+CALLS = 8.0
+MODELS = ("gemma", "smol")
+SETS = ("sst2", "subj", "sms", "mr")
+DEFAULT = "default"
+RIGHT = 0.7
+"""A run on a set of two classes is right from this accuracy on."""
+
+NOTHING = 1e-12
+"""A share of probability so small that a run which stops below it never does."""
+
+DRAWN_ANYHOW = "shots of the likeliest class, not by rank"
+START = "zero-shot answers the only start"
+SURE = "as sure as the mixture says"
+PARTS: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Callable[..., Any] | float]]] = {
+    DEFAULT: ({}, {}),
+    "offsets left in": ({"bias": "none"}, {}),
+    DRAWN_ANYHOW: ({}, {"planning.planner._Drawer._queue": lambda *given: anyhow(*given)}),
+    START: ({"census": 0.0}, {}),
+    "wordings and lists worth alike": (
+        {},
+        {"evidence.agreement._agreeing": lambda z, *given, **options: np.ones(len(z))},
+    ),
+    "errors taken for independent": ({}, {"evidence.collect.shared_error": lambda *given: 0.0}),
+    SURE: (
+        {},
+        {
+            "evidence.mixture.BELIEVED": 1.0,
+            "evidence.mixture.BELIEVED_OF_MANY": 1.0,
+            "results.diagnosis.temper_factor": lambda *given: 1.0,
+        },
+    ),
+}
+"""By what is left out: the settings, and what takes the place of what in the package."""
 
 
-def jobs(seeds: int) -> list[tuple[str, int]]:
-    """The draws of each world; a quarter as many of the pocket model's, which takes longest."""
-    return [*product(WORLDS, range(seeds)), *product(POCKET, range(seeds // 4))]
+def anyhow(drawer: _Drawer, members: NDArray[np.int64], c: int, wanted: float) -> Iterator[Shot]:
+    """Those whose likeliest class is `c`, in random order."""
+    mine = members[drawer.allowed[members, c] & (drawer.hard[members] == c)]
+    return ((int(i), c) for i in drawer.rng.permutation(mine))
+
+
+@contextmanager
+def without(part: str) -> Iterator[Settings]:
+    """The settings of a variant, and in the package what it puts in the place of a part."""
+    from consilience.elicitation.settings import Settings
+
+    settings, replaced = PARTS[part]
+    with ExitStack() as stack:
+        for place, other in replaced.items():
+            stack.enter_context(patch(f"consilience.{place}", other))
+        # A store knows a run by its settings: a variant must not be taken for another one.
+        yield Settings(calls_per_example=CALLS, settled=NOTHING * [*PARTS].index(part), **settings)
+
+
+def measured(
+    part: str, data: Dataset, gold: Gold, model: Model, store: Store, seed: int
+) -> dict[str, Any]:
+    """What a run without a part comes to."""
+    from consilience.elicitation.session import elicit
+    from consilience.evaluation.baselines import gold_array
+    from consilience.evaluation.metrics import score
+
+    with without(part) as settings:
+        found = elicit(data, model, settings=settings, store=store, seed=seed, concurrency=64)
+        verdict = found.verdict.kind.value
+        labels = found.soft_labels
+    scores = score(labels, gold_array(data, gold), data.groups)
+    return {
+        **{name: round(scores[name].estimate, 4) for name in ("accuracy", "auroc", "ece")},
+        "sure": round(float(labels.max(axis=1).mean()), 4),
+        "verdict": verdict,
+    }
+
+
+def measure(
+    given: argparse.Namespace, runs: list[dict[str, Any]], keep: Callable[[], None]
+) -> None:
+    """Every variant on the sets and models given that `runs` lack, kept one by one."""
+    from consilience.elicitation.settings import PLAN_VERSION
+    from consilience.store.database import Store
+
+    for name, chosen in product(given.sets, given.only):
+        spec = f"local:{given.models / chosen}"
+        (case,) = real.cases(argparse.Namespace(**vars(given) | {"sets": [name]}), spec)
+        place = {"model": chosen, "data": name, "seed": 0}
+        run = next((r for r in runs if place.items() <= r.items()), None)
+        if run is None or run["plan"] != PLAN_VERSION:
+            runs[:] = [r for r in runs if r is not run]
+            run = place | {"plan": PLAN_VERSION, "parts": {}}
+            runs.append(run)
+        data, gold = case.data(0)
+        for part in PARTS:
+            if part not in run["parts"]:
+                with Store(case.store) as store:
+                    run["parts"][part] = measured(part, data, gold, case.model(), store, 0)
+                print(chosen, name, part, run["parts"][part], flush=True)
+                keep()
 
 
 def table(runs: list[dict[str, Any]]) -> str:
-    """Markdown: a row per variant, the first the accuracy, the others the difference to it."""
-    columns = [n for n in (*WORLDS, *POCKET) if any(run["data"] == n for run in runs)]
-    lines = ["| | " + " | ".join(columns) + " |", "|" + "---|" * (len(columns) + 1)]
-    for variant in runs[0]["accuracy"]:
-        cells = []
-        for name in columns:
-            mine = [r["accuracy"] for r in runs if r["data"] == name and variant in r["accuracy"]]
-            if not mine:
-                cells.append("")
-            elif variant == DEFAULT:
-                cells.append(interval([row[variant] for row in mine]))
-            else:
-                gap = interval([row[variant] - row[DEFAULT] for row in mine])
-                cells.append(gap if gap.startswith("-") else f"+{gap}")
-        lines.append(f"| {variant} | " + " | ".join(cells) + " |")
-    asked = {
-        name: [run["calls"][name] for run in runs if name in run["calls"]]
-        for name in ("stopping early", EARLY)
-    }
-    one, more = (f"{sum(calls) / len(calls):.2f}" for calls in asked.values())
-    said = f"Stopping early: {one} calls of {CALLS:g}, {more} of {MORE:g}."
-    return "\n".join(lines) + f"\n\n{said}"
+    """Markdown: a table for each model."""
+    models = list(dict.fromkeys(run["model"] for run in runs))
+    return "\n".join(_of_model(m, [run for run in runs if run["model"] == m]) for m in models)
+
+
+def _of_model(model: str, runs: list[dict[str, Any]]) -> str:
+    """A row for each variant: accuracy and AUROC on each set, and what the runs say of themselves.
+
+    Of the runs that have all variants.
+    """
+    runs = [run for run in runs if run["parts"].keys() >= PARTS.keys()]
+    names = [run["data"] for run in runs]
+    head = ["", *names, "mean accuracy", "ECE", "max p", "coherent, right", "coherent, wrong"]
+    lines = [f"{model}, accuracy / AUROC", "", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for part in PARTS:
+        mine = [run["parts"][part] for run in runs]
+        told = [made["verdict"] == "coherent" for made in mine]
+        right = [made["accuracy"] >= RIGHT for made in mine]
+        mean = (f"{np.mean([made[s] for made in mine]):.2f}" for s in ("accuracy", "ece", "sure"))
+        cells = [f"{made['accuracy']:.2f} / {made['auroc']:.2f}" for made in mine]
+        both = sum(a and b for a, b in zip(told, right, strict=True))
+        cells += [*mean, f"{both} of {sum(right)}", f"{sum(told) - both} of {right.count(False)}"]
+        lines.append(f"| {part} | {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+def main() -> None:
+    """Measures what was asked for and the file lacks, and prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    add = parser.add_argument
+    add("--table", action="store_true", help="print the tables, measure nothing")
+    add("--models", type=Path, help="folder of the folders of models")
+    add("--only", nargs="+", default=MODELS, help="the folders in it that are measured")
+    add("--data", type=Path, help="folder of NAME.csv, with the columns text and label")
+    add("--sets", nargs="+", choices=real.TASKS, default=SETS, metavar="SET")
+    add("--examples", type=int, default=real.EXAMPLES)
+    add("--stores", type=Path, default=real.STORES, help="folder of what was asked")
+    add("--output", type=Path, default=RESULTS)
+    given = parser.parse_args()
+    given.base_url = None
+    runs = json.loads(given.output.read_text()) if given.output.exists() else []
+
+    def keep() -> None:
+        # After each run, so that what was measured stays if the rest never is.
+        given.output.write_text(json.dumps(runs, indent=1) + "\n")
+
+    if not given.table:
+        if not (given.models and given.data):
+            parser.error("say --models and --data, or --table")
+        measure(given, runs, keep)
+    print(table(runs))
 
 
 if __name__ == "__main__":
-    program.run(__doc__, measure, jobs, table, RESULTS, 20)
+    main()

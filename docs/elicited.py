@@ -349,32 +349,6 @@ def uncached(names: tuple[str, ...], at: float) -> tuple[float, float]:
     return sum(cached) / len(cached), sum(whole) / len(whole)
 
 
-def rare() -> str:
-    """What becomes of labels, order and probabilities where a class is rare."""
-    benchmark, _ = figures("elicitation")
-    at = benchmark.SHOWN
-    lines = [
-        "| true | draws | does not end in the truth | accuracy | majority | bootstrap | golden "
-        "| AUROC | less that of half | where it does | ECE | where it does |",
-        "|" + "---|" * 12,
-    ]
-    half = of("noisy", "consilience", at, "auroc")
-    for world, share in benchmark.SHARES.items():
-        methods = ("consilience", "majority", "bootstrap", "golden")
-        cells = [interval(of(world, method, at).values()) for method in methods]
-        order = of(world, "consilience", at, "auroc")
-        error = of(world, "consilience", at, "ece")
-        away = lost(of(world, "consilience", at))
-        found = [
-            {seed: value for seed, value in values.items() if seed not in away}
-            for values in (order, error)
-        ]
-        cells += map(interval, (order.values(), less(order, half), less(found[0], half)))
-        cells += map(interval, (error.values(), found[1].values()))
-        lines.append(f"| {share} | {len(error)} | {len(away)} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
 def present(rare: bool = False) -> str:
     """Accuracy / AUROC under the present default, on its own draws; of `rare` classes alone."""
     benchmark, _ = figures("elicitation")

@@ -12,7 +12,7 @@ from contextlib import chdir, redirect_stdout
 from pathlib import Path
 
 from arithmetic import scale_arithmetic
-from elicited import ends, floors, leads, picture, present, rare, reached, worlds
+from elicited import ends, floors, leads, picture, present, reached, worlds
 from figures import RESULTS, figures
 from real_models import real_failures, real_picture, real_rows, real_scores, real_summary
 
@@ -22,7 +22,6 @@ __all__ = [
     "leads",
     "picture",
     "present",
-    "rare",
     "reached",
     "real_failures",
     "real_picture",

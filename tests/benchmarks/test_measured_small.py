@@ -18,16 +18,12 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
-KEPT = ("default", "every prediction relevant", "labels change after every second round")
-"""The variants of a run that are tried here: one of each way in which they are made."""
-
 JOBS = {
     "ablation": ("noisy", 0),
     "calibration": ("noisy", 0),
     "contrasts": ("noisy", 0, (8.0, 0.5), True),
     "deciding": ("noisy", 0),
     "newrows": ("noisy", 0),
-    "parts": ("grouped", 0),
     "pocket": ("pocket", 0),
     "suspects": ("noisy", 0),
 }
@@ -53,10 +49,6 @@ def test_a_benchmark_measures_what_its_table_shows(name: str, monkeypatch: pytes
     few = {"EXAMPLES": 240 if name == "deciding" else 120, "CLAIMS": 15, "ROWS": 90, "LATER": 30}
     for size in few.keys() & set(dir(benchmark)):
         monkeypatch.setattr(benchmark, size, few[size])
-    if name == "parts":
-        all_of_them = benchmark.variants()
-        monkeypatch.setattr(benchmark, "variants", lambda: {n: all_of_them[n] for n in KEPT})
-        monkeypatch.setattr(benchmark, "table", lambda runs: str(runs))
     job = (0, benchmark.TRIALS[0]) if name == "stress" else JOBS[name]
     measured = json.loads(json.dumps(benchmark.measure(job)))
     assert len(numbers(measured)) >= 3

@@ -84,7 +84,6 @@ def test_the_index_of_data_sets_names_every_page() -> None:
         pytest.param("docs/benchmarks/methods.md", "reached", marks=pytest.mark.slow),
         pytest.param("docs/benchmarks/methods.md", "floors", marks=pytest.mark.slow),
         ("docs/benchmarks/methods.md", "leads"),
-        ("docs/benchmarks/rare.md", "rare"),
         ("docs/real.md", "real_failures"),
         ("docs/real.md", "real_scores"),
         ("docs/real.md", "real_summary"),

@@ -12,7 +12,16 @@ from consilience.concepts.comparison import SURE
 from consilience.concepts.concept import Concept, pooled
 from consilience.elicitation.session import elicit
 from consilience.models.simulated import WORLDS, SimulatedModel, world_dataset
-from consilience.results.diagnosis import ALIKE, KEPT, ODDS, TOLD, Kind, open_labels, verdict
+from consilience.results.diagnosis import (
+    ALIKE,
+    KEPT,
+    ODDS,
+    TOLD,
+    Kind,
+    information,
+    open_labels,
+    verdict,
+)
 from consilience.results.result import Found
 from consilience.solvers.lbfgs import LBFGS
 
@@ -145,3 +154,21 @@ def test_answers_that_agree_no_more_than_permuted_ones_are_chance(run: Found) ->
     assert said.kind is Kind.CHANCE
     assert f"p = {said.chance:.2g})" in str(said)
     assert verdict(labels, [FIRST], False, evidence).kind is Kind.COHERENT
+
+
+def test_labels_of_known_shares_may_be_of_one_class_and_must_tell_more_than_these(
+    run: Found,
+) -> None:
+    told = replace(run.evidence, shares=(0.99, 0.01))
+    answers = run.solution.labels
+    # As the answers rank them, and nobody likelier to be of the rare class than not.
+    odds = np.log(answers[:, 1] / answers[:, 0])
+    p = 0.4 / (1 + np.exp(-(odds - odds.max() + 1)))
+    labels = np.stack([1 - p, p], axis=1)
+    assert verdict(labels, [FIRST], False, run.evidence).kind is Kind.DEGENERATE
+    assert verdict(labels, [FIRST], False, told).kind is not Kind.DEGENERATE
+    assert information(np.tile([0.99, 0.01], (120, 1)), (0.99, 0.01)) == pytest.approx(0)
+    assert information(np.eye(2)[np.arange(120) % 2], (0.99, 0.01)) == pytest.approx(1)
+    same = np.tile([0.99, 0.01], (120, 1)) + np.linspace(-1e-4, 1e-4, 120)[:, None] * [1, -1]
+    assert information(same) > 0.9
+    assert "tell 0% of what they could" in str(verdict(same, [FIRST], False, told))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from consilience.models.simulated import SimulatedModel, world_dataset
 from consilience.results.diagnosis import Kind
 from consilience.results.tempering import (
     believable,
+    guess,
     temper_factor,
     tempered,
     zero_shot_agreement,
@@ -77,3 +80,37 @@ def test_a_run_is_tempered_where_its_verdict_doubts_it() -> None:
     most = believable(unsure.solution.labels, unsure.evidence)
     assert unsure.soft_labels.max(axis=1).mean() <= most + 1e-9
     np.testing.assert_allclose(unsure.labels["probability"], unsure.soft_labels.max(axis=1))
+
+
+SHARES = (0.9, 0.1)
+
+
+def test_doubted_labels_of_known_shares_fall_back_to_these() -> None:
+    labels = soft(2)
+    np.testing.assert_allclose(tempered(labels, 1.0, SHARES), labels)
+    nothing = tempered(labels, 1e-9, SHARES)
+    np.testing.assert_allclose(nothing, np.tile(SHARES, (N, 1)), atol=1e-6)
+    # Even ones are what is meant where none are known.
+    np.testing.assert_allclose(tempered(labels, 0.3, (0.5, 0.5)), tempered(labels, 0.3))
+    half = tempered(labels, 0.5, SHARES)
+    np.testing.assert_array_equal(half[:, 0].argsort(), labels[:, 0].argsort())
+    wanted = (np.log(labels[:, 0] / labels[:, 1]) + np.log(9)) / 2
+    np.testing.assert_allclose(np.log(half[:, 0] / half[:, 1]), wanted)
+
+
+def test_with_known_shares_a_guess_is_the_most_frequent_class() -> None:
+    rare = np.arange(N) % 10 == 0
+    labels = np.where(rare[:, None], [0.1, 0.9], [0.95, 0.05])
+    # Zero-shot answers that rank the rare ones first, and would call more than half of all so.
+    common = ([0.4, 0.6], [0.55, 0.45])
+    rows = [(i, [0.001, 0.999] if rare[i] else common[i % 2], ()) for i in range(N)]
+    told = replace(evidence(N, rows), shares=SHARES)
+    assert zero_shot_agreement(labels, told) > 0.95 > zero_shot_agreement(labels, evidence(N, rows))
+    assert guess(labels, told) == 0.9
+    assert 0.9 < believable(labels, told) < 1
+    # Answers that rank nothing: no more is believed than the share.
+    unrelated = [(i, ([0.51, 0.49], [0.49, 0.51])[i % 2], ()) for i in range(N)]
+    none = replace(evidence(N, unrelated), shares=SHARES)
+    assert believable(labels, none) == pytest.approx(0.9)
+    factor = temper_factor(labels, 0.9, SHARES)
+    assert tempered(labels, factor, SHARES).max(axis=1).mean() == pytest.approx(0.9, abs=1e-3)

@@ -119,7 +119,7 @@ class FewAnswers:
 
             made = rescaled(self._found.calibration, labels[None])
         else:
-            made = tempered(labels[None], self._found.doubt)
+            made = tempered(labels[None], self._found.doubt, self._found.evidence.shares)
         return np.asarray(made[0])
 
 

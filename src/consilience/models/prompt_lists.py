@@ -55,6 +55,7 @@ class PromptLists:
         self._inner = inner
         self.base_url, self.model = inner.base_url, inner.model
         self._taken = True
+        self._paused = False
         self._begin(None)
 
     def _begin(self, loop: asyncio.AbstractEventLoop | None) -> None:
@@ -91,12 +92,16 @@ class PromptLists:
                     return response, read(response)
                 except AnswerError as error:
                     _LOG.info("%s; it is asked for alone", error)
-            return await self._inner.call(method, path, body, read, root=root)
+            answered = await self._inner.call(method, path, body, read, root=root)
+            self._paused = False
+            return answered
         finally:
             self._open -= 1
 
     async def _in_a_list(self, path: str, body: Mapping[str, Any]) -> _Response | None:
         """The response to one of the prompts that were sent together; None: to be asked alone."""
+        if self._paused:
+            return None
         loop = asyncio.get_running_loop()
         # Its text, for the key of a dictionary: a tenth of the time that JSON takes.
         rest = f"{path} { {**body, 'prompt': ''} }"
@@ -146,6 +151,7 @@ class PromptLists:
             if ends_all(error):
                 raise
             _LOG.info("%s; its %d prompts are sent one by one", error, count)
+            self._paused = True  # until one that is alone is answered: all may be refused
             return None
         if responses is None and self._taken:
             self._taken = False

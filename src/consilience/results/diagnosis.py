@@ -28,7 +28,7 @@ from consilience.data.random_streams import generator
 from consilience.evidence.evidence import Evidence
 from consilience.evidence.mixture import FEWEST_EXAMPLES
 from consilience.planning.planner import margins
-from consilience.results.tempering import believable, temper_factor, tempered
+from consilience.results.tempering import Shares, believable, temper_factor, tempered
 
 TOLD = 0.15
 """Labels of two classes that tell less than this share of what they could: no better than chance.
@@ -80,7 +80,7 @@ class Kind(Enum):
 class Verdict:
     """What the labels of a run are, and the reasons.
 
-    `information` is the share of what labels can tell that these do, 1 − mean entropy / log K;
+    `information` is the share of what labels can tell that these do (see there);
     `doubt` what their log-odds are to be multiplied by, 1 where they are coherent (see
     `tempering`); `decided` the share of examples whose label is then not left open. Where the
     evidence was given, `kept` is the rank correlation of the labels with the mean answers, `halves`
@@ -101,10 +101,16 @@ class Verdict:
         return f"{self.kind.value}: {'; '.join(self.reasons)}"
 
 
-def information(labels: NDArray[np.float64]) -> float:
-    """The share of what soft `labels` (N, K) could tell that they do: 1 − mean entropy / log K."""
-    entropy = -(labels * np.log(np.maximum(labels, 1e-300))).sum(axis=1)
-    return float(1 - entropy.mean() / np.log(labels.shape[1]))
+def information(labels: NDArray[np.float64], shares: Shares | None = None) -> float:
+    """The share of what soft `labels` (N, K) could tell that they do: 1 − mean entropy / log K.
+
+    Where the `shares` (K) of the classes are known, beyond these: their entropy for log K.
+    """
+    before = np.full(labels.shape[1], 1 / labels.shape[1]) if shares is None else np.array(shares)
+    left, known = (
+        -(q * np.log(np.maximum(q, 1e-300))).sum(axis=-1).mean() for q in (labels, before)
+    )
+    return float(1 - left / known)
 
 
 def open_labels(labels: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -124,25 +130,30 @@ def verdict(
 
     `vouched` says that landmarks chose the first. `evidence` is what the labels were solved from.
     """
-    tell = information(labels)
+    shares = None if evidence is None else evidence.shares
+    tell = information(labels, shares)
     kept, halves, chance = (math.nan,) * 3
     if evidence is not None:
         kept, (halves, chance) = kept_ranking(labels, evidence), agreeing_halves(evidence, seed)
-    kind, why = _degenerate(labels, kept) or _unlike(halves, chance) or _concepts(concepts, vouched)
+    failed = _degenerate(labels, kept, shares is not None)
+    kind, why = failed or _unlike(halves, chance) or _concepts(concepts, vouched)
     if kind is Kind.COHERENT and labels.shape[1] == 2 and tell < TOLD:
         kind, why = Kind.CHANCE, "that is too little; ask more, or another model"
     doubt = 1.0
     if evidence is not None and kind is not Kind.COHERENT:
-        doubt = temper_factor(labels, believable(labels, evidence))
-    decided = float(1 - open_labels(tempered(labels, doubt)).mean())
+        doubt = temper_factor(labels, believable(labels, evidence), shares)
+    decided = float(1 - open_labels(tempered(labels, doubt, shares)).mean())
     told = f"the labels tell {tell:.0%} of what they could, {decided:.0%} are decided"
     return Verdict(kind, tell, decided, (told, why), kept, halves, chance, doubt)
 
 
-def _degenerate(labels: NDArray[np.float64], kept: float) -> tuple[Kind, str] | None:
-    """Whether the objective failed: one class for everybody, or the ranking of the answers lost."""
+def _degenerate(labels: NDArray[np.float64], kept: float, told: bool) -> tuple[Kind, str] | None:
+    """Whether the objective failed: one class for everybody, or the ranking of the answers lost.
+
+    Where the shares of the classes were `told`, one may be nobody's likeliest.
+    """
     most = float(np.bincount(labels.argmax(axis=1)).max() / len(labels))
-    if len(labels) >= FEWEST_EXAMPLES and most >= ONE_CLASS:
+    if len(labels) >= FEWEST_EXAMPLES and most >= ONE_CLASS and not told:
         why = f"{most:.0%} are of one class; ask in other framings, or give landmarks"
         return Kind.DEGENERATE, why
     if kept < KEPT:

@@ -143,7 +143,8 @@ class Found:
         labels no surer than the evidence (see `tempering`).
         """
         labels = self.solution.labels
-        labels = tempered(labels, self.doubt) if self.doubt < 1 else labels.copy()
+        shares = self.evidence.shares
+        labels = tempered(labels, self.doubt, shares) if self.doubt < 1 else labels.copy()
         if self.evidence.held is not None:
             given = self.evidence.held.numpy()
             labels[given >= 0] = np.eye(labels.shape[1])[given[given >= 0]]
