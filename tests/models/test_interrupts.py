@@ -54,7 +54,10 @@ def started(claims, server, store, *more):
 
 
 def rows_asked(server):
-    return [r for r in server.questions if "lamp number" in str(r["body"])]
+    """The prompts about rows, those in lists too."""
+    prompts = [r["body"].get("prompt", "") for r in server.questions]
+    each = [q for p in prompts for q in (p if isinstance(p, list) else [p])]
+    return [prompt for prompt in each if "lamp number" in prompt]
 
 
 def kept(store):

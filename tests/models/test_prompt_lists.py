@@ -12,8 +12,10 @@ from consilience.models import interrupts
 from consilience.models.budget import Budget
 from consilience.models.openai import OpenAIModel
 from consilience.models.probe import probe
-from consilience.models.prompt_lists import LONGEST, UNDER_WAY, each_alone
-from wire_client import KEYS, QUICK, all_requests, asked, found, request
+from consilience.models.prompt_lists import FIRST, LONGEST, SLOW, UNDER_WAY, PromptLists, each_alone
+from consilience.models.server import Server
+from wire_client import KEYS, all_requests, asked, found, request
+from wire_client import QUICK as QUICK_PATIENCE
 from wire_model import Faults
 from wire_server import DIALECTS, MODEL, serve
 
@@ -34,9 +36,22 @@ def gathered(capabilities, requests, **options):
     """What came of each request, an answer or an exception, asked at once."""
 
     async def work():
-        model = OpenAIModel(capabilities, **({"patience": QUICK} | options))
+        model = OpenAIModel(capabilities, **({"patience": QUICK_PATIENCE} | options))
         try:
             return await asyncio.gather(*map(model.ask, requests), return_exceptions=True)
+        finally:
+            await model.close()
+
+    return asyncio.run(work())
+
+
+def in_waves(capabilities, *waves, **options):
+    """The answers to the requests of each wave, asked at once, one wave after the other."""
+
+    async def work():
+        model = OpenAIModel(capabilities, **({"patience": QUICK_PATIENCE} | options))
+        try:
+            return [await asyncio.gather(*map(model.ask, wave)) for wave in waves]
         finally:
             await model.close()
 
@@ -63,7 +78,7 @@ def lists_of(server):
 
 def test_where_cached_tokens_are_told_they_stay_known():
     with serve("vllm") as server:
-        here = asyncio.run(probe(server.url, MODEL, patience=QUICK))
+        here = asyncio.run(probe(server.url, MODEL, patience=QUICK_PATIENCE))
         assert here.lists and here.cached_tokens
         server.requests.clear()
         asked(here, MANY[:20])
@@ -73,10 +88,14 @@ def test_where_cached_tokens_are_told_they_stay_known():
 @pytest.mark.parametrize("name", ["openai-legacy", "sglang"])
 def test_each_prompt_of_a_list_is_answered_as_it_is_alone(name):
     with serve(name) as server:
-        here = asyncio.run(probe(server.url, MODEL, patience=QUICK))
+        here = asyncio.run(probe(server.url, MODEL, patience=QUICK_PATIENCE))
         assert here.lists
         server.requests.clear()
-        together = asked(here, MANY[:40])
+        *_, together = in_waves(here, MANY[40:], MANY[40:], MANY[40:], MANY[:40])
+        first = next(
+            i for i, r in enumerate(server.questions) if MANY[0].prompt in r["body"]["prompt"]
+        )
+        server.requests[:] = server.questions[first:]
         apart = alone(name, MANY[:40], **known(here))
         spent = sum(answer.usage["prompt_tokens"] for answer in apart)
         assert [(a.logprobs, a.exact, a.mass) for a in together] == [
@@ -96,8 +115,9 @@ def test_each_prompt_of_a_list_is_answered_as_it_is_alone(name):
 def test_lists_are_no_longer_than_that_and_one_question_is_no_list():
     with serve("openai-legacy") as server:
         here = found(server.url, k=5, k_max=5, lists=True)
-        asked(here, MANY)
-        assert max(lists_of(server)) == LONGEST
+        in_waves(here, *[MANY] * 4)
+        sent = lists_of(server)
+        assert max(sent[: sent.index(FIRST)]) < FIRST and max(sent) == LONGEST
         server.requests.clear()
         for one in MANY[:3]:
             asked(here, [one])
@@ -117,7 +137,7 @@ def test_questions_that_differ_in_more_than_the_prompt_are_never_in_one_list():
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_a_server_that_answers_lists_otherwise_is_found_out(kind):
     with serve(replace(DIALECTS["sglang"], lists=kind)) as server:
-        assert not asyncio.run(probe(server.url, MODEL, patience=QUICK)).lists
+        assert not asyncio.run(probe(server.url, MODEL, patience=QUICK_PATIENCE)).lists
 
 
 @pytest.mark.parametrize("kind", ["refused", "first", "joined", "unnumbered"])
@@ -182,7 +202,7 @@ def test_a_budget_of_tokens_is_kept_with_lists():
 
 def test_the_model_is_asked_in_one_event_loop_after_another():
     with serve("vllm") as server:
-        model = OpenAIModel(found(server.url, **BY_ID, lists=True), patience=QUICK)
+        model = OpenAIModel(found(server.url, **BY_ID, lists=True), patience=QUICK_PATIENCE)
 
         async def some(few):
             try:
@@ -200,6 +220,36 @@ def test_at_an_interrupt_nobody_waits_for_a_list_that_is_not_sent(monkeypatch):
         came = gathered(found(server.url, k=5, k_max=5, lists=True), MANY[:8])
         assert [type(one) for one in came] == [Interrupted] * 8
         assert not server.questions
+
+
+def test_lists_are_short_where_a_server_is_slow(monkeypatch):
+    monkeypatch.setattr("consilience.models.prompt_lists.QUICK", 0.001)
+    monkeypatch.setattr("consilience.models.prompt_lists.SLOW", 0.02)
+    with serve("openai-legacy", delay=0.03) as server:
+        in_waves(found(server.url, k=5, k_max=5, lists=True), *[MANY[:20]] * 4)
+        sent = lists_of(server)
+        assert 1 < max(sent) <= FIRST
+        assert sent[-20:] == [1] * 20
+
+
+def test_before_one_is_answered_there_is_one_list_at_a_time():
+    with serve(replace(DIALECTS["openai-legacy"], lists="refused"), delay=0.05) as server:
+        asked(found(server.url, k=5, k_max=5, lists=True), MANY[:40])
+        sent = lists_of(server)
+        assert sum(length > 1 for length in sent) == 1
+        assert sum(length == 1 for length in sent) == 40
+    with serve("openai-legacy", delay=0.05) as server:
+        in_waves(found(server.url, k=5, k_max=5, lists=True), MANY[:40], MANY[:40])
+        sent = lists_of(server)
+        assert sum(length > 1 for length in sent[: sent.index(FIRST)]) <= 2
+        assert sum(sent) == 80
+
+
+def test_a_list_that_fails_makes_the_next_shorter():
+    lists = PromptLists(Server("http://localhost/v1", "tiny"))
+    for took, longest in [(0.1, 8), (5.0, 8), (0.1, 16), (SLOW, 8), (SLOW, 4), (0.1, 8)]:
+        lists._learn(took)
+        assert lists._longest == longest
 
 
 def test_parts_of_a_usage_add_up_to_the_whole_and_follow_the_prompts():

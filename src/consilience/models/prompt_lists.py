@@ -9,10 +9,8 @@ prompt that the server refuses must not take others with it.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from itertools import accumulate
 from typing import Any, NamedTuple, TypeVar
 
@@ -28,12 +26,18 @@ _LOG = logging.getLogger(__name__)
 LONGEST = 32
 """At most so many prompts are in a list: a failure costs all that are."""
 
+FIRST = 4
+"""Nor more than so many before lists are known to be answered quickly."""
+
+QUICK, SLOW = 1.0, 10.0
+"""Lists grow where one is answered within so many seconds, and shrink where it takes so many, or
+fails: a slow server gains nothing by them, and a time-out costs a whole list."""
+
 UNDER_WAY = 2
 """Questions are spread over so many lists at least: while one is read, a server has the others."""
 
 LINGER = 0.002
 """Seconds that a question waits for others to go with; they come together, as answers do."""
-
 
 NOBODY = (401, 402, 403, 404)
 """Statuses of a refusal that is about who asks, or about the model, and about no prompt."""
@@ -56,12 +60,15 @@ class PromptLists:
         self.base_url, self.model = inner.base_url, inner.model
         self._taken = True
         self._paused = False
+        self._proven = False
+        self._longest = FIRST
         self._begin(None)
 
     def _begin(self, loop: asyncio.AbstractEventLoop | None) -> None:
         """All that belongs to one event loop."""
         self._loop = loop
         self._open = 0
+        self._trial = False
         self._waiting: dict[str, list[_Question]] = {}
         self._under_way: set[asyncio.Task[None]] = set()
 
@@ -100,14 +107,14 @@ class PromptLists:
 
     async def _in_a_list(self, path: str, body: Mapping[str, Any]) -> _Response | None:
         """The response to one of the prompts that were sent together; None: to be asked alone."""
-        if self._paused:
+        if self._paused or self._trial:
             return None
         loop = asyncio.get_running_loop()
         # Its text, for the key of a dictionary: a tenth of the time that JSON takes.
         rest = f"{path} { {**body, 'prompt': ''} }"
         alike = self._waiting.setdefault(rest, [])
         alike.append(_Question(path, body, loop.create_future()))
-        if len(alike) >= min(LONGEST, -(-self._open // UNDER_WAY)):
+        if len(alike) >= min(self._longest, -(-self._open // UNDER_WAY)):
             self._send(rest)
         elif len(alike) == 1:
             loop.call_later(LINGER, self._send, rest)
@@ -116,9 +123,12 @@ class PromptLists:
     def _send(self, rest: str) -> None:
         """Sends those that wait with this rest of a body; one that is alone goes its own way."""
         together = self._waiting.pop(rest, [])
-        if len(together) == 1:
-            _tell(together[0].response, None)
+        if len(together) == 1 or self._trial:
+            for question in together:
+                _tell(question.response, None)
         elif together:
+            # Until one was answered there is one list at a time: it costs a request at most.
+            self._trial = not self._proven
             task = asyncio.get_running_loop().create_task(self._ask(together))
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
@@ -136,6 +146,7 @@ class PromptLists:
                 if not question.response.done():
                     question.response.set_exception(error)
         finally:
+            self._trial = False
             for question in together:  # nobody may wait for what will not come
                 question.response.cancel()
 
@@ -144,22 +155,36 @@ class PromptLists:
 
         What stops each of its prompts too is raised.
         """
-        took_apart, count = partial(each_alone, prompts=listed["prompt"]), len(listed["prompt"])
+        prompts: list[str] = listed["prompt"]
+        began = asyncio.get_running_loop().time()
+
+        def taken_apart(response: Any) -> list[_Response]:  # noqa: ANN401 (JSON)
+            # An error, as of any answer that cannot be used: the server may be in trouble.
+            if (each := each_alone(response, prompts)) is None:
+                raise AnswerError(f"it does not answer each of {len(prompts)} prompts")
+            return each
+
         try:
-            answer, responses = await self._inner.call("POST", path, listed, took_apart)
+            _, responses = await self._inner.call("POST", path, listed, taken_apart)
         except ConsilienceError as error:
             if ends_all(error):
                 raise
-            _LOG.info("%s; its %d prompts are sent one by one", error, count)
+            self._learn(SLOW)
             self._paused = True  # until one that is alone is answered: all may be refused
+            if isinstance(error, AnswerError):
+                self._taken = False
+                _LOG.warning("%s; prompts are sent one by one from now on", error)
             return None
-        if responses is None and self._taken:
-            self._taken = False
-            _LOG.warning(
-                "%s answers a list of %d prompts with %s; prompts are sent one by one from now on",
-                *(self.base_url, count, json.dumps(answer)[:200]),
-            )
+        self._proven = True
+        self._learn(asyncio.get_running_loop().time() - began)
         return responses
+
+    def _learn(self, seconds: float) -> None:
+        """How long lists may be, after one that took so long."""
+        if seconds <= QUICK:
+            self._longest = min(2 * self._longest, LONGEST)
+        elif seconds >= SLOW:
+            self._longest = max(self._longest // 2, 1)
 
 
 def ends_all(error: ConsilienceError) -> bool:
@@ -185,13 +210,14 @@ def each_alone(response: Any, prompts: Sequence[str]) -> list[_Response] | None:
     by_index = {c["index"]: c for c in choices if isinstance(c, Mapping) and _numbered(c)}
     if by_index.keys() != {*range(len(prompts))}:
         return None
-    usage, ends = usage_of(response), [*accumulate(map(len, prompts), initial=0)]
+    ends = [*accumulate(map(len, prompts), initial=0)]
+    usage, whole = usage_of(response), max(ends[-1], 1)
     return [
         {
             **response,
             "choices": [{**by_index[at], "index": 0}],
             "of_a_list": [at, len(prompts)],
-            "usage": _part(usage, ends[at] / ends[-1], ends[at + 1] / ends[-1]),
+            "usage": _part(usage, ends[at] / whole, ends[at + 1] / whole),
         }
         for at in range(len(prompts))
     ]
