@@ -11,6 +11,7 @@ from consilience.errors import BudgetSpent, Interrupted, ServerError
 from consilience.models import interrupts
 from consilience.models.budget import Budget
 from consilience.models.openai import OpenAIModel
+from consilience.models.plausible import check_filter
 from consilience.models.probe import probe
 from consilience.models.prompt_lists import FIRST, LONGEST, SLOW, UNDER_WAY, PromptLists, each_alone
 from consilience.models.server import Server
@@ -243,6 +244,62 @@ def test_before_one_is_answered_there_is_one_list_at_a_time():
         sent = lists_of(server)
         assert sum(length > 1 for length in sent[: sent.index(FIRST)]) <= 2
         assert sum(sent) == 80
+
+
+class Filtering:
+    """A connection to a server whose filter ends the answer to one prompt, alone or in a list."""
+
+    base_url, model = "http://localhost/v1", "tiny"
+
+    def __init__(self, whole: bool) -> None:
+        self.whole, self.sent = whole, []
+
+    async def call(self, method, path, body, read, *, root=False):
+        prompts = body["prompt"] if isinstance(body["prompt"], list) else [body["prompt"]]
+        self.sent.append(prompts)
+        await asyncio.sleep(0.01)
+        choices = [
+            {"index": i, "finish_reason": "content_filter" if "bad" in p else "length", "text": p}
+            for i, p in enumerate(prompts)
+        ]
+        if self.whole and any("bad" in prompt for prompt in prompts):
+            choices = [{"index": 0, "finish_reason": "content_filter", "text": ""}]
+        answer = {"choices": choices}
+        return answer, read(answer)
+
+    async def close(self):
+        pass
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_filter_ends_one_prompt_and_no_list_for_good(whole):
+    server = Filtering(whole)
+    lists = PromptLists(server)
+
+    def read(response):
+        [choice] = response["choices"]
+        check_filter(choice)
+        return choice["text"]
+
+    async def wave(prompts):
+        calls = [
+            lists.call("POST", "/completions", {"logprobs": 5, "prompt": p}, read) for p in prompts
+        ]
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    async def work():
+        good = [f"good {i}" for i in range(8)]
+        await wave(good)  # lists are known to be taken
+        return await wave([*good[:5], "bad one", *good[5:]]), await wave(good)
+
+    answered, later = asyncio.run(work())
+    filtered = answered.pop(5)
+    assert [said for _, said in answered] == [said for _, said in later]
+    assert [said for _, said in later] == [f"good {i}" for i in range(8)]
+    assert filtered.reason == "filtered"
+    # Where a list tells of each prompt nothing is asked twice.
+    assert sum("bad one" in prompts for prompts in server.sent) == (2 if whole else 1)
+    assert any(len(prompts) > 1 for prompts in server.sent[-5:])
 
 
 def test_a_list_that_fails_makes_the_next_shorter():

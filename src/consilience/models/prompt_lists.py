@@ -15,6 +15,7 @@ from itertools import accumulate
 from typing import Any, NamedTuple, TypeVar
 
 from consilience.errors import AnswerError, BudgetSpent, ConsilienceError
+from consilience.models.plausible import check_filter
 from consilience.models.server import Connection
 from consilience.models.wire import Refused, usage_of
 
@@ -98,6 +99,8 @@ class PromptLists:
                 try:
                     return response, read(response)
                 except AnswerError as error:
+                    if error.reason is not None:  # it would be refused again
+                        raise
                     _LOG.info("%s; it is asked for alone", error)
             answered = await self._inner.call(method, path, body, read, root=root)
             self._paused = False
@@ -161,6 +164,8 @@ class PromptLists:
         def taken_apart(response: Any) -> list[_Response]:  # noqa: ANN401 (JSON)
             # An error, as of any answer that cannot be used: the server may be in trouble.
             if (each := each_alone(response, prompts)) is None:
+                for choice in _choices(response):
+                    check_filter(choice)  # one prompt may have stopped all
                 raise AnswerError(f"it does not answer each of {len(prompts)} prompts")
             return each
 
@@ -171,7 +176,7 @@ class PromptLists:
                 raise
             self._learn(SLOW)
             self._paused = True  # until one that is alone is answered: all may be refused
-            if isinstance(error, AnswerError):
+            if isinstance(error, AnswerError) and error.reason is None:
                 self._taken = False
                 _LOG.warning("%s; prompts are sent one by one from now on", error)
             return None
@@ -204,11 +209,9 @@ def each_alone(response: Any, prompts: Sequence[str]) -> list[_Response] | None:
 
     Each has its own choice, and of the usage as much of the whole as its prompt is of all.
     """
-    choices = response.get("choices") if isinstance(response, Mapping) else None
-    if not isinstance(choices, list) or len(choices) != len(prompts):
-        return None
-    by_index = {c["index"]: c for c in choices if isinstance(c, Mapping) and _numbered(c)}
-    if by_index.keys() != {*range(len(prompts))}:
+    choices = _choices(response)
+    by_index = {c["index"]: c for c in choices if type(c.get("index")) is int}
+    if len(choices) != len(prompts) or by_index.keys() != {*range(len(prompts))}:
         return None
     ends = [*accumulate(map(len, prompts), initial=0)]
     usage, whole = usage_of(response), max(ends[-1], 1)
@@ -223,8 +226,10 @@ def each_alone(response: Any, prompts: Sequence[str]) -> list[_Response] | None:
     ]
 
 
-def _numbered(choice: Mapping[str, Any]) -> bool:
-    return type(choice.get("index")) is int
+def _choices(response: Any) -> list[Mapping[str, Any]]:  # noqa: ANN401 (JSON)
+    """The choices of a response that are objects."""
+    found = response.get("choices") if isinstance(response, Mapping) else None
+    return [c for c in found if isinstance(c, Mapping)] if isinstance(found, list) else []
 
 
 def _part(usage: Mapping[str, Any], begin: float, end: float) -> dict[str, Any]:
