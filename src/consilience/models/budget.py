@@ -31,8 +31,8 @@ class Budget:
     """At most so many requests, so many tokens and so much money; None is no limit.
 
     Every request counts that is sent to the model, a probe's and a second attempt's too; a list of
-    prompts counts as its prompts. Tokens
-    are prompt and completion as the server charges them; money is what they cost by the `price`,
+    prompts counts as its prompts. Tokens are prompt and completion as the server charges them;
+    money is what they cost by the `price`,
     which `max_cost` needs. Before it is sent a request sets aside what it can cost at most, so
     that the limit is kept whatever is under way; near the end requests therefore wait for each
     other. A server that charges nothing is taken to charge what was set aside.
