@@ -10,6 +10,7 @@ from pathlib import Path
 import networkx
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from command import consilience
 from consilience.results.evidence_graph import evidence_graph
@@ -87,12 +88,45 @@ def test_a_weight_changes_the_labels(store: Path, usual: np.ndarray, term: str) 
         ),
         (["--set", "solving.device=nowhere"], "the device nowhere"),
         (["--set", "solving.solver=magic"], "solving.solver"),
+        (["--set", "planning.shares.Maybe=0.1"], "a share is given for Maybe"),
+        (["--set", "planning.shots=4"], "no setting 'planning.shots' for this command"),
     ],
     ids=str,
 )
 def test_a_mistake_is_one_line(store: Path, words: list[object], says: str) -> None:
     done = consilience("solve", "--store", store, *words, code=2)
     assert done.stdout == "" and says in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A task file, and beside it the store of its run: enough rows for shares to say something."""
+    folder = tmp_path_factory.mktemp("larger")
+    data = write_csv(claims(60), folder / "claims.csv")
+    model = ["--model", "simulated:noisy", "--store", folder / "s.db"]
+    consilience("run", data, *FILE_OPTIONS, *model, *SMALL)
+    return folder
+
+
+@pytest.mark.parametrize("share", [0.2, 0.7])
+def test_how_frequent_a_class_is_can_be_told_afterwards_and_asks_nothing(
+    larger: Path, share: float, tmp_path: Path
+) -> None:
+    store, told = larger / "s.db", ["--set", f"planning.shares.True={share}"]
+    before = store.read_bytes()
+    usual = probabilities(consilience("solve", "--store", store, "--details").stdout)
+    done = consilience("solve", "--store", store, "--details", *told)
+    found = probabilities(done.stdout)
+    assert found.mean() == pytest.approx(share, abs=0.08)
+    assert abs(usual.mean() - share) > 0.1
+    assert spearmanr(found, usual).statistic > 0.9
+    assert f"True {share:.0%} (given)" in done.stderr
+    exported = tmp_path / "labels.csv"
+    consilience("export", exported, "--store", store, "--details", *told)
+    assert probabilities(exported.read_text("utf-8")) == pytest.approx(found, abs=1e-6)
+    consilience("report", "--store", store, "--output", tmp_path / "r.html", *told)
+    assert f"True {share:.0%} (given)" in (tmp_path / "r.html").read_text("utf-8")
+    assert store.read_bytes() == before
 
 
 def test_the_evidence_in_a_summary_and_piece_by_piece(store: Path) -> None:

@@ -61,12 +61,27 @@ def test_the_numbers_are_those_of_the_labels(found: Found) -> None:
 def test_the_commands_that_it_names_are_there(found: Found) -> None:
     steps = next_steps(judged(found, Kind.COHERENT))
     named = [part for step in steps for part in step.split("`")[1::2]]
-    assert len(named) == 2
+    assert len(named) == 3
     for line in named:
         program, name, *words = shlex.split(line)
         assert program == "consilience"
         with cli.make_context(program, [name]) as above:
             cli.commands[name].make_context(name, words, parent=above).close()
+
+
+def test_who_was_told_no_shares_is_told_how_to_say_them(found: Found) -> None:
+    means = found.soft_labels.mean(axis=0)
+    [step] = [s for s in next_steps(judged(found, Kind.COHERENT)) if "planning.shares" in s]
+    least = found.dataset.task.classes[int(means.argmin())]
+    assert step.startswith(f"{means.min():.0%} of the labels are {least}. ")
+    assert f"planning.shares.{least}=0.1" in step
+    for kind in (Kind.SEVERAL, Kind.CHANCE, Kind.DEGENERATE):
+        assert not any("planning.shares" in s for s in next_steps(judged(found, kind)))
+    told = replace(
+        judged(found, Kind.COHERENT), evidence=replace(found.evidence, shares=(0.4, 0.6))
+    )
+    vars(told)["verdict"] = judged(found, Kind.COHERENT).verdict
+    assert not any("planning.shares" in s for s in next_steps(told))
 
 
 def test_rows_without_an_answer_are_counted(found: Found) -> None:

@@ -18,6 +18,7 @@ from consilience.cli.concepts import concepts
 from consilience.cli.data import datasets
 from consilience.cli.demo import demo
 from consilience.cli.describe import describe
+from consilience.cli.evaluate import evaluate
 from consilience.cli.evidence import evidence
 from consilience.cli.init import init
 from consilience.cli.legacy import legacy
@@ -26,7 +27,7 @@ from consilience.cli.output import speak_utf8, talk
 from consilience.cli.predict import predict
 from consilience.cli.report import report
 from consilience.cli.rerun import rerun
-from consilience.cli.results import evaluate, explain, export, solve
+from consilience.cli.results import explain, export, solve
 from consilience.cli.review import estimate, landmarks, review
 from consilience.cli.run import run
 from consilience.cli.server import probe

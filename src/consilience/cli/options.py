@@ -137,10 +137,13 @@ def _said(shown: Sequence[str], given: dict[str, Any]) -> dict[str, dict[str, An
     return said
 
 
-def configured(*names: str, seeded: bool = False) -> Callable[[Callable[..., Any]], Any]:
+def configured(
+    *names: str, seeded: bool = False, also: Sequence[str] = ()
+) -> Callable[[Callable[..., Any]], Any]:
     """Gives a command `config`, made of a task file, of `--set` and of the options `names`.
 
-    A name is a setting, or a table, all of whose settings the command reads.
+    A name is a setting, or a table, all of whose settings the command reads; of the tables of the
+    settings in `also` it reads no others, and these have no option of their own.
     """
     tables = [name.partition(".")[0] for name in names]
     tables = list(dict.fromkeys([*tables, *(("relations",) if "data" in tables else ())]))
@@ -161,7 +164,7 @@ def configured(*names: str, seeded: bool = False) -> Callable[[Callable[..., Any
             "chosen",
             metavar="KEY=VALUE",
             multiple=True,
-            callback=lambda context, param, words: read_set(words, tables),
+            callback=lambda context, param, words: read_set(words, [*tables, *also]),
             help="Any setting of a task file, such as planning.shots=8, or an option of a named "
             "data set, such as split=test (repeatable). All are listed in docs/cli.md.",
         )
@@ -214,6 +217,9 @@ dry_run = option(
 )
 TASK = ("data.text", "data.id", "data.label", "task.question", "task.classes")
 """The options that say what a file holds and what is asked."""
+
+SHARES = ("planning.shares",)
+"""What a run can be told when it is solved again: how frequent a class is."""
 
 MODEL = ("model.name", "model.base_url")
 """The options that say who answers."""

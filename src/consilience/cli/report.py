@@ -11,9 +11,10 @@ import click
 
 from consilience.cli import options
 from consilience.cli.config import Config
+from consilience.cli.evaluate import scored_by
 from consilience.cli.opening import open_price
 from consilience.cli.output import talk
-from consilience.cli.results import opened, scored_by
+from consilience.cli.results import opened
 from consilience.cli.values import home
 from consilience.errors import InputError
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 @options.command()
 @click.argument("data", required=False, metavar="[TASK|DATA]")
-@options.configured(*options.TASK, "budget", "output.store", "landmarks.file")
+@options.configured(*options.TASK, "budget", "output.store", "landmarks.file", also=options.SHARES)
 @options.run_id
 @options.option(
     "--output",

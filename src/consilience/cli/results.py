@@ -1,9 +1,8 @@
-"""`solve`, `evaluate`, `explain` and `export`: what a store says, without asking anything."""
+"""`solve`, `explain` and `export`: what a store says, without asking anything."""
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +10,8 @@ import click
 
 from consilience.cli import options
 from consilience.cli.config import Config
-from consilience.cli.inputs import check_device, check_table, open_data, open_solver, open_terms
-from consilience.cli.output import csv, dump, rows, say, talk
+from consilience.cli.inputs import check_device, check_table, open_solver, open_terms
+from consilience.cli.output import csv, dump, rows, talk
 from consilience.cli.values import Number
 from consilience.errors import InputError
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
     from consilience.concepts.concept import Concept
     from consilience.data.dataset import Dataset
-    from consilience.evaluation.evaluation import Evaluation
     from consilience.objective.term import Terms
     from consilience.results.landmarks import Landmarks
     from consilience.results.result import Found
@@ -44,7 +42,7 @@ def opened(
     *,
     config: Config | None = None,
 ) -> Found:
-    """A run of a store, solved; by a `config` on its device, with its landmarks.
+    """A run of a store, solved; by a `config` on its device, with its landmarks and shares.
 
     Where `run_id` names several, separated by commas, they are solved together.
     """
@@ -55,15 +53,15 @@ def opened(
 
     if not Path(store).exists():
         raise InputError(f"there is no store {store}; name one with --store, or make it with `run`")
-    device = config.solving.device if config else None
+    device, shares = (config.solving.device, config.planning.shares) if config else (None, None)
     with Store(store, readonly=True) as db:
         runs = [db.run(id.strip() if id else None) for id in (run_id or "").split(",")]
         vouched = open_landmarks(config, db.dataset(runs[0].dataset)) if config else None
         found = together(
             [
                 solve_run(
-                    db, run.id, db.dataset(run.dataset), settings_from(run.settings), terms, solver,
-                    device=device,
+                    db, run.id, db.dataset(run.dataset), settings_from(run.settings, shares), terms,
+                    solver, device=device,
                 )
                 for run in runs
             ]
@@ -237,7 +235,10 @@ def print_labels(
 
 
 @options.command()
-@options.configured("output.store", "output.table", "landmarks.file", "solving", "data")
+@options.configured(
+    *("output.store", "output.table", "landmarks.file", "solving", "data"),
+    also=options.SHARES,
+)
 @options.run_id
 @options.details
 @options.as_json
@@ -245,8 +246,9 @@ def solve(config: Config, run_id: str | None, details: bool, as_json: bool) -> N
     """The labels of a run from its store, asking nothing.
 
     No model and no network: the same store gives the same labels, bit for bit. A task file (.toml)
-    stands for its store. Labels go to stdout as CSV, or to --output. Another solver, or another
-    weight of a term: --set solving.solver=adam, --set solving.weights.entropy=0.8.
+    stands for its store. Labels go to stdout as CSV, or to --output. How frequent a class is,
+    where you know; another weight of a term: --set planning.shares.spam=0.1, --set
+    solving.weights.entropy=0.8.
     """
     said = config.output
     check_table(said.table)
@@ -258,48 +260,6 @@ def solve(config: Config, run_id: str | None, details: bool, as_json: bool) -> N
     talk("\n".join([*lines, *what_to_vouch_for(found)]))
     table = label_table(found, said.decided_only, details or said.details)
     print_labels(table, said.table, as_json, said.keep_formulas)
-
-
-def scored_by(found: Found, data: str | None, config: Config) -> Evaluation:
-    """A run scored by the gold of `data`, which is what it labelled; InputError without any."""
-    from consilience.datasets import find_source
-    from consilience.evaluation.evaluation import evaluate as score
-    from consilience.models.simulated import WORLDS
-
-    name = data or config.data.file or found.dataset.name
-    named = find_source(name) is not None or name in WORLDS
-    if not (data or config.data.file or named):
-        raise InputError(
-            f"run {found.run.id} labelled the file {name!r}; name it, with the --text that it was "
-            "labelled with and its column of gold in --label"
-        )
-    # All of the data, of which the run may have labelled a sample.
-    whole = replace(config.data, file=name, groups=None)
-    config = replace(config, data=whole, seed=found.run.seed)
-    _, gold = open_data(config, None if named else found.dataset.task)
-    if gold is None:
-        raise InputError(f"{name} has no gold; name its column with --label")
-    return score(found, gold)
-
-
-@options.command()
-@click.argument("data", required=False, metavar="[TASK|DATA]")
-@options.configured(*options.TASK, "output.store", "landmarks.file")
-@options.run_id
-@options.as_json
-def evaluate(data: str | None, config: Config, run_id: str | None, as_json: bool) -> None:
-    """Scores a run against gold, beside what asks nothing more.
-
-    DATA is what the run labelled, with the same options: a file, with the column of its gold in
-    --label; a data set that has a name need not be said, nor what a task file (TASK) says. Gold is
-    matched by the text alone, and nothing of it reaches the labels. Landmarks are not scored.
-    """
-    found = opened(config.output.store or options.STORE, run_id, config=config)
-    evaluation = scored_by(found, data, config)
-    if as_json:
-        click.echo(dump(evaluation.table.to_dict(orient="records")))
-    else:
-        say(str(evaluation))
 
 
 @options.command()
@@ -333,7 +293,7 @@ def explain(example: str, store: str, run_id: str | None, as_json: bool) -> None
 
 @options.command()
 @click.argument("output")
-@options.configured("output.store", "landmarks.file", "data")
+@options.configured("output.store", "landmarks.file", "data", also=options.SHARES)
 @options.run_id
 @options.option(
     "--decided-only",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,14 +75,15 @@ def _from(task_file: str, path: str) -> str:
     return path if named or path.startswith("hub:") else str(here)
 
 
-def read_set(words: Sequence[str], tables: Iterable[str]) -> Values:
+def read_set(words: Sequence[str], allowed: Collection[str]) -> Values:
     """The values of `--set KEY=VALUE`, by table and key; click.BadParameter where one is wrong.
 
     A key is that of a task file, planning.block; one without a point is an option of a named data
-    set. A key within a table within a table has two points: model.headers.x-api-key.
+    set. A key within a table within a table has two points: model.headers.x-api-key. `allowed` are
+    tables, and keys of others.
     """
     found: dict[str, dict[str, Any]] = {}
-    known = [name for name, one in SETTINGS.items() if one.table in set(tables)]
+    known = [name for name, one in SETTINGS.items() if {name, one.table} & {*allowed}]
     for word in words:
         name, equals, text = word.partition("=")
         if not name or not equals:

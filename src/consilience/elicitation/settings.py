@@ -143,8 +143,8 @@ def _called(thing: object) -> str:
     return type(thing).__qualname__ if " at 0x" in said else said
 
 
-def settings_from(record: Mapping[str, Any]) -> Settings:
-    """The settings that `record` wrote."""
+def settings_from(record: Mapping[str, Any], shares: Mapping[str, float] | None = None) -> Settings:
+    """The settings that `record` wrote; with these `shares`, where they were told since."""
     names: Sequence[str] | None = record["framings"]
     return Settings(
         calls_per_example=record["calls_per_example"],
@@ -157,5 +157,5 @@ def settings_from(record: Mapping[str, Any]) -> Settings:
         first=record["first"],
         floor=record["floor"],
         bias=record["bias"],
-        shares=record["shares"],
+        shares=shares or record["shares"],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from consilience.results.diagnosis import Kind
@@ -61,6 +62,13 @@ def next_steps(found: Found) -> list[str]:
             f"{doubtful:,} {rows} open and first in the table below. Read them, and correct what "
             "is wrong with `consilience review`: that asks nothing."
         )
+    if found.evidence.shares is None and found.calibration is None and kind is Kind.COHERENT:
+        name, share = _rarest(found)
+        steps.append(
+            f"{share:.0%} of the labels are {name}. Where classes overlap, answers cannot tell how "
+            "frequent they are. If you know better, say so: `consilience solve --set "
+            f"{shlex.quote(f'planning.shares.{name}=0.1')}` (0.1 for 10 %) asks nothing."
+        )
     if found.calibration is None and kind in (Kind.COHERENT, Kind.SEVERAL):
         steps.append(
             f"The probabilities are not calibrated. `consilience landmarks --count {LANDMARKS}` "
@@ -68,3 +76,10 @@ def next_steps(found: Found) -> list[str]:
             "the probabilities can be trusted."
         )
     return steps
+
+
+def _rarest(found: Found) -> tuple[str, float]:
+    """The class that the labels have least of, and its share."""
+    shares = found.soft_labels.mean(axis=0)
+    least = int(shares.argmin())
+    return found.dataset.task.classes[least], float(shares[least])
