@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from consilience.data.arrays import Floats, Integers, row_sums
+from consilience.data.arrays import Floats, Integers
 from consilience.prompts.query import Query
 
 GROUP = 3.0
@@ -109,31 +109,42 @@ def fit_offsets(
     Only predictions that are `used` (T,) decide; the offset of each is given all the same.
     """
     shown, rows = contexts.context >= 0, np.flatnonzero(used)
+    spread = float(z[used].var()) if used.any() else 1.0
+    # Class by class, as it is added up; of two the second is the negative of the first.
+    left = np.array(z.T[:1] if z.shape[1] == 2 else z.T, order="C")
     # What was asked without shots is of a list that nobody used, and so has none of its own.
     context = np.where(shown, contexts.context, contexts.context.max(initial=-1) + 1)
     parts = (
         _Effect(contexts.group, used, GROUP**2, fixed=True),
-        _Effect(target, used, float(z[used].var()) + _LEAST if used.any() else 1.0),
+        _Effect(target, used, spread + _LEAST),
         _Effect(context, used & shown, 0.25),
     )
     groups, _, lists = parts
-    noise = float(z[used].var()) / 2 + _LEAST if used.any() else 1.0
-    left = z.copy()
+    noise = spread / 2 + _LEAST
     for _step in range(_STEPS):
         moved = max(part.fit(left, noise) for part in parts)
         if used.any():
             # What the effects leave, and what they may have taken of it by chance.
             unsure = sum(part.unsure(noise) for part in parts)
-            noise = max(float((np.take(left, rows, axis=0) ** 2).mean()) + unsure, _LEAST)
+            rest = left if len(rows) == len(z) else np.take(left, rows, axis=1)
+            noise = max(float(np.vdot(rest, rest)) / rest.size + unsure, _LEAST)
         if moved < _STILL:
             break
-    taken = groups.of_each() + lists.of_each()
-    named = {name: groups.value[g] for g, name in enumerate(contexts.names)}
-    return Offsets(taken, named)
+    taken = _of_all(groups.of_each() + lists.of_each(), z.shape[1])
+    of_groups = _of_all(groups.value, z.shape[1])
+    return Offsets(taken, {name: of_groups[g] for g, name in enumerate(contexts.names)})
+
+
+def _of_all(values: Floats, k: int) -> Floats:
+    """Values by class (K, L), or of the first of two (1, L), as (L, K)."""
+    return (values if len(values) == k else np.concatenate([values, -values])).T.copy()
 
 
 class _Effect:
-    """One additive effect: a value (L, K) for each level, shrunk towards 0 by its variance."""
+    """One additive effect: a value (K, L) for each level, shrunk towards 0 by its variance.
+
+    Of two classes that of the first alone, (1, L).
+    """
 
     def __init__(
         self, level: Integers, used: NDArray[np.bool_], variance: float, *, fixed: bool = False
@@ -144,29 +155,29 @@ class _Effect:
         self._all = used.size
         self._count = np.bincount(self._of_used, minlength=int(level.max(initial=0)) + 1)
         self._variance, self._fixed = variance, fixed
-        self.value: Floats = np.zeros((len(self._count), 1))
+        self.value: Floats = np.zeros((1, len(self._count)))
 
     def of_each(self) -> Floats:
-        """The value of each prediction's level, (T, K); 0 where the level is of no one used."""
-        return np.take(self.value, self._level, axis=0)
+        """The value of each prediction's level, (K, T); 0 where the level is of no one used."""
+        return np.take(self.value, self._level, axis=1)
 
     def fit(self, left: Floats, noise: float) -> float:
         """Fits the values to what the other effects leave; how far the farthest moved.
 
-        `left` (T, K) is what all effects leave, and is changed in place to what they leave then.
+        `left` (K, T) is what all effects leave, and is changed in place to what they leave then.
         """
         strength = noise / self._variance
-        each = (self._count + strength)[:, None]
+        each = self._count + strength
         # What they leave and what this one had taken, added up by level.
-        mine = np.take(left, self._used, axis=0)
-        found = row_sums(self._of_used, mine, len(self._count))
-        before, self.value = self.value, (found + self._count[:, None] * self.value) / each
+        mine = left if len(self._used) == self._all else np.take(left, self._used, axis=1)
+        found = np.stack([np.bincount(self._of_used, own, len(self._count)) for own in mine])
+        before, self.value = self.value, (found + self._count * self.value) / each
         there = self._count > 0
         if not self._fixed and there.any():
             spread = noise / (self._count[there] + strength)
-            self._variance = max(float((self.value[there] ** 2).mean() + spread.mean()), _LEAST)
+            self._variance = max(float((self.value[:, there] ** 2).mean() + spread.mean()), _LEAST)
         moved = self.value - before
-        left -= np.take(moved, self._level, axis=0)
+        left -= np.take(moved, self._level, axis=1)
         return float(np.abs(moved).max(initial=0.0))
 
     def unsure(self, noise: float) -> float:
