@@ -19,6 +19,7 @@ are is estimated, or assumed, afterwards (`mixture`).
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -67,8 +68,7 @@ class ContextNumbers:
     def __init__(self) -> None:
         self._lists: dict[tuple[str, _Shots], int] = {}
         self._groups: dict[str, int] = {}
-        self._context: list[int] = []
-        self._group: list[int] = []
+        self._context, self._group = array("q"), array("q")
 
     def add(self, queries: Sequence[Query]) -> None:
         """Further queries."""
