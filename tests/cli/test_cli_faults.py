@@ -61,12 +61,12 @@ def words(command, data, url, store, *more):
     ]
 
 
-HANG = 1.5
+HANG = 2.7
 
 
 def waiting(fault):
     """A time-out that ends before a server that hangs does, and not before a busy one answers."""
-    return ("--set", "model.timeout=1" if fault == "hang" else "model.timeout=30")
+    return ("--set", "model.timeout=2" if fault == "hang" else "model.timeout=30")
 
 
 def probed(data, server, store):
@@ -257,7 +257,7 @@ LASTING = {
     "429:0.01": "lower the concurrency, or set requests per minute",
     "500": "the server is in trouble: look at its log, or run again later",
     "503": "the server is in trouble: look at its log, or run again later",
-    "hang": "no answer within 1 s; lower the concurrency, or raise the time-out",
+    "hang": "no answer within 2 s; lower the concurrency, or raise the time-out",
     "cut": "check that the server runs and that the base URL is its address",
     "malformed": "look at the server's log, or run again later",
     "nan": "look at the server's log, or run again later",
