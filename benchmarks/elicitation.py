@@ -1,38 +1,22 @@
-"""Every method on simulated worlds at 2 to 32 calls per example, and where it is hard.
+"""Every method on simulated worlds at 2 to 16 calls per example, and where it is hard.
 
     uv run python benchmarks/elicitation.py             # measures, writes results/elicitation.json
     uv run python benchmarks/elicitation.py --table     # prints the tables from it
 
-Beyond what that measures the file has more seeds where methods are compared, rare classes, and
-ICM and Gibbs sampling at their authors' own schedules:
+What the file has, on draws from 2000 on, by which nothing was decided, their number fixed before:
 
-    uv run python benchmarks/elicitation.py --seeds 20 --budgets 8 --worlds easy noisy grouped k4
-    uv run python benchmarks/elicitation.py --seeds 120 --budgets 8 --worlds easy noisy grouped k4 \
-        --methods majority structure zero-shot-all bootstrap bootstrap-confident \
-        bootstrap-relations golden consilience
-    uv run python benchmarks/elicitation.py --seeds 240 --budgets 8 --worlds noisy \
-        --methods majority structure zero-shot-all bootstrap bootstrap-confident \
-        bootstrap-relations golden consilience
-    uv run python benchmarks/elicitation.py --seeds 10 --budgets 1 --worlds easy noisy grouped k4 \
-        --methods consilience
-    uv run python benchmarks/elicitation.py --seeds 10 --budgets 4 --worlds easy noisy grouped k4
-    uv run python benchmarks/elicitation.py --seeds 10 --budgets 8 --worlds imbalanced
-    uv run python benchmarks/elicitation.py --seeds 60 --budgets 8 \
-        --methods majority zero-shot-all bootstrap bootstrap-relations golden consilience \
-        --worlds imbalanced-1 imbalanced imbalanced-90 imbalanced-99
-    uv run python benchmarks/elicitation.py --methods icm-full gibbs-full
-
-Draws that nothing was decided by, kept and judged alone (`results/fresh.json`):
-
-    uv run python benchmarks/elicitation.py --seeds 240-1039 --budgets 8 --worlds noisy \
-        --methods bootstrap-confident consilience --output benchmarks/results/fresh.json
-
-The present default, for most of the above was measured with an older one (`results/present.json`):
-
-    uv run python benchmarks/elicitation.py --seeds 4 --budgets 8 --worlds easy noisy grouped k4 \
-        imbalanced imbalanced-1 imbalanced-90 imbalanced-99 distractor no-answer \
-        --methods zero-shot-all bootstrap-confident golden consilience \
-        --output benchmarks/results/present.json
+    R="uv run python benchmarks/elicitation.py"
+    ALL="zero-shot-all bootstrap bootstrap-confident bootstrap-relations ranked consilience golden"
+    $R --seeds 2000-2009 --budgets 8 --worlds easy noisy grouped k4 \
+        --methods majority structure zero-shot random-shots $ALL
+    $R --seeds 2000-2009 --budgets 4 --worlds easy noisy grouped k4 --methods $ALL
+    $R --seeds 2000-2009 --budgets 2 16 --worlds easy noisy grouped k4 \
+        --methods bootstrap bootstrap-confident consilience golden
+    $R --seeds 2000-2004 --budgets 8 --worlds imbalanced-1 imbalanced imbalanced-90 imbalanced-99 \
+        distractor no-answer --methods majority structure zero-shot-all bootstrap \
+        bootstrap-confident consilience golden
+    $R --seeds 2000-2002 --budgets 8 --worlds easy noisy grouped k4 --methods icm-full gibbs-full \
+        unsupervised-full vote n-pass icm-zero-shot gibbs iterative-pseudo
 
 What the file has is not measured again, so it can be stopped at any time. The same on other data
 and models is `consilience bench`, which this is but for the list of worlds.
@@ -46,8 +30,6 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results" / "elicitation.json"
-FRESH = RESULTS.with_name("fresh.json")
-PRESENT = RESULTS.with_name("present.json")
 STANDARD = ("easy", "noisy", "grouped", "k4")
 # One example in ten is true in `imbalanced`, one in two in `noisy`, else they are the same.
 STRESS = ("imbalanced", "distractor", "no-answer")
@@ -60,7 +42,7 @@ SHARES = {
 }
 """Worlds that differ in how many are true; those of one in a hundred are measured at 8 calls."""
 EXAMPLES = 400
-BUDGETS = (2.0, 4.0, 8.0, 16.0, 32.0)
+BUDGETS = (2.0, 4.0, 8.0, 16.0)
 SHOWN = 8.0
 """The budget of the tables that are not of accuracy."""
 

@@ -5,7 +5,6 @@ Scores are by seed, so that differences are paired where two methods have the sa
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -21,19 +20,22 @@ SHOWN = {
     "majority": "majority",
     "zero-shot-all": "zero-shot, all framings",
     "bootstrap": "bootstrap",
-    "bootstrap-relations": "bootstrap, consistent",
+    "bootstrap-confident": "bootstrap, confident",
     "consilience": "consilience",
     "golden": "golden shots (ceiling)",
 }
-"""The methods of the README's table, of those that `elicitation` measures, and what they are."""
+"""The methods of the table of worlds, of those that `elicitation` measures, and what they are."""
 
-NO_RIVALS = ("consilience", "golden", "majority", "structure", "icm-full", "gibbs-full")
+NO_RIVALS = (
+    *("consilience", "golden", "majority", "structure"),
+    *("icm-full", "gibbs-full", "unsupervised-full"),
+)
 """What knows the gold, asks nothing, or asks more often is no rival at the same calls."""
 
 
 DRAWN = (
-    *("zero-shot-all", "vote", "n-pass", "bootstrap", "bootstrap-confident", "icm-zero-shot"),
-    *("icm-full", "gibbs", "consilience", "golden"),
+    *("zero-shot-all", "bootstrap", "bootstrap-confident", "icm-full", "unsupervised-full"),
+    *("consilience", "golden"),
 )
 """The methods of the picture: all would hide one another."""
 
@@ -44,25 +46,16 @@ LOST = 0.1
 """A run this far below the median of its method is one that ended in another concept: between
 these and all others there is a wide gap."""
 
-DRAWS = 40
-"""What is worked out anew for these pages, and would take long for all, is that of the first so
-many draws."""
-
-PRESENT = ("zero-shot-all", "bootstrap-confident", "consilience", "golden")
-"""The methods that are measured beside the present default, on the same draws."""
+RANKED = ("zero-shot-all", "bootstrap-confident", "consilience", "golden")
+"""The methods whose ranking is shown where a class is rare."""
 
 PICTURE = ROOT / "docs" / "benchmarks" / "elicitation.svg"
 
 
 @cache
-def scores(name: str = "accuracy", fresh: bool = False) -> Scores:
-    """A score, or another number of a row, by world, method and budget (None: of any), by seed.
-
-    Of the `fresh` draws, which are kept apart, or of all others.
-    """
-    benchmark, found = figures("elicitation")
-    if fresh:
-        found = json.loads(benchmark.FRESH.read_text("utf-8"))
+def scores(name: str = "accuracy") -> Scores:
+    """A score, or another number of a row, by world, method and budget (None: of any), by seed."""
+    _, found = figures("elicitation")
     made: Scores = {}
     for row in sorted(found["rows"], key=lambda row: row["seed"]):
         key = found["setups"][row["setup"]]["data"], row["method"], row["budget"]
@@ -101,29 +94,31 @@ def worlds() -> str:
     benchmark, _ = figures("elicitation")
     lines = [
         "Accuracy on simulated worlds with known truth, 400 examples each, mean and 95 % interval "
-        "over seeds.\nAll methods ask the same learner the same number of times, in the same "
+        "over draws.\nAll methods ask the same learner the same number of times, in the same "
         "framings.\n",
-        "| world | calls | seeds | " + " | ".join(SHOWN.values()) + " | consilience − bootstrap |",
+        f"| world | calls | draws | {' | '.join(SHOWN.values())} | consilience − {SHOWN[RIVAL]} |",
         "|" + "---|" * (len(SHOWN) + 4),
     ]
     for calls in (4.0, 8.0):
         for world in (*benchmark.STANDARD, *benchmark.STRESS):
+            if (world, "consilience", calls) not in scores():
+                continue
             ours = of(world, "consilience", calls)
             by_method = [of(world, method, calls) for method in SHOWN]
             made = [interval(value for s, value in m.items() if s in ours) for m in by_method]
-            gap = interval(less(ours, of(world, "bootstrap", calls)))
+            gap = interval(less(ours, of(world, RIVAL, calls)))
             lines.append(f"| {' | '.join([world, f'{calls:g}', str(len(ours)), *made, gap])} |")
     return "\n".join(lines) + "\n"
 
 
 @cache
 def known(world: str) -> dict[int, float]:
-    """How far the learner itself knows the truth of a world, by seed, of the first `DRAWS`."""
+    """How far the learner itself knows the truth of a world, by seed."""
     from consilience.models.simulated import SimulatedModel, world_dataset
 
     benchmark, _ = figures("elicitation")
     model, made = SimulatedModel(world), {}
-    for seed in (s for s in of(world, "majority", benchmark.SHOWN) if s < DRAWS):
+    for seed in of(world, "majority", benchmark.SHOWN):
         data, gold = world_dataset(world, benchmark.EXAMPLES, seed)
         made[seed] = float(np.mean([model.knows(id) == gold.labels[id] for id in data.ids]))
     return made
@@ -141,10 +136,18 @@ def floors() -> str:
 
 
 def rivals(calls: float) -> list[str]:
-    """The methods that were asked as often on every standard world, by name."""
+    """The methods that were asked as often, on every draw of every standard world, by name."""
     names, found = standard()[0], scores()
     methods = sorted({method for _, method, _ in found} - set(NO_RIVALS))
-    return [m for m in methods if all({(w, m, calls), (w, m, None)} & found.keys() for w in names)]
+    drawn = {(world, method) for world, method, budget in found if budget in (calls, None)}
+    return [
+        m
+        for m in methods
+        if all(
+            (w, m) in drawn and of(w, m, calls).keys() >= of(w, "consilience", calls).keys()
+            for w in names
+        )
+    ]
 
 
 def leads() -> str:
@@ -166,15 +169,6 @@ def leads() -> str:
     return "\n".join(made[:-1]) + "\n"
 
 
-def fresh_lead(calls: float) -> str:
-    """The lead over the best other method on the worlds of the fresh draws."""
-    apart, said = scores(fresh=True), []
-    for world in sorted({world for world, _, _ in apart}):
-        gaps = less(apart[world, "consilience", calls], apart[world, RIVAL, calls])
-        said.append(f"{world} {interval(gaps)}, {len(gaps)} draws")
-    return "; ".join(said)
-
-
 def lost(values: BySeed) -> set[int]:
     """The seeds of the runs that ended in something else than the truth."""
     middle = float(np.median([*values.values()]))
@@ -184,32 +178,22 @@ def lost(values: BySeed) -> set[int]:
 def ends() -> str:
     """How many runs do not end in the truth, and what the lead over the best other is made of."""
     names, at = standard()
-    pairs = {w: (of(w, "consilience", at), of(w, RIVAL, at)) for w in names}
     lines = [
         f"| {at:g} calls | draws | consilience, least and most | does not end in the truth "
-        f"| {RIVAL} does not | lead over it | where it does | on draws from {DRAWS} on |",
-        "|" + "---|" * 8,
+        f"| {RIVAL} does not | lead over it | where it does |",
+        "|" + "---|" * 7,
     ]
-    apart = scores(fresh=True)
-    said = {w: (pair, interval(less(late(pair[0]), pair[1]))) for w, pair in pairs.items()}
-    for world in sorted({world for world, _, _ in apart}):
-        pair = apart[world, "consilience", at], apart[world, RIVAL, at]
-        said[f"{world}, fresh"] = pair, ""
-    for name, ((ours, theirs), later) in said.items():
+    for world in names:
+        ours, theirs = of(world, "consilience", at), of(world, RIVAL, at)
         away = lost(theirs)
         found = less({seed: value for seed, value in ours.items() if seed not in away}, theirs)
         cells = [
-            *(name, str(len(ours)), f"{min(ours.values()):.3f} to {max(ours.values()):.3f}"),
+            *(world, str(len(ours)), f"{min(ours.values()):.3f} to {max(ours.values()):.3f}"),
             *(str(len(lost(ours))), str(len(away))),
-            *(interval(less(ours, theirs)), interval(found), later),
+            *(interval(less(ours, theirs)), interval(found)),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
-
-
-def late(values: BySeed) -> BySeed:
-    """Those of the draws that no change to the method was made on."""
-    return {seed: value for seed, value in values.items() if seed >= DRAWS}
 
 
 def picture(path: Path = PICTURE) -> str:
@@ -221,7 +205,7 @@ def picture(path: Path = PICTURE) -> str:
     from consilience.evaluation.plots import plot_budgets
 
     benchmark, found = figures("elicitation")
-    shown = (*benchmark.STANDARD, "imbalanced", "distractor")
+    shown = benchmark.STANDARD
     summaries = summarise(Results.from_json(found))
     chosen = [s for s in summaries if s.data in shown and s.method in DRAWN]
     chosen.sort(key=lambda s: shown.index(s.data))
@@ -249,13 +233,12 @@ def reached() -> str:
     half = float(np.sqrt(sum(share.half**2 for share in shares.values()))) / len(shares)
     one, whole = uncached(names, at)
     early, late = averages(names, [("consilience", few), ("bootstrap-relations", at)])
-    ways = [("icm-full", at), ("consilience", 1.0), ("zero-shot", at)]
+    ways = [("icm-full", at), ("consilience", 2.0), ("zero-shot", at)]
     icm, ours, raw = averages(names, ways)
     spent = averages(names, ways, "calls_per_example")[0]
     rows = [
         ("PGR", "1.0", f"{share:.2f} ± {half:.2f}: {', '.join(said)}"),
         ("accuracy less that of the best other method", "above 0", best_lead(names, at)),
-        (f"over {RIVAL}, on draws that nothing was decided by", "above 0", fresh_lead(at)),
         ("over the best other method with half of the calls", "", best_lead(names, few)),
         (
             "accuracy less what the learner knows",
@@ -269,8 +252,8 @@ def reached() -> str:
         ),
         (
             "accuracy of ICM at its authors' schedule",
-            f"{icm:.3f} with at most a twentieth of its {spent:.0f} calls",
-            f"{ours:.3f} with 1 (its zero-shot answer as it comes: {raw:.3f})",
+            f"{icm:.3f} with fewer than its {spent:.0f} calls",
+            f"{ours:.3f} with 2 (its zero-shot answer as it comes: {raw:.3f})",
         ),
         (
             "characters per prediction that no prefix cache serves",
@@ -335,8 +318,7 @@ def uncached(names: tuple[str, ...], at: float) -> tuple[float, float]:
     cached, whole = [], []
     for row in found["rows"]:
         world: Any = found["setups"][row["setup"]]["data"]
-        mine = (row["method"], row["budget"]) == ("consilience", at) and row["seed"] < DRAWS
-        if mine and world in names:
+        if (row["method"], row["budget"]) == ("consilience", at) and world in names:
             data, _ = world_dataset(world, benchmark.EXAMPLES, row["seed"])
             with Store() as store:
                 model, settings = SimulatedModel(world), Settings()
@@ -349,24 +331,16 @@ def uncached(names: tuple[str, ...], at: float) -> tuple[float, float]:
     return sum(cached) / len(cached), sum(whole) / len(whole)
 
 
-def present(rare: bool = False) -> str:
-    """Accuracy / AUROC under the present default, on its own draws; of `rare` classes alone."""
+def rare_worlds() -> str:
+    """Accuracy / AUROC of the worlds that differ in how many are true."""
     benchmark, _ = figures("elicitation")
-    found = json.loads(benchmark.PRESENT.read_text("utf-8"))
-    kept: dict[tuple[str, str, str], list[float]] = {}
-    for row in found["rows"]:
-        world = found["setups"][row["setup"]]["data"]
-        for name in ("accuracy", "auroc"):
-            if (value := row["scores"][name][0]) is not None:
-                kept.setdefault((world, row["method"], name), []).append(value)
-    lines = [f"| world | {' | '.join(PRESENT)} |", "|---" * (len(PRESENT) + 1) + "|"]
-    for world in dict.fromkeys(key[0] for key in sorted(kept)):
-        if world not in benchmark.SHARES and rare:
-            continue
+    lines = [f"| world | {' | '.join(RANKED)} |", "|---" * (len(RANKED) + 1) + "|"]
+    for world in benchmark.SHARES:
         cells = []
-        for method in PRESENT:
-            accuracy, auroc = (kept.get((world, method, n), []) for n in ("accuracy", "auroc"))
-            order = f"{np.mean(auroc):.3f}" if auroc else "–"
-            cells.append(f"{interval(accuracy)} / {order}")
+        for method in RANKED:
+            right, order = (
+                of(world, method, benchmark.SHOWN, name).values() for name in ("accuracy", "auroc")
+            )
+            cells.append(f"{interval(right)} / {np.mean([*order]):.3f}")
         lines.append(f"| {world} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -12,7 +12,7 @@ from contextlib import chdir, redirect_stdout
 from pathlib import Path
 
 from arithmetic import scale_arithmetic
-from elicited import ends, floors, leads, picture, present, reached, worlds
+from elicited import ends, floors, leads, picture, rare_worlds, reached, worlds
 from figures import RESULTS, figures
 from real_models import real_failures, real_picture, real_rows, real_scores, real_summary
 
@@ -21,7 +21,7 @@ __all__ = [
     "floors",
     "leads",
     "picture",
-    "present",
+    "rare_worlds",
     "reached",
     "real_failures",
     "real_picture",

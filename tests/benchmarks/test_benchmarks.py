@@ -87,21 +87,22 @@ def test_a_lead_is_parted_into_runs_that_end_elsewhere_and_those_that_do_not(
     # A difference of less than a tenth is the noise of right runs.
     assert elicited.lost(theirs) == {0, 41}
     found = {("a", "consilience", 8.0): ours, ("a", elicited.RIVAL, 8.0): theirs}
-    apart = {
-        ("a", "consilience", 8.0): {50: 0.9, 51: 0.8},
-        ("a", elicited.RIVAL, 8.0): {50: 0.8, 51: 0.8},
-    }
-    monkeypatch.setattr(
-        elicited, "scores", lambda name="accuracy", fresh=False: apart if fresh else found
-    )
+    monkeypatch.setattr(elicited, "scores", lambda name="accuracy": found)
     monkeypatch.setattr(elicited, "standard", lambda: (("a",), 8.0))
-    _, _, row, last = elicited.ends().splitlines()
-    # (0.4 + 0.08 + 0.2) / 42, 0.08 / 40, and of the two draws from 40 on (0 + 0.2) / 2.
-    means = [cell.split(" ± ")[0].strip() for cell in row.split("|")[6:9]]
+    _, _, row = elicited.ends().splitlines()
+    # (0.4 + 0.08 + 0.2) / 42 and 0.08 / 40.
+    means = [cell.split(" ± ")[0].strip() for cell in row.split("|")[6:8]]
     assert row.startswith("| a | 42 | 0.900 to 0.900 | 0 | 2 |")
-    assert means == ["0.016", "0.002", "0.100"]
-    assert last.startswith("| a, fresh | 2 | 0.800 to 0.900 | 0 | 0 | 0.050 ± ")
-    assert elicited.fresh_lead(8.0).endswith(", 2 draws")
+    assert means == ["0.016", "0.002"]
+
+
+def test_a_rival_was_asked_on_every_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    two, one = dict.fromkeys(range(2), 0.5), {0: 0.9}
+    found = {("a", name, 8.0): two for name in ("consilience", "often", "golden")}
+    found |= {("a", "seldom", 8.0): one, ("a", "free", None): two, ("a", "less", 4.0): two}
+    monkeypatch.setattr(elicited, "scores", lambda name="accuracy": found)
+    monkeypatch.setattr(elicited, "standard", lambda: (("a",), 8.0))
+    assert elicited.rivals(8.0) == ["free", "often"]
 
 
 def test_a_run_that_is_wrong_and_says_it_is_coherent_is_counted() -> None:
