@@ -100,19 +100,19 @@ def test_a_mistake_is_one_line(store: Path, words: list[object], says: str) -> N
 
 @pytest.fixture(scope="module")
 def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A task file, and beside it the store of its run: enough rows for shares to say something."""
+    """The store of a run about enough rows for shares to say something."""
     folder = tmp_path_factory.mktemp("larger")
     data = write_csv(claims(60), folder / "claims.csv")
     model = ["--model", "simulated:noisy", "--store", folder / "s.db"]
     consilience("run", data, *FILE_OPTIONS, *model, *SMALL)
-    return folder
+    return folder / "s.db"
 
 
 @pytest.mark.parametrize("share", [0.2, 0.7])
 def test_how_frequent_a_class_is_can_be_told_afterwards_and_asks_nothing(
     larger: Path, share: float, tmp_path: Path
 ) -> None:
-    store, told = larger / "s.db", ["--set", f"planning.shares.True={share}"]
+    store, told = larger, ["--set", f"planning.shares.True={share}"]
     before = store.read_bytes()
     usual = probabilities(consilience("solve", "--store", store, "--details").stdout)
     done = consilience("solve", "--store", store, "--details", *told)

@@ -71,6 +71,17 @@ def test_planted_offsets_are_recovered(k):
     assert np.corrcoef((z - found.taken)[:, 0], signal[target, 0])[0, 1] > 0.9
 
 
+@pytest.mark.parametrize("share", [1.0, 0.7])
+def test_two_classes_fitted_by_the_first_alone_are_as_if_both_were(share):
+    _, _, z, target, context = planted(2)
+    used = np.random.default_rng(5).random(len(z)) < share
+    # Twice the same two columns: four classes, of which each is fitted for itself.
+    both = fitted(np.hstack([z, z]), target, context, used=used)
+    found = fitted(z, target, context, used=used)
+    np.testing.assert_allclose(found.taken, both.taken[:, :2], atol=1e-12)
+    np.testing.assert_allclose(found.groups["group 0"], both.groups["group 0"][:2], atol=1e-12)
+
+
 def test_each_framing_has_an_offset_of_its_own():
     rng = np.random.default_rng(0)
     n = 100

@@ -73,7 +73,7 @@ def test_who_was_told_no_shares_is_told_how_to_say_them(found: Found) -> None:
     means = found.soft_labels.mean(axis=0)
     [step] = [s for s in next_steps(judged(found, Kind.COHERENT)) if "planning.shares" in s]
     least = found.dataset.task.classes[int(means.argmin())]
-    assert step.startswith(f"{means.min():.0%} of the labels are {least}. ")
+    assert step.startswith(f"By these probabilities {means.min():.0%} of the rows are {least}. ")
     assert f"planning.shares.{least}=0.1" in step
     for kind in (Kind.SEVERAL, Kind.CHANCE, Kind.DEGENERATE):
         assert not any("planning.shares" in s for s in next_steps(judged(found, kind)))

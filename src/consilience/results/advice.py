@@ -64,10 +64,11 @@ def next_steps(found: Found) -> list[str]:
         )
     if found.evidence.shares is None and found.calibration is None and kind is Kind.COHERENT:
         name, share = _rarest(found)
+        said = shlex.quote(f"planning.shares.{name}=0.1")
         steps.append(
-            f"{share:.0%} of the labels are {name}. Where classes overlap, answers cannot tell how "
-            "frequent they are. If you know better, say so: `consilience solve --set "
-            f"{shlex.quote(f'planning.shares.{name}=0.1')}` (0.1 for 10 %) asks nothing."
+            f"By these probabilities {share:.0%} of the rows are {name}. Where classes overlap, "
+            "answers cannot tell how frequent they are. If you know, say so: "
+            f"`consilience solve --set {said}` (0.1 for 10 %) asks nothing."
         )
     if found.calibration is None and kind in (Kind.COHERENT, Kind.SEVERAL):
         steps.append(
@@ -79,7 +80,7 @@ def next_steps(found: Found) -> list[str]:
 
 
 def _rarest(found: Found) -> tuple[str, float]:
-    """The class that the labels have least of, and its share."""
+    """The class of the least mean probability, and that."""
     shares = found.soft_labels.mean(axis=0)
     least = int(shares.argmin())
     return found.dataset.task.classes[least], float(shares[least])
