@@ -237,10 +237,22 @@ def test_a_run_or_a_store_that_is_not_there(server, data):
 
 # ---- faults of a server ------------------------------------------------------------------------
 
+LIKE_OTHERS = ("500", "malformed", "empty", "200-error")
+"""Faults that the command line meets as it meets another; below it each is met by default."""
+
+
+def each(faults):
+    """The faults as cells of a grid, slow where one like them is not."""
+    return [
+        pytest.param(fault, marks=[pytest.mark.slow] if fault in LIKE_OTHERS else [])
+        for fault in faults
+    ]
+
+
 PASSING = ["429:0.01", "500", "503", "hang", "cut", "malformed", "nan", "empty", "200-error"]
 
 
-@pytest.mark.parametrize("fault", PASSING)
+@pytest.mark.parametrize("fault", each(PASSING))
 def test_a_passing_fault_changes_no_label(data, calm, tmp_path, fault):
     store = tmp_path / "s.db"
     with serve("vllm", model=WORLD, hang=HANG) as server:
@@ -279,7 +291,7 @@ def the_line(done, server):
     return line
 
 
-@pytest.mark.parametrize("fault", LASTING)
+@pytest.mark.parametrize("fault", each(LASTING))
 def test_a_lasting_fault_ends_in_one_line_and_loses_nothing(data, calm, tmp_path, fault):
     store = tmp_path / "s.db"
     # Eight failures in a row end the run in the round in which they began: the next one would be
@@ -289,7 +301,9 @@ def test_a_lasting_fault_ends_in_one_line_and_loses_nothing(data, calm, tmp_path
         at = probed(data, server, store)
         server.faults = Faulty({good: None}, last=fault)
         run = words("run", data, server.url, store, *waiting(fault), "--set", "model.retries=0")
-        line = the_line(consilience(*run, "--set", "model.concurrency=4", code=1), server)
+        # Who waits for a server that hangs waits together.
+        lanes = f"model.concurrency={8 if fault == 'hang' else 4}"
+        line = the_line(consilience(*run, "--set", lanes, code=1), server)
         assert LASTING[fault] in line
         # A refusal ends it at once, other failures when no answer came between eight of them;
         # three more may have been under way before the last answer came, and three at the end.

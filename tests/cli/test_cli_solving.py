@@ -110,7 +110,7 @@ def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("share", [0.2, 0.7])
 def test_how_frequent_a_class_is_can_be_told_afterwards_and_asks_nothing(
-    larger: Path, share: float, tmp_path: Path
+    larger: Path, share: float
 ) -> None:
     store, told = larger, ["--set", f"planning.shares.True={share}"]
     before = store.read_bytes()
@@ -121,11 +121,20 @@ def test_how_frequent_a_class_is_can_be_told_afterwards_and_asks_nothing(
     assert abs(usual.mean() - share) > 0.1
     assert spearmanr(found, usual).statistic > 0.9
     assert f"True {share:.0%} (given)" in done.stderr
+    assert store.read_bytes() == before
+
+
+def test_a_share_told_afterwards_is_that_of_a_report_and_of_what_is_exported(
+    larger: Path, tmp_path: Path
+) -> None:
+    store, told = larger, ["--set", "planning.shares.True=0.2"]
+    before = store.read_bytes()
+    found = probabilities(consilience("solve", "--store", store, "--details", *told).stdout)
     exported = tmp_path / "labels.csv"
     consilience("export", exported, "--store", store, "--details", *told)
     assert probabilities(exported.read_text("utf-8")) == pytest.approx(found, abs=1e-6)
     consilience("report", "--store", store, "--output", tmp_path / "r.html", *told)
-    assert f"True {share:.0%} (given)" in (tmp_path / "r.html").read_text("utf-8")
+    assert "True 20% (given)" in (tmp_path / "r.html").read_text("utf-8")
     assert store.read_bytes() == before
 
 

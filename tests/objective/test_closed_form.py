@@ -72,6 +72,23 @@ def test_the_slope_of_relations_is_that_of_back_propagation(k: int, strength: fl
         checked_slope(problem.objective(reading), batch, ev.n)
 
 
+@pytest.mark.parametrize("f", [0, 1, 40])
+@pytest.mark.parametrize("k", [2, 3])
+def test_the_slope_of_couplings_is_that_of_back_propagation(k: int, f: int) -> None:
+    """Of none, one, and of many with one target, one shot and one pair in several of them."""
+    ev, theta = case(3, k)
+    assert ev.f
+    several = torch.arange(f) % ev.f
+    problem = Problem(
+        replace(ev, contrasts=ev.contrasts.rows(several), factors=()), default_terms()
+    )
+    for batch in (theta.unsqueeze(0), torch.stack([theta, 2 * theta])):
+        reading = problem.condition(torch.log_softmax(batch, dim=-1))
+        parts = separated(problem.terms, reading, problem.evidence)
+        assert not parts.others
+        checked_slope(problem.objective(reading), batch, ev.n)
+
+
 def test_only_what_said_so_is_taken_in_closed_form() -> None:
     """A function that takes the name and role of a term of the package is its own function."""
     ev, theta = case(3, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -13,6 +14,14 @@ from consilience.solvers import adam, lbfgs
 from consilience.solvers.fixed_point import natural_step
 from consilience.solvers.solution import solve
 from zoo import evidence, random_rows
+
+
+@pytest.fixture(autouse=True)
+def nothing_else_to_look_through() -> Iterator[None]:
+    """What is there already is no longer among what `gc` lists: some hundred thousand objects."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def readings() -> int:

@@ -41,11 +41,13 @@ Slope = Callable[[Tensor, Tensor, float], Tensor]
 """From log labels (S, N, K), a gradient of that shape and a weight: the value of a term, (S,), in
 nats in all and unweighted; its gradient in log labels, weighted, is added to that given."""
 
-_SLOPES: dict[_Function, Callable[[Evidence], Slope | None]] = {}
+_SlopeOf = Callable[[Evidence, ConditionedEvidence], Slope | None]
+
+_SLOPES: dict[_Function, _SlopeOf] = {}
 
 
-def with_slope(of: Callable[[Evidence], Slope | None]) -> Callable[[_Function], _Function]:
-    """Declares what gives a function's slope on some evidence; None for by back-propagation."""
+def with_slope(of: _SlopeOf) -> Callable[[_Function], _Function]:
+    """Declares what gives a function's slope under a reading; None for by back-propagation."""
 
     def declared(function: _Function) -> _Function:
         _SLOPES[function] = of
@@ -96,7 +98,7 @@ def separated(terms: Terms, reading: ConditionedEvidence, evidence: Evidence) ->
                 pool = getattr(reading, part)
                 field = zeros_like(pool) if field is None else field
                 field.add_(pool, alpha=term.weight)
-        elif function in _SLOPES and (slope := _SLOPES[function](evidence)) is not None:
+        elif function in _SLOPES and (slope := _SLOPES[function](evidence, reading)) is not None:
             sloped.append((term.weight, slope))
         else:
             others[name] = term

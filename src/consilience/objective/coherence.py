@@ -73,7 +73,7 @@ def class_frequency(state: State) -> Tensor:
     return (state.q * state.reading.frequency).sum(dim=-1).mean()
 
 
-def _slope_of_relations(evidence: Evidence) -> Slope | None:
+def _slope_of_relations(evidence: Evidence, reading: ConditionedEvidence) -> Slope | None:
     """The slope of `logical_consistency`, where every relation is in a component."""
     factors = [factor for factor in evidence.factors if isinstance(factor, Factor)]
     if len(factors) < len(evidence.factors):

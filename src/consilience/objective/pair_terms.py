@@ -13,7 +13,7 @@ from torch.nn.functional import logsigmoid
 
 from consilience.evidence.evidence import Evidence
 from consilience.objective.closed_form import Slope, with_slope
-from consilience.objective.conditioning import State
+from consilience.objective.conditioning import ConditionedEvidence, State
 
 
 def flip_effect(evidence: Evidence) -> Tensor:
@@ -38,12 +38,33 @@ def flip_effect(evidence: Evidence) -> Tensor:
     return effect - repeated * shown
 
 
-def _no_slope_without_flips(evidence: Evidence) -> Slope | None:
-    """The slope of `couplings` where there are none, which is 0."""
-    return None if evidence.f else lambda logq, gradient, weight: logq.new_zeros(len(logq))
+def _slope_of_couplings(evidence: Evidence, reading: ConditionedEvidence) -> Slope:
+    """The slope of `couplings`, which is linear in the labels of targets and in those of shots."""
+    if not evidence.f:
+        return lambda logq, gradient, weight: logq.new_zeros(len(logq))
+    contrasts, n, k = evidence.contrasts, evidence.n, evidence.k
+    target, shot = evidence.predictions.target[contrasts.twin], contrasts.example
+    before, after = contrasts.before, contrasts.after
+    half, counts = flip_effect(evidence) / 2, reading.flip_weight
+
+    def slope(logq: Tensor, gradient: Tensor, weight: float) -> Tensor:
+        q = logq.exp()
+        sure = (q[:, shot, before] - q[:, shot, after]).mul_(counts)
+        pull = (q[:, target] * half).sum(dim=-1)
+        value = (sure * pull).sum(dim=1)
+        each = logq.new_zeros(len(logq), n, k)
+        each.index_add_(1, target, sure.unsqueeze(-1) * half, alpha=weight)
+        pull.mul_(counts)
+        cells = each.flatten(start_dim=1)
+        cells.index_add_(1, shot * k + before, pull, alpha=weight)
+        cells.index_add_(1, shot * k + after, pull, alpha=-weight)
+        gradient.addcmul_(q, each)
+        return value
+
+    return slope
 
 
-@with_slope(_no_slope_without_flips)
+@with_slope(_slope_of_couplings)
 def couplings(state: State) -> Tensor:
     """How well labels go with what flips did, (1/N) Σ_f v_f (q_j(a) − q_j(b)) Σ_k q_i(k) d_f(k)/2.
 
