@@ -77,17 +77,21 @@ def test_no_module_of_the_walled_packages_is_left_out() -> None:
     assert files <= set(BEHIND)
 
 
-@pytest.mark.parametrize("name", sorted(set(BEHIND) - MAKES_GOLD))
-def test_gold_is_not_even_a_name_behind_the_wall(name: str) -> None:
-    assert Gold not in vars(module(name)).values()
-    assert "Gold" not in vars(module(name))
+def test_gold_is_not_even_a_name_behind_the_wall() -> None:
+    inside = {name: vars(module(name)) for name in set(BEHIND) - MAKES_GOLD}
+    # Compared by what it is: some names stand for arrays.
+    held = [n for n, names in inside.items() if any(value is Gold for value in names.values())]
+    assert held == []
+    assert [name for name, names in inside.items() if "Gold" in names] == []
 
 
-@pytest.mark.parametrize("name", BEHIND)
-def test_no_function_behind_the_wall_takes_gold(name: str) -> None:
-    for function, parameter in signatures(module(name)):
-        assert "Gold" not in str(parameter.annotation), function
-        assert parameter.name not in ("gold", "truth", "golden", "reference"), function
+def test_no_function_behind_the_wall_takes_gold() -> None:
+    taken = [(name, *each) for name in BEHIND for each in signatures(module(name))]
+    assert len(taken) > 2000
+    annotated = [(name, f) for name, f, p in taken if "Gold" in str(p.annotation)]
+    called = ("gold", "truth", "golden", "reference")
+    assert annotated == []
+    assert [(name, f, p.name) for name, f, p in taken if p.name in called] == []
 
 
 def test_the_search_for_signatures_finds_what_does_take_gold() -> None:

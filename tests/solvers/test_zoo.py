@@ -92,7 +92,7 @@ def slow_if(it_is: bool) -> list[pytest.MarkDecorator]:
 
 # The default solver on all; the others on small problems, and on large ones where time allows it.
 PAIRS = [
-    pytest.param(s, n, marks=slow_if(s != "L-BFGS" and LABELLINGS[n] > 64))
+    pytest.param(s, n, marks=slow_if(s != "L-BFGS" and LABELLINGS[n] > 32))
     for s, n in product(SOLVERS, PROBLEMS)
 ]
 
