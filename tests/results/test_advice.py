@@ -37,6 +37,7 @@ def judged(found: Found, kind: Kind) -> Found:
     [
         (Kind.COHERENT, "fit together", "correct what is wrong with `consilience review`"),
         (Kind.SEVERAL, "nothing tells which one is meant", "Label these rows yourself: "),
+        (Kind.UNSURE, "use the order, not yet the labels", "`consilience landmarks --count 20`"),
         (Kind.CHANCE, "no better than chance: do not use them", "does it ask what you mean?"),
         (Kind.DEGENERATE, "degenerate", "other framings"),
     ],

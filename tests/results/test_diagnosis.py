@@ -81,10 +81,10 @@ def test_two_concepts_are_coherent_only_where_one_leads_by_more_than_its_error()
     assert "by 0.260 ± 0.100 nats per example" in far.reasons[1]
 
 
-def test_labels_that_say_nothing_are_chance() -> None:
+def test_labels_that_say_nothing_are_unsure() -> None:
     weak = np.array([[0.7, 0.3], [0.3, 0.7]])
     for concepts in ([], [FIRST], [FIRST, concept(1, 0.9, 0.1)]):
-        assert verdict(weak, concepts).kind is Kind.CHANCE
+        assert verdict(weak, concepts).kind is Kind.UNSURE
     # Of several that are as likely it is not the labels that say nothing.
     assert verdict(weak, [FIRST, concept(1, 0.0, 0.1)]).kind is Kind.SEVERAL
     # What the docstring of TOLD says.

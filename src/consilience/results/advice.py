@@ -23,6 +23,10 @@ def headline(found: Found) -> str:
             f"The model carries {len(found.concepts)} labellings of these texts, and nothing tells "
             "which one is meant."
         ),
+        Kind.UNSURE: (
+            "The answers rank these texts, and do not say which labels are sure: use the order, "
+            "not yet the labels."
+        ),
         Kind.CHANCE: "The labels are no better than chance: do not use them.",
         Kind.DEGENERATE: (
             "The labels are degenerate, because the objective failed: do not use them."
@@ -39,6 +43,12 @@ def next_steps(found: Found) -> list[str]:
         steps.append(
             f"Label these rows yourself: {ids}. Give them as landmarks (--landmarks) and run "
             "again; what was asked is not asked again."
+        )
+    if kind is Kind.UNSURE and found.calibration is None:
+        steps.append(
+            f"`consilience landmarks --count {LANDMARKS}` draws rows at random; label them and "
+            "give them back (--landmarks): they say where the line between the classes lies and "
+            "how sure the answers are. What was asked is not asked again."
         )
     if kind is Kind.DEGENERATE:
         steps.append("Ask in other framings, or give landmarks, and run again.")
@@ -62,7 +72,15 @@ def next_steps(found: Found) -> list[str]:
             f"{doubtful:,} {rows} open and first in the table below. Read them, and correct what "
             "is wrong with `consilience review`: that asks nothing."
         )
-    if found.evidence.shares is None and found.calibration is None and kind is Kind.COHERENT:
+    if (
+        found.evidence.shares is None
+        and found.calibration is None
+        and kind
+        in (
+            Kind.COHERENT,
+            Kind.UNSURE,
+        )
+    ):
         name, share = _rarest(found)
         said = shlex.quote(f"planning.shares.{name}=0.1")
         steps.append(

@@ -90,12 +90,15 @@ def report_content(
     }
 
 
+_TONES = {Kind.COHERENT: "good", Kind.SEVERAL: "unsure", Kind.UNSURE: "unsure"}
+
+
 def _verdict(found: Found) -> dict[str, Any]:
     table, q = found.labels, found.soft_labels
     names = table["name"].value_counts()
     opened = table["open"].astype(bool)
     return {
-        "tone": {Kind.COHERENT: "good", Kind.SEVERAL: "unsure"}.get(found.verdict.kind, "bad"),
+        "tone": _TONES.get(found.verdict.kind, "bad"),
         "kind": found.verdict.kind.value,
         "headline": headline(found),
         "steps": next_steps(found),

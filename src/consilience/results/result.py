@@ -290,7 +290,7 @@ class Found:
 
     @cached_property
     def verdict(self) -> Verdict:
-        """Whether the labels are coherent, one of several concepts, or no better than chance."""
+        """Whether the labels are coherent, and if not why not; see `diagnosis`."""
         vouched = bool(self.run.settings.get("landmarks")) or self.orientation is not None
         return verdict(
             self.solution.labels,
