@@ -174,5 +174,7 @@ def test_no_run_that_the_readme_calls_a_guess_calls_itself_coherent():
     assert len(guessed) == 6
     runs = [row for name in guessed for row in figures.rows[name, "consilience"].values()]
     assert len(runs) == 6
-    assert all(row.verdict in ("several concepts", "no better than chance") for row in runs)
+    assert all(
+        row.verdict in ("several concepts", "unsure", "no better than chance") for row in runs
+    )
     assert max(row.scores["accuracy"].estimate for row in runs) < 0.7
