@@ -52,7 +52,11 @@ def untouched(
     return float(before), float(now)
 
 
-@pytest.mark.parametrize("name", [file.name for file in recorded.files()])
+NAMES = [file.name for file in recorded.files()]
+OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in NAMES[1::2]]
+
+
+@pytest.mark.parametrize("name", [*NAMES[::2], *OTHERS])
 def test_the_most_doubtful_corrected(name: str) -> None:
     for run in read(name).runs:
         if any(query.shots for queries in run.rounds for query, _ in queries):

@@ -69,6 +69,7 @@ def test_leaving_a_part_out_changes_what_comes_out(part: str) -> None:
     assert alike == (len(found.framings) == 1 and part == "errors taken for independent")
 
 
+@pytest.mark.slow
 def test_runs_that_the_file_has_are_not_made_again(
     reviews: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

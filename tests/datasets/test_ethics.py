@@ -312,7 +312,10 @@ def test_exactly_one_trait_fits_and_none_is_said_for_80_percent(split: str, scen
 @pytest.mark.parametrize(
     ("split", "relations", "paths", "added"),
     [
-        ("test", {"opposite": (4802, 0), "ordered": (1, 0)}, 2343, 5224),
+        pytest.param(
+            *("test", {"opposite": (4802, 0), "ordered": (1, 0)}, 2343, 5224),
+            marks=pytest.mark.slow,
+        ),
         ("test_hard", {"opposite": (4270, 0)}, 967, 2664),
     ],
 )

@@ -119,7 +119,10 @@ def right(made: Baseline | np.ndarray) -> float:
 # ---- what all are read in ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] if n.endswith("-full") else []) for n in BASELINES],
+)
 def test_the_answers_behind_every_method_are_read_in_both_ways(bench: Make, name: str) -> None:
     made = BASELINES[name](bench(Recorder(), framings=None, bias="paired"))
     assert set(made.readings) == set(READINGS)

@@ -64,6 +64,11 @@ from recorder import Recorder, failing
 
 LAMPS = Dataset("lamps", [Example(f"The lamp number {i} is lit.") for i in range(20)])
 SMALL = PlanSettings(shots=4, block=6)
+EVERY = [
+    pytest.param(n, marks=[pytest.mark.slow] if n.endswith("-full") else []) for n in BASELINES
+]
+"""Every method; those at their authors' schedules ask ten times as much."""
+
 WITHIN = sorted(name for name in BASELINES if not name.endswith("-full"))
 WHOLE = tuple(name for name in BASELINES if name.startswith("zero-shot"))
 """Without shots all are asked, whatever the budget; at most in two framings here."""
@@ -127,7 +132,7 @@ def tied(*relations: Relation) -> Dataset:
 # --- what all of them owe ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("name", EVERY)
 def test_calls_are_the_queries_in_the_store(bench: Make, name: str) -> None:
     model = Recorder(usage={"prompt_tokens": 7})
     with Store() as store:
@@ -144,7 +149,7 @@ def test_calls_are_the_queries_in_the_store(bench: Make, name: str) -> None:
     np.testing.assert_allclose(made.labels.sum(axis=1), 1)
 
 
-@pytest.mark.parametrize("calls", [1.0, 2.3, 5.0])
+@pytest.mark.parametrize("calls", [1.0, 2.3, pytest.param(5.0, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", WITHIN)
 def test_the_budget_is_never_exceeded(bench: Make, name: str, calls: float) -> None:
     model = Recorder()
@@ -185,7 +190,7 @@ def test_tokens_are_not_known_where_the_model_does_not_say(bench: Make) -> None:
     assert math.isnan(Baseline("mine", np.eye(2), 1.0).prompt_tokens_per_example)
 
 
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("name", EVERY)
 def test_silence_is_no_answer(bench: Make, name: str) -> None:
     class Silent(Recorder):
         async def ask(self, request: Request) -> Answer:

@@ -38,7 +38,7 @@ def put(server, count, concurrency, *, patience=HASTY, budget=None, store=None):
         return ask(questions(model, count), model, db, concurrency=concurrency)
 
 
-@pytest.mark.parametrize("concurrency", [1, 16, 256])
+@pytest.mark.parametrize("concurrency", [1, pytest.param(16, marks=pytest.mark.slow), 256])
 @pytest.mark.parametrize("fault", ["500", "429", "html", "nothing"])
 def test_a_failing_server_is_sent_little(concurrency, fault):
     answers = {

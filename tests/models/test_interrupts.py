@@ -119,7 +119,7 @@ def test_pauses_are_not_waited_for(claims, tmp_path):
     with serve_odd(reply, delay=0.05) as server:
         process = started(claims, server, tmp_path / "s.db")
         slow.append(True)
-        time.sleep(1.0)
+        time.sleep(0.5)
         before = time.monotonic()
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
