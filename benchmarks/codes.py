@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import real
+from program import markdown
 
 if TYPE_CHECKING:
     from consilience.data.dataset import Dataset, Gold
@@ -123,7 +124,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     """Markdown, a row for each set and way: scores with all calls and without shots."""
     head = ["set", "rows", "classes", "asked by", "accuracy", "AUROC", "accuracy, zero-shot"]
     head += ["AUROC, zero-shot", "probability on the names", "verdict"]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines = []
     places = {(row["model"], row["set"], row["draw"], row["way"]): row for row in rows}
     order = sorted(places, key=lambda place: (place[0], SETS.index(place[1]), *place[2:3]))
     for place in order:
@@ -136,10 +137,8 @@ def table(rows: list[dict[str, Any]]) -> str:
             row["way"],
             *map(shown, scores),
         ]
-        lines.append(
-            "| " + " | ".join(map(str, [*cells, row["label mass"], row["verdict"]])) + " |"
-        )
-    return "\n".join(lines)
+        lines.append([*cells, row["label mass"], row["verdict"]])
+    return markdown(head, lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import real
+from program import markdown
 
 RESULTS = Path(__file__).parent / "results" / "newrows_real.json"
 SETS = ("sst2", "agnews", "sms")
@@ -64,16 +65,14 @@ def measure(given: argparse.Namespace, name: str) -> dict[str, Any]:
 
 def table(made: list[dict[str, Any]]) -> str:
     """Markdown, a row for each set."""
-    lines = [
-        "| set | rows of the run | its verdict | later rows | labelled in a run | predicted |",
-        "|---|---|---|---|---|---|",
-    ]
+    head = ["set", "rows of the run", "its verdict", "later rows", "labelled in a run", "predicted"]
+    lines = []
     for row in made:
         estimate, lower, upper = row["labelled"]
         cells = [row["set"], row["rows"], row["verdict"], row["later"]]
         cells += [f"{estimate:.3f} ({lower:.3f} to {upper:.3f})", f"{row['predicted'][0]:.3f}"]
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(lines)
+        lines.append(cells)
+    return markdown(head, lines)
 
 
 def main() -> None:

@@ -22,6 +22,7 @@ from unittest.mock import patch
 
 import numpy as np
 import real
+from program import markdown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -146,7 +147,7 @@ def _of_model(model: str, runs: list[dict[str, Any]]) -> str:
     runs = [run for run in runs if run["parts"].keys() >= PARTS.keys()]
     names = [run["data"] for run in runs]
     head = ["", *names, "mean accuracy", "ECE", "max p", "coherent, right", "coherent, wrong"]
-    lines = [f"{model}, accuracy / AUROC", "", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    lines = []
     for part in PARTS:
         mine = [run["parts"][part] for run in runs]
         told = [made["verdict"] == "coherent" for made in mine]
@@ -155,8 +156,8 @@ def _of_model(model: str, runs: list[dict[str, Any]]) -> str:
         cells = [f"{made['accuracy']:.2f} / {made['auroc']:.2f}" for made in mine]
         both = sum(a and b for a, b in zip(told, right, strict=True))
         cells += [*mean, f"{both} of {sum(right)}", f"{sum(told) - both} of {right.count(False)}"]
-        lines.append(f"| {part} | {' | '.join(cells)} |")
-    return "\n".join([*lines, ""])
+        lines.append([part, *cells])
+    return f"{model}, accuracy / AUROC\n\n{markdown(head, lines)}\n"
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,6 +59,13 @@ def interval(values: list[float]) -> str:
     mean = float(np.mean(values))
     half = float(stats.sem(values) * stats.t.ppf(0.975, len(values) - 1))
     return f"{mean:.3f} ± {half:.3f}"
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown."""
+    lines = [head, *rows]
+    made = [f"| {' | '.join(map(str, line))} |" for line in lines]
+    return "\n".join([made[0], "|---" * len(head) + "|", *made[1:]])
 
 
 def once(doc: str, measure: Callable[[], Run], table: Callable[[Run], str], results: Path) -> None:

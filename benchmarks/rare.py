@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import real
-from program import interval
+from program import interval, markdown
 
 if TYPE_CHECKING:
     from consilience.data.dataset import Dataset, Gold
@@ -130,14 +130,14 @@ def _real(made: list[dict[str, Any]]) -> str:
         *("rare class: precision", "recall", "verdict"),
         *("told: accuracy", "AUROC", "ECE", "precision", "recall", "verdict"),
     )
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    lines = []
     for row in made:
         cells = [row["set"], f"{row['share']:.0%}", f"{row['found']['named']:.0%}"]
         for way in ("found", "told"):
             numbers = ("accuracy", "auroc", "ece", "precision", "recall")
             cells += [f"{row[way][s]:.2f}" for s in numbers] + [row[way]["verdict"]]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        lines.append(cells)
+    return markdown(head, lines)
 
 
 def _worlds(made: list[dict[str, Any]]) -> str:
@@ -151,15 +151,15 @@ def _worlds(made: list[dict[str, Any]]) -> str:
         "AUROC",
         "coherent",
     )
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    lines = []
     for name in dict.fromkeys(row["set"] for row in made):
         mine = [row for row in made if row["set"] == name]
         cells = [name, str(len(mine))]
         for way in ("found", "told"):
             cells += [interval([row[way][s] for row in mine]) for s in ("accuracy", "auroc")]
             cells.append(str(sum(row[way]["verdict"] == "coherent" for row in mine)))
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        lines.append(cells)
+    return markdown(head, lines)
 
 
 def main() -> None:

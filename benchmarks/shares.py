@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import real
-from program import interval
+from program import interval, markdown
 
 if TYPE_CHECKING:
     from consilience.data.dataset import Dataset, Gold
@@ -97,18 +97,18 @@ def table(made: list[dict[str, Any]]) -> str:
     """Markdown: a row for each draw, and the mean of each set."""
     head = ["set", "draw", "rows of each class"]
     head += [f"{said}: {name}" for said in WAYS.values() for name in SCORES.values()]
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    lines = []
     for name in dict.fromkeys(row["set"] for row in made):
         mine = [row for row in made if row["set"] == name]
         for row in mine:
             cells = [name, str(row["draw"]), ", ".join(map(str, row["classes"]))]
             cells += [f"{row[way][s]:.2f}" for way in WAYS for s in SCORES]
-            lines.append(f"| {' | '.join(cells)} |")
+            lines.append(cells)
         if len(mine) == 1:
             continue
         means = [interval([row[way][s] for row in mine]) for way in WAYS for s in SCORES]
-        lines.append(f"| {' | '.join([name, 'mean', '', *means])} |")
-    return "\n".join(lines)
+        lines.append([name, "mean", "", *means])
+    return markdown(head, lines)
 
 
 def main() -> None:
