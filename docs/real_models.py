@@ -105,19 +105,21 @@ def real_rows() -> str:
 
 
 def real_failures() -> str:
-    """The runs that are not above a guess, with their accuracy and their verdict."""
-    figures = chosen_figures()
+    """The runs of all models that are not above a guess, with their accuracy and their verdict."""
+    tables, made = measured()
     lines = [
-        "| data set | draw | accuracy | most frequent class | verdict |",
-        "|---|---|---|---|---|",
+        "| model | data set | draw | accuracy | most frequent class | verdict |",
+        "|---|---|---|---|---|---|",
     ]
-    for name in figures.sets:
-        share = figures.mean(name, "majority", "accuracy", "its own")
-        for draw, row in figures.rows[name, "consilience"].items():
-            accuracy = row.scores["accuracy"]
-            if accuracy.lower <= share:
-                cells = [SETS.get(name, name), f"{draw}", f"{accuracy.estimate:.2f}"]
-                lines.append(f"| {' | '.join(cells)} | {share:.2f} | {row.verdict} |")
+    for model in sorted({of for of, *_ in made}):
+        figures = tables.Figures(made, model, CHOSEN[1])
+        for name in figures.sets:
+            share = figures.mean(name, "majority", "accuracy", "its own")
+            for draw, row in figures.rows.get((name, "consilience"), {}).items():
+                accuracy = row.scores["accuracy"]
+                if accuracy.lower <= share:
+                    cells = [model, SETS.get(name, name), f"{draw}", f"{accuracy.estimate:.2f}"]
+                    lines.append(f"| {' | '.join(cells)} | {share:.2f} | {row.verdict} |")
     return "\n".join(lines) + "\n"
 
 
