@@ -72,15 +72,8 @@ def next_steps(found: Found) -> list[str]:
             f"{doubtful:,} {rows} open and first in the table below. Read them, and correct what "
             "is wrong with `consilience review`: that asks nothing."
         )
-    if (
-        found.evidence.shares is None
-        and found.calibration is None
-        and kind
-        in (
-            Kind.COHERENT,
-            Kind.UNSURE,
-        )
-    ):
+    told = found.evidence.shares is not None or found.calibration is not None
+    if not told and kind in (Kind.COHERENT, Kind.UNSURE):
         name, share = _rarest(found)
         said = shlex.quote(f"planning.shares.{name}=0.1")
         steps.append(

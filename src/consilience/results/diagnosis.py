@@ -142,13 +142,7 @@ def verdict(
     failed = _degenerate(labels, kept, shares is not None)
     kind, why = failed or _unlike(halves, chance) or _concepts(concepts, vouched)
     if kind is Kind.COHERENT and labels.shape[1] == 2 and tell < TOLD:
-        alike = (
-            "" if math.isnan(halves) else f" agree in their order (correlation {halves:.2f}) but"
-        )
-        kind, why = (
-            Kind.UNSURE,
-            (f"answers{alike} do not lie in two classes: landmarks say what they are worth"),
-        )
+        kind, why = _undivided(halves)
     doubt = 1.0
     if evidence is not None and kind is not Kind.COHERENT:
         doubt = temper_factor(labels, believable(labels, evidence), shares)
@@ -182,6 +176,15 @@ def _unlike(halves: float, chance: float) -> tuple[Kind, str] | None:
             f"much with p = {chance:.2g}); ask more, in other framings, or another model"
         )
     return None
+
+
+def _undivided(halves: float) -> tuple[Kind, str]:
+    """That answers which agree show no two classes."""
+    alike = "" if math.isnan(halves) else f" agree in their order (correlation {halves:.2f}) but"
+    return Kind.UNSURE, (
+        f"answers{alike} do not lie in two classes; landmarks that are drawn at random say what "
+        "they are worth"
+    )
 
 
 def _concepts(concepts: Sequence[Concept], vouched: bool) -> tuple[Kind, str]:
