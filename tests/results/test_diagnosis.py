@@ -92,6 +92,20 @@ def test_labels_that_say_nothing_are_unsure() -> None:
     assert verdict(np.array([[0.8, 0.2], [0.2, 0.8]]), []).kind is Kind.COHERENT
 
 
+def test_landmarks_make_sure_labels_of_unsure_ones_and_ask_nothing(run: Found) -> None:
+    flat = run.solution.labels**0.1
+    flat /= flat.sum(axis=1, keepdims=True)
+    unsure = replace(run, solution=replace(run.solution, labels=flat))
+    assert unsure.verdict.kind is Kind.UNSURE
+    said = f"answers agree in their order (correlation {run.verdict.halves:.2f}) but do not lie in"
+    assert said in unsure.verdict.reasons[1]
+    _, gold = world_dataset("easy", len(run.dataset))
+    drawn = np.random.default_rng(0).permutation(run.dataset.ids)[:20]
+    mended = unsure.calibrated({id: gold.labels[id] for id in drawn.tolist()})
+    assert mended.verdict.kind is Kind.COHERENT
+    assert mended.verdict.information > 3 * unsure.verdict.information
+
+
 def test_what_labels_tell_is_a_share_of_what_they_could() -> None:
     assert verdict(np.eye(2)[[0, 1, 1]], []).information == pytest.approx(1)
     assert verdict(np.full((3, 4), 0.25), []).information == pytest.approx(0)

@@ -46,9 +46,9 @@ def next_steps(found: Found) -> list[str]:
         )
     if kind is Kind.UNSURE and found.calibration is None:
         steps.append(
-            f"`consilience landmarks --count {LANDMARKS}` draws rows at random; label them and "
-            "give them back (--landmarks): they say where the line between the classes lies and "
-            "how sure the answers are. What was asked is not asked again."
+            f"`consilience landmarks --count {LANDMARKS}` draws rows at random. Label them: "
+            "`consilience solve --landmarks FILE`, `report` and `export` then say where the line "
+            "between the classes lies and how sure the answers are, and ask nothing."
         )
     if kind is Kind.DEGENERATE:
         steps.append("Ask in other framings, or give landmarks, and run again.")
