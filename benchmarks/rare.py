@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from itertools import product
@@ -24,7 +25,7 @@ import real
 from program import interval, markdown
 
 if TYPE_CHECKING:
-    from consilience.data.dataset import Dataset, Gold
+    from consilience.data.dataset import Dataset, Example, Gold
     from consilience.models.base import Model
 
 RESULTS = Path(__file__).parent / "results" / "rare.json"
@@ -42,15 +43,21 @@ def draw(folder: Path, name: str, share: float, rows: int) -> tuple[Dataset, Gol
     from consilience.data.dataset import Dataset, Gold
 
     every, gold = real.draw(folder, name, 10**9, 0)
-    left = {1: round(share * rows), 0: rows - round(share * rows)}
-    chosen = []
+    wanted = {1: round(share * rows), 0: rows - round(share * rows)}
+    chosen = as_many(every, gold, wanted)
+    if len(chosen) < rows:
+        raise SystemExit(f"{name} has too few rows of a class for {share:.0%} of {rows}")
+    return Dataset(f"{name}-{share:g}", chosen, task=every.task), Gold(gold.labels)
+
+
+def as_many(every: Dataset, gold: Gold, wanted: Mapping[int, int]) -> list[Example]:
+    """The first examples of each class, so many as are wanted, as far as there are."""
+    left, chosen = dict(wanted), []
     for example in every.examples:
         if left[gold.labels[example.id]] > 0:
             left[gold.labels[example.id]] -= 1
             chosen.append(example)
-    if any(left.values()):
-        raise SystemExit(f"{name} has too few rows of a class for {share:.0%} of {rows}")
-    return Dataset(f"{name}-{share:g}", chosen, task=every.task), Gold(gold.labels)
+    return chosen
 
 
 def measure(given: argparse.Namespace, name: str, share: float) -> dict[str, Any]:

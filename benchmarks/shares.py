@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import real
 from program import interval, markdown
+from rare import as_many
 
 if TYPE_CHECKING:
     from consilience.data.dataset import Dataset, Gold
@@ -46,13 +47,9 @@ def draw(folder: Path, name: str, seed: int, rows: int) -> tuple[Dataset, Gold]:
     every, gold = real.draw(folder, name, 10**9, seed)
     scale = rows / ROWS
     classes = default_rng(seed).permutation(every.task.k).tolist()
-    left = {c: round(scale * n) for c, n in zip(classes, COUNTS[name], strict=True)}
-    chosen = []
-    for example in every.examples:
-        if left[gold.labels[example.id]] > 0:
-            left[gold.labels[example.id]] -= 1
-            chosen.append(example)
-    if any(left.values()):
+    wanted = {c: round(scale * n) for c, n in zip(classes, COUNTS[name], strict=True)}
+    chosen = as_many(every, gold, wanted)
+    if len(chosen) < sum(wanted.values()):
         raise SystemExit(f"{name} has too few rows of a class")
     return Dataset(f"{name}-{seed}", chosen, task=every.task), gold
 
