@@ -12,12 +12,12 @@ scored on the later rows. Sets that the file has are not measured again; what wa
 from __future__ import annotations
 
 import argparse
-import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import real
-from program import markdown
+from program import markdown, resumed
 
 RESULTS = Path(__file__).parent / "results" / "newrows_real.json"
 SETS = ("sst2", "agnews", "sms")
@@ -88,14 +88,9 @@ def main() -> None:
     add("--stores", type=Path, default=real.STORES / "newrows")
     add("--output", type=Path, default=RESULTS)
     given = parser.parse_args()
-    made = json.loads(given.output.read_text()) if given.output.exists() else []
-    if not given.table:
-        for name in given.sets:
-            if name not in {row["set"] for row in made}:
-                made.append(measure(given, name))
-                # After each, so that what was measured stays if the rest never is.
-                given.output.write_text(json.dumps(made, indent=1) + "\n")
-    print(table(made))
+    wanted = [] if given.table else given.sets
+    jobs = ((name, partial(measure, given, name)) for name in wanted)
+    print(table(resumed(given.output, lambda row: row["set"], jobs)))
 
 
 if __name__ == "__main__":

@@ -68,6 +68,22 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join([made[0], "|---" * len(head) + "|", *made[1:]])
 
 
+def resumed(
+    path: Path, key: Callable[[Run], object], jobs: Iterable[tuple[object, Callable[[], Run]]]
+) -> list[Run]:
+    """The rows of a file, and those of the jobs (key, measurement) that it lacks.
+
+    Each is written at once, so that what was measured stays if the rest never is.
+    """
+    made: list[Run] = json.loads(path.read_text()) if path.exists() else []
+    there = {key(row) for row in made}
+    for name, measure in jobs:
+        if name not in there:
+            made.append(measure())
+            path.write_text(json.dumps(made, indent=1) + "\n")
+    return made
+
+
 def once(doc: str, measure: Callable[[], Run], table: Callable[[Run], str], results: Path) -> None:
     """Measures in this process and prints the table; with --table only prints."""
     parser = argparse.ArgumentParser(description=doc.split("\n")[0])

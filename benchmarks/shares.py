@@ -12,15 +12,15 @@ that the file has are not measured again; what was asked is kept in `--stores`.
 from __future__ import annotations
 
 import argparse
-import json
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import real
-from program import interval, markdown
+from program import interval, markdown, resumed
 from rare import as_many
 
 if TYPE_CHECKING:
@@ -121,14 +121,9 @@ def main() -> None:
     add("--stores", type=Path, default=real.STORES)
     add("--output", type=Path, default=RESULTS)
     given = parser.parse_args()
-    made = json.loads(given.output.read_text()) if given.output.exists() else []
-    if not given.table:
-        for name, seed in product(given.sets, range(given.draws)):
-            if not any((row["set"], row["draw"]) == (name, seed) for row in made):
-                made.append(measure(given, name, seed))
-                # After each, so that what was measured stays if the rest never is.
-                given.output.write_text(json.dumps(made, indent=1) + "\n")
-    print(table(made))
+    wanted = [] if given.table else product(given.sets, range(given.draws))
+    jobs = ((place, partial(measure, given, *place)) for place in wanted)
+    print(table(resumed(given.output, lambda row: (row["set"], row["draw"]), jobs)))
 
 
 if __name__ == "__main__":

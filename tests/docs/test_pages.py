@@ -178,3 +178,22 @@ def test_no_run_that_the_readme_calls_a_guess_calls_itself_coherent():
         row.verdict in ("several concepts", "unsure", "no better than chance") for row in runs
     )
     assert max(row.scores["accuracy"].estimate for row in runs) < 0.7
+
+
+def test_what_the_readme_says_of_other_models_is_in_the_figures():
+    """Of SmolLM2 two right runs that doubt themselves and one lost, of Qwen two sets."""
+    from real_models import measured
+
+    tables, made = measured()
+    small, larger = (tables.Figures(made, model, 8.0) for model in ("smol", "qwen"))
+    doubted = {name: small.rows[name, "consilience"][0] for name in ("sst2", "subj")}
+    assert all(row.scores["accuracy"].lower > 0.75 for row in doubted.values())
+    assert {row.verdict for row in doubted.values()} == {"several concepts", "unsure"}
+    lost = small.rows["sms", "consilience"][0]
+    assert lost.scores["accuracy"].estimate < 0.5 and lost.verdict == "several concepts"
+    said = {("sst2", "accuracy"): (0.90, 0.94), ("sms", "accuracy"): (0.61, 0.86)}
+    said |= {("sms", "auroc"): (0.76, 0.98)}
+    for (name, score), both in said.items():
+        methods = ("zero-shot-all", "consilience")
+        found = [larger.mean(name, method, score, "its own") for method in methods]
+        assert found == pytest.approx(both, abs=0.0051)

@@ -76,6 +76,7 @@ def test_who_was_told_no_shares_is_told_how_to_say_them(found: Found) -> None:
     least = found.dataset.task.classes[int(means.argmin())]
     assert step.startswith(f"By these probabilities {means.min():.0%} of the rows are {least}. ")
     assert f"planning.shares.{least}=0.1" in step
+    assert step in next_steps(judged(found, Kind.UNSURE))
     for kind in (Kind.SEVERAL, Kind.CHANCE, Kind.DEGENERATE):
         assert not any("planning.shares" in s for s in next_steps(judged(found, kind)))
     told = replace(
