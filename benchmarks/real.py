@@ -30,6 +30,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import heldout
 from real_tables import READOUTS, model_of, table
 
 if TYPE_CHECKING:
@@ -82,6 +83,9 @@ TASKS: Mapping[str, tuple[str, tuple[str, ...], str | None, str | None]] = {
 }
 """The question, classes, statement and opposite of each set, by the name of its file."""
 
+EVERY = {**TASKS, **{name: held.task for name, held in heldout.SETS.items()}}
+"""Those of the sets of `benchmarks/heldout.py` too."""
+
 METHODS = (
     *("majority", "zero-shot", "zero-shot-plain", "zero-shot-names"),
     *("zero-shot-negated", "zero-shot-letters", "zero-shot-all"),
@@ -97,7 +101,7 @@ def task_of(name: str) -> Task:
     """The task of one of the sets."""
     from consilience.data.task import Task
 
-    question, classes, statement, opposite = TASKS[name]
+    question, classes, statement, opposite = EVERY[name]
     return Task(question, classes, statement, opposite)
 
 
@@ -242,7 +246,7 @@ def options() -> argparse.ArgumentParser:
     add("--model", help="a model of your own: local:FOLDER, openai:NAME, …")
     add("--base-url", help="the address of its server")
     add("--data", type=Path, help="folder of NAME.csv, with the columns text and label")
-    add("--sets", nargs="+", choices=TASKS, default=[*TASKS], metavar="SET")
+    add("--sets", nargs="+", choices=EVERY, default=[*TASKS], metavar="SET")
     add("--methods", nargs="+", default=METHODS)
     add("--budgets", nargs="+", type=float, default=BUDGETS)
     add("--examples", type=int, default=EXAMPLES)
