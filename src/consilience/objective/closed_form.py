@@ -68,8 +68,8 @@ class Separable:
         gained = logq * -self.entropy
         if self.field is not None:
             gained += self.field
-        value = (q * gained).sum(dim=(1, 2))
-        return value, gained.sub_(self.entropy).mul_(q)
+        gained *= q
+        return gained.sum(dim=(1, 2)), gained.sub_(q, alpha=self.entropy)
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,8 +68,8 @@ def draw(evidence: Evidence, count: int, seed: int, start: NDArray[np.float64] |
     shape = (1, evidence.n, evidence.k)
     device = evidence.predictions.logp.device
     if start is None:
-        weight = torch.ones(1, evidence.t, dtype=torch.float64, device=device)
-        first = zero_shot_answer(evidence, weight)
+        alike = torch.ones(1, 1, dtype=torch.float64, device=device).expand(1, evidence.t)
+        first = zero_shot_answer(evidence, alike)
     elif start.shape != shape[1:]:
         raise InputError(f"a start of shape {start.shape} for labels of shape {shape[1:]}")
     else:
