@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 from consilience.data.dataset import Dataset, Gold
@@ -295,6 +296,16 @@ def test_what_goes_wrong_in_a_process_is_told_here() -> None:
         list(work_off(broken, {}, workers=2))
     with pytest.raises(InputError, match="workers must be at least 1"):
         list(work_off([], {}, workers=0))
+
+
+def threads() -> None:
+    raise ConsilienceError(f"{torch.get_num_threads()} thread")
+
+
+@pytest.mark.slow
+def test_each_of_several_processes_has_one_thread() -> None:
+    with pytest.raises(ConsilienceError, match=r"^1 thread$"):
+        list(work_off([replace(job, case=replace(CASE, model=threads)) for job in jobs()], {}, 2))
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 import sys
+from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from consilience.models.base import Answer, Completion, Model, Request, Writer
 from consilience.models.local import LocalModel
 from consilience.models.prefix import Question, Scorer, batches, groups, products
 from consilience.models.simulated import world_dataset
+from consilience.models.threads import given_threads, one_thread
 from consilience.planning.planner import PlanSettings
 from consilience.prompts.framing import Framing, framings, render
 from consilience.prompts.query import Query
@@ -469,8 +471,10 @@ def test_a_layer_that_cannot_be_cut_is_computed_in_full(folder):
             np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+@pytest.mark.parametrize("around", [nullcontext, one_thread, given_threads])
 @pytest.mark.parametrize(("small", "inside"), [(True, 1), (False, 3)])
-def test_a_small_network_is_asked_in_one_thread(folder, monkeypatch, small, inside):
+def test_a_small_network_is_asked_in_one_thread(folder, monkeypatch, small, inside, around):
+    """A larger one in all, also where what is around it keeps to one, as a benchmark does."""
     network = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     if not small:
         monkeypatch.setattr("consilience.models.prefix.SMALL", network.num_parameters())
@@ -479,8 +483,11 @@ def test_a_small_network_is_asked_in_one_thread(folder, monkeypatch, small, insi
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        Scorer(network).score([Question((1, 5, n), ((3,), (4,))) for n in range(6, 9)])
-        assert set(threads) == {inside}
+        with around(), around():
+            there = torch.get_num_threads()
+            Scorer(network).score([Question((1, 5, n), ((3,), (4,))) for n in range(6, 9)])
+            assert set(threads) == {inside}
+            assert torch.get_num_threads() == there
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 import torch
 
 from consilience.errors import InputError
-from consilience.models.threads import one_thread
+from consilience.models.threads import given_threads, one_thread
 
 Tokens = tuple[int, ...]
 
@@ -103,7 +102,7 @@ class Scorer:
         self._head = network.get_output_embeddings()
         self._batch = batch
         small = network.num_parameters() < SMALL and network.device.type == "cpu"
-        self._threads = one_thread if small else nullcontext
+        self._threads = one_thread if small else given_threads
         self.reuse = reuse and _can_be_cut(network)
         self.forget()
 

@@ -8,6 +8,8 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+import torch
+
 from consilience.errors import ConsilienceError, InputError
 from consilience.evaluation.benchmark.benchmark import Job, Row, measure
 from consilience.models.base import Model
@@ -73,6 +75,7 @@ def _work(jobs: Sequence[Job], turn: Any, pipe: Connection) -> None:  # noqa: AN
     """
     # Ctrl-C reaches all processes of a terminal; the first of them ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)  # the other processes have the other cores
     models: dict[str, Model] = {}
     try:
         while True:
