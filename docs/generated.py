@@ -14,11 +14,14 @@ from pathlib import Path
 from arithmetic import scale_arithmetic
 from elicited import ends, floors, leads, picture, rare_worlds, reached, worlds
 from figures import RESULTS, figures
+from held_out import held_out, held_out_summary
 from real_models import real_failures, real_picture, real_rows, real_scores, real_summary
 
 __all__ = [
     "ends",
     "floors",
+    "held_out",
+    "held_out_summary",
     "leads",
     "picture",
     "rare_worlds",

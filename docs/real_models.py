@@ -47,11 +47,11 @@ PICTURE_OF_SETS = ROOT / "docs" / "real.svg"
 
 
 @cache
-def measured() -> tuple[Any, Any]:
+def measured(name: str = "real") -> tuple[Any, Any]:
     """What makes the tables, and the rows by model, set, method and budget, if there are any."""
     from consilience.evaluation.benchmark.result_file import Results
 
-    tables, kept = program("real_tables"), RESULTS / "real.json"
+    tables, kept = program("real_tables"), RESULTS / f"{name}.json"
     found = json.loads(kept.read_text("utf-8")) if kept.exists() else {"rows": []}
     return tables, tables.cells(Results.from_json(found))
 

@@ -50,6 +50,16 @@ def test_each_verdict_has_its_sentence_and_its_step(
     assert step in next_steps(made)[0]
 
 
+def test_labels_that_rest_on_answers_without_shots_are_not_said_to_be_in_order(
+    found: Found,
+) -> None:
+    made = judged(found, Kind.UNSURE)
+    vars(made)["verdict"] = replace(made.verdict, shot_free=0.9)
+    assert "those of answers without shots" in headline(made)
+    assert "order" not in headline(made)
+    assert "`consilience landmarks --count 20`" in next_steps(made)[0]
+
+
 def test_the_numbers_are_those_of_the_labels(found: Found) -> None:
     made = judged(found, Kind.COHERENT)
     opened = int(made.labels["open"].sum())

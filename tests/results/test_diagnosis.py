@@ -12,8 +12,10 @@ from consilience.concepts.comparison import SURE
 from consilience.concepts.concept import Concept, pooled
 from consilience.elicitation.session import elicit
 from consilience.models.simulated import WORLDS, SimulatedModel, world_dataset
+from consilience.objective.conditioning import weigh
 from consilience.results.diagnosis import (
     ALIKE,
+    ALONE,
     KEPT,
     ODDS,
     TOLD,
@@ -168,6 +170,34 @@ def test_answers_that_agree_no_more_than_permuted_ones_are_chance(run: Found) ->
     assert said.kind is Kind.CHANCE
     assert f"p = {said.chance:.2g})" in str(said)
     assert verdict(labels, [FIRST], False, evidence).kind is Kind.COHERENT
+
+
+@pytest.mark.parametrize(("weight", "kind"), [(1.0, Kind.CHANCE), (50.0, Kind.UNSURE)])
+def test_labels_that_rest_on_answers_without_shots_are_not_judged_by_those_with_shots(
+    run: Found, weight: float, kind: Kind
+) -> None:
+    evidence, asked = run.evidence, run.evidence.predictions
+    free = asked.zero | asked.brief
+    drawn = torch.arange(evidence.t)
+    shown = drawn[~free]
+    drawn[~free] = shown[torch.from_numpy(np.random.default_rng(0).permutation(len(shown)))]
+    weights = torch.where(free, weight * asked.weight, asked.weight)
+    noise = replace(evidence, predictions=replace(asked, logp=asked.logp[drawn], weight=weights))
+    mean = np.log(pooled(noise, torch.ones(noise.t, dtype=torch.bool)))
+    odds = 5 * (mean[:, 1] - mean[:, 0])
+    labels = np.stack([1 / (1 + np.exp(odds)), 1 / (1 + np.exp(-odds))], axis=1)
+    said = verdict(labels, [FIRST], False, noise)
+    assert said.halves < ALIKE
+    assert said.kind is kind
+    assert said.unsupported == (kind is Kind.UNSURE) == (said.shot_free > ALONE)
+    assert ("answers without shots" in str(said)) == said.unsupported
+    # Each example's evidence is a whole, whatever its parts weigh.
+    mine, free_weight = (torch.zeros(noise.n, dtype=torch.float64) for _ in range(2))
+    shares = weigh(noise).share[0]
+    mine.index_add_(0, asked.target, shares)
+    free_weight.index_add_(0, asked.target, shares * free)
+    assert mine.numpy() == pytest.approx(np.ones(noise.n))
+    assert said.shot_free == pytest.approx(float(free_weight.mean()))
 
 
 def test_labels_of_known_shares_may_be_of_one_class_and_must_tell_more_than_these(

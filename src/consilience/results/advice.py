@@ -24,8 +24,11 @@ def headline(found: Found) -> str:
             "which one is meant."
         ),
         Kind.UNSURE: (
-            "The answers rank these texts, and do not say which labels are sure: use the order, "
-            "not yet the labels."
+            "The labels are those of answers without shots, which those with shots do not bear "
+            "out: check some before you use them."
+            if found.verdict.unsupported
+            else "The answers rank these texts, and do not say which labels are sure: use the "
+            "order, not yet the labels."
         ),
         Kind.CHANCE: "The labels are no better than chance: do not use them.",
         Kind.DEGENERATE: (
