@@ -227,3 +227,11 @@ def test_what_the_readme_says_of_held_out_sets_is_in_the_figures():
     assert right("golden", "languages") < right("consilience", "languages") - 0.1
     doubted = {n for n in figures.sets if runs[n].verdict != "coherent"} - {*guess}
     assert doubted == {"names", "languages"}
+    small = tables.Figures(made, "smol", 8.0)
+    assert small.sets == ["capitals", "continents", "names", "tweets", "words"]
+    ours, true = (
+        {n: small.mean(n, method, "accuracy", "its own") for n in small.sets}
+        for method in ("consilience", "golden")
+    )
+    assert {n for n in small.sets if ours[n] > true[n] + 0.01} == {"continents", "names"}
+    assert {n for n in small.sets if ours[n] < true[n] - 0.01} == {"tweets", "words"}
