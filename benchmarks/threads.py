@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ import program
 import torch
 
 from consilience.models.prefix import Question, Scorer
+from consilience.models.threads import given_threads
 
 RESULTS = Path(__file__).parent / "results" / "threads.json"
 SIZES = ((160, 4), (256, 6), (384, 6), (512, 8), (768, 12))
@@ -82,7 +83,7 @@ def measure() -> dict[str, Any]:
         made = network(width, layers)
         scorer = Scorer(made)
         # What is measured is whether it should choose.
-        scorer._threads = nullcontext
+        scorer._threads = given_threads
         row: dict[str, Any] = {"parameters": made.num_parameters()}
         for name, others in (("free", 0), ("busy", cores)):
             taken: dict[int, list[float]] = {1: [], cores: []}
