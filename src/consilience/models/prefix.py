@@ -26,7 +26,8 @@ _Pair = tuple[int, int]
 """A row of a batch, and a place in it."""
 
 SMALL = 10_000_000
-"""Parameters below which a second thread on the CPU brings nothing (docs/local.md)."""
+"""Parameters below which a network on the CPU is asked in one thread: what takes little time need
+not wait for busy cores, with which two threads are slower than one (docs/local.md)."""
 
 STEP = 100
 """What one more batch costs besides the tokens in it, counted in tokens."""
