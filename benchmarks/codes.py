@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import real
-from program import markdown
+from program import markdown, on_sets, said
 
 if TYPE_CHECKING:
     from consilience.data.dataset import Dataset, Gold
@@ -143,22 +143,14 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measures what the file of results lacks, unless told not to, and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = on_sets(__doc__, SETS, RESULTS, real.STORES)
     add = parser.add_argument
-    add("--table", action="store_true", help="print the table, measure nothing")
-    add("--model", help="local:FOLDER, openai:NAME, …")
-    add("--data", type=Path, help="folder of NAME.csv, with the columns text and label")
-    add("--sets", nargs="+", choices=SETS, default=SETS)
     add("--ways", nargs="+", choices=WAYS, default=WAYS)
     add("--draws", type=int, default=1)
     add("--examples", type=int, default=EXAMPLES, help="of each set but `mixed`")
-    add("--stores", type=Path, default=real.STORES, help="folder of what was asked")
-    add("--output", type=Path, default=RESULTS)
-    given = parser.parse_args(arguments)
+    given = said(parser, arguments)
     rows = json.loads(given.output.read_text("utf-8")) if given.output.exists() else []
     if not given.table:
-        if given.data is None or given.model is None:
-            parser.error("say --model and --data, or --table")
         done = {(row["model"], row["set"], row["way"], row["draw"]) for row in rows}
         for draw, name, way in product(range(given.draws), given.sets, given.ways):
             if (given.model.rpartition("/")[2], name, way, draw) in done:

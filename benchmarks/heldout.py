@@ -19,11 +19,11 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from email import message_from_string
 from email.header import decode_header, make_header
 from html import unescape
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -266,7 +266,7 @@ def written(name: str, folder: Path) -> None:
         return
     [*places] = (fetched(package, folder / "packages") for package in SETS[name].packages)
     classes: dict[str, set[str]] = {}
-    for text, label in rows_of(name, places):
+    for text, label in chain.from_iterable(map(SETS[name].rows, places)):
         if text := " ".join(text.split()):
             classes.setdefault(text, set()).add(label)
     begun = path.with_suffix(".begun")
@@ -277,29 +277,22 @@ def written(name: str, folder: Path) -> None:
     begun.rename(path)
 
 
-def rows_of(name: str, places: Sequence[Path]) -> Iterator[tuple[str, str]]:
-    """The rows of a set, of all of its packages."""
-    for place in places:
-        yield from SETS[name].rows(place)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Makes the tables that are not there, then measures as `real.py` does."""
-    import real
+    import real  # which imports this
 
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path)
     parser.add_argument("--sets", nargs="+", choices=SETS, default=[*SETS])
     given, others = parser.parse_known_args(arguments)
-    told = ["--sets", *given.sets, *others]
+    # The last of two options counts, so that others are the caller's to choose.
+    told = ["--output", str(RESULTS), "--methods", *METHODS, "--sets", *given.sets, *others]
     if given.data is not None:
         given.data.mkdir(parents=True, exist_ok=True)
         for name in given.sets:
             written(name, given.data)
         told += ["--data", str(given.data)]
-    if "--methods" not in others:
-        told += ["--methods", *METHODS]
-    return real.main([*told, "--output", str(RESULTS)] if "--output" not in others else told)
+    return real.main(told)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import real
-from program import markdown, resumed
+from program import markdown, on_sets, resumed, said
 
 RESULTS = Path(__file__).parent / "results" / "newrows_real.json"
 SETS = ("sst2", "agnews", "sms")
@@ -77,17 +77,10 @@ def table(made: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Measures the sets that the file lacks, and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    add = parser.add_argument
-    add("--table", action="store_true", help="print the table, measure nothing")
-    add("--model")
-    add("--data", type=Path)
-    add("--sets", nargs="+", default=SETS)
-    add("--rows", type=int, default=ROWS)
-    add("--later", type=int, default=LATER)
-    add("--stores", type=Path, default=real.STORES / "newrows")
-    add("--output", type=Path, default=RESULTS)
-    given = parser.parse_args()
+    parser = on_sets(__doc__, SETS, RESULTS, real.STORES / "newrows")
+    parser.add_argument("--rows", type=int, default=ROWS)
+    parser.add_argument("--later", type=int, default=LATER)
+    given = said(parser)
     wanted = [] if given.table else given.sets
     jobs = ((name, partial(measure, given, name)) for name in wanted)
     print(table(resumed(given.output, lambda row: row["set"], jobs)))

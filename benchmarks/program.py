@@ -84,6 +84,33 @@ def resumed(
     return made
 
 
+def on_sets(doc: str, sets: Sequence[str], output: Path, stores: Path) -> argparse.ArgumentParser:
+    """The options of a benchmark that puts public sets to one model; more may be added."""
+    parser = argparse.ArgumentParser(description=doc.split("\n")[0])
+    add = parser.add_argument
+    add("--table", action="store_true", help="print the table, measure nothing")
+    add("--model", help="local:FOLDER, openai:NAME, …")
+    add("--data", type=Path, help="folder of NAME.csv, with the columns text and label")
+    add("--sets", nargs="+", choices=sets, default=sets)
+    add("--stores", type=Path, default=stores, help="folder of what was asked")
+    add("--output", type=Path, default=output)
+    return parser
+
+
+def said(
+    parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None
+) -> argparse.Namespace:
+    """What the options say; a line where something is to be measured, and not by whom or of what.
+
+    Nothing of the kind is needed for a table, nor for simulated worlds.
+    """
+    given = parser.parse_args(arguments)
+    free = given.table or getattr(given, "worlds", False)
+    if not free and (given.model is None or given.data is None):
+        parser.error("say --model and --data, or --table")
+    return given
+
+
 def once(doc: str, measure: Callable[[], Run], table: Callable[[Run], str], results: Path) -> None:
     """Measures in this process and prints the table; with --table only prints."""
     parser = argparse.ArgumentParser(description=doc.split("\n")[0])

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import real
-from program import interval, markdown
+from program import interval, markdown, on_sets, said
 
 if TYPE_CHECKING:
     from consilience.data.dataset import Dataset, Example, Gold
@@ -171,20 +171,14 @@ def _worlds(made: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Measures the draws that the file lacks, and prints the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = on_sets(__doc__, SETS, RESULTS, real.STORES)
     add = parser.add_argument
-    add("--table", action="store_true", help="print the tables, measure nothing")
     add("--worlds", action="store_true", help="measure simulated worlds")
     add("--seeds", type=int, default=DRAWS, help="draws of each world")
     add("--workers", type=int, default=2)
-    add("--model")
-    add("--data", type=Path)
-    add("--sets", nargs="+", default=SETS)
     add("--shares", nargs="+", type=float, default=SHARES)
     add("--rows", type=int, default=ROWS)
-    add("--stores", type=Path, default=real.STORES)
-    add("--output", type=Path, default=RESULTS)
-    given = parser.parse_args()
+    given = said(parser)
     made = json.loads(given.output.read_text()) if given.output.exists() else []
 
     def keep(row: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import real
-from program import interval, markdown, resumed
+from program import interval, markdown, on_sets, resumed, said
 from rare import as_many
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def measure(given: argparse.Namespace, name: str, seed: int) -> dict[str, Any]:
 def table(made: list[dict[str, Any]]) -> str:
     """Markdown: a row for each draw, and the mean of each set."""
     head = ["set", "draw", "rows of each class"]
-    head += [f"{said}: {name}" for said in WAYS.values() for name in SCORES.values()]
+    head += [f"{words}: {name}" for words in WAYS.values() for name in SCORES.values()]
     lines = []
     for name in dict.fromkeys(row["set"] for row in made):
         mine = [row for row in made if row["set"] == name]
@@ -110,17 +110,10 @@ def table(made: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Measures the draws that the file lacks, and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    add = parser.add_argument
-    add("--table", action="store_true", help="print the table, measure nothing")
-    add("--model")
-    add("--data", type=Path)
-    add("--sets", nargs="+", default=SETS, choices=SETS)
-    add("--draws", type=int, default=DRAWS)
-    add("--rows", type=int, default=ROWS)
-    add("--stores", type=Path, default=real.STORES)
-    add("--output", type=Path, default=RESULTS)
-    given = parser.parse_args()
+    parser = on_sets(__doc__, SETS, RESULTS, real.STORES)
+    parser.add_argument("--draws", type=int, default=DRAWS)
+    parser.add_argument("--rows", type=int, default=ROWS)
+    given = said(parser)
     wanted = [] if given.table else product(given.sets, range(given.draws))
     jobs = ((place, partial(measure, given, *place)) for place in wanted)
     print(table(resumed(given.output, lambda row: (row["set"], row["draw"]), jobs)))

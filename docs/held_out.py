@@ -1,4 +1,7 @@
-"""The tables of what `benchmarks/heldout.py` measured on sets that nothing was decided on."""
+"""The tables of what `benchmarks/heldout.py` measured on sets that nothing was decided on.
+
+Not called `heldout`, as the benchmark is: both are found by that name alone.
+"""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import csv
 import json
 import sys
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,18 @@ def test_draws_are_measured_each_way_and_not_again(
     assert json.loads(out.read_text()) == made
     classes = ", ".join(map(str, row["classes"]))
     assert f"| agnews | 0 | {classes} | 0.99 |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("benchmark", ["shares", "rare", "newrows_real", "codes"])
+def test_who_is_asked_and_about_what_must_be_said(
+    benchmark: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main = import_module(benchmark).main
+    for words in (["--model", "local:some/tiny"], ["--data", "."]):
+        monkeypatch.setattr(sys, "argv", [benchmark, *words])
+        with pytest.raises(SystemExit):
+            main()
+        assert "say --model and --data, or --table" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", [benchmark, "--table"])
+    main()
+    assert capsys.readouterr().out.startswith("| ")

@@ -224,7 +224,8 @@ def test_what_the_readme_says_of_held_out_sets_is_in_the_figures():
     said = {"consilience": 0.93, "golden": 0.91, "bootstrap-confident": 0.90}
     said |= {"random-shots": 0.89, tables.BEST: 0.81}
     assert {m: mean(m, six) for m in said} == pytest.approx(said, abs=0.0051)
-    assert right("golden", "languages") < right("consilience", "languages") - 0.1
+    harmed = [right(m, "languages") for m in ("consilience", "golden", tables.BEST)]
+    assert harmed == pytest.approx([0.82, 0.67, 0.84], abs=0.0051)
     doubted = {n for n in figures.sets if runs[n].verdict != "coherent"} - {*guess}
     assert doubted == {"names", "languages"}
     small = tables.Figures(made, "smol", 8.0)

@@ -15,8 +15,9 @@ from consilience.models.simulated import WORLDS, SimulatedModel, world_dataset
 from consilience.objective.conditioning import weigh
 from consilience.results.diagnosis import (
     ALIKE,
-    ALONE,
     KEPT,
+    LEVEL,
+    MOSTLY,
     ODDS,
     TOLD,
     Kind,
@@ -92,6 +93,17 @@ def test_labels_that_say_nothing_are_unsure() -> None:
     # What the docstring of TOLD says.
     assert verdict(weak, []).information == pytest.approx(0.12, abs=0.002)
     assert verdict(np.array([[0.8, 0.2], [0.2, 0.8]]), []).kind is Kind.COHERENT
+
+
+def test_answers_that_agree_bear_labels_out_whatever_these_rest_on(run: Found) -> None:
+    flat = np.stack([0.5 - (p := 0.01 * (run.solution.labels[:, 1] - 0.5)), 0.5 + p], axis=1)
+    asked = run.evidence.predictions
+    weights = torch.where(asked.zero | asked.brief, 50 * asked.weight, asked.weight)
+    heavy = replace(run.evidence, predictions=replace(asked, weight=weights))
+    said = verdict(flat, [FIRST], False, heavy)
+    assert said.kind is Kind.UNSURE and said.shot_free > MOSTLY
+    assert not said.unsupported
+    assert "do not lie in two classes" in str(said)
 
 
 def test_landmarks_make_sure_labels_of_unsure_ones_and_ask_nothing(run: Found) -> None:
@@ -172,24 +184,36 @@ def test_answers_that_agree_no_more_than_permuted_ones_are_chance(run: Found) ->
     assert verdict(labels, [FIRST], False, evidence).kind is Kind.COHERENT
 
 
-@pytest.mark.parametrize(("weight", "kind"), [(1.0, Kind.CHANCE), (50.0, Kind.UNSURE)])
+@pytest.mark.parametrize(
+    ("weight", "noisy", "kind"),
+    [
+        (1.0, 0.5, Kind.CHANCE),
+        (50.0, 0.5, Kind.UNSURE),
+        (50.0, 1.0, Kind.CHANCE),  # no better than permuted answers, whoever they are of
+        (50.0, 0.0, Kind.COHERENT),
+    ],
+)
 def test_labels_that_rest_on_answers_without_shots_are_not_judged_by_those_with_shots(
-    run: Found, weight: float, kind: Kind
+    run: Found, weight: float, noisy: float, kind: Kind
 ) -> None:
     evidence, asked = run.evidence, run.evidence.predictions
     free = asked.zero | asked.brief
     drawn = torch.arange(evidence.t)
+    rng = np.random.default_rng(0)
     shown = drawn[~free]
-    drawn[~free] = shown[torch.from_numpy(np.random.default_rng(0).permutation(len(shown)))]
+    lost = torch.from_numpy(rng.permutation(len(shown))[: round(noisy * len(shown))])
+    drawn[shown[lost]] = shown[lost[torch.from_numpy(rng.permutation(len(lost)))]]
     weights = torch.where(free, weight * asked.weight, asked.weight)
     noise = replace(evidence, predictions=replace(asked, logp=asked.logp[drawn], weight=weights))
     mean = np.log(pooled(noise, torch.ones(noise.t, dtype=torch.bool)))
     odds = 5 * (mean[:, 1] - mean[:, 0])
     labels = np.stack([1 / (1 + np.exp(odds)), 1 / (1 + np.exp(-odds))], axis=1)
     said = verdict(labels, [FIRST], False, noise)
-    assert said.halves < ALIKE
+    assert (said.halves < ALIKE) == (noisy > 0)
+    assert (said.chance > LEVEL) == (noisy == 1)
+    assert (said.shot_free > MOSTLY) == (weight > 1)
     assert said.kind is kind
-    assert said.unsupported == (kind is Kind.UNSURE) == (said.shot_free > ALONE)
+    assert said.unsupported == (kind is Kind.UNSURE)
     assert ("answers without shots" in str(said)) == said.unsupported
     # Each example's evidence is a whole, whatever its parts weigh.
     mine, free_weight = (torch.zeros(noise.n, dtype=torch.float64) for _ in range(2))

@@ -48,7 +48,7 @@ On 160 examples and more, of a simulated model that knows nothing they do by 0.3
 that knows by 0.71 to 0.99, of Gemma 3 270M on 12 public sets by 0.62 to 0.97; spam that SmolLM2
 135M turned round had 0.52."""
 
-ALONE = 0.5
+MOSTLY = 0.5
 """Labels rest on answers without shots where these are more than this share of their evidence.
 
 What answers with shots agree on is then not what the labels say. Of Gemma 3 270M on 21 public sets
@@ -113,7 +113,7 @@ class Verdict:
     @property
     def unsupported(self) -> bool:
         """Whether it is unsure since labels rest on answers without shots, and on no others."""
-        return self.kind is Kind.UNSURE and self.shot_free > ALONE
+        return self.kind is Kind.UNSURE and self.halves < ALIKE
 
     def __str__(self) -> str:
         return f"{self.kind.value}: {'; '.join(self.reasons)}"
@@ -150,12 +150,12 @@ def verdict(
     """
     shares = None if evidence is None else evidence.shares
     tell = information(labels, shares)
-    kept, halves, chance, alone = (math.nan,) * 4
+    kept, halves, chance, shot_free = (math.nan,) * 4
     if evidence is not None:
         kept, (halves, chance) = kept_ranking(labels, evidence), agreeing_halves(evidence, seed)
-        alone = shot_free_share(evidence)
+        shot_free = shot_free_share(evidence)
     failed = _degenerate(labels, kept, shares is not None)
-    kind, why = failed or _unlike(halves, chance, alone) or _concepts(concepts, vouched)
+    kind, why = failed or _unlike(halves, chance, shot_free) or _concepts(concepts, vouched)
     if kind is Kind.COHERENT and labels.shape[1] == 2 and tell < TOLD:
         kind, why = _undivided(halves)
     doubt = 1.0
@@ -163,7 +163,7 @@ def verdict(
         doubt = temper_factor(labels, believable(labels, evidence), shares)
     decided = float(1 - open_labels(tempered(labels, doubt, shares)).mean())
     told = f"the labels tell {tell:.0%} of what they could, {decided:.0%} are decided"
-    return Verdict(kind, tell, decided, (told, why), kept, halves, chance, doubt, alone)
+    return Verdict(kind, tell, decided, (told, why), kept, halves, chance, doubt, shot_free)
 
 
 def _degenerate(labels: NDArray[np.float64], kept: float, told: bool) -> tuple[Kind, str] | None:
@@ -183,15 +183,18 @@ def _degenerate(labels: NDArray[np.float64], kept: float, told: bool) -> tuple[K
     return None
 
 
-def _unlike(halves: float, chance: float, alone: float) -> tuple[Kind, str] | None:
-    """Whether halves of the answers agree as if by chance, or hardly better."""
+def _unlike(halves: float, chance: float, shot_free: float) -> tuple[Kind, str] | None:
+    """Whether halves of the answers agree as if by chance, or hardly better.
+
+    Hardly better says nothing of labels that mostly rest on other answers than those of the halves.
+    """
+    if chance <= LEVEL and halves < ALIKE and shot_free > MOSTLY:
+        return Kind.UNSURE, (
+            f"they rest on answers without shots ({shot_free:.0%} of the evidence), and those with "
+            f"shots agree too little (correlation {halves:.2f}); landmarks that are drawn at "
+            "random say what they are worth"
+        )
     if chance > LEVEL or halves < ALIKE:
-        if alone > ALONE:
-            return Kind.UNSURE, (
-                f"they rest on answers without shots ({alone:.0%} of the evidence), and those with "
-                f"shots do not agree (correlation {halves:.2f}); landmarks that are drawn at "
-                "random say what they are worth"
-            )
         return Kind.CHANCE, (
             f"answers under other shots agree too little (correlation {halves:.2f}, by chance as "
             f"much with p = {chance:.2g}); ask more, in other framings, or another model"
