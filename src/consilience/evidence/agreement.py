@@ -29,6 +29,10 @@ import numpy as np
 from consilience.data.arrays import Floats, Integers, row_sums
 from consilience.evidence.context_offsets import Contexts
 
+ZERO_SHOT_WEIGHT = 0.5
+"""All zero-shot predictions of an example, with those that are part of a contrast (a few shots),
+together weigh as half a prediction with shots, where their weights do not say otherwise."""
+
 PRIOR = 30
 """A group is taken to agree as the average one does until so many examples say otherwise."""
 

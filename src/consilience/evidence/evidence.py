@@ -14,6 +14,7 @@ from consilience.evidence.context_offsets import Contexts
 from consilience.evidence.label_bias import Bias
 from consilience.evidence.mixture import LEANING
 from consilience.evidence.relation_factors import Factor, Large, implied_classes
+from consilience.evidence.separation import shot_free_weights
 
 FLOOR = 0.6
 """Below this probability of its best label a prediction is not trusted with anything further."""
@@ -128,12 +129,16 @@ class Evidence:
         """The same with each list of shots weighed by how far it agrees with the others.
 
         For evidence about one labelling, of one model or of several `models`: see `agreement`.
+        Answers without shots of one model count for more where they are sharper: see `separation`.
         """
         asked = self.predictions
         z = asked.logp - asked.logp.mean(dim=1, keepdim=True)
         contexts = Contexts(asked.context.numpy(), asked.kind.numpy(), ())
         given = z.numpy(), asked.target.numpy(), contexts, asked.weight.numpy()
         made = list_weights(*given, models=models)
+        if not models:  # one may know without shots what another learns from them
+            kinds = asked.zero.numpy(), (~asked.zero & ~asked.brief).numpy()
+            made = shot_free_weights(z.numpy(), asked.target.numpy(), made, *kinds)
         return replace(self, predictions=replace(asked, weight=torch.from_numpy(made)))
 
     def to(self, device: str | torch.device) -> Evidence:

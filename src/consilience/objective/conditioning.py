@@ -21,6 +21,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from consilience.evidence.agreement import ZERO_SHOT_WEIGHT
 from consilience.evidence.evidence import Evidence
 from consilience.evidence.few_classes import log_normalised, over_classes
 from consilience.evidence.mixture import FEWEST_EXAMPLES, fit_mixture
@@ -34,10 +35,6 @@ from consilience.objective.pools import (
     summed,
     what_is_said,
 )
-
-ZERO_SHOT_WEIGHT = 0.5
-"""All zero-shot predictions of an example, with those that are part of a contrast (a few shots),
-together weigh as half a prediction with shots."""
 
 _SAME = 1e-6
 """Log-odds that spread by less than this are all alike."""
