@@ -13,6 +13,7 @@ import pytest
 from consilience.concepts.description import LEAD, LONGEST_TEXT, DescribeOptions, describe, foreseen
 from consilience.concepts.exemplars import typical
 from consilience.data.dataset import Dataset, Example
+from consilience.data.task import Task
 from consilience.errors import AnswerError, InputError, ModelError, ServerError
 from consilience.models.base import Answer, Completion, Model, Request, Writer
 from consilience.models.openai import OpenAIModel
@@ -413,3 +414,31 @@ def test_a_model_of_one_s_own_will_do_and_one_that_does_not_write_is_refused():
         with pytest.raises(InputError, match="concurrency must be at least 1"):
             describe(DATA, labels_of(), Talker(), store=store, concurrency=0)
         assert store.stats().texts == 4
+
+
+class Indifferent:
+    """Writes one sentence about any groups, and finds every answer equally probable."""
+
+    name, style, settings, writing = "indifferent", "chat", {}, {}
+
+    async def ask(self, request):
+        k = len(request.label_names)
+        return Answer((-math.log(k),) * k, (True,) * k, 1.0)
+
+    async def write(self, prompt, max_tokens):
+        return Completion("They differ.", {}, {})
+
+
+@pytest.mark.parametrize("k", [26, 27])
+@pytest.mark.parametrize("check", [0, 1])
+def test_more_classes_than_letters_are_described_and_tested(k, check):
+    task = Task(question="Which?", classes=tuple(f"topic {i}" for i in range(k)))
+    many = Dataset("x", [Example(f"text {i} about {i % k}") for i in range(4 * k)], task=task)
+    q = np.full((len(many), k), 0.1 / (k - 1))
+    q[np.arange(len(many)), np.arange(len(many)) % k] = 0.9
+    how = DescribeOptions(orders=1, check=check)
+    with Store() as store:
+        there = foreseen(many, [q], Indifferent(), store=store, how=how)
+        made = describe(many, q, Indifferent(), store=store, how=how)
+    assert [d.checked for d in made.descriptions] == [check]
+    assert made.asked.calls == there["calls"]

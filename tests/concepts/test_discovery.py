@@ -421,3 +421,17 @@ def test_the_first_leads_itself_by_nothing_and_the_others_by_what_they_lack() ->
 def test_an_empty_census_has_no_rounds() -> None:
     census = Census((), 0, 1, 1)
     assert census.end == census.begin == 1
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_landmarks_are_in_the_sample_whatever_their_group(grouped):
+    texts = [Example(f"A claim number {i}.", "all" if grouped else None) for i in range(400)]
+    data = Dataset("x", texts)
+    vouched = list(range(390, 400))
+    census = plan_census(data, 2400, 0.6, 1, 0, vouched)
+    assert set(vouched) <= set(census.sample)
+    assert (
+        len(census.sample)
+        == len(set(census.sample))
+        == len(plan_census(data, 2400, 0.6, 1, 0).sample)
+    )

@@ -248,3 +248,21 @@ def test_calibrated_labels_calibrate_new_ones(
         assert np.log(made.soft_labels[:, 1] / made.soft_labels[:, 0]) == pytest.approx(
             line, rel=1e-5, abs=1e-5
         )
+
+
+def test_a_label_that_the_run_gave_without_an_answer_stays() -> None:
+    data, gold = world_dataset(WORLD, 60)
+    silent, partner, vouched = data.ids[3:6]
+    tied = Dataset("d", data.examples, [Equal((silent, partner))], task=data.task)
+    model = Counted((data.texts[3], silent, vouched))
+    with Store() as store:
+        found = elicit(tied, model, calls_per_example=4, store=store)
+        some = {id: gold.labels[id] for id in [vouched, *data.ids[10:30]]}
+        for run in (found, found.calibrated(some)):
+            own = run.labels.set_index("id")
+            again = predict(run, tied, model, store=store).labels.set_index("id")
+            assert own.loc[silent, "predictions"] == 0 and own.loc[silent, "label"] in (0, 1)
+            columns = ["label", "name", "probability", "predictions"]
+            pd.testing.assert_frame_equal(
+                again.loc[list(tied.ids), columns], own[columns], check_dtype=False
+            )

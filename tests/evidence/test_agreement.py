@@ -245,3 +245,11 @@ def test_a_model_of_another_labelling_counts_for_next_to_nothing():
     z, target, wording = answered([GOOD, GOOD, GOOD, (-1.0, 0.6, 0.0)])
     weight = list_weights(z, target, Contexts(wording, wording, ()), np.ones(len(z)), models=True)
     assert weight[wording == 3].mean() < 0.2 * weight[wording < 3].mean()
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.002, 0.5])
+def test_an_error_that_a_wording_shares_is_seen_where_answers_are_missing(missing):
+    z, target, wording = answered([(1.0, 0.5, 1.0)] * 4, n=400, times=2)
+    kept = np.random.default_rng(1).random(len(z)) >= missing
+    # Half of the variance of one answer's error is that of the wording: 1 / (1 + 0.5²).
+    assert shared_error(z[kept], target[kept], wording[kept]) == pytest.approx(0.8, abs=0.03)

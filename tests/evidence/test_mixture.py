@@ -17,6 +17,7 @@ from consilience.evidence.mixture import (
     FEWEST_EXAMPLES,
     LEANING,
     LEAST_SCALE,
+    LOOKED,
     MOST_SCALE,
     Mixture,
     fit_mixture,
@@ -324,3 +325,21 @@ def test_given_classes_move_where_the_others_lie_once_many_are_put_right():
     many[:100] = truth[:100]
     told = z + added(z, held=torch.from_numpy(many))
     assert right(told[100:], truth[100:]) > right(alone[100:], truth[100:]) + 0.1
+
+
+def test_given_classes_count_wherever_they_stand():
+    """The first LOOKED examples are fitted; corrections after them move the line as well."""
+    rng = np.random.default_rng(3)
+    n = 3 * LOOKED
+    x = 1.5 * rng.normal(size=n)
+    truth = (x + 0.3 * rng.normal(size=n) > 1.5).astype(int)
+    z = np.stack([-x / 2, x / 2], axis=1)
+    alone = z + added(z)
+    wrong = np.flatnonzero((alone.argmax(axis=1) == 1) & (truth == 0))
+    scores = []
+    for at in (wrong[wrong < LOOKED][:60], wrong[wrong >= LOOKED][:60]):
+        held = np.full(n, -1)
+        held[at] = 0
+        scores.append(right(z + added(z, held=torch.from_numpy(held)), truth))
+    assert min(scores) > right(alone, truth) + 0.15
+    assert scores[0] == pytest.approx(scores[1], abs=0.02)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from consilience.data.dataset import Dataset
 from consilience.elicitation.session import elicit
 from consilience.errors import InputError
 from consilience.models.simulated import SimulatedModel, world_dataset
@@ -88,3 +89,45 @@ def test_accuracy_and_shares_of_a_run() -> None:
         estimates(found.calibrated(marks), marks)
     with pytest.raises(InputError, match="two landmarks or more, got 1"):
         estimates(found, {data.ids[0]: names[truth[0]]})
+
+
+@pytest.mark.parametrize(("count", "drawn"), [(40, 30), (40, 20), (100, 50), (30, 30)])
+@pytest.mark.parametrize("heavy", [False, True], ids=["one row each", "some of many rows"])
+def test_they_hold_it_where_much_of_the_table_is_labelled(
+    count: int, drawn: int, heavy: bool
+) -> None:
+    rng = np.random.default_rng(3)
+    held = 0
+    for _ in range(DRAWS):
+        truth = (rng.random(count) < 0.9).astype(float)
+        foretold = np.where(truth == 1, 0.85, 0.65) + 0.1 * rng.normal(size=count)
+        rows = 1.0 + heavy * (rng.poisson(2, count) + 8 * (rng.random(count) < 0.1))
+        at = rng.choice(count, drawn, replace=False)
+        made = prediction_powered(
+            truth[at], foretold[at].clip(0, 1), foretold.clip(0, 1), rows=(rows[at], rows)
+        )
+        held += made.low - 1e-9 <= np.average(truth, weights=rows) <= made.high + 1e-9
+    assert held / DRAWS >= 0.9
+    if drawn == count:
+        assert held == DRAWS and made.high - made.low < 1e-9
+
+
+def test_shares_are_of_rows_where_a_text_has_many() -> None:
+    data, gold = world_dataset("easy", 60)
+    most = [id for id in data.ids if gold.labels[id] == 1][:1]
+    rows = [{"text": text} for text in data.texts]
+    rows += [{"text": data.texts[data.index[most[0]]]}] * 140
+    table = Dataset.from_records(rows, text="text", task=data.task)
+    found = elicit(table, SimulatedModel("easy"), calls_per_example=6, solver=LBFGS(starts=1))
+    truth = np.mean([gold.labels[example] for example in table.origin.examples])
+    every = dict(gold.labels)
+    exact = estimates(found, every)
+    assert exact["share of True"].value == pytest.approx(truth)
+    assert exact["share of True"].high - exact["share of True"].low < 1e-9
+    some = estimates(found, {id: every[id] for id in [*most, *data.ids[:20]]})
+    assert some["share of True"].low <= truth <= some["share of True"].high
+    corrected = found.corrected({most[0]: 1})
+    rest = estimates(corrected, {id: every[id] for id in data.ids if id != most[0]})
+    assert rest["share of True"].value == pytest.approx(truth)
+    said = float(found.shares.split("True ")[1].split("%")[0]) / 100
+    assert said == pytest.approx((found.table()["label"] == "True").mean(), abs=0.1)

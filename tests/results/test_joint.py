@@ -153,3 +153,20 @@ def test_the_command_line_solves_runs_together(runs, tmp_path: Path) -> None:
     printed = {r["id"]: float(r["p_True"]) for r in csv.DictReader(io.StringIO(done.stdout))}
     wanted = together(two).solution.labels[:, 1]
     np.testing.assert_allclose([printed[id] for id in data.ids], wanted, atol=1e-3)
+
+
+def test_what_was_corrected_in_any_run_holds_and_may_not_contradict(
+    runs: tuple[Dataset, np.ndarray, list[Found]],
+) -> None:
+    data, _, (one, other, _) = runs
+    x, y = data.ids[:2]
+    turned = {id: 1 - int(other.soft_labels[data.index[id]].argmax()) for id in (x, y)}
+    mine, yours = one.corrected({x: turned[x]}), other.corrected({y: turned[y]})
+    for pair in ((one, yours), (yours, one), (mine, yours), (yours, mine)):
+        made = together(pair)
+        assert made.corrections == dict(pair[0].corrections) | dict(pair[1].corrections)
+        for id, label in made.corrections.items():
+            assert made.soft_labels[data.index[id]].tolist() == np.eye(2)[label].tolist()
+    against = other.corrected({x: 1 - turned[x]})
+    with pytest.raises(InputError, match=f"row {x} was corrected to"):
+        together([mine, against])

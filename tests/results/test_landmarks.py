@@ -306,3 +306,48 @@ def test_a_relation_that_speaks_of_a_class_forbids_to_rename_it() -> None:
     prior = Dataset("priors", bare.examples, [replace(fact, prior=True) for fact in facts])
     free = neutral(prior)
     assert "relations" not in free.calibrated(dict.fromkeys(data.ids[:3], 1), "none").polarity
+
+
+# ---- shares that are given, and classes that are called by numbers ------------------------------
+
+
+def test_classes_of_other_shares_are_not_renamed() -> None:
+    assert renamings(2, shares=(0.2, 0.8)) == [(0, 1)]
+    assert renamings(2, shares=(0.5, 0.5)) == [(0, 1), (1, 0)]
+    assert renamings(4, shares=(0.3, 0.2, 0.3, 0.2)) == [
+        (0, 1, 2, 3), (0, 3, 2, 1), (2, 1, 0, 3), (2, 3, 0, 1)
+    ]  # fmt: skip
+
+
+def test_shares_say_which_class_is_which_and_explanations_stay_whole() -> None:
+    data, gold = world_dataset("easy", 300)
+    settings = Settings(calls_per_example=6, framings=("sets",), shares={"True": 0.2})
+    found = elicit(data, SimulatedModel("easy"), settings=settings, seed=1)
+    assert found.polarity == "by the shares given"
+    at = np.random.default_rng(1).choice(300, 20, replace=False)
+    made = found.calibrated({data.ids[i]: gold.labels[data.ids[i]] for i in at}, "none")
+    assert made.orientation.order == (0, 1)
+    assert "by the shares given" in made.polarity
+    told = made.explain(data.ids[0])
+    assert abs(told.loc[told["kind"] == "rest", "pull"].sum()) < 0.05
+
+
+@pytest.mark.parametrize("classes", [("1", "0"), ("2", "1"), ("1.0", "0.0")], ids="-".join)
+def test_a_run_knows_its_landmarks_again(classes: tuple[str, ...]) -> None:
+    from consilience.elicitation.session import replay
+    from consilience.elicitation.settings import settings_from
+    from consilience.store.database import Store
+
+    world, gold = world_dataset("easy", 80)
+    task = replace(world.task, classes=classes)
+    data = Dataset("numbers", world.examples, task=task)
+    said = {id: classes[gold.labels[id]] for id in world.ids[:6]}
+    vouched = Landmarks.of(said, data)
+    assert vouched.classes == tuple(gold.labels[id] for id in world.ids[:6])
+    with Store() as store:
+        model = SimulatedModel("easy")
+        found = elicit(data, model, calls_per_example=4, store=store, landmarks=vouched)
+        kept = store.run(found.run.id).settings
+        state = replay(store, found.run.id, data, settings_from(kept))
+    assert Landmarks.recorded(kept["landmarks"], data) == vouched
+    assert state._vouched == dict(zip(vouched.at, vouched.classes, strict=True))

@@ -116,7 +116,7 @@ def landmarks(config: Config, run_id: str | None, count: int, as_json: bool) -> 
     They say how good the labels are. Fill in the column `label` and give the file to `solve`,
     `export` or `run` (--landmarks), which calibrates probabilities by it, or to `estimate`, for a
     share or an accuracy with an interval.
-    Every row is drawn with the same chance, whatever was found.
+    Each text is drawn with the same chance, whatever was found.
     """
     said = config.output
     check_table(config.named)

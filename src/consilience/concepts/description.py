@@ -27,7 +27,7 @@ from consilience.errors import InputError, ModelError
 from consilience.models.base import Model, Request, Writer, check_writes
 from consilience.models.price import Price
 from consilience.prompts.datatext import defused
-from consilience.prompts.framing import Prompt, Style, framings
+from consilience.prompts.framing import LETTERS, Prompt, Style, framings
 from consilience.prompts.query import Query
 from consilience.prompts.token_estimates import CHARACTERS_PER_TOKEN, characters_in, round_up
 from consilience.store.database import Store
@@ -138,8 +138,8 @@ def describe(
     if not found:
         why = next(iter(asked.failures.values()), "every text was empty")
         raise ModelError(f"{model.name} gave no description in {len(sheets)} calls: {why}")
-    rows = [_questions(dataset, description, chosen, model) for description in found]
     if how.check:
+        rows = [_questions(dataset, description, chosen, model) for description in found]
         # Two orders may have brought the same words, and so the same questions.
         everything = list({key: request for own in rows for key, request in own}.items())
         asked += ask(everything, model, store, concurrency=concurrency, progress=progress)
@@ -177,7 +177,7 @@ def foreseen(
             (missing if kept is None else there).add(sheet.key)
             if kept is None:
                 prompts[sheet.key] = sheet.note.prompt
-            if said := _foreseen_words(sheet, kept, how, writer):
+            if how.check and (said := _foreseen_words(sheet, kept, how, writer)):
                 tested = Description(said, sheet.groups, sheet.key)
                 rows = _questions(dataset, tested, chosen, model)
                 prompts |= {key: request.prompt for key, request in rows}
@@ -298,7 +298,7 @@ def _questions(
         "The item belongs to Group 2" if two else None,
         "The item belongs to Group 1" if two else None,
     )
-    names = ("plain", "negated") if two else ("letters",)
+    names = ("plain", "negated") if two else ("letters" if k <= len(LETTERS) else "codes",)
     asked = [replace(f, name=f"described {f.name}") for f in framings(task, names)]
     queries = [
         Query(dataset.ids[i], framing=framing.name)

@@ -199,16 +199,19 @@ def plan_census(
 
 
 def _sample(dataset: Dataset, size: int, seed: int, vouched: Sequence[int]) -> tuple[int, ...]:
-    """At most about `size` examples, by position: whole groups in an order drawn by the seed."""
+    """At most `size` examples, by position: landmarks, then whole groups, theirs first.
+
+    The others come in an order drawn by the seed.
+    """
     members: dict[str, list[int]] = {}
     for i, group in enumerate(dataset.groups):
         members.setdefault(group, []).append(i)
     wanted = dict.fromkeys(dataset.groups[i] for i in vouched)
     names = sorted(members)
     drawn = generator(seed, "discovery").permutation(len(names))
-    chosen: list[int] = []
+    chosen = dict.fromkeys(vouched[:size])
     for group in [*wanted, *(names[g] for g in drawn if names[g] not in wanted)]:
-        room = size - len(chosen)
+        left = [i for i in members[group] if i not in chosen]
         # Part of a group that is too large is better than a sample without it.
-        chosen += members[group][:room]
+        chosen |= dict.fromkeys(left[: size - len(chosen)])
     return tuple(sorted(chosen))

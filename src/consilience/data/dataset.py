@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from numbers import Integral
 from typing import Any
 
+from consilience.data.class_labels import label_reader
 from consilience.data.origin import Origin, row_ids
 from consilience.data.readers import Rows, rows, texts
 from consilience.data.relation_columns import ORDER, columns_of, contradiction, declared
@@ -106,6 +108,12 @@ class Dataset:
     def index(self) -> dict[str, int]:
         """The position of each id."""
         return {id: i for i, id in enumerate(self.ids)}
+
+    @cached_property
+    def repeats(self) -> tuple[int, ...]:
+        """How many rows of the table have the text of each example; 1 without a table."""
+        rows = Counter(self.origin.examples if self.origin else self.ids)
+        return tuple(rows[id] for id in self.ids)
 
     def find(self, id: str) -> str | None:
         """The id of the example that a row's own id, or an example's, stands for; else None."""
@@ -372,17 +380,3 @@ class Gold:
         if not labels:
             raise InputError(f"column {label!r} is empty in every row; leave the label out")
         return cls(dict(sorted(labels.items())))
-
-
-def label_reader(classes: Sequence[str]) -> Callable[[str], int | None]:
-    """The function from the text of a label to its class, None where it is no class."""
-    numbers = {name.casefold(): i for i, name in enumerate(classes)}
-    if len(numbers) < len(classes):
-        raise InputError(f"two of the classes {', '.join(classes)} differ only in case")
-    usual = {"false": 0, "no": 0, "true": 1, "yes": 1}
-    if len(classes) == 2 and all(usual.get(name, i) == i for name, i in numbers.items()):
-        numbers = usual | numbers
-    if not any(name.strip().isdecimal() for name in classes):
-        # "1.0" is how a frame writes 1 in a column that has a gap.
-        numbers |= {form: i for i in range(len(classes)) for form in (str(i), f"{i}.0")}
-    return lambda cell: numbers.get(cell.strip().casefold())

@@ -90,7 +90,7 @@ def predict(
         parts = [
             labeller.label(data, block, concurrency, progress) for block in _blocks(data, BLOCK)
         ]
-    return _together(data, found, parts)
+    return _together(data, parts)
 
 
 def predict_blocks(
@@ -112,7 +112,7 @@ def predict_blocks(
             origin = data.origin and data.origin.within(set(ids))
             examples = [data.examples[data.index[id]] for id in ids]
             part = Dataset(data.name, examples, task=data.task, origin=origin)
-            yield _together(part, found, [labeller.label(data, ids, concurrency, progress)])
+            yield _together(part, [labeller.label(data, ids, concurrency, progress)])
 
 
 def extend(
@@ -231,6 +231,8 @@ class _Labeller:
         self.contexts = _chosen(found, model, store, calls)
         self.canary: Canary | None = None
         self.reader = FewAnswers(found, calls)
+        # What relations or landmarks say of a row without an answer stays said.
+        self.unlabelled = found.labels["label"].isna().to_numpy()
 
     def label(
         self,
@@ -239,7 +241,7 @@ class _Labeller:
         concurrency: int,
         progress: Progress | None,
     ) -> tuple[pd.DataFrame, CallCounts]:
-        """Soft labels, uncertainty and number of predictions of some examples, by id."""
+        """Soft labels, uncertainty, number of predictions, and who has no label, by id."""
         k, known = data.task.k, self.found.dataset.index
         new = [id for id in ids if id not in known]
         queries = _queries(new, self.contexts)
@@ -259,30 +261,27 @@ class _Labeller:
                     raw = np.array(said.logprobs)
                     z = raw - raw.mean() - context.offset
                     answers[id].append(Answered(z, context.weight, context.relevance))
-        columns = [*(f"p{c}" for c in range(k)), "epistemic", "aleatoric", "predictions"]
+        columns = [*(f"p{c}" for c in range(k)), "epistemic", "aleatoric", "predictions", "none"]
         found = []
         for id in ids:
             if id in known:
                 at = known[id]
                 unsure = self.found.uncertainty
                 counted = int((self.found.evidence.predictions.target == at).sum())
-                parts = (unsure.epistemic[at], unsure.aleatoric[at], counted)
+                parts = (unsure.epistemic[at], unsure.aleatoric[at], counted, self.unlabelled[at])
                 found.append([*self.found.soft_labels[at], *parts])
             elif answers[id]:
-                found.append([*self.reader.read(answers[id]), len(answers[id])])
+                found.append([*self.reader.read(answers[id]), len(answers[id]), False])
             else:
-                found.append([*np.full(k, 1 / k), 0.0, float(np.log(k)), 0])
+                found.append([*np.full(k, 1 / k), 0.0, float(np.log(k)), 0, True])
         return pd.DataFrame(found, columns=columns, index=list(ids)), asked
 
 
-def _together(
-    data: Dataset, found: Found, parts: Sequence[tuple[pd.DataFrame, CallCounts]]
-) -> Predicted:
+def _together(data: Dataset, parts: Sequence[tuple[pd.DataFrame, CallCounts]]) -> Predicted:
     """The labels of all blocks in the order of the data set."""
     frame = pd.concat([frame for frame, _ in parts]).loc[list(data.ids)]
     names, k = data.task.classes, data.task.k
-    soft = frame.iloc[:, :k].to_numpy(dtype=np.float64)
-    none = (frame["predictions"] == 0).to_numpy() & ~np.isin(data.ids, list(found.corrections))
+    soft, none = frame.iloc[:, :k].to_numpy(dtype=np.float64), frame["none"].to_numpy(dtype=bool)
     hard = soft.argmax(axis=1)
     labels = pd.DataFrame(
         {

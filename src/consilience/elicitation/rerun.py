@@ -13,13 +13,17 @@ from typing import Any
 
 import numpy as np
 
+from consilience.elicitation.recorded_terms import terms_from
 from consilience.elicitation.session import elicit, solve_run
 from consilience.elicitation.settings import settings_from
 from consilience.errors import InputError
 from consilience.models.base import Model
 from consilience.models.served import served_by
+from consilience.objective.term import Terms
 from consilience.results.landmarks import Landmarks
 from consilience.results.result import Found
+from consilience.solvers.fixed_point import Solver
+from consilience.solvers.lbfgs import LBFGS
 from consilience.store.database import Store
 from consilience.store.rows import Run
 from consilience.store.runner import Progress
@@ -60,13 +64,16 @@ def rerun(
     model: Model,
     into: Store,
     *,
+    terms: Terms | None = None,
+    solver: Solver | None = None,
     concurrency: int = 16,
     progress: Progress | None = None,
 ) -> Rerun:
     """Asks everything of a run again and keeps the answers `into` another store; the differences.
 
-    What that store has is not asked twice, so the same call goes on after an interrupt. InputError
-    where the run is the extension of another, or the model has another name.
+    What that store has is not asked twice, so the same call goes on after an interrupt. `terms` of
+    the user's own, and a `solver` that is not the default, have to be given again. InputError where
+    they are not, the run is the extension of another, or the model has another name.
     """
     if "extends" in run.settings:
         raise InputError(
@@ -74,10 +81,13 @@ def rerun(
         )
     if model.name != run.model:
         raise InputError(f"run {run.id} asked {run.model}, not {model.name}")
+    solver = solver or LBFGS()
+    if run.settings["solver"] != repr(solver):
+        raise InputError(f"run {run.id} was solved by {run.settings['solver']}: give that `solver`")
+    terms = terms or _recorded_terms(run)
     data = store.dataset(run.dataset)
     settings = settings_from(run.settings)
-    before = solve_run(store, run.id, data, settings)
-    vouched = run.settings.get("landmarks")
+    before = solve_run(store, run.id, data, settings, terms, solver)
     into.save_corrections(data, store.corrections(data.fingerprint))
     again = elicit(
         data,
@@ -85,16 +95,27 @@ def rerun(
         store=into,
         seed=run.seed,
         settings=settings,
-        landmarks=Landmarks.of(vouched, data) if vouched else None,
+        terms=terms,
+        solver=solver,
+        landmarks=Landmarks.recorded(run.settings.get("landmarks", {}), data),
         concurrency=concurrency,
         progress=progress,
     )
-    asked = (
-        {**_told(store, run), **_flat(run.model_settings), **_flat(run.settings)},
-        {**_told(into, again.run), **_flat(model.settings), **_flat(again.run.settings)},
+    # As a store gives it back: a tuple is a list there.
+    now = into.run(again.run.id)
+    asked = tuple(
+        {**_told(kept, one), **_flat(one.model_settings), **_flat(one.settings)}
+        for kept, one in ((store, run), (into, now))
     )
     answers = _answers(store, run), _answers(into, again.run)
     return _compared(before, again, _other(*asked), *answers)
+
+
+def _recorded_terms(run: Run) -> Terms:
+    try:
+        return terms_from(run.settings["terms"])
+    except InputError as error:
+        raise InputError(f"run {run.id}: {error}; give the `terms` that it had") from error
 
 
 def _compared(

@@ -285,8 +285,7 @@ def replay(
 ) -> RunState:
     """What a run knew after its last round, from the store alone; nothing is solved."""
     asked = store.run(run)
-    said = asked.settings.get("landmarks")
-    landmarks = Landmarks.of(said, dataset) if said else None
+    landmarks = Landmarks.recorded(asked.settings.get("landmarks", {}), dataset)
     state = RunState(
         dataset,
         settings,

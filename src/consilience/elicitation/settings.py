@@ -9,6 +9,7 @@ from typing import Any
 
 from consilience.data.dataset import Dataset
 from consilience.data.task import Task
+from consilience.elicitation.recorded_terms import called
 from consilience.errors import InputError, check_kind
 from consilience.evidence.evidence import FLOOR
 from consilience.evidence.label_bias import BIAS_METHODS
@@ -128,19 +129,10 @@ def record(
     return {
         "plan_version": PLAN_VERSION,
         **asdict(settings),
-        "terms": {name: [term.weight, _called(term.function)] for name, term in terms.items()},
+        "terms": {name: [term.weight, called(term.function)] for name, term in terms.items()},
         "solver": repr(solver),
         "landmarks": dict(vouched),
     }
-
-
-def _called(thing: object) -> str:
-    """What a function or an object is called, the same in every process."""
-    if (name := getattr(thing, "__qualname__", None)) is not None:
-        return f"{thing.__module__}.{name}"
-    # The usual repr of an object is its address, also inside that of a partial function.
-    said = repr(thing)
-    return type(thing).__qualname__ if " at 0x" in said else said
 
 
 def settings_from(record: Mapping[str, Any], shares: Mapping[str, float] | None = None) -> Settings:

@@ -183,12 +183,17 @@ def shared_error(z: Floats, target: Integers, wording: Integers) -> float:
     # Within cells: noise alone. Between the wordings of an example: noise and what they share.
     left = z - np.take(mean.reshape(words * n, -1), cell, axis=0)
     spare = float(np.maximum(count - 1, 0).sum())
-    noise = float((left**2).sum()) / max(spare, 1.0) if spare else 0.0
-    wide = there.sum(axis=0) > 1
-    apart = mean[:, wide] - mean[:, wide].mean(axis=0)
-    degrees = max(float((there[:, wide].sum(axis=0) - 1).sum()), 1.0)
-    if not wide.any() or not spare or not there[:, wide].all():
+    wordings = there.sum(axis=0)
+    wide = wordings > 1
+    if not wide.any() or not spare:
         return 0.0
-    between = float((apart**2).sum()) / degrees
-    shared = max(between - noise * float((1 / count[:, wide]).mean()), 0.0)
+    noise = float((left**2).sum()) / spare
+    both = there[:, wide, None]
+    middle = np.where(both, mean[:, wide], 0.0).sum(axis=0) / wordings[wide, None]
+    apart = np.where(both, mean[:, wide] - middle, 0.0)
+    degrees = float((wordings[wide] - 1).sum())
+    # An example's m means about their own mean: noise of 1 − 1/m of that in each of them.
+    told = 1 / np.maximum(count[:, wide], 1) * (1 - 1 / wordings[wide])
+    expected = noise * float(told[there[:, wide]].sum()) / degrees
+    shared = max(float((apart**2).sum()) / degrees - expected, 0.0)
     return shared / max(shared + noise, 1e-9)

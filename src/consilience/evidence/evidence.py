@@ -11,9 +11,10 @@ from torch import Tensor
 from consilience.evidence.agreement import list_weights
 from consilience.evidence.arrays import ContrastArrays, PredictionArrays, ShotArrays
 from consilience.evidence.context_offsets import Contexts
+from consilience.evidence.implied_classes import implied_classes
 from consilience.evidence.label_bias import Bias
 from consilience.evidence.mixture import LEANING
-from consilience.evidence.relation_factors import Factor, Large, implied_classes
+from consilience.evidence.relation_factors import Factor, Large
 from consilience.evidence.separation import shot_free_weights
 
 FLOOR = 0.6

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from consilience.data.arrays import Floats
+from consilience.evidence.known_classes import looked_at, moved, other_classes
 
 SEPARATIONS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0)
 """The separations d of neighbouring classes that are thought possible, in standard deviations."""
@@ -58,16 +59,6 @@ FEWEST_EXAMPLES = 32
 
 LOOKED = 2048
 """At most so many examples are fitted; their order is that of hashes, as good as a draw."""
-
-MOVED_BY, STEEPLY = 2.0, 1.5
-"""The classes lie where those examples say whose class is given, and not where the answers alone
-do, once that puts so many more of them right; half in between. For they are seldom drawn at random:
-eight doubtful ones lie about any line, and on answers of a real model (Subj, Gemma 3 270M) moved
-one that was right by a tenth of the rows. Counted are rows, not nats, which single ones far on the
-other side make large (`docs/development/log.md`)."""
-
-NEVER_OF = -60.0
-"""The log-probability, in nats, that an example is of another class than it is known to be."""
 
 _STEPS = 60
 """Steps of expectation maximisation, at most."""
@@ -121,14 +112,13 @@ def fit_mixture(
 
     `leaning` is the standard deviation of what the answers lean to a class, in nats. `held` (N) is
     the class of an example, −1 where it is not known; with two classes it moves where they lie as
-    far as that puts more of those examples right (see `MOVED_BY`). Where the `shares` (K) of the
+    far as that puts more of those examples right (`known_classes`). Where the `shares` (K) of the
     classes are given, `frequency` is what makes the mean probabilities those; more than two classes
     are taken to be equally frequent as far as they may lie closer than `APART`. Nothing is told of
     fewer than `FEWEST_EXAMPLES` examples, or where the answers do not vary.
     """
     k = evidence.shape[-1]
-    looked = evidence[:, :LOOKED]
-    z = looked - looked.mean(dim=-1, keepdim=True)
+    z = _centred(evidence[:, :LOOKED])
     there = known[:, :LOOKED].to(z.dtype).unsqueeze(-1)
     n = there.sum(dim=(1, 2))
     centre = (z * there).sum(dim=1) / n.clamp(min=1).unsqueeze(-1)
@@ -147,10 +137,11 @@ def fit_mixture(
     if held is not None and shares is None and k == 2:
         # Who is known may be known for being an error: that says where the classes lie, and
         # nothing of what an answer is worth.
-        placed = _fits(whole, leaning, held[:LOOKED]).frequency * unit.unsqueeze(-1)
-        given = torch.nn.functional.one_hot(held[:LOOKED] + 1, k + 1)[:, 1:] * there
-        more = _right(z, placed, scale, given) - _right(z, added, scale, given)
-        added = added + torch.sigmoid(STEEPLY * (more - MOVED_BY)).unsqueeze(-1) * (placed - added)
+        at = looked_at(held, LOOKED)
+        seen = known[:, at].to(z.dtype).unsqueeze(-1)
+        also = (_centred(evidence[:, at]) - centre.unsqueeze(1)) * seen
+        placed = _fits((also / unit.view(-1, 1, 1), seen, even, unit), leaning, held[at]).frequency
+        added = moved(added, placed * unit.unsqueeze(-1), also, scale, held[at], seen)
     frequency = added - centre
     frequency = frequency - frequency.mean(dim=-1, keepdim=True)
     if shares is not None or k > 2:
@@ -164,18 +155,9 @@ def fit_mixture(
     return Mixture(scale.where(told, 1.0), frequency, clusters, apart)
 
 
-def _right(z: Tensor, added: Tensor, scale: Tensor, given: Tensor) -> Tensor:
-    """How many of the classes `given` (S, N, K) answers with `added` (S, K) are expected to get."""
-    q = torch.softmax(scale.view(-1, 1, 1) * (z + added.unsqueeze(1)), dim=-1)
-    return (q * given).sum(dim=(1, 2))
-
-
-def _other_classes(held: Tensor | None, k: int, like: Tensor) -> Tensor:
-    """What is added to the log-probability of each class, (K, 1, 1, N), where one is known."""
-    if held is None:
-        return like.new_zeros(k, 1, 1, 1)
-    own = torch.nn.functional.one_hot(held.clamp(min=0), k).to(like.dtype)
-    return (NEVER_OF * (1 - own) * (held >= 0).unsqueeze(1)).T[:, None, None]
+def _centred(evidence: Tensor) -> Tensor:
+    """Log-probabilities less their mean over the classes."""
+    return evidence - evidence.mean(dim=-1, keepdim=True)
 
 
 def _fits(whole: Sequence[Tensor], leaning: float, held: Tensor | None = None) -> Mixture:
@@ -217,7 +199,7 @@ def _fitted(
     there, even = there.unsqueeze(1), even.unsqueeze(2)
     d = torch.tensor(SEPARATIONS, dtype=z.dtype, device=z.device).view(1, -1)
     drawn = _Drawn(z, there, even, n, d, leaning / unit.view(-1, 1), BALANCED / k * n)
-    other = _other_classes(held, k, z)
+    other = other_classes(held, k, z)
     share, b, rate = _two_classes(drawn, other) if k == 2 else _any_classes(drawn, other)
     loglik = _log_likelihood(drawn, other, share, b, rate)
     kappa = d * rate

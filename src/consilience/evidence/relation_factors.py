@@ -176,32 +176,6 @@ class Large:
         return _definition(no, yes)
 
 
-def implied_classes(
-    factors: Sequence[Factor | Large], given: Mapping[int, int], k: int
-) -> dict[int, int]:
-    """The classes (position → class) that hard relations leave to examples, where some are given.
-
-    Those given are among them. Relations that the classes given break imply nothing.
-    """
-    known = dict(given)
-    for factor in factors:
-        for members in factor.members.tolist():
-            held = {m: given[at] for m, at in enumerate(members) if at in given}
-            if held and isinstance(factor, Factor):
-                fits = [(factor.worlds[:, m] == label).numpy() for m, label in held.items()]
-                worlds = factor.worlds.numpy()[np.all(fits, axis=0)]
-                only = (worlds == worlds[:1]).all(axis=0) & (len(worlds) > 0)
-                known |= {members[m]: int(worlds[0, m]) for m in np.flatnonzero(only)}
-            elif held and isinstance(factor, Large) and factor.log_rest is None:
-                found = set(held.values())
-                if factor.kind is Equal and len(found) == 1:
-                    known |= dict.fromkeys(members, found.pop())
-                elif factor.kind in (AtMostOne, ExactlyOne) and factor.label in found and k == 2:
-                    others = dict.fromkeys(members, 1 - factor.label)
-                    known |= others | {members[m]: label for m, label in held.items()}
-    return known
-
-
 CLOSED_FORMS = (Equal, AtMostOne, ExactlyOne, And, Or)
 """The relations that `Large` can evaluate."""
 

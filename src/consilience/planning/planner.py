@@ -46,7 +46,7 @@ BLOCKS_TRIED = 100
 """A target that has to leave its block is tried in so many others."""
 
 CONTRAST_FLOOR = 0.6
-"""A shot is flipped in a contrast only where its label was more probable than this."""
+"""The shots of a contrast are examples whose likeliest label was more probable than this."""
 
 
 @dataclass(frozen=True, slots=True)

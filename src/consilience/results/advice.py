@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from consilience.results.diagnosis import Kind
 
 if TYPE_CHECKING:
@@ -94,7 +96,7 @@ def next_steps(found: Found) -> list[str]:
 
 
 def _rarest(found: Found) -> tuple[str, float]:
-    """The class of the least mean probability, and that."""
-    shares = found.soft_labels.mean(axis=0)
+    """The class of the least mean probability over the rows, and that."""
+    shares = np.average(found.soft_labels, axis=0, weights=found.dataset.repeats)
     least = int(shares.argmin())
     return found.dataset.task.classes[least], float(shares[least])

@@ -16,9 +16,10 @@ import numpy as np
 from consilience.data.dataset import Dataset
 from consilience.data.frames import free_name
 from consilience.data.random_streams import generator
-from consilience.data.relations import AtMostOne, ExactlyOne, active_relations
+from consilience.data.relations import active_relations
 from consilience.errors import InputError
-from consilience.evidence.relation_factors import Factor, factors
+from consilience.evidence.implied_classes import broken_by
+from consilience.evidence.relation_factors import factors
 from consilience.results.kept_labels import keep_labels
 from consilience.results.landmarks import vouched_labels
 from consilience.results.solved import solve_all
@@ -67,24 +68,14 @@ def check_possible(dataset: Dataset, corrections: Mapping[str, int], priors: boo
     """InputError where relations that must hold forbid labels that the user gave."""
     relations = active_relations(dataset.relations, priors)
     held = {dataset.index[id]: label for id, label in corrections.items()}
-    for factor in factors(relations, dataset.index, dataset.task.k):
-        for members in factor.members.tolist():
-            given = {m: held[at] for m, at in enumerate(members) if at in held}
-            if not given:
-                continue
-            if isinstance(factor, Factor):
-                worlds = factor.worlds.numpy()
-                same = [worlds[:, m] == label for m, label in given.items()]
-                fits = bool(np.all(same, axis=0).any())
-            else:
-                shared = factor.log_rest is None and factor.kind in (AtMostOne, ExactlyOne)
-                fits = not shared or sum(c == factor.label for c in given.values()) < 2
-            if not fits:
-                rows = ", ".join(dataset.own_id(dataset.ids[members[m]]) for m in given)
-                raise InputError(
-                    f"the relations among the rows {rows} cannot hold with the labels you gave "
-                    "them; correct one of them, or leave the relation out"
-                )
+    broken = broken_by(factors(relations, dataset.index, dataset.task.k), held, dataset.task.k)
+    if broken:
+        own = [at for at in broken if at in held]
+        rows = ", ".join(dataset.own_id(dataset.ids[at]) for at in own or broken)
+        raise InputError(
+            f"the relations among the rows {rows} cannot hold with the labels you gave; correct "
+            "one of them, or leave the relation out"
+        )
 
 
 def with_corrections(found: Found, source: object) -> Found:

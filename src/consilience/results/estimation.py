@@ -34,7 +34,7 @@ class PoweredEstimate:
     """A share of rows with its interval, and the interval from the landmarks alone, for comparison.
 
     All are shares from 0 to 1. `weight` is how far the labels found are trusted (λ of PPI++, 0: not
-    at all), `landmarks` how many rows were labelled.
+    at all), `landmarks` how many texts were labelled.
     """
 
     value: float
@@ -55,10 +55,11 @@ def estimates(
 ) -> dict[str, PoweredEstimate]:
     """The accuracy of the labels found, and the share of each class, by name.
 
-    `landmarks` are rows drawn at random, before anybody looked at their labels; `level` is how
-    often the interval holds the truth. Rows that were corrected are known: their share is exact,
-    and landmarks among them say nothing of the others. InputError where the labels were calibrated,
-    which has used the landmarks, or where fewer than two are left.
+    `landmarks` are rows drawn at random, before anybody looked at their labels, each text as likely
+    as any other, whatever the number of its rows; `level` is how often the interval holds the
+    truth. Rows that were corrected are known: their share is exact, and landmarks among them say
+    nothing of the others. InputError where the labels were calibrated, which has used the
+    landmarks, or where fewer than two are left.
     """
     if found.calibration is not None:
         raise InputError(
@@ -73,11 +74,13 @@ def estimates(
     labels = found.soft_labels
     hard, at, truth = labels.argmax(axis=1), np.array(vouched.at), np.array(vouched.classes)
     free = np.array([id not in found.corrections for id in found.dataset.ids], dtype=bool)
-    known = ~free
+    known, rows = ~free, np.array(found.dataset.repeats, dtype=float)
 
     def made(seen: Numbers, foretold: Numbers, certain: Numbers) -> PoweredEstimate:
-        inner = prediction_powered(seen, foretold[at], foretold[free], level=level)
-        return _within(inner, float(certain.sum()), int(free.sum()), len(free))
+        inner = prediction_powered(
+            seen, foretold[at], foretold[free], level=level, rows=(rows[at], rows[free])
+        )
+        return _within(inner, float(certain @ rows[known]), rows[free].sum(), rows.sum())
 
     right = (truth == hard[at]).astype(float)
     accuracy = made(right, labels.max(axis=1), np.ones(int(known.sum())))
@@ -91,35 +94,49 @@ def estimates(
 
 
 def prediction_powered(
-    seen: Numbers, foretold: Numbers, everywhere: Numbers, *, level: float = 0.95
+    seen: Numbers,
+    foretold: Numbers,
+    everywhere: Numbers,
+    *,
+    level: float = 0.95,
+    rows: tuple[Numbers, Numbers] | None = None,
 ) -> PoweredEstimate:
-    """The mean over all N rows of what is 0 or 1, from n of them drawn at random.
+    """The mean over the rows of N texts of what is 0 or 1, from n of these drawn at random.
 
     `seen` (n,): what they are; `foretold` (n,): what was predicted of them; `everywhere` (N,): what
-    was predicted of all, these among them. The estimate is λ mean(everywhere) + mean(seen −
-    λ foretold); λ is what makes the interval narrowest, 0 where nothing does.
+    was predicted of all, these among them; `rows`: how many rows have the texts drawn (n,), and all
+    texts (N,), None for one each. The estimate is λ mean(everywhere) + mean(seen − λ foretold); λ
+    is what makes the interval narrowest, 0 where nothing does.
     """
     n, z = len(seen), float(ndtri((1 + level) / 2))
     ends = everywhere.min(), everywhere.max()
     outcome = np.concatenate([seen, [0.0, 1.0, 0.0, 1.0]])
     guess = np.concatenate([foretold, np.repeat(ends, 2)])
-    weight = np.concatenate([np.ones(n), np.full(4, z * z / 4)])
-    total = float(weight.sum())
-    drawn = sqrt(max(0.0, 1 - n / len(everywhere)))
+    left_out = max(0.0, 1 - n / len(everywhere))
+    own, every = (np.ones(n), np.ones(len(everywhere))) if rows is None else rows
+    size = own / own.mean()
+    # Of rows that are all known nothing is left to imagine; of texts of unequal size fewer tell.
+    imagined = left_out * float((size**2).mean()) * z * z / 4
+    weight = np.concatenate([np.ones(n), np.full(4, imagined)])
+    drawn = sqrt(left_out)
+    # A ratio of two means (Hájek 1971): over the texts drawn, each by its size.
+    size = np.concatenate([size, np.ones(4)])
+    counted = weight * size
+    total = float(counted.sum())
 
     def mean(values: Numbers) -> float:
-        return float(weight @ values) / total
+        return float(counted @ values) / total
 
     def interval(trust: float) -> tuple[float, float, float]:
         left = outcome - trust * guess
-        middle = mean(left) + trust * float(everywhere.mean())
-        half = z * drawn * sqrt(mean((left - mean(left)) ** 2) / total)
+        middle = mean(left) + trust * float(np.average(everywhere, weights=every))
+        half = z * drawn * sqrt(mean(size * (left - mean(left)) ** 2) / total)
         low, high = max(middle - half, 0.0), min(middle + half, 1.0)
         return min(max(middle, low), high), low, high
 
     # At the best λ by least squares the error is the least.
-    spread = mean((guess - mean(guess)) ** 2)
-    both = mean((guess - mean(guess)) * (outcome - mean(outcome)))
+    spread = mean(size * (guess - mean(guess)) ** 2)
+    both = mean(size * (guess - mean(guess)) * (outcome - mean(outcome)))
     trust = max(both / spread, 0.0) if spread > 0 else 0.0
     alone, made = interval(0.0), interval(trust)
     if made[2] - made[1] > alone[2] - alone[1]:
@@ -128,7 +145,7 @@ def prediction_powered(
     return PoweredEstimate(*made, *alone[1:], weight=trust, landmarks=n)
 
 
-def _within(inner: PoweredEstimate, certain: float, free: int, count: int) -> PoweredEstimate:
+def _within(inner: PoweredEstimate, certain: float, free: float, count: float) -> PoweredEstimate:
     """The estimate for all `count` rows, of which `free` are estimated, the rest being known."""
 
     def whole(share: float) -> float:

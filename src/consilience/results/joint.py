@@ -29,14 +29,18 @@ def together(runs: Sequence[Found]) -> Found:
     """The labels that the evidence of all `runs` together supports.
 
     Run, terms, seed and name are those of the first; framings are told apart by the run that they
-    are of. InputError where the runs are of other examples or classes, or were calibrated.
+    are of; what was corrected in any of them holds. InputError where the runs are of other examples
+    or classes, were calibrated, or were corrected otherwise.
     """
     _refuse_unlike(runs)
     first = runs[0]
     if len(runs) == 1:
         return first
     models = len({found.run.model for found in runs}) > 1
-    evidence = reduce(joined, (_named(found) for found in runs)).weighed(models=models)
+    corrections = _corrections(runs)
+    held = {first.dataset.index[id]: label for id, label in corrections.items()}
+    evidence = reduce(joined, (_named(found) for found in runs)).holding(held)
+    evidence = evidence.weighed(models=models)
     logq = [np.log(np.maximum(found.solution.labels, 1e-12)) for found in runs]
     start = np.exp(np.mean(logq, axis=0))
     solution = solve(
@@ -51,6 +55,7 @@ def together(runs: Sequence[Found]) -> Found:
             for framing in found.framings
         ),
         evidence=evidence,
+        corrections=corrections,
         solution=solution,
         log_odds_scale=float(condition(evidence, labels).scale[0]),
         uncertainty=uncertainty(evidence, first.terms, LBFGS(), solution, seed=first.run.seed),
@@ -80,6 +85,20 @@ def _refuse_unlike(runs: Sequence[Found]) -> None:
             raise InputError(f"run {other.run.id} is calibrated; solve first, then calibrate")
     if len({other.run.id for other in runs}) < len(runs):
         raise InputError("a run is named twice; its answers would count twice")
+
+
+def _corrections(runs: Sequence[Found]) -> dict[str, int]:
+    """The corrections of all runs; InputError where two of them contradict each other."""
+    made: dict[str, int] = {}
+    for found in runs:
+        for id, label in found.corrections.items():
+            if made.setdefault(id, label) != label:
+                classes = found.dataset.task.classes
+                raise InputError(
+                    f"row {found.dataset.own_id(id)} was corrected to {classes[made[id]]!r} in one "
+                    f"run and to {classes[label]!r} in run {found.run.id}; take one of them back"
+                )
+    return made
 
 
 def joined(one: Evidence, other: Evidence) -> Evidence:

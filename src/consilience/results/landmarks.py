@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from consilience.data.arrays import Floats
-from consilience.data.dataset import Dataset, example_id, label_reader
+from consilience.data.class_labels import label_reader
+from consilience.data.dataset import Dataset, example_id
 from consilience.data.guard import unguarded
 from consilience.data.readers import Rows, columns_used, read_rows, rows, texts
 from consilience.errors import InputError
@@ -81,6 +82,19 @@ class Landmarks:
             raise InputError(
                 "there is no landmark: no row has a label; give the labels that you vouch for"
             )
+        return cls._at(vouched, dataset)
+
+    @classmethod
+    def recorded(cls, kept: Mapping[str, int], dataset: Dataset) -> Landmarks | None:
+        """Those that a run's record has, by the ids of examples and the numbers of classes.
+
+        None where it has none.
+        """
+        return cls._at({dataset.index[id]: c for id, c in kept.items()}, dataset) if kept else None
+
+    @classmethod
+    def _at(cls, vouched: Mapping[int, int], dataset: Dataset) -> Landmarks:
+        """The landmarks at these positions, of these classes."""
         order = sorted(vouched)
         classes = tuple(vouched[at] for at in order)
         return cls(tuple(dataset.ids[at] for at in order), tuple(order), classes)
@@ -175,12 +189,18 @@ class Orientation:
 
 
 def oriented(
-    solution: Solution, landmarks: Landmarks, *, named: bool, fixed: Sequence[int] = ()
+    solution: Solution,
+    landmarks: Landmarks,
+    *,
+    named: bool,
+    fixed: Sequence[int] = (),
+    shares: Sequence[float] | None = None,
 ) -> Orientation:
     """The optimum of a solution, and the renaming of its classes, that the landmarks speak for.
 
     `named`: the label names say which class is which, so none is renamed; else every renaming is
-    tried (`renamings`) that leaves the classes `fixed`, of which relations speak, as they are.
+    tried (`renamings`) that leaves the classes `fixed`, of which relations speak, as they are, and
+    the `shares` (K) that were given.
 
     Coherence says what the model believes most, landmarks which of its beliefs is meant, so their
     nats are not set off against each other. Another optimum than the most coherent one is taken
@@ -190,7 +210,7 @@ def oriented(
     the most probable is taken; ties go to the more coherent, and to the names as they are.
     """
     k = solution.labels.shape[1]
-    ways = [tuple(range(k))] if named else renamings(k, fixed)
+    ways = [tuple(range(k))] if named else renamings(k, fixed, shares)
     at, classes = np.array(landmarks.at), np.array(landmarks.classes, dtype=np.int64)
     optima = [optimum.labels[at] for optimum in solution.optima]
     fit = np.array([[_log_likelihood(q[:, way], classes) for way in ways] for q in optima])
@@ -202,7 +222,7 @@ def oriented(
     order = ways[int(fit[optimum].argmax())]
     labels = solution.optima[optimum].labels[:, order]
     agree = int((labels[at].argmax(axis=1) == classes).sum())
-    said = [_direction(fit[optimum], len(landmarks), named)]
+    said = [_direction(fit[optimum], len(landmarks), named, shares is not None and not fixed)]
     if optimum:
         said.append(
             f"they fit optimum {optimum + 1} of {len(each)} better than the most coherent one "
@@ -214,15 +234,22 @@ def oriented(
     return Orientation(labels, optimum, order, agree, "; ".join(said))
 
 
-def renamings(k: int, fixed: Sequence[int] = ()) -> list[tuple[int, ...]]:
+def renamings(
+    k: int, fixed: Sequence[int] = (), shares: Sequence[float] | None = None
+) -> list[tuple[int, ...]]:
     """The ways to rename K classes, the names as they are first; `fixed` classes keep theirs.
+
+    So do classes of other `shares` (K), where these are given.
 
     All K! up to four classes. Above that the K cyclic shifts, which are all that the neutral sets
     of a prompt differ in: with more ways than landmarks one of them always fits.
     """
     shifts = [tuple((c + r) % k for c in range(k)) for r in range(k)]
     ways = list(permutations(range(k))) if k <= 4 else shifts
-    return [way for way in ways if all(way[c] == c for c in fixed)]
+    kept = [way for way in ways if all(way[c] == c for c in fixed)]
+    return [
+        way for way in kept if shares is None or all(shares[way[c]] == shares[c] for c in range(k))
+    ]
 
 
 def _log_likelihood(q: Floats, classes: NDArray[np.int64]) -> float:
@@ -242,15 +269,15 @@ def _log_likelihood(q: Floats, classes: NDArray[np.int64]) -> float:
     return float(logsumexp(products) - log(2 * len(share)))
 
 
-def _direction(fit: Floats, count: int, named: bool) -> str:
-    """What says which class is which: the names, the relations, or the landmarks, and how well."""
+def _direction(fit: Floats, count: int, named: bool, told: bool) -> str:
+    """What says which class is which: names, relations, shares that were `told`, or landmarks."""
     if named:
         return "by the meaning of the label names"
     if len(fit) == 1:
-        return "by the relations, which speak of classes"
+        return "by the shares given" if told else "by the relations, which speak of classes"
     first, second = np.sort(fit)[::-1][:2]
-    told = f"by {count} landmark{'s' * (count > 1)} (odds {_odds(first - second)} against the next)"
-    return told if first - second >= log(_ODDS) else f"weakly, {told}"
+    why = f"by {count} landmark{'s' * (count > 1)} (odds {_odds(first - second)} against the next)"
+    return why if first - second >= log(_ODDS) else f"weakly, {why}"
 
 
 def _odds(nats: float) -> str:

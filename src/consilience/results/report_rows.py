@@ -8,7 +8,6 @@ prompt that was asked, byte for byte (see `PromptPieces`).
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -83,14 +82,13 @@ def report_rows(found: Found, scores: Scores | None = None) -> dict[str, Any]:
     doubt = table["probability"].astype(float).fillna(-1.0).to_numpy()
     order = np.lexsort((doubt, ~table["open"].astype(bool).to_numpy()))[:MOST_SHOWN]
     made = _Page(found)
-    duplicates = Counter(data.origin.examples if data.origin else ())
     columns = {name: table[name].to_numpy() for name in table.columns}
     nameless = table["name"].isna().to_numpy()
     rows = []
     for i in order.tolist():
         row = made.row(i, columns, none=bool(nameless[i]))
-        if (count := duplicates[data.ids[i]]) > 1:
-            row["rows"] = count
+        if data.repeats[i] > 1:
+            row["rows"] = data.repeats[i]
         if data.examples[i].group is not None:
             row["group"] = data.examples[i].group
         if found.calibration is not None and columns["landmark"][i]:

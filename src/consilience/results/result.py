@@ -162,6 +162,8 @@ class Found:
             return self.orientation.sentence
         if self._named:
             return "by the meaning of the label names"
+        if self.evidence.shares is not None and len(set(self.evidence.shares)) > 1:
+            return "by the shares given"
         return (
             "undetermined: no framing gives the label names a meaning, so the labels and their "
             "mirror image fit equally well"
@@ -179,9 +181,9 @@ class Found:
 
     @property
     def shares(self) -> str:
-        """How frequent the classes are, and whether that was given, estimated or assumed."""
+        """How frequent the classes are among rows, and whether given, estimated or assumed."""
         told = self.evidence.shares
-        means = self.solution.labels.mean(axis=0)
+        means = np.average(self.solution.labels, axis=0, weights=self.dataset.repeats)
         named = zip(self.dataset.task.classes, means if told is None else told, strict=True)
         said = ", ".join(f"{name} {share:.0%}" for name, share in named)
         if told is not None:
@@ -215,7 +217,8 @@ class Found:
             raise InputError("these labels are calibrated already; calibrate those as solved")
         vouched = Landmarks.of(landmarks, self.dataset).without(self.corrections)
         check_enough(vouched, method)
-        meant = oriented(self.solution, vouched, named=self._named, fixed=self._spoken_of())
+        shares, fixed = self.evidence.shares, self._spoken_of()
+        meant = oriented(self.solution, vouched, named=self._named, fixed=fixed, shares=shares)
         made = calibrate(meant.labels, vouched, method, seed=self.run.seed)
         solution, unsure = self._as_meant(meant)
         labels = made.labels.copy()
