@@ -72,7 +72,8 @@ def test_one_refused_row_never_ends_a_run(kind, claims, tmp_path):
         words = ["run", claims, *TASK_OPTIONS, "--model", "openai:tiny", "--base-url", server.url]
         done = consilience(*words, "--store", store, "--output", labels, *DETAILS, *CHEAP)
         bad = example_id(BAD)
-        assert f"1 row has no answer and so no label:\n  {bad}  " in done.stderr
+        number = ROWS.index(BAD) + 1
+        assert f"1 row has no answer and so no label:\n  {number}  " in done.stderr
         assert reason in done.stderr
         # Not tried again: once in each round and framing.
         asked = [json.dumps(r["body"]) for r in server.questions if BAD in json.dumps(r["body"])]

@@ -205,6 +205,17 @@ def check_writable(path: str) -> None:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
+def check_apart(path: str | None, *tables: Dataset | str) -> None:
+    """InputError if `path` is a file that rows come from: of a data set, or by its name."""
+    for table in tables:
+        source = table if isinstance(table, str) else table.origin and table.origin.source
+        both = path and source and Path(path).exists() and Path(source).exists()
+        if both and Path(str(path)).samefile(str(source)):
+            raise InputError(
+                f"{path} is the table itself, and would be replaced; name another in --output"
+            )
+
+
 def check_table(path: str | None) -> None:
     """InputError if `path` is given and the labels cannot be written there."""
     if path:

@@ -21,6 +21,7 @@ from consilience.errors import InputError
 if TYPE_CHECKING:
     from consilience.cli.config import Config
     from consilience.cli.tables import BudgetOptions, ModelOptions
+    from consilience.data.dataset import Dataset
     from consilience.models import Model
     from consilience.models.budget import Budget
     from consilience.models.capabilities import Capabilities
@@ -307,3 +308,11 @@ def probed(
         name = run(only_model(url, **some))
     api: Any = said.api
     return run(probe(url, name.removeprefix("openai:"), api, **transport, budget=budget))
+
+
+def warn_of_hashes(data: Dataset, model: str) -> None:
+    """Says so where a simulated model labels texts that it did not make up."""
+    from consilience.models.simulated import WORLDS
+
+    if model.startswith("simulated:") and data.name not in WORLDS:
+        talk("a simulated model answers real texts by a hash: these labels mean nothing")

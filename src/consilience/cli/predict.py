@@ -10,7 +10,7 @@ import click
 
 from consilience.cli import options
 from consilience.cli.config import Config
-from consilience.cli.inputs import check_table
+from consilience.cli.inputs import check_apart, check_table
 from consilience.cli.opening import check_model, open_model, open_price
 from consilience.cli.output import csv, progress_bar, talk
 from consilience.cli.results import label_table, opened, print_labels, result
@@ -70,6 +70,8 @@ def predict(
         raise InputError("new rows are asked as one run was; name one in --run")
     store = said.store or options.STORE
     found = opened(store, run_id, config=config)
+    check_apart(said.table, found.dataset, rows)
+    _check_name(str(config.model.name), found)
     config = replace(config, output=replace(said, store=store))
     with open_model(config) as (model, db):
         from consilience.elicitation import prediction
@@ -95,6 +97,13 @@ def predict(
             csv(table, keep_formulas=said.keep_formulas, header=not number)
             talk(taken(part.asked))
         talk(trust(found))
+
+
+def _check_name(name: str, found: Found) -> None:
+    """InputError, before a server is asked what it can do, where another model is named."""
+    kind, _, model = name.partition(":")
+    if kind == "openai" and model and model != found.run.model:
+        raise InputError(f"the run asked {found.run.model}, not {model}; name that one in --model")
 
 
 def _show_grown(grown: Found, said: OutputOptions, details: bool, as_json: bool) -> None:

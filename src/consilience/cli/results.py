@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,13 @@ import click
 
 from consilience.cli import options
 from consilience.cli.config import Config
-from consilience.cli.inputs import check_device, check_table, open_solver, open_terms
+from consilience.cli.inputs import (
+    check_apart,
+    check_device,
+    check_table,
+    open_solver,
+    open_terms,
+)
 from consilience.cli.output import csv, dump, rows, talk
 from consilience.cli.values import Number
 from consilience.errors import InputError
@@ -123,9 +130,14 @@ def result(found: Found) -> str:
     return "\n".join(lines)
 
 
+def unanswered_rows(found: Found) -> dict[str, str]:
+    """Why rows have no answer, by the user's own ids: of rows with one text the first."""
+    return {found.dataset.own_id(id): why for id, why in found.unanswered.items()}
+
+
 def _without_answer(found: Found) -> list[str]:
     """The rows without an answer, the first few by id with the reason; nothing without any."""
-    without = found.unanswered
+    without = unanswered_rows(found)
     if not without:
         return []
     shown = [f"  {id}  {reason}" for id, reason in list(without.items())[:ROWS]]
@@ -210,8 +222,10 @@ def label_table(found: Found, decided_only: bool = False, details: bool = False)
     for warning in said:
         talk(str(warning.message))
     for name in ("label", "probability", "uncertainty", "open"):
-        if (renamed := f"consilience_{name}") in table.columns:
-            talk(f"the table has a column {name!r} of its own; what was found is in {renamed!r}")
+        # What was found stands after the user's own columns.
+        alike = [str(c) for c in table.columns if re.fullmatch(f"(consilience_)*{name}", str(c))]
+        if alike[-1] != name:
+            talk(f"the table has a column {name!r} of its own; what was found is in {alike[-1]!r}")
     if decided_only:
         origin = found.dataset.origin
         of = len(found.dataset) if origin is None else len(origin.ids)
@@ -256,6 +270,7 @@ def solve(config: Config, run_id: str | None, details: bool, as_json: bool) -> N
     made = open_solver(config.solving.solver, config.solving.starts)
     terms = open_terms(config.solving.weights)
     found = opened(said.store or options.STORE, run_id, made, terms, config=config)
+    check_apart(said.table, found.dataset)
     lines = [f"run {found.run.id}: {found.run.rounds} rounds", result(found)]
     talk("\n".join([*lines, *what_to_vouch_for(found)]))
     table = label_table(found, said.decided_only, details or said.details)
@@ -343,6 +358,7 @@ def export(
     if form == "table" and min_probability:
         raise InputError("--min-probability is for --format sft, dpo, reward or chat")
     found = opened(said.store or options.STORE, run_id, config=config)
+    check_apart(output, found.dataset)
     if form == "table":
         table = label_table(found, decided_only, details or said.details)
         print_labels(table, output, as_json=False, keep_formulas=said.keep_formulas)

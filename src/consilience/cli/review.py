@@ -9,7 +9,7 @@ import click
 
 from consilience.cli import options
 from consilience.cli.config import Config
-from consilience.cli.inputs import check_table
+from consilience.cli.inputs import check_apart, check_table
 from consilience.cli.output import talk
 from consilience.cli.results import label_table, opened, print_labels, result
 from consilience.cli.values import COUNT, home
@@ -58,6 +58,7 @@ def review(
     said = config.output
     check_table(said.table)
     found = opened(said.store or options.STORE, run_id, config=config)
+    check_apart(said.table, found.dataset)
     if corrections is not None or take_back:
         corrected = _corrected(found, corrections, take_back)
         table = label_table(corrected, said.decided_only, said.details)
@@ -121,6 +122,7 @@ def landmarks(config: Config, run_id: str | None, count: int, as_json: bool) -> 
     said = config.output
     check_table(config.named)
     found = opened(said.store or options.STORE, run_id)
+    check_apart(config.named, found.dataset)
     from consilience.results.corrections import draw_landmarks
 
     drawn = draw_landmarks(found, count, config.seed)

@@ -12,13 +12,20 @@ import click
 from consilience.cli import options
 from consilience.cli.config import Config
 from consilience.cli.inputs import (
+    check_apart,
     check_filled_in,
     check_table,
     open_data,
     open_settings,
     require_task,
 )
-from consilience.cli.opening import check_model, open_embedder, open_model, open_price
+from consilience.cli.opening import (
+    check_model,
+    open_embedder,
+    open_model,
+    open_price,
+    warn_of_hashes,
+)
 from consilience.cli.output import dump, pairs, progress_bar, say, talk
 from consilience.cli.rerun import command_record
 from consilience.cli.results import (
@@ -28,6 +35,7 @@ from consilience.cli.results import (
     print_labels,
     question_rows,
     result,
+    unanswered_rows,
     what_to_vouch_for,
 )
 from consilience.cli.tables import OutputOptions
@@ -87,6 +95,7 @@ def run(data: str | None, config: Config, dry_run: bool, as_json: bool) -> None:
     check_model(config)
     dataset, gold = open_data(config)
     require_task(config, dataset)
+    check_apart(config.output.table, dataset)
 
     # Only now what takes seconds to load: a file that is refused is refused at once.
     from consilience.evaluation.evaluation import evaluate
@@ -101,6 +110,7 @@ def run(data: str | None, config: Config, dry_run: bool, as_json: bool) -> None:
     if config.relations.propose and str(config.model.name).startswith("simulated:"):
         raise InputError("a simulated model knows nothing of pairs; leave out relations.propose")
     with open_model(config, dry=dry_run) as (model, store):
+        settings = settings.suited(model, dataset.task)
         show_prompt(dataset, model, settings)
         compared = None
         if config.relations.propose:
@@ -244,7 +254,7 @@ def show_run(
             "probabilities": found.probabilities,
             "calls": found.asked.calls,
             "absent": found.evidence.tally.absent,
-            "unanswered": dict(found.unanswered),
+            "unanswered": unanswered_rows(found),
             "verdict": {
                 "kind": found.verdict.kind.value,
                 "information": found.verdict.information,
@@ -350,21 +360,13 @@ def spend(cost: Mapping[str, Any], price: Price | None) -> str:
     cached = cost["prompt_tokens"] - cost["fresh_tokens"]
     money = ""
     if price is not None and cost["money"] is not None:
-        money = f"; at most {price.called(cost['money'])}"
+        money = f"; about {price.called(cost['money'])} for all of them"
     sent = "" if cost["requests"] == cost["calls"] else f" in {cost['requests']:,} requests"
     return (
         f"spend: {cost['calls']:,} calls{sent}, {cost['known']:,} of them known; about "
         f"{cost['prompt_tokens']:,} prompt tokens ({cached:,} a cache can serve) and "
         f"{cost['output_tokens']:,} of answers{money}"
     )
-
-
-def warn_of_hashes(data: Dataset, model: str) -> None:
-    """Says so where a simulated model labels texts that it did not make up."""
-    from consilience.models.simulated import WORLDS
-
-    if model.startswith("simulated:") and data.name not in WORLDS:
-        talk("a simulated model answers real texts by a hash: these labels mean nothing")
 
 
 def summary(found: Found, seconds: float, price: Price | None) -> str:

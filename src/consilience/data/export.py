@@ -69,7 +69,7 @@ def write_table(frame: pd.DataFrame, path: str | Path, *, keep_formulas: bool = 
             content = WRITERS[path.suffix.lower()](frame)
         with whole_file(path) as file:
             file.write(content)
-    except (OSError, TypeError, ValueError) as error:
+    except (OSError, OverflowError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"cannot write {path}: {reason}") from error
 
@@ -107,8 +107,8 @@ def _text_column(column: pd.Series[Any], safe: Callable[[str], str]) -> pa.Array
     return pa.array(cells, pa.string())
 
 
-def _cells(column: pd.Series[Any]) -> list[Any]:
-    """The cells of a column as JSON has them, where it can; None where they are missing."""
+def _cells(column: pd.Series[Any], plain: Callable[[object], object] | None = None) -> list[Any]:
+    """The cells of a column as JSON has them, or made `plain`; None where they are missing."""
     import pandas as pd
 
     if isinstance(column.dtype, pd.ArrowDtype):
@@ -116,10 +116,10 @@ def _cells(column: pd.Series[Any]) -> list[Any]:
 
         from consilience.data.arrow_rows import values
 
-        return [
-            _plain(v) for v in values(pa.chunked_array([pa.array(column)]), str(column.name), "")
-        ]
-    return [_plain(v) for v in column.astype(object).where(column.notna(), None)]
+        found = values(pa.chunked_array([pa.array(column)]), str(column.name), "")
+    else:
+        found = list(column.astype(object).where(column.notna(), None))
+    return list(map(plain or _plain, found))
 
 
 def _plain(value: object) -> object:
@@ -165,13 +165,16 @@ def _jsonl(frame: pd.DataFrame) -> bytes:
 def _parquet(frame: pd.DataFrame) -> bytes:
     import pandas as pd
     import pyarrow as pa
+    from pyarrow import parquet
 
     made = frame.copy()
     made.columns = [str(name) for name in made.columns]
     for name in made.columns:
         try:
-            pa.array(made[name], from_pandas=True)
-        except (pa.ArrowException, TypeError, ValueError):  # cells of several kinds
+            column = pa.array(made[name], from_pandas=True)
+            if pa.types.is_nested(column.type):  # objects without a field have no place in a file
+                parquet.write_table(pa.table({name: column}), io.BytesIO())
+        except (pa.ArrowException, OverflowError, TypeError, ValueError):  # or of several kinds
             cells = (None if v is None else _text(v) for v in _cells(made[name]))
             made[name] = pd.Series(list(cells), index=made.index, dtype=object)
     written: bytes = made.to_parquet(index=False, engine="pyarrow")
@@ -181,12 +184,17 @@ def _parquet(frame: pd.DataFrame) -> bytes:
 def _xlsx(frame: pd.DataFrame) -> bytes:
     from consilience.data.sheets import sheet_bytes
 
-    columns = {str(name): _cells(frame[name]) for name in frame.columns}
-    rows = [[_cell(value) for value in row] for row in zip(*columns.values(), strict=True)]
-    return sheet_bytes(list(columns), rows)
+    columns = {str(name): _cells(frame[name], _cell) for name in frame.columns}
+    return sheet_bytes(list(columns), list(zip(*columns.values(), strict=True)))
 
 
 def _cell(value: object) -> object:
+    """A cell as a sheet can hold it: a truth value, a number, a date, or the text of anything."""
+    from consilience.data.sheets import is_sheet_date
+
+    if is_sheet_date(value):
+        return value
+    value = _plain(value)
     return value if value is None or isinstance(value, bool | int | float) else _text(value)
 
 

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from datetime import date, datetime, time
 from typing import Any
 from zipfile import BadZipFile
 
@@ -86,6 +87,19 @@ MOST_IN_CELL, MOST_IN_SHEET, MOST_EXACT = 32_767, 1_048_576, 2**53
 """What a cell and a sheet can hold, and the largest number whose neighbours all differ there."""
 
 
+def is_sheet_date(value: object) -> bool:
+    """Whether a value is a date, a time of a day or both that a sheet holds to the microsecond.
+
+    It has no time zones, counts days from 1900, where it is off by one for two months, and rounds
+    to milliseconds.
+    """
+    if isinstance(value, datetime | time) and (value.tzinfo or value.microsecond % 1000):
+        return False
+    if getattr(value, "nanosecond", 0):
+        return False
+    return isinstance(value, time) or (isinstance(value, date) and value.year > 1900)
+
+
 def sheet_bytes(header: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
     """A workbook of one sheet; a text is a text whatever it looks like, so that it runs nothing.
 
@@ -103,7 +117,7 @@ def sheet_bytes(header: Sequence[str], rows: Sequence[Sequence[object]]) -> byte
     for row in made:
         cells = [None if text is None else WriteOnlyCell(sheet, text) for _, text in row]
         for (kind, _), cell in zip(row, cells, strict=True):
-            if cell is not None:
+            if cell is not None and kind != "d":  # of dates the format says what they are
                 cell.data_type = kind
         sheet.append(cells)
     written = io.BytesIO()
@@ -111,8 +125,10 @@ def sheet_bytes(header: Sequence[str], rows: Sequence[Sequence[object]]) -> byte
     return written.getvalue()
 
 
-def _written(value: object, row: int) -> tuple[str, str | bool | None]:
-    """The type of a cell and its content: n a number, b a truth value, s a text."""
+def _written(value: object, row: int) -> tuple[str, Any]:
+    """The type of a cell and its content: n a number, b a truth value, d a date, s a text."""
+    if is_sheet_date(value):
+        return "d", value.to_pydatetime() if hasattr(value, "to_pydatetime") else value
     if value is None or isinstance(value, bool):
         return "b", value
     if isinstance(value, float) and math.isfinite(value):

@@ -71,6 +71,7 @@ def estimate(
     price: Price | None = None,
 ) -> Estimate:
     """What a run of these settings will take, and with a `price` what that costs."""
+    settings = settings.suited(model, data.task)
     budget = settings.budget(data)
     characters = fresh = known = sent = 0
     steps = getattr(model, "requests_for", None)

@@ -64,6 +64,7 @@ class Session:
         seed = int(seed)
         data.require_task()
         self.model, self.store = model, store
+        settings = settings.suited(model, data.task)
         self.budget = settings.budget(data)
         settings.shares_of(data.task)
         factors(active_relations(data.relations, settings.priors), data.index, data.task.k)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from consilience.data.dataset import Dataset
@@ -15,7 +15,7 @@ from consilience.evidence.evidence import FLOOR
 from consilience.evidence.label_bias import BIAS_METHODS
 from consilience.objective.term import Terms
 from consilience.planning.planner import PlanSettings, zero_shot_calls, zero_shot_round
-from consilience.prompts.framing import Framing, framings
+from consilience.prompts.framing import Framing, framings, told_apart
 from consilience.prompts.query import Query
 from consilience.results.landmarks import Landmarks
 from consilience.solvers.fixed_point import Solver
@@ -75,6 +75,13 @@ class Settings:
     def framings_for(self, dataset: Dataset) -> tuple[Framing, ...]:
         """The framings that these settings ask a data set in."""
         return framings(dataset.task, self.framings, self.anchor)
+
+    def suited(self, model: object, task: Task) -> Settings:
+        """These for a model: one that reads labels whole is asked by names that begin alike."""
+        whole = getattr(model, "whole_labels", False)
+        if self.framings is None and whole and not told_apart(task):
+            return replace(self, framings=("names",))
+        return self
 
     def shares_of(self, task: Task) -> tuple[float, ...] | None:
         """The share of each class; None where none was given, InputError where it cannot be."""

@@ -84,9 +84,9 @@ def bootstrap_stage(state: RunState) -> list[Query]:
 
 
 def _drawn(state: RunState) -> SoftLabels:
-    """A class for each example; none (1/K), and so no shot, where asking has got no answer."""
+    """A class for each example, all as often; none (1/K) where asking has got no answer."""
     n, k = len(state.dataset), state.dataset.task.k
-    made = np.eye(k)[generator(state.seed, "drawn labels").integers(k, size=n)]
+    made = np.eye(k)[generator(state.seed, "drawn labels").permutation(n) % k]
     return np.where((state.unheard & state.answered)[:, None], 1 / k, made)
 
 

@@ -77,6 +77,7 @@ class RunState:
         self.framings = settings.framings_for(dataset)
         self.census = census_of(dataset, settings, seed, landmarks)
         self.round = self.planned = self.quiet = 0
+        self._cut = False
         self.labels: SoftLabels | None = None
         self.ranking: ConceptRanking | None = None
         self.unheard = np.ones(len(dataset), dtype=bool)
@@ -123,6 +124,8 @@ class RunState:
     def add(self, answers: Round) -> None:
         """Takes in the answers to the round that comes next."""
         self._answered.append(answers)
+        # Where not all of the last round was answered, what is left was not saved.
+        self._cut = any(p is None for _, p in answers)
         self._columns.add(answers)
         self._evidence = None
         self.round += 1
@@ -198,7 +201,7 @@ class RunState:
             evidence=evidence,
             terms=self.terms,
             **made._asdict(),
-            saved=max(0, self.settings.budget(self.dataset) - self.planned),
+            saved=0 if self._cut else max(0, self.settings.budget(self.dataset) - self.planned),
             asked=asked or CallCounts(),
             concepts=concepts,
             unanswered=unanswered or {},

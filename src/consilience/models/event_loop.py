@@ -8,6 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from consilience.errors import Interrupted
+
 T = TypeVar("T")
 
 
@@ -16,14 +18,14 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(work)
+        return asyncio.run(_quietly(work))
     cancel: Future[Callable[[], object]] = Future()
 
     async def cancellable() -> T:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
         cancel.set_result(lambda: loop.call_soon_threadsafe(task.cancel))
-        return await work
+        return await _quietly(work)
 
     with ThreadPoolExecutor(max_workers=1) as apart:
         ended = apart.submit(asyncio.run, cancellable())
@@ -34,3 +36,14 @@ def run(work: Coroutine[Any, Any, T]) -> T:
             with suppress(RuntimeError):  # the loop is closed: it has ended by itself
                 cancel.result()()
             raise
+
+
+async def _quietly(work: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine; of tasks that an interrupt ends no traceback is printed."""
+    asyncio.get_running_loop().set_exception_handler(_without_interrupts)
+    return await work
+
+
+def _without_interrupts(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    if not isinstance(context.get("exception"), Interrupted):
+        loop.default_exception_handler(context)

@@ -85,6 +85,9 @@ class LocalModel:
     tokens it reads at most, None where it does not say.
     """
 
+    whole_labels = True
+    """Labels that begin alike are told apart, for all their tokens are read."""
+
     def __init__(
         self,
         name: str,

@@ -65,16 +65,16 @@ def framings(
     for each rotation).
 
     The natural one is `names`, or where names begin alike, so that one next token cannot tell them
-    apart, `letters`, and `codes` where there are more classes than letters. On pretrained models of
-    up to 1.5 billion parameters names carried more than the statement on every set, and negations
-    and letters were beyond them (`docs/development/log.md`).
+    apart (see `told_apart`), `letters`, and `codes` where there are more classes than letters. On
+    pretrained models of up to 1.5 billion parameters names carried more than the statement on every
+    set, and negations and letters were beyond them (`docs/development/log.md`).
 
     Where a task has a statement without its opposite, `negated` is left out beside other families.
     An instruction of the task and descriptions of its classes stand in all but ``sets``.
     """
     if names is None:
         alike = "letters" if task.k <= len(LETTERS) else "codes"
-        names = ("names" if _distinct(task) else alike,)
+        names = ("names" if told_apart(task) else alike,)
     unknown = [name for name in names if name not in _MAKERS]
     if unknown or not names:
         raise InputError(f"no framing {unknown}; the framings are: {', '.join(_MAKERS)}")
@@ -131,7 +131,7 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(json.dumps(name, ensure_ascii=False) for name in names)
 
 
-def _distinct(task: Task) -> bool:
+def told_apart(task: Task) -> bool:
     """Whether the names of the classes begin with different words, and not with the same sign."""
     first = [(name.split() or [""])[0].casefold() for name in task.classes]
     signs = [word[0] for word in first if not word[:1].isalnum()]

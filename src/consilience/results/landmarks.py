@@ -24,6 +24,7 @@ from scipy.special import logsumexp
 from consilience.data.arrays import Floats
 from consilience.data.class_labels import label_reader
 from consilience.data.dataset import Dataset, example_id
+from consilience.data.frames import free_name
 from consilience.data.guard import unguarded
 from consilience.data.readers import Rows, columns_used, read_rows, rows, texts
 from consilience.errors import InputError
@@ -142,27 +143,57 @@ def _said(
     source: object, text: str | None, data: Dataset, columns: Sequence[str], what: str
 ) -> Iterator[tuple[str, str, str]]:
     """Each id with the label it is given, as text, and where that stands."""
-    own = data.origin.id_name if data.origin else "id"
+    given = isinstance(source, Mapping)
     if isinstance(source, Mapping):
-        source, own = [{"id": id, columns[-1]: label} for id, label in source.items()], "id"
+        source = [{"id": id, columns[-1]: label} for id, label in source.items()]
     table = read_rows(source) if isinstance(source, str | Path) else rows(source)
     column = next((name for name in columns if name in table.columns), columns[-1])
     table.require(column)
-    ids = next((name for name in (own, "id") if name in table.columns), None)
-    words: list[str] = []
-    if ids is None:
-        # A table of labels has the columns of the text, and what was made by hand perhaps the text.
-        told = [t for t in (text, data.origin and data.origin.text, "text") if t]
-        words = texts(table, next((t for t in told if _fits(table, t)), told[0]))
+    ids = "id" if given else _id_column(table, data)
+    # A table of labels has the columns of the text, and what was made by hand perhaps the text.
+    told = [t for t in (text, data.origin and data.origin.text, "text") if t]
+    fits = next((t for t in told if _fits(table, t)), None)
+    words = _texts(table, fits or told[0], strict=ids is None) if fits or ids is None else []
     for i in range(len(table)):
         label = table.cell(i, column)
         if label is not None:
             named = words[i] if ids is None else (table.cell(i, ids) or "")
             place = f"{table.place(i)}, {what} {named[:60]!r}"
+            shown = _example(words[i], data) if words else ""
             if ids is None:
-                known = example_id(named) in data.index
-                named = example_id(named if known else unguarded(named))
+                named = shown
+            elif shown in data.index and (data.find(named) or shown) != shown:
+                raise InputError(
+                    f"{place}: by its {ids} it is another row than by its text, which is that of "
+                    f"{data.own_id(shown)}; leave out the column {ids!r}, or correct it"
+                )
             yield named, label, place
+
+
+def _id_column(table: Rows, data: Dataset) -> str | None:
+    """The column that says which row of the data set each is, None where there is none."""
+    own = data.origin.id_name if data.origin else "id"
+    if data.origin is not None and data.origin.id is None:
+        # Where the user's table has such a column, that of the row numbers is called otherwise.
+        while (longer := free_name(own, [own])) in table.columns:
+            own = longer
+    return next((name for name in (own, "id") if name in table.columns), None)
+
+
+def _texts(table: Rows, text: str, *, strict: bool) -> list[str]:
+    """The texts of rows; none where they cannot be told and nobody needs them (not `strict`)."""
+    try:
+        return texts(table, text)
+    except InputError:
+        if strict:
+            raise
+        return []
+
+
+def _example(words: str, data: Dataset) -> str:
+    """The id of the example of a text, also where a spreadsheet was kept from running it."""
+    known = example_id(words) in data.index
+    return example_id(words if known else unguarded(words))
 
 
 def _fits(table: Rows, text: str) -> bool:

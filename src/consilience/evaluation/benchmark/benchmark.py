@@ -218,7 +218,8 @@ def plan_jobs(
             able = [name for name in methods if suits(name, data.task)]
             mine = [name for name in able if (name in FIXED) == (budget is None)]
             calls = settings.calls_per_example if budget is None else budget
-            chosen = replace(settings, calls_per_example=calls, settled=0.0)
+            suited = settings.suited(model, data.task)
+            chosen = replace(suited, calls_per_example=calls, settled=0.0)
             if budget is not None:
                 chosen.budget(data)
             identity = [setup, data.fingerprint, short_hash(truth.tolist()), seed, budget]
