@@ -76,6 +76,7 @@ def plan(
     # However few: here they only choose the concept.
     landmarks = open_landmarks(config, dataset, enough=False)
     with open_model(config, dry=not (output or batch)) as (model, store):
+        settings = settings.suited(model, dataset.task)
         cost = foreseen_cost(dataset, model, settings, store, config)
         if not batch:
             show_estimate(dataset, cost, as_json)
