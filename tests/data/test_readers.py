@@ -20,7 +20,7 @@ import pyarrow.parquet
 import pytest
 
 from consilience.data import readers
-from consilience.data.dataset import Dataset, Gold
+from consilience.data.dataset import Dataset, Example, Gold
 from consilience.data.export import write_table
 from consilience.data.files import PACKED
 from consilience.data.readers import KINDS, Rows, as_text, columns_used, read_rows, rows, texts
@@ -494,3 +494,10 @@ def test_rows_stay_as_they_are() -> None:
     assert rows(table) is table
     assert table.place(0) == "a.csv, row 1 (line 2)"
     assert rows([{"t": "a"}]).place(0) == "row 1"
+
+
+def test_what_pandas_has_for_missing_is_empty_in_mappings_too():
+    rows = [{"t": "a", "g": pd.NA}, {"t": "b", "g": pd.NaT}, {"t": "c", "g": "x"}]
+    made = Dataset.from_records(rows, text="t", group="g")
+    assert [made.examples[made.index[Example(t).id]].group for t in "abc"] == [None, None, "x"]
+    assert as_text(pd.NA) is None and as_text(pd.NaT) is None

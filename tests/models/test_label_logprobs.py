@@ -350,3 +350,16 @@ def test_recorded_forced_labels_agree_with_named_ones(server):
 def test_recorded_answers_without_log_probabilities(case):
     with pytest.raises(NoLogprobs):
         next_tokens(json.loads((WIRE / f"{case}.json").read_text()))
+
+
+def test_a_name_in_other_letters_does_not_hide_its_beginning():
+    listed = {" OFF": -0.1, " NOT": -2.5, " offensive": -6.0, " A": -7.0}
+    found = read(listed, ("OFFENSIVE", "NOT"))
+    assert found.exact == (True, True)
+    assert found.logprobs[0] == pytest.approx(added(-0.1, -6.0))
+    without = {token: value for token, value in listed.items() if token != " offensive"}
+    alone = read(without, ("OFFENSIVE", "NOT"))
+    assert alone.logprobs[0] == pytest.approx(-0.1)
+    # As it is written it is there: then its beginning is that of other words.
+    whole = read({"OFFENSIVE": -1.0, "OFF": -2.0, "NOT": -3.0}, ("OFFENSIVE", "NOT"))
+    assert whole.logprobs[0] == pytest.approx(-1.0)

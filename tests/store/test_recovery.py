@@ -125,3 +125,52 @@ def test_what_cannot_be_is_one_line(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1 and not (tmp_path / "new.db").exists()
     done = consilience("store", "repair", tmp_path / "s.db", tmp_path / "no" / "x.db")
     assert (tmp_path / "no" / "x.db").exists()
+
+
+def test_the_log_beside_a_store_is_not_lost(tmp_path: Path) -> None:
+    """A store killed while its log was written into it: the first page is new, the others not."""
+    path, crash = tmp_path / "w.db", tmp_path / "crash"
+    crash.mkdir()
+    asked(path, (0,))
+    before = (path.stat().st_size, path.read_bytes())
+    with Store(path) as store:
+        store._db.execute("PRAGMA wal_autocheckpoint=0")
+        data, _ = world_dataset("easy", 60, 1)
+        elicit(data, SimulatedModel("easy"), settings=Settings(calls_per_example=3), store=store)
+        log = Path(f"{path}-wal").read_bytes()
+        ((whole,),) = store._db.execute("SELECT count(*) FROM predictions").fetchall()
+    size = int.from_bytes(before[1][16:18], "big")
+    frames = range(32, len(log), 24 + size)
+    firsts = [at for at in frames if log[at : at + 4] == (1).to_bytes(4, "big")]
+    page = log[firsts[-1] + 24 : firsts[-1] + 24 + size]
+    (crash / "w.db").write_bytes(page + before[1][size:])
+    (crash / "w.db-wal").write_bytes(log)
+    found = recover(crash / "w.db", crash / "out.db")
+    assert found.reasons == [] and found.kept["predictions"] == whole
+    with Store(crash / "out.db", readonly=True) as store:
+        assert store.verify() == []
+
+
+def test_what_a_killed_repair_left_is_no_part_of_the_next(tmp_path: Path) -> None:
+    asked(tmp_path / "one.db", (0,))
+    asked(tmp_path / "two.db", (1,))
+    (tmp_path / "out.db.partial").write_bytes((tmp_path / "two.db").read_bytes())
+    recover(tmp_path / "one.db", tmp_path / "out.db")
+    assert contents(tmp_path / "out.db") == contents(tmp_path / "one.db")
+    (tmp_path / "less.db.partial").write_bytes((tmp_path / "two.db").read_bytes())
+    with Store(tmp_path / "one.db") as store:
+        run = store.run().id
+    collect_garbage(tmp_path / "one.db", tmp_path / "less.db", [run])
+    assert contents(tmp_path / "less.db") == contents(tmp_path / "one.db")
+
+
+def test_an_older_export_brings_no_older_command_to_the_front(tmp_path: Path) -> None:
+    run = asked(tmp_path / "a.db")[0]
+    (tmp_path / "b.db").write_bytes((tmp_path / "a.db").read_bytes())
+    with Store(tmp_path / "a.db") as store:
+        store.save_command(run, {"budget": {"max_calls": 10}})
+        store.export_jsonl(tmp_path / "a.jsonl")
+    with Store(tmp_path / "b.db") as store:
+        store.save_command(run, {"budget": {"max_calls": 99}})
+        store.import_jsonl(tmp_path / "a.jsonl")
+        assert store.command(run) == {"budget": {"max_calls": 99}}

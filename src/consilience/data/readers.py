@@ -106,13 +106,16 @@ class Rows(list[dict[str, Any]]):
 def as_text(value: object) -> str | None:
     """A cell as text, by one rule for every kind of table; None where the cell is empty.
 
-    Text stays as it is; white space alone, None and NaN are empty. True and False are "True" and
-    "False"; a number is its shortest decimal form without a final ".0", because a frame turns a
-    column of integers that has a gap into floats. Anything else is a TypeError.
+    Text stays as it is; white space alone, None, NaN and what pandas has for them are empty. True
+    and False are "True" and "False"; a number is its shortest decimal form without a final ".0",
+    because a frame turns a column of integers that has a gap into floats. Anything else is a
+    TypeError.
     """
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if type(value).__name__ in ("NAType", "NaTType"):  # of pandas, which need not be there
         return None
     if isinstance(value, str):
         return value if value.strip() else None

@@ -120,7 +120,10 @@ class Budget:
         written = count * int(body.get("max_tokens") or body.get("max_completion_tokens") or 1)
         prompt = length + count * TEMPLATE  # no tokenizer makes more tokens than bytes
         if self._seen >= WARM_UP:
-            prompt = min(length, int(length * self._dearest * MARGIN)) + count * TEMPLATE
+            # What was seen says nothing of letters that take several bytes.
+            plain = _ascii_bytes(body)
+            rated = int(plain * self._dearest * MARGIN) + length - plain
+            prompt = min(length, rated) + count * TEMPLATE
         return Aside(prompt + written, self.price.of(prompt, 0, written) if self.price else 0.0)
 
     def cancel(self, body: Mapping[str, Any], aside: Aside) -> None:
@@ -158,8 +161,15 @@ def _prompts(body: Mapping[str, Any]) -> int:
 
 
 def _bytes(body: Mapping[str, Any]) -> int:
-    asked = body.get("messages", body.get("prompt", body))
-    return len(json.dumps(asked, ensure_ascii=False).encode())
+    return len(_asked(body).encode())
+
+
+def _ascii_bytes(body: Mapping[str, Any]) -> int:
+    return len(_asked(body).encode("ascii", "ignore"))
+
+
+def _asked(body: Mapping[str, Any]) -> str:
+    return json.dumps(body.get("messages", body.get("prompt", body)), ensure_ascii=False)
 
 
 def _charged(usage: Mapping[str, Any]) -> int | None:

@@ -2,8 +2,7 @@
 
 Servers answer in several shapes whatever the endpoint, so the shape is sniffed: arrays beside each
 other (`tokens`, `token_logprobs`, `top_logprobs`), or a list of entries (`content[0]`). Both become
-one list of next tokens. Everything here is a pure function, so that a stored response can be read
-again.
+one list of next tokens. All are pure functions: a stored response can be read again.
 """
 
 from __future__ import annotations
@@ -324,19 +323,21 @@ def read_labels(
         known = first[c] if first else None
         written, ids = spellings(name), known.ids if known else frozenset()
         hits = [t for t, said in zip(tokens, bare, strict=True) if said in written or t.id in ids]
-        through: list[Token] = []
-        halved = False
-        if not any(_vouches(t, name, known) for t in hits):
-            through, hits = hits, []
-            if not (known and (known.whole or all(t.id is not None for t in tokens))):
-                hits = _prefixes(tokens, name, [n for n in names if n != name])
-                through = [t for t in tokens if _may_lead_to(t, name, in_pieces=known is not None)]
-                # Half letters share a text, under which a mapping may keep the least of them.
-                halved = known is not None and not name.isascii()
+        undecided = not (known and (known.whole or all(t.id is not None for t in tokens)))
+        seen = hits if any(_vouches(t, name, known) for t in hits) else []
+        through = [] if seen else hits
+        if undecided and not seen:
+            through = [t for t in tokens if _may_lead_to(t, name, in_pieces=known is not None)]
+        hits = seen
+        if undecided and not any(_bare(t) == name for t in seen):
+            # In other letters it may be there by the way: as it is written it begins elsewhere.
+            hits = seen + [t for t in _prefixes(tokens, name, names) if t not in seen]
         if hits:
             logprobs.append(_logsumexp([t.logprob for t in hits]))
         else:
             outside = _bound(tokens, top) if outside is None else outside
+            # Half letters share a text, under which a mapping may keep the least of them.
+            halved = undecided and known and not name.isascii()
             most = _bound(tokens, top=False) if halved else outside
             logprobs.append(_logsumexp([most, *(t.logprob for t in through)]))
         exact.append(bool(hits))
@@ -366,7 +367,7 @@ def _may_lead_to(token: Token, name: str, *, in_pieces: bool = False) -> bool:
     return len(text) >= 2 - in_pieces and any(s.startswith(text) for s in spellings(name))
 
 
-def _prefixes(tokens: Sequence[Token], name: str, others: Sequence[str]) -> list[Token]:
+def _prefixes(tokens: Sequence[Token], name: str, names: Sequence[str]) -> list[Token]:
     """The tokens that are the longest listed beginning of the name, if it is no one else's."""
     own = [
         t
@@ -374,7 +375,7 @@ def _prefixes(tokens: Sequence[Token], name: str, others: Sequence[str]) -> list
         if len(_bare(t)) >= PREFIX
         and _may_lead_to(t, name)
         and _bare(t) not in spellings(name)
-        and not any(_may_lead_to(t, other) for other in others)
+        and not any(_may_lead_to(t, other) for other in names if other != name)
     ]
     longest = max((len(_bare(t)) for t in own), default=0)
     return [t for t in own if len(_bare(t)) == longest]

@@ -136,7 +136,7 @@ class Store:
     def columns(self, run: str | None = None) -> PredictionColumns:
         """All predictions, or those that a run planned, as arrays; for the many."""
         try:
-            with self._using("read its columns") as db:
+            with self._transaction("read its columns", "DEFERRED") as db:
                 return read_columns(db, run)
         except ValueError as error:
             raise StoreError(f"{self.path}: could not read its columns: {error}") from error
@@ -288,7 +288,7 @@ class Store:
 
     def command(self, run: str) -> Mapping[str, Any] | None:
         """What the last command said that made a run, None where it was no command."""
-        sql = "SELECT content FROM commands WHERE run = ? ORDER BY rowid DESC LIMIT 1"
+        sql = "SELECT content FROM commands WHERE run = ? ORDER BY created DESC, rowid DESC LIMIT 1"
         rows = self._rows(sql, (run,))
         return dict(json.loads(rows[0][0])) if rows else None
 
@@ -347,8 +347,8 @@ class Store:
 
     def probed_at(self, model: str) -> str | None:
         """The address where a model was probed last, None where it never was."""
-        sql = "SELECT base_url FROM probes WHERE model = ? ORDER BY rowid DESC LIMIT 1"
-        rows = self._rows(sql, (model,))
+        sql = "SELECT base_url FROM probes WHERE model = ? ORDER BY created DESC, rowid DESC"
+        rows = self._rows(f"{sql} LIMIT 1", (model,))
         return str(rows[0][0]) if rows else None
 
     def verify(self) -> list[str]:

@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -71,8 +71,17 @@ def recover(path: str | Path, output: str | Path) -> Recovery:
 
     StoreError where not even the list of its tables can be read, or `output` is there already.
     """
+    log = Path(f"{path}-wal")
+    if log.exists() and log.stat().st_size:
+        # Killed while the log was written into it, a store is short and yet whole with the log.
+        with suppress(StoreError):
+            return _written_anew(path, output, _every, as_it_is=True)
     with _filled_up(Path(path), Path(f"{output}.filled")) as whole:
-        return _written_anew(whole, output, lambda table, row: True, as_it_is=True)
+        return _written_anew(whole, output, _every, as_it_is=True)
+
+
+def _every(table: str, row: Mapping[str, Any]) -> bool:
+    return True
 
 
 @contextmanager
@@ -89,14 +98,17 @@ def _filled_up(path: Path, beside: Path) -> Iterator[Path]:
         if not head.startswith(b"SQLite format 3") or path.stat().st_size >= whole:
             yield path
             return
+        _without(beside)
         shutil.copyfile(path, beside)
         os.truncate(beside, whole)
+        if Path(f"{path}-wal").exists():
+            shutil.copyfile(f"{path}-wal", f"{beside}-wal")
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
     try:
         yield beside
     finally:
-        beside.unlink(missing_ok=True)
+        _without(beside)
 
 
 def collect_garbage(path: str | Path, output: str | Path | None, runs: list[str]) -> Recovery:
@@ -141,6 +153,8 @@ def _written_anew(
     if output is not None and Path(output).exists():
         raise StoreError(f"{output} is there already; name a file that is not")
     half = ":memory:" if output is None else Path(f"{output}.partial")
+    if isinstance(half, Path):  # what was left by one that was killed
+        _without(half)
     source = connect(path, readonly=True, as_it_is=as_it_is)
     try:
         target = connect(half, readonly=False)
@@ -155,8 +169,14 @@ def _written_anew(
     finally:
         source.close()
         if isinstance(half, Path):
-            half.unlink(missing_ok=True)
+            _without(half)
     return found
+
+
+def _without(path: Path) -> None:
+    """No such database any more, nor what SQLite keeps beside it."""
+    for beside in ("", "-wal", "-shm", "-journal"):
+        Path(f"{path}{beside}").unlink(missing_ok=True)
 
 
 class _Copy:

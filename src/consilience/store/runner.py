@@ -252,6 +252,9 @@ class Runner(ABC, Generic[M, R]):
             if slots is not None and slots > 1:
                 SLOT.set(worker % slots)
             while (key := await turns.take(worker)) is not None:
+                if failed:  # while this one waited
+                    turns.done(key)
+                    return
                 answered = False
                 try:
                     interrupts.check()

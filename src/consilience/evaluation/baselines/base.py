@@ -17,7 +17,7 @@ from consilience.data.random_streams import generator
 from consilience.elicitation.settings import Settings
 from consilience.evidence.collect import collect
 from consilience.models.base import Model
-from consilience.planning.planner import SoftLabels, shot_round
+from consilience.planning.planner import SoftLabels, saying, shot_round
 from consilience.prompts.query import Query
 from consilience.store.database import Store
 from consilience.store.rows import Prediction
@@ -173,6 +173,12 @@ class BaselineContext:
         n = len(self.data)
         tokens = _tokens(list(distinct.values())) / n
         return Baseline(name, labels, len(distinct) / n, tokens, self.readings(used))
+
+
+def hard_labels(labels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Soft labels (N, K) made certain; 1/K, of which no shot is made, where they say nothing."""
+    k = labels.shape[1]
+    return np.asarray(np.where(saying(labels)[:, None], np.eye(k)[labels.argmax(axis=1)], 1 / k))
 
 
 def answered_queries(rounds: Rounds) -> list[tuple[Query, Prediction]]:

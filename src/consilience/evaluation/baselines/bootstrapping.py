@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from consilience.data.arrays import Floats
 from consilience.data.relations import active_relations
 from consilience.errors import InputError
-from consilience.evaluation.baselines.base import Baseline, BaselineContext, Rounds
+from consilience.evaluation.baselines.base import Baseline, BaselineContext, Rounds, hard_labels
 from consilience.evaluation.baselines.map_labelling import best_labelling, put_on_top
 from consilience.evidence.relation_factors import factors
 from consilience.planning.planner import zero_shot_round
@@ -78,29 +78,20 @@ def _bootstrapped(
     settle: Callable[[Floats], Floats] = lambda labels: labels,
 ) -> Baseline:
     """Zero-shot answers, then rounds under the labels so far, each put through `settle`."""
-    n, k = len(bench.data), bench.data.task.k
+    n = len(bench.data)
     first = zero_shot_round(bench.data, bench.framings, max(1, bench.budget // n))
     rounds: Rounds = [bench.asked(first)]
     labels = settle(bench.pooled(rounds))
     spent = len(rounds[0])
     while spent < bench.budget:
-        hard = np.eye(k)[labels.argmax(axis=1)]
+        hard = hard_labels(labels)
         pool = None if share == 1 else most_confident(labels, share).tolist()
         queries = bench.shots(hard, len(rounds), spent, pool=pool)
         if not queries:
             break
         rounds.append(bench.asked(queries))
         spent += len(queries)
-        # An example that the last round did not reach keeps the label it had.
-        reached = {bench.data.index[q.target] for q, p in rounds[-1] if p is not None}
-        latest = bench.pooled(rounds[-1:]) if reached else labels
-        rows = sorted(reached)
-        labels[rows] = latest[rows]
-        labels = settle(labels)
+        # An example that the last round said nothing of keeps the label it had.
+        labels = settle(bench.renewed(labels, rounds[-1:]))
     later = rounds[1 + (len(rounds) - 1) // 2 :] or rounds
-    found = bench.pooled(later)
-    unreached = ~np.isin(
-        np.arange(n), [bench.data.index[q.target] for r in later for q, p in r if p is not None]
-    )
-    found[unreached] = labels[unreached]
-    return bench.scored(name, rounds, settle(found), later)
+    return bench.scored(name, rounds, settle(bench.renewed(labels, later)), later)

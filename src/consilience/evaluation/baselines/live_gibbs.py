@@ -45,6 +45,7 @@ def gibbs(
         samples = sweeps - burn_in
     rng = generator(bench.seed, "baselines.gibbs.start")
     labels = rng.permutation(np.arange(n) % k)
+    drawn = np.zeros(n, dtype=bool)
     counts = np.zeros((n, k))
     planned = warm = 0
     with Exchange(bench, (burn_in + samples) * n) as exchange:
@@ -53,11 +54,13 @@ def gibbs(
             for block in _blocks(bench, rng):
                 planned += 1
                 queries = _with_shots(bench, labels, planned, block)
-                _draw(labels, bench, queries, exchange.conditionals(queries), rng)
+                said = exchange.conditionals(queries)
+                drawn[_draw(labels, bench, queries, said, rng)] = True
             if sweep >= burn_in:
-                counts[np.arange(n), labels] += 1
+                # The start of who was never answered is no draw.
+                counts[drawn, labels[drawn]] += 1
         used = [list(exchange.heard.items())[warm:]]
-        return bench.scored(name, exchange.rounds, counts / samples, used)
+        return bench.scored(name, exchange.rounds, _shares(counts), used)
 
 
 def n_pass(bench: BaselineContext) -> Baseline:
@@ -89,9 +92,13 @@ def n_pass(bench: BaselineContext) -> Baseline:
                 _draw(labels, bench, queries, said, rng)
             drawn = np.flatnonzero(labels >= 0)
             counts[drawn, labels[drawn]] += 1
-        total = counts.sum(axis=1, keepdims=True)
-        found = np.where(total > 0, counts / np.maximum(total, 1), 1 / k)
-        return bench.scored("n-pass", exchange.rounds, found, exchange.rounds)
+        return bench.scored("n-pass", exchange.rounds, _shares(counts), exchange.rounds)
+
+
+def _shares(counts: Floats) -> Floats:
+    """How often each label was drawn (N, K) as shares; 1/K where none was."""
+    total = counts.sum(axis=1, keepdims=True)
+    return np.asarray(np.where(total > 0, counts / np.maximum(total, 1), 1 / counts.shape[1]))
 
 
 def _blocks(bench: BaselineContext, rng: np.random.Generator) -> list[Integers]:
@@ -127,9 +134,10 @@ def _draw(
     queries: Sequence[Query],
     said: Floats,
     rng: np.random.Generator,
-) -> None:
-    """Draws the label of each target from what was said of it; silence leaves it as it was."""
+) -> Integers:
+    """Draws labels of targets from what was said of them, and says which; the others stay."""
     noise = rng.gumbel(size=said.shape)
-    for query, row in zip(queries, said + noise, strict=True):
-        if not np.isnan(row).any():
-            labels[bench.data.index[query.target]] = row.argmax()
+    at = np.array([bench.data.index[query.target] for query in queries], dtype=np.int64)
+    told = ~np.isnan(said).any(axis=1)
+    labels[at[told]] = (said + noise)[told].argmax(axis=1)
+    return at[told]

@@ -52,7 +52,7 @@ def ranked_bootstrap(
         rounds.append(bench.asked(queries))
         spent += len(queries)
         labels = bench.renewed(labels, rounds[-1:], OFFSETS)
-        heard |= bench.heard(rounds[-1:])
+        heard = bench.heard(rounds)
     shown = rounds[zero:]
     used = (shown[len(shown) // 2 :] if long else shown[-_LAST:]) or rounds
     name = "ranked bootstrap" + ", long" * long + ", random start" * (start == "random")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
-from consilience.evaluation.baselines.base import Baseline, BaselineContext, Rounds
+from consilience.evaluation.baselines.base import Baseline, BaselineContext, Rounds, hard_labels
 from consilience.evaluation.baselines.shots import semantic_framings
 from consilience.planning.planner import zero_shot_round
 
@@ -28,7 +26,7 @@ def unsupervised_icl(
     used = asked
     labels = own.pooled(asked)
     for round in range(rounds):
-        hard = np.eye(own.data.task.k)[labels.argmax(axis=1)]
+        hard = hard_labels(labels)
         numbers = range(1 + round * repeats, 1 + (round + 1) * repeats)
         used = [own.asked(own.shots(hard, number, 0)) for number in numbers]
         asked += used
