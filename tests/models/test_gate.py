@@ -203,3 +203,27 @@ def test_a_broken_server_is_tried_by_one_request_at_a_time(concurrency):
         put(server, 400, concurrency)
     assert sorted(beside[:concurrency]) == list(range(1, concurrency + 1))
     assert beside[concurrency:] == [1] * TRIALS
+
+
+def test_letters_of_several_bytes_are_not_rated_by_those_of_one():
+    """What English took says nothing of Tamil, of which a token may be a byte."""
+    budget = Budget(max_tokens=20_000)
+
+    async def spend(text, charged, most):
+        body, held = {"prompt": text, "max_tokens": 1}, []
+        while len(held) < most:
+            try:
+                held.append(await asyncio.wait_for(budget.reserve(body), 0.05))
+            except (BudgetSpent, TimeoutError):
+                break
+        for aside in held:
+            usage = {"prompt_tokens": charged, "completion_tokens": 1}
+            budget.settle(body, aside, usage)
+        return len(held)
+
+    async def work():
+        assert await spend("the cat sat on the mat " * 20, 110, 10) == 10
+        return await spend("தமிழ் மொழி " * 40, 700, 64)
+
+    assert 0 < asyncio.run(work()) < 64
+    assert budget.tokens <= 20_000

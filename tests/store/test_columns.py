@@ -136,3 +136,27 @@ def test_numbers_that_no_pack_holds_stand_in_their_rows() -> None:
         )
         assert store.columns().repeat.tolist() == [far] * 9
         assert store._rows("SELECT * FROM packs") == [] and store.verify() == []
+
+
+@pytest.mark.parametrize("run", [None, "no such run"])
+def test_columns_are_of_one_moment_while_another_writes(tmp_path: Path, run: str | None) -> None:
+    rows, done = AnswerRows(MODEL), []
+
+    def put(store: Store, numbers: range) -> None:
+        asked = [Request(Query(IDS[0], (), "f", i), f"prompt {i}", ("a", "b")) for i in numbers]
+        said = Answer((-0.1, -3.0), (True, True), 0.9)
+        kept = [rows.row(prediction_key(MODEL, one), one, said, 0.1) for one in asked]
+        store.keep([("predictions", row) for row in kept])
+
+    with Store(tmp_path / "s.db") as writer:
+        put(writer, range(20))
+        with Store(tmp_path / "s.db", readonly=True) as reader:
+
+            def meanwhile(sql: str) -> None:
+                if sql.startswith("SELECT id, count, labels, numbers") and not done:
+                    done.append(put(writer, range(20, 40)))
+
+            reader._db.set_trace_callback(meanwhile)
+            assert len(reader.columns(run).mass) == (0 if run else 20)
+            assert done
+            assert len(reader.columns().mass) == 40

@@ -407,3 +407,26 @@ def test_nothing_is_heard_where_another_process_was_quicker(tmp_path: Path) -> N
         ask(rows, model, store, concurrency=1, heard=heard)
         masses = [p.mass for p in store.predictions([key for key, _ in rows]) if p is not None]
     assert heard == {} and masses.count(0.25) == 1
+
+
+def test_those_who_wait_for_the_first_of_a_family_ask_nothing_after_a_fatal_error(
+    store: Store,
+) -> None:
+    class Slow(Recorder):
+        async def ask(self, request: Request) -> Answer:
+            self.asked.append(request)
+            wrong = request.query.shots[0][1] == 0
+            await asyncio.sleep(0.05 if wrong else 0.2)
+            if wrong:
+                raise NoLogprobs("none")
+            return Answer((-0.1, -3.0), (True, True), 0.9)
+
+    data = Dataset("d", [Example(f"row {i}") for i in range(62)])
+    made = framings(data.task)
+    first, *others = data.ids
+    queries = [Query(first, ((others[0], 0),), made[0].name)]
+    queries += [Query(id, ((first, 1),), made[0].name) for id in others]
+    model = Slow()
+    with pytest.raises(NoLogprobs):
+        ask(requests(queries, data, made, model), model, store, concurrency=16)
+    assert len(model.asked) == 2
