@@ -198,13 +198,7 @@ def test_silence_is_no_answer(bench: Make, name: str) -> None:
             return replace(said, exact=(False,) * len(said.exact))
 
     made = BASELINES[name](bench(Silent()))
-    if "gibbs" in name:
-        # The start is all there is, and it stays: balanced, and drawn.
-        assert set(made.labels.max(axis=1)) == {1.0}
-        assert made.labels.sum(axis=0).tolist() == [10, 10]
-        other = BASELINES[name](bench(Silent(), seed=1))
-        assert not np.array_equal(other.labels, made.labels)
-    elif "icm" in name:
+    if "icm" in name:
         np.testing.assert_allclose(made.labels, 0.5, atol=1e-6)
     else:
         np.testing.assert_array_equal(made.labels, 0.5)
