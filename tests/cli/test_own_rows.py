@@ -210,3 +210,18 @@ def test_names_that_begin_alike_are_asked_whole_of_a_model_that_reads_them_whole
     said = Settings(framings=("letters",))
     assert said.suited(LocalModel, alike) is said
     np.testing.assert_equal(LocalModel.whole_labels, True)
+
+
+def test_another_model_than_the_run_asked_is_refused_before_a_server_is_probed(
+    tmp_path: Path,
+) -> None:
+    path, store = tmp_path / "own.csv", tmp_path / "s.db"
+    table().to_csv(path, index=False)
+    with serve("vllm", model=PseudoModel(world=True)) as server:
+        where = ("--base-url", server.url, "--store", store)
+        words = ("--text", "Text", "--question", "Good?", "--classes", "False,True")
+        consilience("run", path, *words, "--model", "openai:tiny", *where, "--calls-per-example", 2)
+        asked = len(server.notes)
+        done = consilience("predict", path, "--model", "openai:other", *where, code=2)
+        assert "the run asked tiny, not other" in done.stderr
+        assert len(server.notes) == asked
