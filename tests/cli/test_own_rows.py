@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import date, datetime, time
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -20,7 +18,6 @@ from consilience.models.simulated import SimulatedModel
 from consilience.results.corrections import draw_landmarks, review_table
 from consilience.results.landmarks import Landmarks
 from consilience.solvers.lbfgs import LBFGS
-from consilience.store.database import Store
 from wire_model import PseudoModel
 from wire_server import serve
 
@@ -137,79 +134,6 @@ def test_rows_without_an_answer_are_named_as_the_user_names_them(tmp_path: Path)
     report = tmp_path / "r.html"
     consilience("report", "--store", store, "--output", report)
     assert "the labels had settled" not in report.read_text()
-
-
-ODD = {
-    "objects without a field": [{}, {}, {}],
-    "lists of them": [[{}], [], [{}]],
-    "large numbers": [-1, 2**63 + 5, 0],
-    "larger numbers": [2**70, 1, 2],
-    "several kinds": [1, "a", None],
-}
-
-
-@pytest.mark.parametrize("cells", ODD.values(), ids=ODD)
-@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl", ".xlsx"])
-def test_any_cells_can_be_written(tmp_path: Path, cells: list[object], suffix: str) -> None:
-    frame = pd.DataFrame({"id": ["a", "b", "c"], "meta": pd.Series(cells, dtype=object)})
-    write_table(frame, tmp_path / f"t{suffix}")
-    if suffix == ".parquet":
-        back = pd.read_parquet(tmp_path / "t.parquet")
-        assert [v is None or str(v) != "" for v in back["meta"]] == [True] * 3
-        assert list(back["id"]) == ["a", "b", "c"]
-
-
-def test_dates_stay_dates_in_a_sheet_where_it_can_hold_them(tmp_path: Path) -> None:
-    kept = [
-        datetime(2024, 1, 1, 13, 5, 7),
-        datetime(2024, 2, 29, 1, 2, 3, 456000),
-        date(1999, 12, 31),
-        time(23, 59, 1),
-    ]
-    text = [
-        datetime(2024, 1, 1, 0, 0, 0, 1),
-        date(1899, 1, 1),
-        pd.Timestamp("2024-01-01", tz="UTC"),
-        pd.Timestamp("2024-01-01 00:00:00.000000001"),
-    ]
-    frame = pd.DataFrame({"when": pd.Series([*kept, *text, None], dtype=object)})
-    frame["stamp"] = pd.to_datetime(["2024-05-06 07:08:09"] * len(frame))
-    write_table(frame, tmp_path / "t.xlsx")
-    back = pd.read_excel(tmp_path / "t.xlsx")
-    assert list(back["stamp"]) == list(frame["stamp"])
-    found = back["when"].tolist()
-    assert found[:2] == kept[:2] and found[2].date() == kept[2] and found[3] == kept[3]
-    assert found[4:8] == [value.isoformat() for value in text] and pd.isna(found[8])
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 8, 12])
-def test_no_more_is_asked_than_was_foreseen_however_few_the_rows(n: int) -> None:
-    from consilience.data.dataset import Example
-    from consilience.elicitation.cost import estimate
-    from consilience.elicitation.settings import Settings
-
-    data = Dataset("x", [Example(f"A claim number {i}.") for i in range(n)])
-    settings, model = Settings(calls_per_example=8, settled=0.0), SimulatedModel("easy")
-    for seed in range(4):
-        with Store() as store, Store() as empty:
-            foreseen = estimate(data, model, settings, empty, seed=seed).calls
-            found = elicit(data, model, settings=settings, store=store, seed=seed)
-        assert found.asked.calls <= foreseen
-        # Of three or four rows some questions come twice, and those are asked once.
-        assert found.asked.calls == foreseen or n in (3, 4)
-
-
-def test_names_that_begin_alike_are_asked_whole_of_a_model_that_reads_them_whole() -> None:
-    from consilience.elicitation.settings import Settings
-    from consilience.models.local import LocalModel
-
-    alike = Task("What is it?", ("very negative", "very positive"))
-    assert Settings().suited(LocalModel, alike).framings == ("names",)
-    assert Settings().suited(SimulatedModel("easy"), alike).framings is None
-    assert Settings().suited(LocalModel, Task("Good?", ("no", "yes"))).framings is None
-    said = Settings(framings=("letters",))
-    assert said.suited(LocalModel, alike) is said
-    np.testing.assert_equal(LocalModel.whole_labels, True)
 
 
 def test_another_model_than_the_run_asked_is_refused_before_a_server_is_probed(

@@ -3,6 +3,8 @@
 import json
 import math
 import struct
+from datetime import date, datetime, time
+from pathlib import Path
 
 import numpy as np
 import openpyxl
@@ -195,3 +197,46 @@ def test_a_table_that_cannot_be_written_leaves_the_old_file(tmp_path, frame, suf
         write_table(frame, path)
     assert "\n" not in str(caught.value)
     assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+ODD = {
+    "objects without a field": [{}, {}, {}],
+    "lists of them": [[{}], [], [{}]],
+    "large numbers": [-1, 2**63 + 5, 0],
+    "larger numbers": [2**70, 1, 2],
+    "several kinds": [1, "a", None],
+}
+
+
+@pytest.mark.parametrize("cells", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl", ".xlsx"])
+def test_any_cells_can_be_written(tmp_path: Path, cells: list[object], suffix: str) -> None:
+    frame = pd.DataFrame({"id": ["a", "b", "c"], "meta": pd.Series(cells, dtype=object)})
+    write_table(frame, tmp_path / f"t{suffix}")
+    if suffix == ".parquet":
+        back = pd.read_parquet(tmp_path / "t.parquet")
+        assert [v is None or str(v) != "" for v in back["meta"]] == [True] * 3
+        assert list(back["id"]) == ["a", "b", "c"]
+
+
+def test_dates_stay_dates_in_a_sheet_where_it_can_hold_them(tmp_path: Path) -> None:
+    kept = [
+        datetime(2024, 1, 1, 13, 5, 7),
+        datetime(2024, 2, 29, 1, 2, 3, 456000),
+        date(1999, 12, 31),
+        time(23, 59, 1),
+    ]
+    text = [
+        datetime(2024, 1, 1, 0, 0, 0, 1),
+        date(1899, 1, 1),
+        pd.Timestamp("2024-01-01", tz="UTC"),
+        pd.Timestamp("2024-01-01 00:00:00.000000001"),
+    ]
+    frame = pd.DataFrame({"when": pd.Series([*kept, *text, None], dtype=object)})
+    frame["stamp"] = pd.to_datetime(["2024-05-06 07:08:09"] * len(frame))
+    write_table(frame, tmp_path / "t.xlsx")
+    back = pd.read_excel(tmp_path / "t.xlsx")
+    assert list(back["stamp"]) == list(frame["stamp"])
+    found = back["when"].tolist()
+    assert found[:2] == kept[:2] and found[2].date() == kept[2] and found[3] == kept[3]
+    assert found[4:8] == [value.isoformat() for value in text] and pd.isna(found[8])

@@ -14,6 +14,7 @@ from consilience.elicitation.session import elicit
 from consilience.elicitation.settings import Settings
 from consilience.errors import InputError
 from consilience.models.capabilities import Capabilities
+from consilience.models.local import LocalModel
 from consilience.models.openai import OpenAIModel
 from consilience.models.price import Price
 from consilience.models.simulated import SimulatedModel, world_dataset
@@ -163,3 +164,25 @@ def test_a_budget_below_the_first_round_is_refused(store: Store) -> None:
 @pytest.mark.parametrize(("value", "whole"), [(0.0, 0), (1.0, 1), (1.01, 2), (7.999, 8)])
 def test_a_cost_is_not_rounded_down(value: float, whole: int) -> None:
     assert round_up(value) == whole
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 8, 12])
+def test_no_more_is_asked_than_was_foreseen_however_few_the_rows(n: int) -> None:
+    data = Dataset("x", [Example(f"A claim number {i}.") for i in range(n)])
+    settings, model = Settings(calls_per_example=8, settled=0.0), SimulatedModel("easy")
+    for seed in range(4):
+        with Store() as store, Store() as empty:
+            foreseen = estimate(data, model, settings, empty, seed=seed).calls
+            found = elicit(data, model, settings=settings, store=store, seed=seed)
+        assert found.asked.calls <= foreseen
+        # Of three or four rows some questions come twice, and those are asked once.
+        assert found.asked.calls == foreseen or n in (3, 4)
+
+
+def test_names_that_begin_alike_are_asked_whole_of_a_model_that_reads_them_whole() -> None:
+    alike = Task("What is it?", ("very negative", "very positive"))
+    assert Settings().suited(LocalModel, alike).framings == ("names",)
+    assert Settings().suited(SimulatedModel("easy"), alike).framings is None
+    assert Settings().suited(LocalModel, Task("Good?", ("no", "yes"))).framings is None
+    said = Settings(framings=("letters",))
+    assert said.suited(LocalModel, alike) is said

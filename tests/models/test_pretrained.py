@@ -162,3 +162,21 @@ def test_a_real_model_labels_sentences_as_people_would(smollm2: LocalModel) -> N
     assert found.verdict.kind in (Kind.COHERENT, Kind.SEVERAL)
     # Against 0 they are not told apart so well: the offset is in the answers.
     assert any(abs(v) > 0.2 for taken in found.evidence.tally.bias.values() for v in taken.values())
+
+
+@pytest.mark.slow
+def test_a_real_model_tells_names_apart_that_begin_alike(smollm2: LocalModel) -> None:
+    """By default; by letters, which a server would need, it is no better than chance."""
+    liked, loathed = LIKED.splitlines(), LOATHED.splitlines()
+    task = Task(TASK.question, ("very negative", "very positive"), None, None)
+    data = Dataset("reviews", [Example(text) for text in liked + loathed], task=task)
+    gold = np.isin(data.texts, liked)
+    right = {}
+    for family in ("default", "letters"):
+        plan, own = PlanSettings(shots=12), None if family == "default" else (family,)
+        settings = Settings(calls_per_example=4, plan=plan, framings=own)
+        with Store() as store:
+            found = elicit(data, smollm2, settings=settings, store=store, seed=0)
+        right[family] = (found.solution.labels.argmax(axis=1) == gold).mean()
+        assert {f.family for f in found.framings} == {"names" if own is None else family}
+    assert right["default"] >= 33 / 40 > right["letters"]

@@ -88,7 +88,7 @@ MOST_IN_CELL, MOST_IN_SHEET, MOST_EXACT = 32_767, 1_048_576, 2**53
 
 
 def is_sheet_date(value: object) -> bool:
-    """Whether a value is a date, a time of a day or both that a sheet holds to the microsecond.
+    """Whether a value is a date, a time of a day or both that a sheet holds as it is.
 
     It has no time zones, counts days from 1900, where it is off by one for two months, and rounds
     to milliseconds.

@@ -12,12 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from consilience.data.arrays import Flags
 from consilience.data.relations import And, AtMostOne, Equal, ExactlyOne
 from consilience.evidence.relation_factors import Factor, Large
-
-_Flags = NDArray[np.bool_]
 
 
 def implied_classes(
@@ -41,7 +39,7 @@ def broken_by(
 
 def _left(
     factors: Sequence[Factor | Large], given: Mapping[int, int], k: int
-) -> tuple[dict[int, _Flags], list[tuple[int, ...]]]:
+) -> tuple[dict[int, Flags], list[tuple[int, ...]]]:
     """The classes that examples may have (position → (K,)), and the members of what is broken.
 
     Of examples that nothing is known of there is no entry.
@@ -76,7 +74,7 @@ def _touched(
                 yield factor, row
 
 
-def _allowed(factor: Factor | Large, may: _Flags) -> _Flags:
+def _allowed(factor: Factor | Large, may: Flags) -> Flags:
     """Which classes of members that may have those of `may` (m, K) the relation allows, (m, K)."""
     if isinstance(factor, Factor):
         worlds = factor.worlds.cpu().numpy()
@@ -97,7 +95,7 @@ def _allowed(factor: Factor | Large, may: _Flags) -> _Flags:
     return np.asarray(made)
 
 
-def _at_most_one(may: _Flags, one: bool) -> _Flags:
+def _at_most_one(may: Flags, one: bool) -> Flags:
     """The same of members that may be so and may be not (m, 2), of which one at most is so.
 
     Exactly `one`, if that is asked.
@@ -113,7 +111,7 @@ def _at_most_one(may: _Flags, one: bool) -> _Flags:
     return made
 
 
-def _definition(may: _Flags) -> _Flags:
+def _definition(may: Flags) -> Flags:
     """The same where the last is so exactly when all the others are."""
     made = may.copy()
     parts, whole = made[:-1], made[-1]

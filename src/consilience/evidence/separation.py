@@ -1,11 +1,11 @@
 """Whether answers without shots lie in classes further apart than those with shots.
 
 Shots teach most models what is asked. Some models know it already, and shots only distract them:
-true and false statements about cities, asked of Qwen2.5-Coder 1.5B without shots, lie in two
-clusters six standard deviations apart, and three apart with shots, whose answers are six of eight
-and agree with each other. How far apart the classes lie is seen without labels: the two means of an
-example's answers, without shots (g = 0) and with them (g = 1), are taken to be normal about those
-of its class, with one covariance W in all directions::
+true and false statements about cities, asked of Qwen2.5-Coder 1.5B, lie 4.4 standard deviations
+apart without shots and 1.8 with them, whose answers are six of eight and agree with each other.
+How far apart the classes lie is seen without labels: the two means of an example's answers, without
+shots (g = 0) and with them (g = 1), are taken to be normal about those of its class, with one
+covariance W in all directions::
 
     x_ig(k) = λ_g (1[k is the class of i] − 1/K) + noise,   noise over g ~ N(0, W)
 
@@ -28,8 +28,8 @@ SHARPER = 1.5
 """Answers without shots count for more where their classes lie this many times as far apart.
 
 And at least `mixture.APART`. On public sets, after every round: cities of Qwen 2.3 to 2.9 times
-(4.3 deviations), languages and numbers of Gemma 3 270M 3.0 to 4.4 times (3.0 to 3.5); on 38 other
-draws and sets of three models they lie 3.0 deviations apart or less, and 1.2 times as far where it
+(4.3 deviations), languages and numbers of Gemma 3 270M 3.0 to 4.4 times (3.0 to 3.5); in 40 other
+runs of three models they lie 3.0 deviations apart or less, and no further than with shots where it
 is more than 2.5. One broad cluster has at most 1.8 of them."""
 
 RAREST = 0.05

@@ -115,13 +115,14 @@ class Budget:
         return None
 
     def _most(self, body: Mapping[str, Any]) -> Aside:
-        length = _bytes(body)
+        asked = _asked(body)
+        length = len(asked.encode())
         count = _prompts(body)
         written = count * int(body.get("max_tokens") or body.get("max_completion_tokens") or 1)
         prompt = length + count * TEMPLATE  # no tokenizer makes more tokens than bytes
         if self._seen >= WARM_UP:
             # What was seen says nothing of letters that take several bytes.
-            plain = _ascii_bytes(body)
+            plain = len(asked.encode("ascii", "ignore"))
             rated = int(plain * self._dearest * MARGIN) + length - plain
             prompt = min(length, rated) + count * TEMPLATE
         return Aside(prompt + written, self.price.of(prompt, 0, written) if self.price else 0.0)
@@ -162,10 +163,6 @@ def _prompts(body: Mapping[str, Any]) -> int:
 
 def _bytes(body: Mapping[str, Any]) -> int:
     return len(_asked(body).encode())
-
-
-def _ascii_bytes(body: Mapping[str, Any]) -> int:
-    return len(_asked(body).encode("ascii", "ignore"))
 
 
 def _asked(body: Mapping[str, Any]) -> str:
