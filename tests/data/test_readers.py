@@ -135,6 +135,23 @@ def test_every_frame_gives_the_same(kind: str) -> None:
     ]
 
 
+NARROW = [0.1, None, 1e30, 3.0]
+FEWER_BITS = {
+    "pandas": lambda: pd.DataFrame({"n": np.array(NARROW, dtype=np.float32)}),
+    "pandas, nullable": lambda: pd.DataFrame({"n": pd.array(NARROW, dtype="Float32")}),
+    "pandas, arrow": lambda: pd.DataFrame({"n": pd.array(NARROW, dtype="float[pyarrow]")}),
+    "polars": lambda: pl.DataFrame({"n": NARROW}).cast(pl.Float32),
+    "pyarrow": lambda: pa.table({"n": pa.array(NARROW, pa.float32())}),
+    "list": lambda: [{"n": None if n is None else np.float32(n)} for n in NARROW],
+}
+
+
+@pytest.mark.parametrize("kind", FEWER_BITS)
+def test_numbers_of_fewer_bits_are_the_texts_of_a_csv(kind: str) -> None:
+    table = rows(FEWER_BITS[kind]())
+    assert [table.cell(i, "n") for i in range(4)] == ["0.1", None, "1e+30", "3"]
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
@@ -153,6 +170,8 @@ def test_every_frame_gives_the_same(kind: str) -> None:
         (0.1, "0.1"),
         (1e300, "1e+300"),
         (np.float64(2.5), "2.5"),
+        (np.float32(0.1), "0.1"),
+        (np.float16(0.1), "0.1"),
         (np.str_("x"), "x"),
         (Decimal("1.50"), "1.50"),
     ],

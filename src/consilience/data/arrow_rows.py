@@ -101,6 +101,7 @@ def rows_of(table: pa.Table, source: str) -> Iterator[dict[str, Any]]:
 def values(column: pa.ChunkedArray, name: str, source: str) -> list[Any]:
     """The cells of a column; dates, times and zones that Python cannot hold come as text.
 
+    A number of fewer than 64 bits is the one with its shortest decimal form: 0.1 in 32 bits is 0.1.
     InputError where they are no text either, such as bytes that are not UTF-8.
     """
     import pyarrow as pa
@@ -110,6 +111,9 @@ def values(column: pa.ChunkedArray, name: str, source: str) -> list[Any]:
         cells = column.to_pylist()
     except (pa.ArrowException, ValueError, OverflowError):
         cells = _texts(column, name, source)
+    if pa.types.is_float32(column.type) or pa.types.is_float16(column.type):
+        narrow = column.type.to_pandas_dtype()
+        cells = [cell if cell is None else float(str(narrow(cell))) for cell in cells]
     return cells
 
 

@@ -111,7 +111,9 @@ def as_text(value: object) -> str | None:
     because a frame turns a column of integers that has a gap into floats. Anything else is a
     TypeError.
     """
-    if isinstance(value, np.generic):
+    if isinstance(value, np.floating):  # of fewer bits than Python's: its own shortest form
+        value = float(str(value))
+    elif isinstance(value, np.generic):
         value = value.item()
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
@@ -206,8 +208,21 @@ def _pandas(frame: Any, wanted: Wanted, source: str) -> Rows:  # noqa: ANN401 - 
     kept = [i for i, name in enumerate(names) if name in asked]
     some = frame.iloc[:, kept]
     filled = some.astype(object).where(some.notna(), None)
+    for i, kind in enumerate(some.dtypes):
+        if narrow := _NARROW.get(str(kind).lower()):
+            cells = [
+                cell if cell is None else float(str(narrow(cell))) for cell in filled.iloc[:, i]
+            ]
+            filled.isetitem(i, np.array(cells, dtype=object))
     made = ({str(n): v for n, v in row.items()} for row in filled.to_dict(orient="records"))
     return Rows(made, source, names=names)
+
+
+_NARROW = {
+    **{name: np.float32 for name in ("float32", "float[pyarrow]")},
+    **{name: np.float16 for name in ("float16", "halffloat[pyarrow]")},
+}
+"""The types of pandas' columns whose numbers Python would say in more digits than they have."""
 
 
 def read_rows(

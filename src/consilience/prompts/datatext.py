@@ -17,11 +17,12 @@ QUOTE = "| "
 
 MARKS = re.compile(
     r"<[|｜][^<>\n]{1,60}?[|｜]>|</?(?:s|bos|eos|pad|unk|sep|cls|mask|start_of_turn|end_of_turn|"
-    r"im_start|im_end|turn|end|eot|eod)>|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|CLS|"
-    r"SEP|MASK|PAD)\]|<</?SYS>>",
+    r"im_start|im_end|turn|end|eot|eod|sop|eop|think|tool_call|tool_response)>|"
+    r"\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|THINK|CLS|SEP|"
+    r"[gs]?MASK|PAD)\]|<</?SYS>>",
     re.IGNORECASE,
 )
-"""Marks that tokenisers take for turns and ends: of Llama, Qwen, Gemma, Mistral, DeepSeek, BERT."""
+"""Marks that tokenisers take for turns and ends: Llama, Qwen, Gemma, Mistral, DeepSeek, GLM."""
 
 
 @lru_cache(maxsize=1 << 12)
@@ -44,16 +45,20 @@ def defused(text: str) -> str:
 
 
 def _bare(line: str) -> str:
-    """A line as a reader takes it: without spaces, marks before it, case and what is not seen."""
+    """A line as a reader takes it: no spaces, marks before it, bold marks, case or unseen signs."""
     if line.isascii():  # the same, without asking what each character is
         return line.translate(_UNSEEN).lower().lstrip(_SIGNS)
     seen = (
-        c for c in unicodedata.normalize("NFKC", line) if unicodedata.category(c)[0] not in "CZ"
+        c
+        for c in unicodedata.normalize("NFKC", line)
+        if unicodedata.category(c)[0] not in "CZ" and c not in _EMPHASIS
     )
     whole = "".join(seen).casefold()
     return whole.lstrip("".join({c for c in whole if not c.isalnum()}))
 
 
-_UNSEEN = dict.fromkeys([*range(33), 127])
+_EMPHASIS = "*_`~"
+_UNSEEN = dict.fromkeys([*range(33), 127, *map(ord, _EMPHASIS)])
 _SIGNS = "".join(c for c in map(chr, range(33, 127)) if not c.isalnum())
-"""What `_bare` takes out of ASCII: controls and spaces, and the signs that a line begins with."""
+"""What `_bare` takes out of ASCII: controls, spaces, what Markdown makes letters bold with; and the
+signs that a line begins with."""
