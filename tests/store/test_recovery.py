@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +16,10 @@ from consilience.elicitation.settings import Settings
 from consilience.errors import StoreError
 from consilience.models.simulated import SimulatedModel, world_dataset
 from consilience.solvers.lbfgs import LBFGS
+from consilience.store import recovery
 from consilience.store.database import Store
 from consilience.store.recovery import collect_garbage, recover
+from consilience.store.schema import Planned
 
 ONCE = LBFGS(starts=1)
 
@@ -111,6 +115,39 @@ def test_only_what_a_run_needs_is_kept(tmp_path: Path) -> None:
         np.testing.assert_array_equal(one.solution.labels, other.solution.labels)
     # All runs are kept where none is named: then nothing goes here.
     assert ", 0 left out" in consilience("store", "gc", tmp_path / "s.db").stderr
+
+
+def test_a_run_that_goes_on_beside_is_kept_as_it_was_at_one_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, _ = world_dataset("easy", 60)
+    settings = Settings(calls_per_example=3)
+
+    planned = Store.add_round
+
+    def stopped(store: Store, run: str, round: int, rows: Sequence[Planned]) -> None:
+        if round == 2:
+            raise KeyboardInterrupt
+        planned(store, run, round, rows)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Store, "add_round", stopped)
+        elicit(data, SimulatedModel("easy"), settings=settings, store=tmp_path / "s.db")
+    with Store(tmp_path / "s.db", readonly=True) as store:
+        (run,), before = store.runs(), store.stats().models[0].predictions
+    read = recovery._readable
+
+    def going_on(db: sqlite3.Connection, table: str, *more: Any) -> Iterator[dict[str, Any]]:
+        if table == "plan":
+            with Store(tmp_path / "s.db") as other:
+                elicit(data, SimulatedModel("easy"), settings=settings, store=other)
+        return read(db, table, *more)
+
+    monkeypatch.setattr(recovery, "_readable", going_on)
+    found = collect_garbage(tmp_path / "s.db", tmp_path / "new.db", [run.id])
+    with Store(tmp_path / "new.db") as new, Store(tmp_path / "s.db") as old:
+        assert old.stats().models[0].predictions > before == found.kept["predictions"]
+        assert new.verify() == [] and found.left.total() == 0
 
 
 def test_what_cannot_be_is_one_line(tmp_path: Path) -> None:

@@ -74,10 +74,23 @@ def recover(path: str | Path, output: str | Path) -> Recovery:
     log = Path(f"{path}-wal")
     if log.exists() and log.stat().st_size:
         # Killed while the log was written into it, a store is short and yet whole with the log.
-        with suppress(StoreError):
-            return _written_anew(path, output, _every, as_it_is=True)
-    with _filled_up(Path(path), Path(f"{output}.filled")) as whole:
-        return _written_anew(whole, output, _every, as_it_is=True)
+        with suppress(StoreError), _read(path, as_it_is=True) as source:
+            return _written_anew(source, path, output, _every)
+    with (
+        _filled_up(Path(path), Path(f"{output}.filled")) as whole,
+        _read(whole, as_it_is=True) as source,
+    ):
+        return _written_anew(source, whole, output, _every)
+
+
+@contextmanager
+def _read(path: str | Path, *, as_it_is: bool = False) -> Iterator[CompactConnection]:
+    """A store that is only read."""
+    source = connect(path, readonly=True, as_it_is=as_it_is)
+    try:
+        yield source
+    finally:
+        source.close()
 
 
 def _every(table: str, row: Mapping[str, Any]) -> bool:
@@ -117,7 +130,14 @@ def collect_garbage(path: str | Path, output: str | Path | None, runs: list[str]
     Their data sets, plans, predictions, failures and labels come over, and everything that belongs
     to no run: probes, texts and canaries. StoreError for a run that is not there.
     """
-    db = connect(path, readonly=True)
+    with _read(path) as source:
+        # One moment of the store for all that is read: a run that goes on beside plans and asks.
+        source.execute("BEGIN")
+        return _written_anew(source, path, output, _needed(source, path, runs))
+
+
+def _needed(db: CompactConnection, path: str | Path, runs: list[str]) -> Pick:
+    """What these runs need of a store, and what belongs to no run."""
     try:
         there = {id: data for id, data in db.execute("SELECT id, dataset FROM runs")}
         if missing := sorted(set(runs) - there.keys()):
@@ -126,8 +146,6 @@ def collect_garbage(path: str | Path, output: str | Path | None, runs: list[str]
         keys = {key for (key,) in db.execute(f"SELECT key FROM plan WHERE run IN ({marks})", runs)}
     except sqlite3.Error as error:
         raise StoreError(f"{path}: could not read its runs: {error}") from error
-    finally:
-        db.close()
     datasets = {there[run] for run in runs}
     needed: dict[str, Callable[[Mapping[str, Any]], bool]] = {
         "datasets": lambda row: row["fingerprint"] in datasets,
@@ -139,15 +157,11 @@ def collect_garbage(path: str | Path, output: str | Path | None, runs: list[str]
         "failures": lambda row: row["key"] in keys,
         "labels": lambda row: row["run"] in runs,
     }
-
-    def wanted(table: str, row: Mapping[str, Any]) -> bool:
-        return table not in needed or needed[table](row)
-
-    return _written_anew(path, output, wanted)
+    return lambda table, row: table not in needed or needed[table](row)
 
 
 def _written_anew(
-    path: str | Path, output: str | Path | None, wanted: Pick, *, as_it_is: bool = False
+    source: CompactConnection, path: str | Path, output: str | Path | None, wanted: Pick
 ) -> Recovery:
     """Everything `wanted`, in a file that has its name only once it is whole."""
     if output is not None and Path(output).exists():
@@ -155,7 +169,6 @@ def _written_anew(
     half = ":memory:" if output is None else Path(f"{output}.partial")
     if isinstance(half, Path):  # what was left by one that was killed
         _without(half)
-    source = connect(path, readonly=True, as_it_is=as_it_is)
     try:
         target = connect(half, readonly=False)
         try:
@@ -167,7 +180,6 @@ def _written_anew(
     except (OSError, sqlite3.Error) as error:
         raise StoreError(f"cannot write what {path} holds to {output}: {error}") from error
     finally:
-        source.close()
         if isinstance(half, Path):
             _without(half)
     return found
