@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -10,9 +11,10 @@ from functools import partial
 import numpy as np
 import pytest
 
+from command import consilience
 from consilience.elicitation.recorded_terms import called, terms_from
 from consilience.elicitation.rerun import rerun
-from consilience.elicitation.session import elicit
+from consilience.elicitation.session import elicit, solve_run
 from consilience.elicitation.settings import Settings, record
 from consilience.errors import InputError
 from consilience.models.simulated import SimulatedModel, world_dataset
@@ -140,3 +142,30 @@ def test_a_run_is_repeated_with_its_terms_and_its_solver():
             rerun(kept, run, model, new, solver=solver)
         again = rerun(kept, run, model, new, terms=mine, solver=solver)
         assert again.same and not again.labels and not again.settings
+
+
+@pytest.mark.filterwarnings("default:no term")
+def test_a_store_gives_back_the_labels_that_its_run_had(tmp_path):
+    data, _ = world_dataset("noisy", 60)
+    model, settings = SimulatedModel("noisy"), Settings(calls_per_example=3)
+    terms = default_terms() | {"entropy": TERMS["entropy"].at(3.0)}
+    mine = terms | {"mine": Term(toward(1), 0.3)}
+    with Store(tmp_path / "s.db") as store:
+        found = elicit(data, model, store=store, settings=settings, terms=terms)
+        own = elicit(data, model, store=store, settings=settings, terms=mine)
+        plain = elicit(data, model, store=store, settings=settings)
+        again = solve_run(store, found.run.id, data, settings)
+        np.testing.assert_array_equal(again.soft_labels, found.soft_labels)
+        # What tells them apart from those of a run with the default terms.
+        assert np.abs(plain.soft_labels - found.soft_labels).max() > 0.01
+        # Its user's own function is not in the store: said, and solved by what there is.
+        with pytest.warns(UserWarning, match="no term 'mine'.*solved by the default terms"):
+            other = solve_run(store, own.run.id, data, settings)
+        assert set(other.terms) == set(default_terms())
+        again = solve_run(store, own.run.id, data, settings, mine)
+        np.testing.assert_array_equal(again.soft_labels, own.soft_labels)
+    said = consilience("solve", "--store", tmp_path / "s.db", "--run", found.run.id)
+    told = [float(row["probability"]) for row in csv.DictReader(said.stdout.splitlines())]
+    np.testing.assert_allclose(told, found.soft_labels.max(axis=1), atol=1e-9)
+    said = consilience("solve", "--store", tmp_path / "s.db", "--run", own.run.id)
+    assert "no term 'mine'" in said.stderr and "solved by the default terms" in said.stderr

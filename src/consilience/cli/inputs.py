@@ -171,11 +171,12 @@ def open_solver(name: str, starts: int | None) -> Solver:
     return made
 
 
-def open_terms(weights: Mapping[str, float]) -> Terms:
-    """The default objective with other weights for some of its terms."""
-    from consilience.objective.coherence import TERMS, default_terms
+def open_terms(record: Mapping[str, Any], weights: Mapping[str, float]) -> Terms:
+    """The terms of a run's record, with other weights for some of them."""
+    from consilience.elicitation.recorded_terms import terms_of_run
+    from consilience.objective.coherence import TERMS
 
-    terms = default_terms()
+    terms = {**terms_of_run(record)}
     for name, weight in weights.items():
         if name not in TERMS:
             raise InputError(f"there is no term {name!r}; the terms are: {', '.join(TERMS)}")

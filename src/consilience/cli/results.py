@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from consilience.concepts.concept import Concept
     from consilience.data.dataset import Dataset
-    from consilience.objective.term import Terms
     from consilience.results.landmarks import Landmarks
     from consilience.results.result import Found
     from consilience.solvers.fixed_point import Solver
@@ -45,11 +44,10 @@ def opened(
     store: str,
     run_id: str | None,
     solver: Solver | None = None,
-    terms: Terms | None = None,
     *,
     config: Config | None = None,
 ) -> Found:
-    """A run of a store, solved; by a `config` on its device, with its landmarks and shares.
+    """A run of a store, solved; by a `config` with its device, landmarks, shares and weights.
 
     Where `run_id` names several, separated by commas, they are solved together.
     """
@@ -61,14 +59,15 @@ def opened(
     if not Path(store).exists():
         raise InputError(f"there is no store {store}; name one with --store, or make it with `run`")
     device, shares = (config.solving.device, config.planning.shares) if config else (None, None)
+    weights = config.solving.weights if config else {}
     with Store(store, readonly=True) as db:
         runs = [db.run(id.strip() if id else None) for id in (run_id or "").split(",")]
         vouched = open_landmarks(config, db.dataset(runs[0].dataset)) if config else None
         found = together(
             [
                 solve_run(
-                    db, run.id, db.dataset(run.dataset), settings_from(run.settings, shares), terms,
-                    solver, device=device,
+                    db, run.id, db.dataset(run.dataset), settings_from(run.settings, shares),
+                    open_terms(run.settings, weights), solver, device=device,
                 )
                 for run in runs
             ]
@@ -268,8 +267,7 @@ def solve(config: Config, run_id: str | None, details: bool, as_json: bool) -> N
     check_table(said.table)
     check_device(config.solving.device)
     made = open_solver(config.solving.solver, config.solving.starts)
-    terms = open_terms(config.solving.weights)
-    found = opened(said.store or options.STORE, run_id, made, terms, config=config)
+    found = opened(said.store or options.STORE, run_id, made, config=config)
     check_apart(said.table, found.dataset)
     lines = [f"run {found.run.id}: {found.run.rounds} rounds", result(found)]
     talk("\n".join([*lines, *what_to_vouch_for(found)]))

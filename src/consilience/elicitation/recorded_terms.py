@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from functools import partial
 from types import CodeType, FunctionType
 from typing import Any
 
 from consilience.errors import InputError
-from consilience.objective.coherence import find_term
+from consilience.objective.coherence import default_terms, find_term
 from consilience.objective.term import Terms
 from consilience.store.identities import tagged_hash
 
@@ -46,6 +47,20 @@ def terms_from(record: Mapping[str, Any]) -> Terms:
         if called(made[name].function) != function:
             raise InputError(f"the term {name!r} was {function}, which its name does not give")
     return made
+
+
+def terms_of_run(record: Mapping[str, Any]) -> Terms:
+    """The terms that a run was solved by; the default ones where its record cannot give them back.
+
+    A warning says so then: functions of the user's own are not in a store.
+    """
+    try:
+        return terms_from(record["terms"])
+    except InputError as error:
+        warnings.warn(
+            f"{error}; solved by the default terms, where no `terms` are given", stacklevel=4
+        )
+        return default_terms()
 
 
 def _held(values: Mapping[str, object]) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from consilience.data.dataset import Dataset
 from consilience.data.relations import active_relations
 from consilience.elicitation.prompt_lengths import check_lengths
+from consilience.elicitation.recorded_terms import terms_of_run
 from consilience.elicitation.settings import Settings, record
 from consilience.elicitation.stages import stage_of
 from consilience.elicitation.state import Round, RunState
@@ -22,6 +23,7 @@ from consilience.errors import BudgetSpent, InputError, ModelError, check_kind
 from consilience.evidence.evidence import Evidence
 from consilience.evidence.relation_factors import factors
 from consilience.models.base import Model
+from consilience.objective.coherence import default_terms
 from consilience.objective.term import Term, Terms
 from consilience.planning.planner import SoftLabels
 from consilience.prompts.framing import Framing
@@ -264,7 +266,8 @@ def solve_run(
 ) -> Found:
     """The labels of a run, solved from the store alone; the same store gives the same labels.
 
-    `device` is where it is solved.
+    `terms` are those of the run where none are given, and its user's own have to be given; `device`
+    is where it is solved.
     """
     state = replay(store, run, dataset, settings, terms, solver)
     why = why_unanswered(store, run, dataset, state.unheard)
@@ -273,7 +276,7 @@ def solve_run(
 
 def gather(store: Store, run: str, dataset: Dataset, settings: Settings) -> Evidence:
     """The evidence of a run, from the store alone."""
-    return replay(store, run, dataset, settings).evidence
+    return replay(store, run, dataset, settings, default_terms()).evidence
 
 
 def replay(
@@ -286,6 +289,7 @@ def replay(
 ) -> RunState:
     """What a run knew after its last round, from the store alone; nothing is solved."""
     asked = store.run(run)
+    terms = terms_of_run(asked.settings) if terms is None else terms
     landmarks = Landmarks.recorded(asked.settings.get("landmarks", {}), dataset)
     state = RunState(
         dataset,
