@@ -6,7 +6,8 @@
 For each world and seed one run is asked (8 calls per example, of which a part are contrasts) and
 every variant of the objective is solved on its predictions. The same predictions go to the mean
 of the last round (what bootstrapping ends in), to Dawid and Skene's and to GLAD (crowd-kit), and
-to Snorkel's label model; a round in one framing is their worker, the likelier label its vote.
+to Snorkel's label model; a round is their worker (without shots, a framing), the likelier label
+its vote.
 The worlds have no logical facts, so that leaving these out changes nothing; a variant counts
 their design priors ("one of three is true"), which only `grouped` has. Accuracy is averaged over
 the seeds; the interval is that of the mean (Student's t over seeds).
@@ -49,9 +50,14 @@ def variants() -> dict[str, dict[str, float]]:
 
 
 def votes(evidence: Evidence) -> np.ndarray:
-    """The vote of each worker (a round in one framing) on each example, (N, workers); −1: none."""
+    """The vote of each worker on each example, (N, workers); −1 for none.
+
+    A round is one, of questions without shots each framing: two framings of a round with shots
+    share no example, so that label models would find all of them independent.
+    """
     asked = evidence.predictions
-    told_apart = np.stack([asked.round.numpy(), asked.framing.numpy()], axis=1)
+    alone = np.where(asked.zero.numpy(), asked.framing.numpy(), -1)
+    told_apart = np.stack([asked.round.numpy(), alone], axis=1)
     worker = np.unique(told_apart, axis=0, return_inverse=True)[1].reshape(-1)
     table = np.full((evidence.n, worker.max() + 1), -1)
     ordinary, said = ~asked.brief.numpy(), asked.logp.argmax(dim=1).numpy()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
+from itertools import chain, product
 from math import isfinite, nan
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,9 @@ LANDMARKS = "20 landmarks"
 KNOWN, REACHED = 0.75, 0.65
 """A set qualifies where golden shots have this AUROC, and zero-shot or random-label shots that."""
 
+DRAWN = ("random-shots", "bootstrap-confident", "ranked", "consilience", "golden")
+"""Methods that are measured on every draw of a set: it has the draws that all of these have."""
+
 Key = tuple[str, str, str, float | None]
 """Model, set, method, budget."""
 
@@ -47,18 +50,37 @@ def model_of(setup: Mapping[str, Any]) -> str:
 
 
 class Figures:
-    """The rows of one model at one budget, and those that no budget changes."""
+    """The rows of one model at one budget, and those that no budget changes.
+
+    On the sets that something was asked about at this budget, and on the draws that all methods
+    have which are measured on every one (`DRAWN`): what stands in a column is of the same examples.
+    """
 
     def __init__(self, made: Mapping[Key, Mapping[int, Row]], model: str, budget: float) -> None:
         from consilience.evaluation.benchmark.benchmark import BENCHMARK_METHODS as ORDER
 
-        self.rows = {
-            (name, method): rows
+        mine = {
+            (name, method, at): rows
             for (of, name, method, at), rows in made.items()
             if of == model and at in (None, budget)
         }
-        self.sets = sorted({name for name, _ in self.rows})
+        budgeted = {name for name, _, at in mine if at is not None}
+        self.sets = sorted(budgeted or {name for name, _, _ in mine})
+        self.all_rows = {
+            (name, method): rows for (name, method, _), rows in mine.items() if name in self.sets
+        }
+        self.draws = {name: self._common(name) for name in self.sets}
+        self.rows = {
+            (name, method): {d: row for d, row in rows.items() if d in self.draws[name]}
+            for (name, method), rows in self.all_rows.items()
+        }
         self.methods = [m for m in ORDER if any(m == other for _, other in self.rows)]
+
+    def _common(self, name: str) -> set[int]:
+        """The draws of a set that all of `DRAWN` have which were measured on it."""
+        drawn = [rows for (of, m), rows in self.all_rows.items() if of == name and m in DRAWN]
+        every = drawn or [rows for (of, _), rows in self.all_rows.items() if of == name]
+        return set.intersection(*map(set, every))
 
     def values(self, name: str, method: str, metric: str, readout: str) -> dict[int, float]:
         """A score of a method on a set by draw; of one that asks nothing in every readout its own.
@@ -81,6 +103,15 @@ class Figures:
         """The mean of a score over the draws that have it; NaN where none has."""
         values = [v for v in self.values(name, method, metric, readout).values() if isfinite(v)]
         return sum(values) / len(values) if values else nan
+
+    def over(self, sets: Sequence[str], method: str, metric: str, readout: str) -> float:
+        """The mean of a score over these sets; NaN where it is missing on one of them."""
+        means = [self.mean(name, method, metric, readout) for name in sets]
+        return sum(means) / len(means) if means else nan
+
+    def covers(self, method: str) -> bool:
+        """Whether a method was measured on every set of the table."""
+        return all(self.values(name, method, "accuracy", OWN) for name in self.sets)
 
     def qualifies(self, name: str) -> bool:
         """Whether the model knows the concept of a set, and says so without true labels."""
@@ -111,9 +142,10 @@ def scores(figures: Figures, title: str, readout: str) -> str:
         for name in figures.sets:
             both = [figures.mean(name, method, m, readout) for m in ("accuracy", "auroc")]
             there = figures.values(name, method, "accuracy", readout)
-            line.append(" / ".join(map(_two, both)) if there else "")
+            fewer = f" ({len(there)})" if len(there) < len(figures.draws[name]) else ""
+            line.append(" / ".join(map(_two, both)) + fewer if there else "")
         body.append(line)
-    draws = {n: len(figures.values(n, "consilience", "accuracy", OWN)) or 1 for n in figures.sets}
+    draws = {name: len(found) for name, found in figures.draws.items()}
     heads = [f"{n} ({draws[n]})" if draws[n] > 1 else n for n in figures.sets]
     return Table(f"{title}, {readout}", ["method", "calls", *heads], body).markdown()
 
@@ -128,38 +160,61 @@ def summary(figures: Figures, title: str) -> str:
     for method in figures.shown():
         line = [method, figures.calls(method)]
         line += [_shown(share_of_gap(figures, fit, method, readout)) for readout in READOUTS]
-        for readout in (OWN, LANDMARKS):
-            errors = [figures.mean(name, method, "ece", readout) for name in figures.sets]
-            line.append(_two(_mean(errors)))
+        errors = (figures.over(figures.sets, method, "ece", way) for way in (OWN, LANDMARKS))
+        line += map(_two, errors)
         rows = [r for (_, m), found in figures.rows.items() if m == method for r in found.values()]
+        if not figures.covers(method):
+            rows = []
         for readout in (OWN, LANDMARKS):
             line.append(_two(pooled_ece(r.bins[readout] for r in rows if readout in r.bins)))
         line.append(_two(_mean([row.confidence for row in rows])))
-        body.append(line)
+        if {*line[2:]} != {_two(nan)}:
+            body.append(line)
     gaps = (f"PGR, {readout}" for readout in READOUTS)
     ece = ("ECE", f"ECE, {LANDMARKS}", "ECE, pooled", f"pooled, {LANDMARKS}")
     head = ["method", "calls", *gaps, *ece, "max p"]
-    said = f"Sets that qualify: {', '.join(fit) or 'none'}."
+    said = f"{len(figures.sets)} sets, of which qualify: {', '.join(fit) or 'none'}."
     return f"{Table(title, head, body).markdown()}\n\n{said}"
 
 
+def means(figures: Figures, methods: Mapping[str, str], readouts: Sequence[str]) -> str:
+    """A table of mean accuracies over all sets, and of how far consilience is above each.
+
+    `methods` has what each is called; the interval is that of the differences, set by set.
+    """
+    from consilience.evaluation.benchmark.tables import Table, over_seeds
+
+    body = []
+    for method, called in methods.items():
+        line = [called]
+        for way in readouts:
+            theirs, ours = (
+                [figures.mean(name, m, "accuracy", way) for name in figures.sets]
+                for m in (method, "consilience")
+            )
+            line.append(_two(_mean(theirs)))
+            apart = [a - b for a, b in zip(ours, theirs, strict=True)]
+            line.append("" if method == "consilience" else _shown(over_seeds(apart)))
+        body.append(line)
+    heads = chain.from_iterable((f"accuracy, {way}", "consilience less it") for way in readouts)
+    return Table(f"{len(figures.sets)} sets", ["mean over all sets", *heads], body).markdown()
+
+
 def share_of_gap(figures: Figures, sets: Sequence[str], method: str, readout: str) -> Mean:
-    """The share of the gap from zero-shot-all to golden shots, in accuracy, over sets and draws."""
-    from consilience.evaluation.benchmark.benchmark import CEILING, START
+    """The share of the gap from zero-shot-all to golden shots, in accuracy, over sets.
+
+    Draws of one set are averaged: they are no sets of their own. NaN where a set is missing.
+    """
+    from consilience.evaluation.benchmark.methods import CEILING, START
     from consilience.evaluation.benchmark.tables import recovered
 
-    ours: list[float] = []
-    start: list[float] = []
-    ceiling: list[float] = []
-    for name in sets:
-        mine, low, high = (
-            figures.values(name, m, "accuracy", readout) for m in (method, START, CEILING)
-        )
-        for draw in sorted(mine.keys() & low.keys() & high.keys()):
-            ours.append(mine[draw])
-            start.append(low[draw])
-            ceiling.append(high[draw])
-    return recovered(ours, start, ceiling)
+    of = {
+        m: [figures.mean(name, m, "accuracy", readout) for name in sets]
+        for m in (method, START, CEILING)
+    }
+    if not all(map(isfinite, of[method])):
+        return recovered([], [], [])
+    return recovered(of[method], of[START], of[CEILING])
 
 
 def verdicts(made: Mapping[Key, Mapping[int, Row]]) -> str:

@@ -7,10 +7,10 @@
 
 Speed is that of made evidence (see `made_evidence`), accuracy that of recorded answers of real
 models. Dawid and Skene's model and GLAD are crowd-kit's, the label model Snorkel's, with their
-defaults; a round in one framing is their worker, the likelier label its vote. The mean of
-log-probabilities is that of all answers about an example, their mean over all examples taken off,
-and once as they are. All run on one thread in one process, by turns; seconds are of the processor,
-and of several times the least.
+defaults; a round is their worker (without shots, a framing), the likelier label its vote. The mean
+of log-probabilities is that of all answers about an example, their mean over all examples taken
+off, and once as they are. All run on one thread in one process, by turns; seconds are of the
+processor, and of several times the least.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from consilience.store.rows import Prediction
 RESULTS = Path(__file__).parent / "results" / "votes.json"
 SIZES, REPEATS, LONG, MANY = (1_000, 10_000), 3, 5.0, 10_000
 OURS, MEAN, CENTRED, MAJORITY = "consilience", "mean", "mean, centred", "majority"
+MMLU, SPAM = "MMLU", "-sms-"
 FEWEST_WORKERS = 3
 """Snorkel's label model refuses fewer."""
 
@@ -164,7 +165,7 @@ def measured_accuracy(mmlu: Path | None) -> list[dict[str, Any]]:
         evidence, gold = of_seven_models(mmlu, voters)
         found = compared(evidence, gold)
         name = "seven models, " + ("direct" if voters else "direct and after thinking")
-        real.append({"name": "MMLU", "run": name, "methods": found})
+        real.append({"name": MMLU, "run": name, "methods": found})
         print(json.dumps(real[-1]), flush=True)
     return real
 
@@ -202,6 +203,14 @@ def table(found: dict[str, Any]) -> str:
         found_by = [row["methods"].get(name) for name in names]
         cells = ["" if by is None else f"{by['accuracy']:.3f}" for by in found_by]
         lines.append(f"| {row['name']}, {row['run']} | {' | '.join(cells)} |")
+    whole = [row for row in found["real"] if row["methods"].keys() == set(names)]
+    for said, some in (
+        (", all", whole),
+        (" but spam", [r for r in whole if SPAM not in r["name"]]),
+    ):
+        means = [np.mean([row["methods"][name]["accuracy"] for row in some]) for name in names]
+        cells = [f"{mean:.3f}" for mean in means]
+        lines.append(f"| mean of {len(some)} runs of one model{said} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -14,13 +14,15 @@ from pathlib import Path
 from arithmetic import scale_arithmetic
 from elicited import ends, floors, leads, picture, rare_worlds, reached, worlds
 from figures import RESULTS, figures
-from held_out import held_out, held_out_summary
+from held_out import held_out, held_out_means, held_out_scores, held_out_summary
 from real_models import real_failures, real_picture, real_rows, real_scores, real_summary
 
 __all__ = [
     "ends",
     "floors",
     "held_out",
+    "held_out_means",
+    "held_out_scores",
     "held_out_summary",
     "leads",
     "picture",

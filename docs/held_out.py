@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from real_models import ROWS, measured
+from real_models import READOUT, ROWS, measured
 
 SETS = {
     "words": "words, positive or negative",
@@ -39,6 +39,27 @@ def held_out() -> str:
             rows = figures.rows.get((name, "consilience"), {}).values()
             lines.append([*cells, ", ".join(row.verdict or "–" for row in rows)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def held_out_means() -> str:
+    """The mean over all sets of each of the methods, a table for each model."""
+    tables, made = measured("heldout")
+    if not made:
+        return "Nothing is measured yet.\n"
+    methods = {method: words.partition(" (")[0] for method, words in ROWS.items()}
+    ways = (tables.OWN, tables.READOUTS[2])
+    parts = tables.parts(made)
+    shown = [f"{title}, {tables.means(figures, methods, ways)}" for title, figures in parts]
+    return "\n\n".join(shown) + "\n"
+
+
+def held_out_scores(readout: str = READOUT) -> str:
+    """Accuracy / AUROC of each method on each set in one readout, a table for each model."""
+    tables, made = measured("heldout")
+    if not made:
+        return "Nothing is measured yet.\n"
+    parts = tables.parts(made)
+    return "\n\n".join(tables.scores(figures, title, readout) for title, figures in parts) + "\n"
 
 
 def both(figures: Any, name: str, method: str) -> str:  # noqa: ANN401

@@ -115,7 +115,7 @@ def real_failures() -> str:
         figures = tables.Figures(made, model, CHOSEN[1])
         for name in figures.sets:
             share = figures.mean(name, "majority", "accuracy", "its own")
-            for draw, row in figures.rows.get((name, "consilience"), {}).items():
+            for draw, row in figures.all_rows.get((name, "consilience"), {}).items():
                 accuracy = row.scores["accuracy"]
                 if accuracy.lower <= share:
                     cells = [model, SETS.get(name, name), f"{draw}", f"{accuracy.estimate:.2f}"]

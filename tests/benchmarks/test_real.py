@@ -202,10 +202,48 @@ def test_the_tables_say_what_the_rows_do(run: Run) -> None:
     summary = real_tables.summary(of, title)
     row = next(line for line in summary.splitlines() if line.startswith("| consilience |"))
     assert row.count("0.67 ± 0.00") == 2
-    assert "Sets that qualify: cities, trec." in summary
+    assert "2 sets, of which qualify: cities, trec." in summary
     verdicts = [row.verdict for row in made.rows.values() if row.verdict]
     assert len(verdicts) == 2 and all(v in real_tables.verdicts(cells) for v in verdicts)
     assert said.count("accuracy / AUROC") == len(real_tables.READOUTS)
+
+
+def test_a_column_is_of_the_same_draws_and_a_row_of_the_same_sets(run: Run) -> None:
+    _, results, _ = run("--draws", "2", "--examples", "10", "--methods", *SOME, "ranked")
+    per = {0: {"accuracy": 0.5, "ece": 0.1}, 1: {"accuracy": 0.9, "ece": 0.3}}
+    made = Results()
+    for row in results.rows.values():
+        name = results.setups[row.setup]["data"]
+        # Ranked shots have a draw of cities less, and shots with random labels one of two sets.
+        if row.seed and row.method == "ranked" and name == "cities":
+            continue
+        if row.method == "random-shots" and name == "trec":
+            continue
+        if row.method == "zero-shot" and row.seed:
+            continue
+        found = {way: dict(v) | per[row.seed] for way, v in row.readings.items()}
+        made.add(replace(row, readings=found), results.setups[row.setup])
+    ((title, of),) = real_tables.parts(real_tables.cells(made))
+    assert of.draws == {"cities": {0}, "trec": {0, 1}}
+    assert of.mean("cities", "consilience", "accuracy", "offsets off") == 0.5
+    assert of.mean("trec", "consilience", "accuracy", "offsets off") == pytest.approx(0.7)
+    head, _, *lines = real_tables.scores(of, title, "offsets off").splitlines()[2:]
+    assert head == "| method | calls | cities | trec (2) |"
+    alone = next(line for line in lines if line.startswith("| zero-shot |"))
+    assert alone.endswith("(1) |") and alone.count("(1)") == 1  # of trec, which has two
+    assert not of.covers("random-shots") and of.covers("consilience")
+    assert np.isnan(of.over(of.sets, "random-shots", "accuracy", "offsets off"))
+    assert of.over(of.sets, "golden", "accuracy", "offsets off") == pytest.approx(0.6)
+    # Half of the gap on both sets, the draws of one set averaged: no interval of draws.
+    for row in made.rows.values():
+        at = {"zero-shot-all": 0.4, "golden": 0.8}.get(row.method, 0.6)
+        for found in row.readings.values():
+            found["accuracy"] = at + 0.2 * row.seed  # type: ignore[index]
+    share = real_tables.share_of_gap(of, of.sets, "consilience", "offsets off")
+    assert share.mean == pytest.approx(0.5) and share.seeds == 2
+    assert np.isnan(real_tables.share_of_gap(of, of.sets, "random-shots", "offsets off").mean)
+    means = real_tables.means(of, {"golden": "true", "consilience": "ours"}, ["offsets off"])
+    assert "| true | 0.85 | -0.20 ± 0.00 |" in means and "| ours | 0.65 |  |" in means
 
 
 @pytest.mark.parametrize(
@@ -239,7 +277,7 @@ def test_the_pages_show_what_is_there(
     assert real_models.real_scores() == real_models.real_summary() == "Nothing is measured yet.\n"
     run("--sets", "cities")
     real_models.measured.cache_clear()
-    assert "Sets that qualify" in real_models.real_summary()
+    assert "of which qualify" in real_models.real_summary()
     assert "offsets off" in real_models.real_scores()
     real_models.measured.cache_clear()
 

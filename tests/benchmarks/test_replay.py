@@ -202,3 +202,33 @@ def test_the_table_says_what_has_changed(kept, capsys):
     assert replay.main(["--folder", str(folder), "--renew"]) == 0
     assert "(+" in capsys.readouterr().out
     assert recorded.read(file).runs[0].scores == figures[0]["scores"]
+
+
+def test_label_models_were_measured_on_every_recording():
+    """The page of votes shows the runs of all recordings that there are, and of none else."""
+    import votes
+
+    found = json.loads(votes.RESULTS.read_text())["real"]
+    shown = {(row["name"], row["run"]) for row in found if row["name"] != votes.MMLU}
+    there = {
+        (recording.name, run.method)
+        for recording in map(recorded.read, FILES)
+        for run in recording.runs
+    }
+    assert shown == there
+    table = votes.table(json.loads(votes.RESULTS.read_text()))
+    assert "| mean of 35 runs of one model, all |" in table
+    assert "| mean of 29 runs of one model but spam |" in table
+
+
+def test_a_round_is_a_worker_and_without_shots_a_framing():
+    from ablation import votes as table_of
+
+    path = next(path for path in FILES if "sst2-ff2dbd" in path.name and "gemma" in path.name)
+    recording = recorded.read(path)
+    by = {run.method: run for run in recording.runs}
+    table = table_of(recorded.evidence_of(recording, by["random-shots"]))
+    # Eight rounds, each about every example, whichever framing it was put in.
+    assert table.shape == (160, 8) and (table >= 0).all()
+    alone = table_of(recorded.evidence_of(recording, by["zero-shot-all"]))
+    assert alone.shape == (160, 2) and (alone >= 0).all()

@@ -201,7 +201,7 @@ def test_what_the_readme_says_of_other_models_is_in_the_figures():
 
 
 def test_what_the_readme_says_of_held_out_sets_is_in_the_figures():
-    """Six of nine level with true labels or above, two that are a guess and say so."""
+    """The means over all nine; six level with true labels or above, two a guess that say so."""
     from real_models import measured
 
     tables, made = measured("heldout")
@@ -222,9 +222,9 @@ def test_what_the_readme_says_of_held_out_sets_is_in_the_figures():
     assert all(right("consilience", n) > right("golden", n) - 0.01 for n in six)
     assert all(right("consilience", n) > right("random-shots", n) for n in six)
     assert all(right("consilience", n) > right("bootstrap-confident", n) - 0.02 for n in six)
-    said = {"consilience": 0.93, "golden": 0.91, "bootstrap-confident": 0.90}
-    said |= {"random-shots": 0.89, tables.BEST: 0.81}
-    assert {m: mean(m, six) for m in said} == pytest.approx(said, abs=0.0051)
+    said = {"consilience": 0.83, "golden": 0.84, "bootstrap-confident": 0.76}
+    said |= {"random-shots": 0.80, tables.BEST: 0.76}
+    assert {m: mean(m, figures.sets) for m in said} == pytest.approx(said, abs=0.0051)
     harmed = [right(m, "languages") for m in ("consilience", "golden", tables.BEST)]
     assert harmed == pytest.approx([0.82, 0.67, 0.84], abs=0.0051)
     doubted = {n for n in figures.sets if runs[n].verdict != "coherent"} - {*guess}
