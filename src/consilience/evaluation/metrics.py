@@ -31,7 +31,7 @@ Statistic = Callable[[Floats, NDArray[np.int64], Floats], Floats]
 BINS = 10
 COVERAGE = 0.8
 """The share of the examples that `covered_accuracy` scores."""
-LEVEL = 0.95
+_LEVEL = 0.95
 """How often an interval holds the truth."""
 FEWEST_GROUPS = 20
 """From fewer groups resamples give no interval: that from ten holds the truth in 85 % of cases."""
@@ -354,10 +354,10 @@ def _interval(
     if alike and whatever is not None and abs(whatever(once)[0] - estimate) < _NOTHING:
         return Interval(estimate, estimate, estimate)
     if share is not None:
-        lower, upper = share_interval(*share, codes, LEVEL)
+        lower, upper = share_interval(*share, codes, _LEVEL)
     elif len(names) < FEWEST_GROUPS:
         return without(f"no interval from {len(names)} groups")
-    elif (missing := 1 - len(values) / resamples) > 1 - LEVEL:
+    elif (missing := 1 - len(values) / resamples) > 1 - _LEVEL:
         return without(f"no interval: undefined in {missing:.0%} of the resamples, {reason}")
     elif alike:
         return without("no interval: no resample differs")
@@ -371,7 +371,7 @@ def _expanded(values: Floats, groups: int) -> tuple[float, float]:
 
     By what Student's t is wider than a normal law, and by the variance that resamples lack.
     """
-    beyond = stdtrit(groups - 1, (1 + LEVEL) / 2) * math.sqrt(groups / (groups - 1))
+    beyond = stdtrit(groups - 1, (1 + _LEVEL) / 2) * math.sqrt(groups / (groups - 1))
     lower, upper = np.quantile(values, [ndtr(-beyond), ndtr(beyond)])
     return float(lower), float(upper)
 
