@@ -50,7 +50,7 @@ class Figures:
     """The rows of one model at one budget, and those that no budget changes."""
 
     def __init__(self, made: Mapping[Key, Mapping[int, Row]], model: str, budget: float) -> None:
-        from consilience.evaluation.benchmark.benchmark import BENCHMARK_METHODS as ORDER
+        from consilience.evaluation.benchmark.methods import BENCHMARK_METHODS as ORDER
 
         self.rows = {
             (name, method): rows
@@ -145,7 +145,7 @@ def summary(figures: Figures, title: str) -> str:
 
 def share_of_gap(figures: Figures, sets: Sequence[str], method: str, readout: str) -> Mean:
     """The share of the gap from zero-shot-all to golden shots, in accuracy, over sets and draws."""
-    from consilience.evaluation.benchmark.benchmark import CEILING, START
+    from consilience.evaluation.benchmark.methods import CEILING, START
     from consilience.evaluation.benchmark.tables import recovered
 
     ours: list[float] = []
