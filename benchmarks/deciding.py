@@ -148,7 +148,8 @@ def measure(job: tuple[str, int]) -> dict[str, Any]:
     import torch
 
     from consilience.concepts.comparison import SHOWN, SURE
-    from consilience.concepts.concept import known, support
+    from consilience.concepts.concept import support
+    from consilience.data.arrays import saying
 
     torch.set_num_threads(1)
     session, truth = decided(*job)
@@ -159,7 +160,7 @@ def measure(job: tuple[str, int]) -> dict[str, Any]:
             session.state.ranking.labels(duel.one),
             session.state.ranking.labels(duel.other),
         )
-        right = [float((c.argmax(axis=1) == truth)[known(c)].mean()) for c in (one, other)]
+        right = [float((c.argmax(axis=1) == truth)[saying(c)].mean()) for c in (one, other)]
         apart = max(right) >= NEAR and min(right) < BOTH and abs(right[0] - right[1]) >= APART
         if duel.shown != SHOWN or not apart:
             continue
@@ -167,7 +168,7 @@ def measure(job: tuple[str, int]) -> dict[str, Any]:
         rests = support(session.state.evidence, one) - support(session.state.evidence, other)
         rests = rests[~np.isnan(rests)]
         share = float(
-            (one.argmax(axis=1) != other.argmax(axis=1))[known(one) & known(other)].mean()
+            (one.argmax(axis=1) != other.argmax(axis=1))[saying(one) & saying(other)].mean()
         )
         # Each a mean and its variance, in nats per example toward the better concept.
         first = said(session, duel)

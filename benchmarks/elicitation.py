@@ -113,7 +113,7 @@ def main() -> None:
     import json
 
     from consilience.cli.values import seeds
-    from consilience.evaluation.benchmark.benchmark import USUAL
+    from consilience.evaluation.benchmark.methods import USUAL
 
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--table", action="store_true", help="print the tables, measure nothing")

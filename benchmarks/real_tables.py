@@ -57,7 +57,7 @@ class Figures:
     """
 
     def __init__(self, made: Mapping[Key, Mapping[int, Row]], model: str, budget: float) -> None:
-        from consilience.evaluation.benchmark.benchmark import BENCHMARK_METHODS as ORDER
+        from consilience.evaluation.benchmark.methods import BENCHMARK_METHODS as ORDER
 
         mine = {
             (name, method, at): rows

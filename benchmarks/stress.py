@@ -85,7 +85,7 @@ def measure(job: tuple[int, Trial]) -> dict[str, Any]:
     """One run: what was chosen, what was returned, and what the run says of itself."""
     import torch
 
-    from consilience.concepts.concept import known
+    from consilience.data.arrays import saying
     from consilience.elicitation.session import Session, elicit
     from consilience.elicitation.settings import Settings
     from consilience.models.simulated import WORLDS, SimulatedModel, true_label, world_dataset
@@ -116,7 +116,7 @@ def measure(job: tuple[int, Trial]) -> dict[str, Any]:
         found = program.worked_off(session)
 
     def nearest(labels: NDArray[np.float64]) -> int:
-        asked = known(labels)
+        asked = saying(labels)
         return int((labels.argmax(axis=1) == carried)[:, asked].mean(axis=1).argmax())
 
     q = found.solution.labels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -13,6 +14,7 @@ HERE = Path(consilience.__file__).parent
 FILES = sorted(HERE.rglob("*.py"))
 BESIDE = ("__init__.py", "__pycache__", "py.typed")
 REPOSITORY = HERE.parent.parent
+DEFINED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 LAYERS = (
     *("errors", "data", "prompts", "models", "store", "planning", "evidence", "objective"),
@@ -160,3 +162,26 @@ FOREIGN = (
 def test_no_file_names_a_place_of_one_machine() -> None:
     texts = {file: file.read_text("utf-8") for file in (*FILES, REPOSITORY / "pyproject.toml")}
     assert [(file, mark) for file, text in texts.items() for mark in FOREIGN if mark in text] == []
+
+
+NOT_OURS = ("scipy", "ray", "vllm", "networkx", "ticket", "example_model_solutions")
+"""What stands before a dot in a docstring and is no module of this package."""
+
+
+def test_a_name_that_a_docstring_gives_is_there() -> None:
+    inside: dict[str, set[str]] = {}
+    said = []
+    for module, tree in MODULES.items():
+        stem = module.rpartition(".")[2]
+        names = {n.name for n in ast.walk(tree) if isinstance(n, DEFINED)}
+        names |= {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+        names |= {n.asname or n.name for n in ast.walk(tree) if isinstance(n, ast.alias)}
+        inside.setdefault(stem, set()).update(names)
+        package = f"consilience.{module}".rpartition(".")[0].rpartition(".")[2]
+        inside.setdefault(package, set()).add(stem)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+                found = re.findall(r"(?<!`)`([a-z_]+)\.(\w+)[^`\s]*`(?!`)", str(node.value.value))
+                said += [(module, *each) for each in found if each[0] not in NOT_OURS]
+    assert len(said) > 20
+    assert [each for each in said if each[2] not in inside.get(each[1], ())] == []

@@ -206,7 +206,7 @@ def test_an_explanation_names_contrasts_and_the_keys_of_predictions(store: Path)
 
 def test_a_way_to_take_out_bias(usual: np.ndarray, tmp_path: Path) -> None:
     data = write_csv(claims(12), tmp_path / "claims.csv")
-    for more in (["--set", "planning.bias=none"], ["--set", "planning.bias=batch-mean"]):
+    for more in (["--set", "planning.bias=none"], ["--set", "planning.bias=paired"]):
         other = tmp_path / "other.db"
         model = ["--model", "simulated:noisy", "--store", other]
         consilience(

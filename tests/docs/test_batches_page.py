@@ -2,6 +2,7 @@
 
 import ast
 import email
+import importlib
 import json
 import re
 import shlex
@@ -112,7 +113,11 @@ def test_the_program_of_the_page_submits_a_batch(tickets, tmp_path, monkeypatch)
     assert json.loads(found.stdout)["pending"] == 0
 
 
-def test_programs_that_need_other_machines_are_python():
-    for kind, block in BLOCKS:
-        if kind == "python":
-            ast.parse(block)
+def test_programs_that_need_other_machines_import_what_there_is():
+    trees = [ast.parse(block) for kind, block in BLOCKS if kind == "python"]
+    imports = [n for tree in trees for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
+    own = [node for node in imports if (node.module or "").startswith("consilience")]
+    for node in own:
+        there = vars(importlib.import_module(node.module))
+        assert {name.name for name in node.names} <= there.keys()
+    assert len(trees) >= 2

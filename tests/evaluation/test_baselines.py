@@ -50,7 +50,7 @@ def bench() -> Iterator[Make]:
     with ExitStack() as stack:
 
         def make(model: Model, *, store: Store | None = None, **given: Any) -> BaselineContext:
-            usual = {"framings": ("plain", "negated"), "bias": "paired", "plan": SMALL}
+            usual = {"framings": ("plain", "negated"), "plan": SMALL}
             settings = Settings(**({"calls_per_example": 4.0} | usual | given))
             kept = store or stack.enter_context(Store())
             return BaselineContext(LAMPS, model, store=kept, settings=settings, concurrency=1)
@@ -199,7 +199,7 @@ def test_on_a_noisy_world_golden_shots_win_and_random_ones_lose() -> None:
     for seed in range(3):
         data, gold = world_dataset("noisy", 80, seed)
         with Store() as store:
-            settings = Settings(calls_per_example=5.0, framings=("plain", "negated"), bias="paired")
+            settings = Settings(calls_per_example=5.0, framings=("plain", "negated"))
             on = BaselineContext(
                 data, SimulatedModel("noisy"), store=store, settings=settings, seed=seed,
                 concurrency=1,

@@ -101,7 +101,7 @@ def bench() -> Iterator[Make]:
             seed: int = 0,
             **given: Any,
         ) -> BaselineContext:
-            usual = {"framings": ("plain", "negated"), "bias": "paired", "plan": SMALL}
+            usual = {"framings": ("plain", "negated"), "plan": SMALL}
             settings = Settings(**({"calls_per_example": 4.0} | usual | given))
             kept = store or stack.enter_context(Store())
             return BaselineContext(
@@ -265,8 +265,6 @@ def test_only_the_confident_are_shown(bench: Make) -> None:
     everybody = Recorder()
     bootstrap(bench(everybody, calls_per_example=3.0))
     assert not {id for r in everybody.asked for id, _ in r.query.shots} <= sure
-    with pytest.raises(InputError, match="share"):
-        bootstrap_confident(on, 0.0)
 
 
 def test_found_labels_satisfy_every_hard_relation(bench: Make) -> None:
@@ -529,10 +527,11 @@ def test_pool_wide_rescoring_asks_the_pool(bench: Make) -> None:
 
 def test_who_is_never_reached_is_answered_zero_shot(bench: Make) -> None:
     model = Recorder()
-    made = icm(bench(model), replace(ICM_SMALL, iterations=0.25))
+    # Paired framings of which one was asked are read as they were answered.
+    made = icm(bench(model, bias="paired"), replace(ICM_SMALL, iterations=0.25))
     late = [r.query for r in model.asked if not r.query.shots]
     assert len(late) >= 20 - 4 - 5
-    start = zero_shot(bench(Recorder())).labels
+    start = zero_shot(bench(Recorder(), bias="paired")).labels
     for query in late:
         i = LAMPS.index[query.target]
         np.testing.assert_allclose(made.labels[i], start[i], atol=1e-9)
@@ -645,7 +644,8 @@ def test_a_liking_is_taken_out_once_enough_is_known(bench: Make) -> None:
     few = [q for rows in queries for q in rows[:4]]
     assert exchange.conditionals(few)[0, 1] == pytest.approx(math.log(0.9))
     whole = exchange.conditionals([q for rows in queries for q in rows])
-    np.testing.assert_allclose(whole, math.log(0.5))
+    # As far as offsets that are fitted reach.
+    np.testing.assert_allclose(whole, math.log(0.5), atol=1e-3)
     assert exchange.spent == 2 * FEWEST_PER_CONTEXT
     # The same again is neither asked nor counted again.
     exchange.ask(few)
@@ -669,9 +669,7 @@ def test_on_an_easy_world_all_are_as_good_as_they_should_be(firm: SimulatedModel
         data, gold = world_dataset("firm", 120, seed)
         for name in ("zero-shot", *gains):
             with Store() as store:
-                settings = Settings(
-                    calls_per_example=8.0, framings=("plain", "negated"), bias="paired"
-                )
+                settings = Settings(calls_per_example=8.0, framings=("plain", "negated"))
                 on = BaselineContext(
                     data, firm, store=store, settings=settings, seed=seed, concurrency=1
                 )

@@ -20,10 +20,6 @@ from consilience.elicitation.session import elicit
 from consilience.elicitation.settings import Settings
 from consilience.errors import ConsilienceError, InputError
 from consilience.evaluation.benchmark.benchmark import (
-    BENCHMARK_METHODS,
-    FIXED,
-    FREE,
-    FULL,
     Case,
     Job,
     Ledger,
@@ -36,7 +32,9 @@ from consilience.evaluation.benchmark.benchmark import (
     short_hash,
     spend,
 )
+from consilience.evaluation.benchmark.methods import BENCHMARK_METHODS, FIXED, FREE, FULL
 from consilience.evaluation.benchmark.result_file import Results, row_from, row_to
+from consilience.evaluation.benchmark.scores import DRAWS, calibrated_scores
 from consilience.evaluation.benchmark.tables import (
     over_seeds,
     overview,
@@ -142,7 +140,7 @@ def test_each_row_has_an_id_that_says_what_decides_it() -> None:
 
 
 def test_what_asks_nothing_stands_beside_all_and_what_is_full_only_where_it_is_named() -> None:
-    from consilience.evaluation.benchmark.benchmark import USUAL
+    from consilience.evaluation.benchmark.methods import USUAL
 
     assert check_methods(["bootstrap"]) == (*FREE, "bootstrap")
     assert set(USUAL) | set(FULL) == set(BENCHMARK_METHODS)
@@ -238,6 +236,20 @@ def test_gold_scores_the_rows_and_makes_none_of_them(every: dict[str, Row]) -> N
         if row.method != "majority":
             accuracy = every[id].scores["accuracy"].estimate
             assert row.scores["accuracy"].estimate == pytest.approx(1 - accuracy), row.method
+
+
+def test_landmarks_are_not_scored_among_those_that_they_calibrate() -> None:
+    data, gold = world_dataset("noisy", 60)
+    truth = np.array([gold.labels[id] for id in data.ids])
+    truth[::5] = -1
+    # Labels that know nothing: what they seem to know has been given them.
+    labels = np.random.default_rng(0).dirichlet([1, 1], size=60)
+    scores, counts = calibrated_scores(labels, truth, data, 0)
+    assert sum(count.examples for count in counts) == DRAWS * (48 - 20)
+    assert scores["accuracy"] < 0.6
+    # Too few are left beside the landmarks.
+    truth[np.flatnonzero(truth >= 0)[:9]] = -1
+    assert calibrated_scores(labels, truth, data, 0) == ({}, ())
 
 
 def test_methods_of_a_job_share_what_they_ask() -> None:

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn import metrics as sk
 
 from consilience.errors import InputError
@@ -147,14 +148,10 @@ def test_examples_without_gold_are_not_scored():
 def test_nothing_is_flipped_silently():
     p, gold, groups = made()
     plain = score(p, gold, groups, resamples=50)
-    swapped = score(p[:, ::-1], gold, groups, flip_invariant=True, resamples=50)
+    swapped = score(p[:, ::-1], gold, groups, resamples=50)
     assert plain["accuracy"].estimate > 0.7
     for name in ("accuracy", "auroc"):
         assert swapped[name].estimate == pytest.approx(1 - plain[name].estimate)
-    assert swapped["flip_invariant_accuracy"].estimate == plain["accuracy"].estimate
-    assert "flip_invariant_accuracy" not in plain
-    with pytest.raises(InputError, match="two classes"):
-        score(made(3)[0], made(3)[1], groups, flip_invariant=True)
 
 
 def test_the_undefined_is_nan_with_a_reason():
@@ -192,9 +189,10 @@ def test_intervals_are_seeded_and_every_knob_counts():
     p, gold, groups = made()
     first = score(p, gold, groups)
     assert first == score(p, gold, groups) and list(first) == list(STATISTICS)
-    for changed in ({"seed": 1}, {"resamples": 500}, {"level": 0.8}):
-        other = score(p, gold, groups, **changed)["accuracy"]
-        assert other != first["accuracy"] and other.estimate == first["accuracy"].estimate
+    for changed in ({"seed": 1}, {"resamples": 500}):
+        other = score(p, gold, groups, **changed)
+        assert other["auroc"] != first["auroc"] and other["auroc"][0] == first["auroc"][0]
+        assert other["accuracy"] == first["accuracy"]  # needs no resamples
     for interval in first.values():
         assert interval.lower <= interval.estimate <= interval.upper
     order = np.random.default_rng(0).permutation(300)
@@ -210,19 +208,84 @@ def clustered(rng, groups=60, size=4):
     return np.where(right[:, None], [0.2, 0.8], [0.8, 0.2]), np.ones(len(right), dtype=np.int64)
 
 
-@pytest.mark.slow
-def test_the_interval_over_groups_covers():
-    rng = np.random.default_rng(0)
-    by_group = [f"g{i // 4}" for i in range(240)]
-    covered, naive, runs = 0, 0, 200
-    for seed in range(runs):
-        p, gold = clustered(rng)
-        got = score(p, gold, by_group, resamples=200, seed=seed)["accuracy"]
-        covered += got.lower <= 0.7 <= got.upper
-        got = score(p, gold, np.arange(240), resamples=200, seed=seed)["accuracy"]
-        naive += got.lower <= 0.7 <= got.upper
-    assert 0.90 <= covered / runs <= 0.98
-    assert naive / runs < 0.85  # why the bootstrap is over groups
+def covers(truth, groups, size, alike, runs=200):
+    """How often the interval of the accuracy holds the truth.
+
+    Of the rows of a group, the share `alike` is right or wrong together.
+    """
+    rng, held = np.random.default_rng(0), 0
+    names = np.repeat(np.arange(groups), size)
+    for _ in range(runs):
+        own, whole = rng.random(len(names)) < truth, rng.random(groups) < truth
+        right = np.where(rng.random(len(names)) < alike, whole[names], own)
+        p = np.where(right[:, None], [0.2, 0.8], [0.8, 0.2])
+        gold = np.ones(len(names), dtype=np.int64)
+        got = score(p, gold, names, only=["accuracy"], resamples=1)["accuracy"]
+        held += got.lower <= truth <= got.upper
+    return held / runs
+
+
+@pytest.mark.parametrize(
+    ("truth", "groups", "size", "alike"),
+    [
+        *((0.9, 12, 1, 0.0), (0.97, 20, 1, 0.0), (0.98, 40, 1, 0.0), (0.9, 100, 1, 0.0)),
+        *((0.8, 3, 10, 0.5), (0.8, 5, 10, 0.5), (0.8, 10, 6, 0.0), (0.8, 10, 6, 0.5)),
+        *((0.8, 10, 6, 1.0), (0.7, 60, 4, 0.7)),
+    ],
+)
+def test_the_interval_of_an_accuracy_covers(truth, groups, size, alike):
+    assert covers(truth, groups, size, alike) >= 0.92
+
+
+def test_groups_widen_the_interval_of_an_accuracy():
+    p, gold = clustered(np.random.default_rng(0))
+    by_group = score(p, gold, np.arange(240) // 4, only=["accuracy"])["accuracy"]
+    alone = score(p, gold, np.arange(240), only=["accuracy"])["accuracy"]
+    assert by_group.upper - by_group.lower > 1.3 * (alone.upper - alone.lower)
+    # Where rows of a group have nothing in common grouping makes no difference worth the name.
+    mixed = np.random.default_rng(0).permutation(240)
+    by_chance = score(p[mixed], gold, np.arange(240) // 4, only=["accuracy"])["accuracy"]
+    assert by_chance.upper - by_chance.lower < 1.15 * (alone.upper - alone.lower)
+
+
+def test_nothing_wrong_among_few_is_not_certainty():
+    p, gold = np.full((20, 2), [0.1, 0.9]), np.ones(20, dtype=np.int64)
+    p[:, 1] += np.linspace(0, 0.05, 20)
+    p[:, 0] = 1 - p[:, 1]
+    found = score(p, gold, np.arange(20))
+    for name in ("accuracy", "covered_accuracy"):
+        assert found[name].estimate == found[name].upper == 1
+    # Clopper and Pearson: 0.025 ** (1 / 20), and of the 16 most confident.
+    assert 0.75 < found["accuracy"].lower <= 0.832
+    assert 0.7 < found["covered_accuracy"].lower <= 0.794
+    # Two groups of ten that are right throughout say less than twenty rows.
+    assert score(p, gold, np.arange(20) // 10)["accuracy"].lower < 0.5
+    assert found["aurc"].estimate == 0
+    assert str(found["aurc"]) == "0.000 (no interval: no resample differs)"
+
+
+def test_few_groups_have_an_interval_of_shares_alone():
+    p, gold, groups = made(n=60, per_group=6)
+    for name, interval in score(p, gold, groups, resamples=50).items():
+        if name in ("accuracy", "covered_accuracy"):
+            assert interval.lower < interval.estimate < interval.upper
+        else:
+            assert interval.reason == "no interval from 10 groups"
+
+
+def test_labels_that_say_nothing_are_exactly_as_good_as_chance():
+    _, gold, groups = made()
+    found = score(np.full((300, 2), 0.5), gold, groups, resamples=50)
+    for name in ("accuracy", "auroc", "brier", "ece"):
+        assert found[name].lower == found[name].estimate == found[name].upper
+
+
+def test_resampled_intervals_are_expanded_for_few_groups():
+    p, gold, groups = made(n=100, per_group=5)
+    got = score(p, gold, groups, only=["brier"], resamples=4000)["brier"]
+    squares = ((p[:, 1] - gold) ** 2).reshape(20, 5).mean(axis=1)
+    half = stats.t.ppf(0.975, 19) * squares.std(ddof=1) / math.sqrt(20)
+    assert (got.upper - got.lower) / 2 == pytest.approx(half, rel=0.05)
 
 
 def with_accuracy(share, n=1000):
@@ -261,8 +324,7 @@ def test_how_an_interval_prints():
         ({"probabilities": np.full((300, 2), np.nan)}, "between 0 and 1"),
         ({"probabilities": np.full((300, 2), 1.5)}, "between 0 and 1"),
         ({"probabilities": np.full((300, 1), 1.0)}, "do not fit"),
-        ({"resamples": 0}, "resamples"),
-        ({"level": 1.0}, "level"),
+        ({"resamples": 0}, "one resample or more"),
     ],
 )
 def test_what_does_not_fit_is_refused(change, words):

@@ -383,21 +383,6 @@ def test_paired_framings_recover_a_liking_whatever_the_balance(positives: float)
         np.testing.assert_allclose(odds, signal, atol=1e-9)
 
 
-def test_the_batch_mean_recovers_a_liking_only_where_the_classes_are_balanced() -> None:
-    even, signal, y = liked(0.5, "batch-mean")
-    for name, taken in even.tally.bias["plain, zero-shot"].items():
-        assert taken == pytest.approx(LIKING[name], abs=0.1)
-    for odds in seen(even):
-        np.testing.assert_allclose(odds, signal, atol=0.2)
-    rare, signal, y = liked(0.1, "batch-mean")
-    off = rare.tally.bias["plain, zero-shot"]["True"] - LIKING["True"]
-    # Half the mean signal, −(0.9 − 0.1) · 1.5 / 2, is taken for a liking.
-    assert off == pytest.approx(-0.6, abs=0.1)
-    for odds in seen(rare):
-        np.testing.assert_allclose(odds - signal, 1.2, atol=0.2)
-        assert ((odds > 0) == y).mean() < ((signal > 0) == y).mean()
-
-
 @pytest.mark.parametrize("positives", [0.1, 0.5, 0.9])
 def test_the_offsets_of_contexts_leave_the_line_to_the_mixture(positives: float) -> None:
     """The mean signal goes with the liking, and the mixture finds it, whatever the balance."""
@@ -419,5 +404,5 @@ def test_where_nothing_is_taken_out_the_liking_stays() -> None:
 
 
 def test_an_unknown_way_is_refused() -> None:
-    with pytest.raises(InputError, match="there are: contexts, paired, batch-mean, none"):
+    with pytest.raises(InputError, match="there are: contexts, paired, none"):
         liked(0.5, "median")

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import duckdb
@@ -340,9 +341,12 @@ def test_opening_waits_for_the_writer(tmp_path):
     holder = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     holder.execute("BEGIN IMMEDIATE")
     timer = threading.Timer(0.3, holder.execute, ["COMMIT"])
+    began = time.monotonic()
     timer.start()
     Store(path).close()
+    waited = time.monotonic() - began
     timer.join()
+    assert waited >= 0.3
     holder.close()
 
 

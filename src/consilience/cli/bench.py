@@ -153,7 +153,8 @@ def bench(config: Config, **given: Any) -> None:
 
 def planned(said: BenchOptions, config: Config) -> tuple[list[Job], dict[str, Model]]:
     """All jobs of the options, and the model of each case; all that can be wrong is found here."""
-    from consilience.evaluation.benchmark.benchmark import USUAL, check_methods, plan_jobs
+    from consilience.evaluation.benchmark.benchmark import check_methods, plan_jobs
+    from consilience.evaluation.benchmark.methods import USUAL
 
     methods = check_methods(said.methods or USUAL)
     settings = settings_of(config)

@@ -9,7 +9,7 @@ import click
 from consilience.cli import options
 from consilience.cli.inputs import open_solver
 from consilience.cli.output import dump, rows, say
-from consilience.cli.results import concept_rows, labelled, opened, question_rows
+from consilience.cli.results import concept_rows, opened, question_rows
 from consilience.cli.values import COUNT
 from consilience.errors import InputError
 
@@ -81,12 +81,13 @@ def standing(row: dict[str, Any]) -> str:
 
 def within(dataset: Dataset, concept: Concept) -> tuple[Dataset, NDArray[np.float64]]:
     """The examples that a concept has a label for, without relations, and those labels."""
+    from consilience.data.arrays import saying
     from consilience.data.dataset import Dataset
 
-    known = labelled(concept).nonzero()[0]
-    some = [dataset.examples[i] for i in known]
+    at = saying(concept.labels).nonzero()[0]
+    some = [dataset.examples[i] for i in at]
     # Examples are in the order of their ids in both.
-    return Dataset(dataset.name, some, task=dataset.task), concept.labels[known]
+    return Dataset(dataset.name, some, task=dataset.task), concept.labels[at]
 
 
 def _typical(dataset: Dataset, concept: Concept, count: int) -> list[dict[str, Any]]:

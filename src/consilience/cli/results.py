@@ -23,11 +23,8 @@ from consilience.cli.values import Number
 from consilience.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from pandas import DataFrame
 
-    from consilience.concepts.concept import Concept
     from consilience.data.dataset import Dataset
     from consilience.results.landmarks import Landmarks
     from consilience.results.result import Found
@@ -145,20 +142,14 @@ def _without_answer(found: Found) -> list[str]:
     return [f"{len(without):,} {rows} no answer and so no label:", *shown, *more]
 
 
-def labelled(concept: Concept) -> NDArray[np.bool_]:
-    """Which examples a concept has a label for."""
-    from consilience.concepts.concept import KNOWN
-
-    known: NDArray[np.bool_] = concept.labels.max(axis=1) > 1 / concept.labels.shape[1] + KNOWN
-    return known
-
-
 def concept_rows(found: Found) -> list[dict[str, Any]]:
     """The concepts in the order of their rank, numbered from 1, and what speaks for each."""
+    from consilience.data.arrays import saying
+
     return [
         {
             "number": rank,
-            "examples": int(labelled(concept).sum()),
+            "examples": int(saying(concept.labels).sum()),
             "support": concept.support,
             "lead": concept.lead,
             "error": concept.error,
@@ -179,8 +170,10 @@ def _concepts(found: Found) -> list[str]:
     """How many concepts the census found, and what speaks for each, in a line; none without it."""
     if not found.concepts:
         return []
+    from consilience.data.arrays import saying
+
     # After a runoff those that were close have labels for more than the sample.
-    sample = min(int(labelled(concept).sum()) for concept in found.concepts)
+    sample = min(int(saying(concept.labels).sum()) for concept in found.concepts)
     vouched = found.run.settings.get("landmarks")
     chosen = f"; chosen by {len(vouched)} landmarks" if vouched else ""
     count = len(found.concepts)
@@ -196,6 +189,8 @@ def what_to_vouch_for(found: Found) -> list[str]:
 
     Nothing where landmarks chose it.
     """
+    from consilience.concepts.description import shortened
+
     asked = question_rows(found)
     own = found.dataset.origin.id_name if found.dataset.origin else "id"
     if not asked or found.run.settings.get("landmarks"):
@@ -203,14 +198,8 @@ def what_to_vouch_for(found: Found) -> list[str]:
     return [
         f"If the first is not the one meant: vouch for these rows (columns {own} and label) and "
         "run again with --landmarks FILE --set landmarks.calibration=none:",
-        *(f"  {row['id']}  {_short(row['text'])}" for row in asked),
+        *(f"  {row['id']}  {shortened(row['text'], SHORT)}" for row in asked),
     ]
-
-
-def _short(text: str) -> str:
-    """A text on one line, its end cut off where it is long."""
-    line = " ".join(text.split())
-    return line if len(line) <= SHORT else f"{line[:SHORT]} …"
 
 
 def label_table(found: Found, decided_only: bool = False, details: bool = False) -> DataFrame:

@@ -264,9 +264,9 @@ class PlanningOptions:
         SHARE, "The least probability that is believed of an absent label."
     )
     bias: str | None = setting(
-        OneOf(["contexts", "paired", "batch-mean", "none"]),
+        OneOf(["contexts", "paired", "none"]),
         "How what a prompt adds to all answers is taken out: the offset of each list of shots, or "
-        "only the liking for label names; batch-mean assumes balanced classes  [default: contexts]",
+        "only the liking for label names  [default: contexts]",
     )
     anchor: str | None = setting(
         TEXT, "What the sets of the framing `sets` differ in: told to the model."

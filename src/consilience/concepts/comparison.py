@@ -19,8 +19,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from consilience.concepts.concept import DOUBT, Concept, known, same, support
+from consilience.concepts.concept import DOUBT, Concept, same, support
 from consilience.concepts.discovery import DUEL
+from consilience.data.arrays import saying
 from consilience.data.dataset import Dataset
 from consilience.data.random_streams import generator
 from consilience.evidence.evidence import Evidence
@@ -226,7 +227,7 @@ def unrepeated(ranked: Sequence[Concept]) -> list[Concept]:
 
 def met(one: SoftLabels, other: SoftLabels) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Where two labellings (N, K) disagree, and where they agree, of what both have labels for."""
-    both = known(one) & known(other)
+    both = saying(one) & saying(other)
     same = one.argmax(axis=1) == other.argmax(axis=1)
     return both & ~same, both & same
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from consilience.data.arrays import row_sums
+from consilience.data.arrays import row_sums, saying
 from consilience.evidence.evidence import Evidence
 from consilience.evidence.mixture import FEWEST_EXAMPLES
 from consilience.objective.conditioning import zero_shot_answer
@@ -29,8 +29,8 @@ Rounds of a labelling that still moves agree less than its noise alone makes the
 concepts pass for one: `pocket-popular` has .65, pretrained models .85 to .97. Half-way: two
 findings of spam (Gemma 3 270M), of which either ranks it at AUROC .95, have .797."""
 
-KNOWN = 1e-9
-"""A label that is no more probable than this above 1/K is none."""
+BEATS_CHANCE = 1e-9
+"""A class for all is better than chance by more than this, in nats per example, or is not."""
 
 COUNTED = 0.1
 """What a nat of held-out predictability counts beside one of zero-shot answers and duels.
@@ -67,11 +67,6 @@ class Concept:
     reliability: float = 1.0
 
 
-def known(labels: SoftLabels) -> NDArray[np.bool_]:
-    """Which examples have a label at all (N,)."""
-    return np.asarray(labels.max(axis=1) > 1 / labels.shape[1] + KNOWN)
-
-
 def distinct(concepts: Sequence[Concept]) -> tuple[Concept, ...]:
     """The concepts without those that are another one again, perhaps with its classes renamed."""
     kept: list[Concept] = []
@@ -90,7 +85,7 @@ def same(one: Concept, other: Concept, *, renamed: bool = False) -> bool:
     """
     if _agree(one.labels, other.labels, renamed=renamed):
         return True
-    both = known(one.labels) & known(other.labels)
+    both = saying(one.labels) & saying(other.labels)
     if both.sum() < FEWEST_EXAMPLES:
         return False
     x, y = (standard(concept.labels[both]) for concept in (one, other))
@@ -104,7 +99,7 @@ def reliability(evidence: Evidence, one: torch.Tensor, other: torch.Tensor) -> f
     Twice their correlation over one more than it (Spearman and Brown 1910); 1 where it is unknown.
     """
     halves = [pooled(evidence, used) for used in (one, other)]
-    both = known(halves[0]) & known(halves[1])
+    both = saying(halves[0]) & saying(halves[1])
     if both.sum() < FEWEST_EXAMPLES:
         return 1.0
     x, y = (standard(half[both]) for half in halves)
@@ -115,7 +110,7 @@ def reliability(evidence: Evidence, one: torch.Tensor, other: torch.Tensor) -> f
 def _agree(one: SoftLabels, other: SoftLabels, *, renamed: bool) -> bool:
     """Whether two labellings (N, K) agree, where both have labels."""
     k = one.shape[1]
-    both = known(one) & known(other)
+    both = saying(one) & saying(other)
     table = np.zeros((k, k))
     np.add.at(table, (one.argmax(axis=1)[both], other.argmax(axis=1)[both]), 1)
     rows = columns = np.arange(k)
@@ -136,7 +131,7 @@ def questions(concepts: Sequence[Concept], count: int = 3) -> list[int]:
     if len(concepts) < 2:
         return []
     stack = np.stack([concept.labels for concept in concepts])
-    labelled = np.all([known(labels) for labels in stack], axis=0)
+    labelled = np.all([saying(labels) for labels in stack], axis=0)
     apart = 1 - np.einsum("aik,bik->abi", stack, stack)
     # Nobody is told from itself.
     parted = np.where(np.eye(len(concepts)) > 0, np.inf, 0.0)
@@ -160,7 +155,7 @@ def support(evidence: Evidence, labels: SoftLabels) -> NDArray[np.float64]:
     said = np.log(prior)[np.arange(evidence.n), labels.argmax(axis=1)] + math.log(k)
     logq = torch.from_numpy(labels).clamp(min=1e-12).log()
     holds = sum(float(factor.log_holds(logq).sum()) for factor in evidence.factors)
-    return np.where(known(labels), said + holds / max(known(labels).sum(), 1), np.nan)
+    return np.where(saying(labels), said + holds / max(saying(labels).sum(), 1), np.nan)
 
 
 def predictability(
@@ -175,7 +170,7 @@ def predictability(
     """
     asked = np.zeros(evidence.n, dtype=bool)
     asked[evidence.predictions.target[used].numpy()] = True
-    there = asked & known(labels)
+    there = asked & saying(labels)
     made = np.full(evidence.n, np.nan)
     if there.sum() < 2:
         return made
@@ -204,7 +199,7 @@ def prevailing(evidence: Evidence) -> int | None:
     k = evidence.k
     worth = [np.mean(support(evidence, np.eye(k)[np.full(evidence.n, c)])) for c in range(k)]
     best = int(np.argmax(worth))
-    return best if worth[best] > KNOWN else None
+    return best if worth[best] > BEATS_CHANCE else None
 
 
 def zero_shot_labels(evidence: Evidence) -> SoftLabels:

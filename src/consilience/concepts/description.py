@@ -224,7 +224,10 @@ def _sheets(
         drawn = [rng.permutation(own)[: how.shown].tolist() for own in map(np.array, chosen.shown)]
         turn = [(g + order) % k for g in range(k)]
         listed = [
-            (f"Group {g + 1}", [defused(_short(dataset.texts[i])) for i in drawn[c]])
+            (
+                f"Group {g + 1}",
+                [defused(shortened(dataset.texts[i], LONGEST_TEXT)) for i in drawn[c]],
+            )
             for g, c in enumerate(turn)
         ]
         if order // k % 2:
@@ -251,10 +254,10 @@ def _sheet(listed: Sequence[tuple[str, Sequence[str]]], style: Style) -> Prompt:
     return [{"role": "user", "content": text}]
 
 
-def _short(text: str) -> str:
-    """A text on one line, its end cut off where it is long."""
+def shortened(text: str, most: int) -> str:
+    """A text on one line, its end cut off where it has more characters than `most`."""
     line = " ".join(text.split())
-    return line if len(line) <= LONGEST_TEXT else f"{line[:LONGEST_TEXT]} …"
+    return line if len(line) <= most else f"{line[:most]} …"
 
 
 def _said(text: str, style: Style) -> str:

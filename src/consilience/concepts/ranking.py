@@ -29,8 +29,9 @@ from consilience.concepts.comparison import (
     placed,
     unrepeated,
 )
-from consilience.concepts.concept import Concept, fit, known, pooled, prevailing, same, support
+from consilience.concepts.concept import Concept, fit, pooled, prevailing, same, support
 from consilience.concepts.discovery import Census
+from consilience.data.arrays import saying
 from consilience.data.dataset import Dataset
 from consilience.evidence.evidence import Evidence
 from consilience.planning.planner import PlanSettings, SoftLabels, shot_round
@@ -183,7 +184,7 @@ def _rank(
     made = []
     for c in order:
         lead, error = _lead(rests[order[0]] - rests[c])
-        asked = known(labels[c])
+        asked = saying(labels[c])
         made.append(
             Concept(
                 number=c,

@@ -13,6 +13,14 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
+SAYS_NOTHING = 1e-9
+"""Labels whose likeliest class is no more probable than this above 1/K say nothing."""
+
+
+def saying(labels: Floats) -> Flags:
+    """Who has labels (N, K) that say anything: that are not 1/K for all classes, (N,)."""
+    return np.asarray(labels.max(axis=1) > 1 / labels.shape[1] + SAYS_NOTHING)
+
 
 def row_sums(place: Integers, values: Floats, places: int) -> Floats:
     """The sums of the rows of `values` (T, K) at each place (T), (places, K), in their order."""

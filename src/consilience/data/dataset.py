@@ -216,8 +216,8 @@ class Dataset:
         `relations` names those that hold: ``"equal"``, ``"opposite"``, ``"at-most-one"`` or
         ``"exactly-one"`` among all members of each group of two or more, with a column behind it
         (``"equal:key"``) among the rows that share a value there, ``"answer:final"`` and
-        ``"order:winner,loser"`` as `structure.declared` says. A sequence means design priors; a
-        mapping says of each whether it is one (``{"at-most-one": False}``: a logical fact).
+        ``"order:winner,loser"`` as `relation_columns.declared` says. A sequence means design
+        priors; a mapping says of each whether it is one (``{"at-most-one": False}``: a fact).
         Other columns are not looked at. The note says which rows no relation speaks of.
         """
         named = [relations] if isinstance(relations, str) else relations

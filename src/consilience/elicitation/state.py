@@ -17,6 +17,7 @@ from consilience.concepts.ranking import (
     rank_concepts,
     without_rejected_concepts,
 )
+from consilience.data.arrays import saying
 from consilience.data.dataset import Dataset
 from consilience.elicitation.settings import Settings
 from consilience.evidence.collect import evidence_of
@@ -24,7 +25,7 @@ from consilience.evidence.evidence import Evidence
 from consilience.evidence.run_answers import RunAnswers
 from consilience.objective.coherence import default_terms
 from consilience.objective.term import Terms
-from consilience.planning.planner import SoftLabels, saying
+from consilience.planning.planner import SoftLabels
 from consilience.prompts.query import Query
 from consilience.results.landmarks import Landmarks
 from consilience.results.result import Found

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import beta
 
 from consilience.data.arrays import Floats
-from consilience.evaluation.metrics import BINS
+from consilience.evaluation.metrics import even_bins, right_share
 
 BIN_EDGES = np.arange(1, 20) / 20
 """Where bins end that are the same for all runs, so that the counts of several can be added."""
@@ -41,11 +41,8 @@ def calibration_curve(probabilities: Floats, gold: NDArray[np.int64]) -> tuple[C
     probabilities, gold = probabilities[gold >= 0], gold[gold >= 0]
     if not len(gold):
         return ()
-    confidence = probabilities.max(axis=1)
-    best = probabilities == confidence[:, None]
-    right = best[np.arange(len(gold)), gold] / best.sum(axis=1)
-    inner = np.quantile(confidence, np.arange(1, BINS) / BINS)
-    member = np.searchsorted(inner, confidence, side="left")
+    confidence, right = probabilities.max(axis=1), right_share(probabilities, gold)
+    member = even_bins(confidence)
     made = []
     for b in np.unique(member):
         inside = member == b
@@ -77,9 +74,7 @@ def bin_counts(probabilities: Floats, gold: NDArray[np.int64]) -> tuple[BinCount
     with gold −1 are left out.
     """
     probabilities, gold = probabilities[gold >= 0], gold[gold >= 0]
-    confidence = probabilities.max(axis=1)
-    best = probabilities == confidence[:, None]
-    right = best[np.arange(len(gold)), gold] / best.sum(axis=1)
+    confidence, right = probabilities.max(axis=1), right_share(probabilities, gold)
     member = np.searchsorted(BIN_EDGES, confidence, side="right")
     made = []
     for b in np.unique(member).tolist():

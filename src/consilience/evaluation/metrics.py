@@ -1,12 +1,14 @@
 """How good probabilities are against gold, each number with an interval over groups.
 
 A *statistic* is a pure function of probabilities (examples, classes), gold (examples,) and
-weights (resamples, examples), and gives one number per row of the weights. An interval is the
-percentile interval of the cluster bootstrap: whole groups are drawn with replacement, because
-the examples of one group (the answers to one question) succeed and fail together, and an interval
-over single examples would be too narrow.
+weights (resamples, examples), and gives one number per row of the weights. An interval is over
+groups, because the examples of one group (the answers to one question) succeed and fail together,
+and an interval over single examples would be too narrow. Of a share it is that of Agresti and Coull
+(`estimation.share_interval`); of all else the percentile interval of the cluster bootstrap, which
+draws whole groups with replacement, expanded as Hesterberg (2015) does, for groups are few.
 
-Nothing is flipped to look better, and what is undefined is NaN with a reason, never 0.5.
+Nothing is flipped to look better, and what is undefined is NaN with a reason, never 0.5. So is an
+interval that resamples cannot tell: of few groups, or where none of them differs.
 """
 
 from __future__ import annotations
@@ -18,16 +20,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import digamma
+from scipy.special import digamma, ndtr, stdtrit
 
 from consilience.data.arrays import Floats
 from consilience.errors import InputError
+from consilience.results.estimation import share_interval
 
 Statistic = Callable[[Floats, NDArray[np.int64], Floats], Floats]
 
 BINS = 10
 COVERAGE = 0.8
 """The share of the examples that `covered_accuracy` scores."""
+_LEVEL = 0.95
+"""How often an interval holds the truth."""
+FEWEST_GROUPS = 20
+"""From fewer groups resamples give no interval: that from ten holds the truth in 85 % of cases."""
+_NOTHING = 1e-12
+"""A difference below is that of rounding."""
 _CHUNK = 100
 """Resamples that are computed at once, which bounds the memory to CHUNK numbers per example."""
 
@@ -57,21 +66,7 @@ def accuracy(probabilities: Floats, gold: NDArray[np.int64], weights: Floats) ->
     Where m classes share the highest probability, a gold one among them counts 1/m, so that the
     order of the classes earns nothing.
     """
-    best = probabilities == probabilities.max(axis=1, keepdims=True)
-    right = best[np.arange(len(gold)), gold] / best.sum(axis=1)
-    return _mean(right, weights)
-
-
-def flip_invariant_accuracy(
-    probabilities: Floats, gold: NDArray[np.int64], weights: Floats
-) -> Floats:
-    """The accuracy in the better of the two orientations; two classes only.
-
-    Not an accuracy: it looks at gold to choose the orientation and is at least 0.5 for labels that
-    know nothing. For labellings whose polarity nothing has fixed, beside the plain accuracy.
-    """
-    plain = accuracy(probabilities, gold, weights)
-    return np.maximum(plain, 1 - plain)
+    return _mean(right_share(probabilities, gold), weights)
 
 
 def auroc(probabilities: Floats, gold: NDArray[np.int64], weights: Floats) -> Floats:
@@ -113,11 +108,8 @@ def ece(probabilities: Floats, gold: NDArray[np.int64], weights: Floats) -> Floa
     upwards where bins hold few examples: even calibrated probabilities get more than 0.
     """
     confidence = probabilities.max(axis=1)
-    best = probabilities == confidence[:, None]
-    right = best[np.arange(len(gold)), gold] / best.sum(axis=1)
-    inner = np.quantile(confidence, np.arange(1, BINS) / BINS)
-    member = np.searchsorted(inner, confidence, side="left")[:, None] == np.arange(BINS)
-    gaps = weights @ (member * (confidence - right)[:, None])
+    member = even_bins(confidence)[:, None] == np.arange(BINS)
+    gaps = weights @ (member * (confidence - right_share(probabilities, gold))[:, None])
     return np.asarray(np.abs(gaps).sum(axis=1) / weights.sum(axis=1), dtype=np.float64)
 
 
@@ -129,7 +121,7 @@ def aurc(probabilities: Floats, gold: NDArray[np.int64], weights: Floats) -> Flo
     were drawn.
     """
     size, wrong = _by_confidence(probabilities, gold, weights)
-    rate = _or_zero(wrong, size)
+    rate = _ratio(wrong, size, 0.0)
     after, errors = np.cumsum(size, axis=1), np.cumsum(wrong, axis=1)
     before, earlier = after - size, errors - wrong
     # Σ (earlier + rate · (i − before)) / i over the places i of those of equal confidence.
@@ -146,7 +138,7 @@ def covered_accuracy(probabilities: Floats, gold: NDArray[np.int64], weights: Fl
     size, wrong = _by_confidence(probabilities, gold, weights)
     room = COVERAGE * weights.sum(axis=1, keepdims=True)
     taken = np.clip(room - (np.cumsum(size, axis=1) - size), 0, size)
-    errors = (_or_zero(wrong, size) * taken).sum(axis=1)
+    errors = (_ratio(wrong, size, 0.0) * taken).sum(axis=1)
     return np.asarray(1 - errors / room[:, 0], dtype=np.float64)
 
 
@@ -171,18 +163,40 @@ STATISTICS: dict[str, Statistic] = {
 """What `score` reports, by name and in this order."""
 
 
+def _covered(probabilities: Floats) -> Floats:
+    """How much of each example (N,) is among the most confident that `covered_accuracy` scores."""
+    sure, n = -probabilities.max(axis=1), len(probabilities)
+    _, member, size = np.unique(sure, return_inverse=True, return_counts=True)
+    taken = np.clip(COVERAGE * n - (np.cumsum(size) - size), 0, size)
+    return np.asarray((taken / size)[member], dtype=np.float64)
+
+
+_SHARES: dict[str, Callable[[Floats], Floats]] = {
+    "accuracy": lambda probabilities: np.ones(len(probabilities)),
+    "covered_accuracy": _covered,
+}
+"""The statistics that are the share of right ones among examples, each with the weight of these."""
+
+
 def _mean(values: Floats, weights: Floats) -> Floats:
     return np.asarray(weights @ values / weights.sum(axis=1), dtype=np.float64)
 
 
-def _ratio(above: Floats, below: Floats) -> Floats:
-    """`above` / `below`, NaN where that is not positive."""
-    return np.where(below > 0, above / np.where(below > 0, below, 1), np.nan)
+def _ratio(above: Floats, below: Floats, otherwise: float = math.nan) -> Floats:
+    """`above` / `below`, `otherwise` where that is not positive."""
+    return np.where(below > 0, above / np.where(below > 0, below, 1), otherwise)
 
 
-def _or_zero(above: Floats, below: Floats) -> Floats:
-    """`above` / `below`, 0 where that is not positive."""
-    return np.where(below > 0, above / np.where(below > 0, below, 1), 0.0)
+def right_share(probabilities: Floats, gold: NDArray[np.int64]) -> Floats:
+    """How right each example (N,) is: 1/m where gold is among m classes that share the highest."""
+    best = probabilities == probabilities.max(axis=1, keepdims=True)
+    return np.asarray(best[np.arange(len(gold)), gold] / best.sum(axis=1), dtype=np.float64)
+
+
+def even_bins(confidence: Floats) -> NDArray[np.int64]:
+    """The bin of each (N,), from 0: equally many in each of `BINS`, equal ones together."""
+    inner = np.quantile(confidence, np.arange(1, BINS) / BINS)
+    return np.searchsorted(inner, confidence, side="left")
 
 
 def _by_confidence(
@@ -190,8 +204,7 @@ def _by_confidence(
 ) -> tuple[Floats, Floats]:
     """The weight and the weight of the errors at each distinct confidence, the highest first."""
     confidence = probabilities.max(axis=1)
-    best = probabilities == confidence[:, None]
-    error = 1 - best[np.arange(len(gold)), gold] / best.sum(axis=1)
+    error = 1 - right_share(probabilities, gold)
     order = np.argsort(-confidence, kind="stable")
     starts = np.flatnonzero(np.diff(-confidence[order], prepend=-np.inf))
     ordered = weights[:, order]
@@ -221,34 +234,29 @@ def score(
     groups: Sequence[Any],
     *,
     only: Sequence[str] = tuple(STATISTICS),
-    flip_invariant: bool = False,
     resamples: int = 1000,
-    level: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Interval]:
     """Statistics of one method, each with its interval; examples with gold −1 are not scored.
 
-    `only` names those that are computed, by default all. `flip_invariant` adds the row of that
-    name, for two classes whose polarity nothing has fixed. InputError if shapes disagree or a
-    scored example has no probabilities.
+    `only` names those that are computed, by default all. InputError if shapes disagree or a scored
+    example has no probabilities.
     """
-    if flip_invariant and np.shape(probabilities)[-1] != 2:
-        raise InputError("a flip-invariant accuracy is defined for two classes only")
-    chosen = {name: STATISTICS[name] for name in only}
-    if flip_invariant:
-        chosen["flip_invariant_accuracy"] = flip_invariant_accuracy
     (kept,), gold, names = _scored([probabilities], gold, groups)
-    return {
-        name: _interval(
-            partial(statistic, kept, gold),
+    anything = np.random.default_rng(seed).integers(kept.shape[1], size=len(gold))
+    made = {}
+    for name in only:
+        statistic = partial(STATISTICS[name], kept)
+        made[name] = _interval(
+            partial(statistic, gold),
             names,
             _REASONS.get(name, ""),
             resamples,
-            level,
             seed,
+            whatever=partial(statistic, anything),
+            share=(right_share(kept, gold), _SHARES[name](kept)) if name in _SHARES else None,
         )
-        for name, statistic in chosen.items()
-    }
+    return made
 
 
 def pgr(
@@ -259,7 +267,6 @@ def pgr(
     groups: Sequence[Any],
     *,
     resamples: int = 1000,
-    level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
     """The performance gap recovered: (method − zero-shot) / (golden shots − zero-shot), accuracies.
@@ -272,8 +279,11 @@ def pgr(
         reached, start, end = (accuracy(p, gold, weights) for p in kept)
         return _ratio(reached - start, end - start)
 
+    # Of the ends themselves it is 0 and 1, whatever the examples.
+    own = any(np.array_equal(kept[0], end) for end in kept[1:])
     reason = "golden shots are no better than zero-shot"
-    return _interval(recovered, names, reason, resamples, level, seed)
+    whatever = recovered if own else None
+    return _interval(recovered, names, reason, resamples, seed, whatever=whatever)
 
 
 _REASONS = {
@@ -311,36 +321,70 @@ def _interval(
     groups: NDArray[Any],
     reason: str,
     resamples: int,
-    level: float,
     seed: int,
+    *,
+    whatever: Callable[[Floats], Floats] | None,
+    share: tuple[Floats, Floats] | None = None,
 ) -> Interval:
-    """The statistic of all examples and its percentile interval, widened to hold the estimate.
+    """The statistic of all examples and its interval, widened to hold the estimate.
 
-    Resamples in which the statistic is undefined are left out; where they are more than what the
-    interval leaves out anyway, there is no interval.
+    `whatever` is the statistic under another gold: where it is the same, and in all resamples, it
+    is exact. `share` is what each example adds to a share, and by what weight. Resamples in which
+    the statistic is undefined are left out; where they are more than what the interval leaves out
+    anyway, there is no interval.
     """
-    if resamples < 1 or not 0 < level < 1:
-        raise InputError(f"an interval needs resamples ≥ 1 and 0 < level < 1: {resamples}, {level}")
+    if resamples < 1:
+        raise InputError(f"an interval needs one resample or more, got {resamples}")
     n = len(groups)
     if n == 0:
         return Interval(math.nan, math.nan, math.nan, "no example has gold")
-    estimate = float(statistic(np.ones((1, n)))[0])
+    once = np.ones((1, n))
+    estimate = float(statistic(once)[0])
+
+    def without(why: str) -> Interval:
+        return Interval(estimate, math.nan, math.nan, why)
+
     if not math.isfinite(estimate):
-        return Interval(estimate, math.nan, math.nan, reason)
+        return without(reason)
     names, codes = np.unique(groups, return_inverse=True)
     if len(names) < 2:
-        return Interval(estimate, math.nan, math.nan, "no interval from a single group")
-    rng = np.random.default_rng(seed)
-    even = np.full(len(names), 1 / len(names))
+        return without("no interval from a single group")
+    values = _resampled(statistic, codes, resamples, seed)
+    alike = len(values) > 0 and bool(np.ptp(values) < _NOTHING)
+    if alike and whatever is not None and abs(whatever(once)[0] - estimate) < _NOTHING:
+        return Interval(estimate, estimate, estimate)
+    if share is not None:
+        lower, upper = share_interval(*share, codes, _LEVEL)
+    elif len(names) < FEWEST_GROUPS:
+        return without(f"no interval from {len(names)} groups")
+    elif (missing := 1 - len(values) / resamples) > 1 - _LEVEL:
+        return without(f"no interval: undefined in {missing:.0%} of the resamples, {reason}")
+    elif alike:
+        return without("no interval: no resample differs")
+    else:
+        lower, upper = _expanded(values, len(names))
+    return Interval(estimate, min(lower, estimate), max(upper, estimate))
+
+
+def _expanded(values: Floats, groups: int) -> tuple[float, float]:
+    """The percentile interval of resampled values, expanded as so few groups need it.
+
+    By what Student's t is wider than a normal law, and by the variance that resamples lack.
+    """
+    beyond = stdtrit(groups - 1, (1 + _LEVEL) / 2) * math.sqrt(groups / (groups - 1))
+    lower, upper = np.quantile(values, [ndtr(-beyond), ndtr(beyond)])
+    return float(lower), float(upper)
+
+
+def _resampled(
+    statistic: Callable[[Floats], Floats], codes: NDArray[np.int64], resamples: int, seed: int
+) -> Floats:
+    """The statistic where whole groups, `codes` (N,), are drawn anew; without the undefined."""
+    rng, groups = np.random.default_rng(seed), int(codes.max()) + 1
+    even = np.full(groups, 1 / groups)
     drawn = []
     for start in range(0, resamples, _CHUNK):
-        counts = rng.multinomial(len(names), even, size=min(_CHUNK, resamples - start))
+        counts = rng.multinomial(groups, even, size=min(_CHUNK, resamples - start))
         drawn.append(statistic(counts[:, codes].astype(np.float64)))
     values = np.concatenate(drawn)
-    values = values[np.isfinite(values)]
-    missing = 1 - len(values) / resamples
-    if missing > 1 - level:
-        words = f"no interval: undefined in {missing:.0%} of the resamples, {reason}"
-        return Interval(estimate, math.nan, math.nan, words)
-    lower, upper = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(estimate, min(float(lower), estimate), max(float(upper), estimate))
+    return values[np.isfinite(values)]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consilience.errors import InputError, MissingExtra
-from consilience.evaluation.benchmark.benchmark import CEILING, FIXED
+from consilience.evaluation.benchmark.methods import CEILING, FIXED
 from consilience.evaluation.benchmark.tables import Summary
 from consilience.evaluation.evaluation import Evaluation
 

@@ -1,6 +1,6 @@
 """What a prompt adds to all answers, whatever is asked, estimated without labels and taken out.
 
-Four ways, by name in `BIAS_METHODS`:
+Three ways, by name in `BIAS_METHODS`:
 
 - ``contexts`` (the default): each context (a list of shots under one framing) has an offset of its
   own, see `context_offsets`. It holds the liking for label names, for the label shown last, and all
@@ -9,9 +9,6 @@ Four ways, by name in `BIAS_METHODS`:
   often, so what a name gets on average, whatever it stands for, is liking. Nothing is assumed
   about how frequent the classes are. Where a family was not asked in all its framings nothing
   can be told, and nothing is taken out.
-- ``batch-mean``: what a class gets on average over all examples of a framing is taken for bias
-  (Zhou et al. 2023, 2309.17249). That assumes that the classes are equally frequent, and where
-  they are not it takes out signal.
 - ``none``.
 """
 
@@ -30,7 +27,7 @@ from consilience.prompts.framing import Framing
 Bias = dict[str, dict[str, float] | None]
 """Nats taken from each label name, by family (or framing) and shots; None where not known."""
 
-BIAS_METHODS = ("contexts", "paired", "batch-mean", "none")
+BIAS_METHODS = ("contexts", "paired", "none")
 """The ways to take out what a prompt adds to all answers."""
 
 
@@ -51,8 +48,6 @@ def unbiased(
         return logp, bias
     if method == "contexts":
         return _aligned(raw, target, bounded, framings, contexts)
-    if method == "batch-mean":
-        return _centred(raw, framing, zero, bounded, framings)
     for family in dict.fromkeys(f.family for f in framings):
         members = [f for f, made in enumerate(framings) if made.family == family]
         for shown, chosen in (("zero-shot", zero), ("with shots", ~zero)):
@@ -86,32 +81,6 @@ def _aligned(
         name = group.partition(", ")[0]
         bias[group] = dict(zip(names[name], taken.tolist(), strict=True))
     return np.asarray(log_softmax(raw - offsets.taken, axis=1)), bias
-
-
-def _centred(
-    raw: Floats,
-    framing: NDArray[np.int64],
-    zero: NDArray[np.bool_],
-    bounded: NDArray[np.bool_],
-    framings: Sequence[Framing],
-) -> tuple[Floats, Bias]:
-    """`raw` (T, K) less the mean over each framing, as if the classes were equally frequent."""
-    logp = raw.copy()
-    bias: Bias = {}
-    for f, made in enumerate(framings):
-        for shown, chosen in (("zero-shot", zero), ("with shots", ~zero)):
-            mine = chosen & (framing == f)
-            if not mine.any():
-                continue
-            exact = mine & ~bounded
-            bias[f"{made.name}, {shown}"] = None
-            if exact.any():
-                mean = raw[exact].mean(axis=0)
-                taken = mean - mean.mean()
-                logp[mine] -= taken
-                names = zip(made.label_names, taken.tolist(), strict=True)
-                bias[f"{made.name}, {shown}"] = dict(names)
-    return np.asarray(log_softmax(logp, axis=1)), bias
 
 
 def _liking(

@@ -68,7 +68,7 @@ def class_frequency(state: State) -> Tensor:
 
     φ, in nats, is what the answers themselves say of the shares of the classes, less what the
     model leans to one of them; see `mixture`. Of a rare class are only those that the model is
-    surer of than of most that it calls so. 0 for fewer examples than `mixture.FEWEST`.
+    surer of than of most that it calls so. 0 for fewer examples than `mixture.FEWEST_EXAMPLES`.
     """
     return (state.q * state.reading.frequency).sum(dim=-1).mean()
 

@@ -134,7 +134,7 @@ def condition(
     labels, r_t = max(0, (q̄_t − 1/K) / (1 − 1/K)), q̄_t = mean over its shots j of q_j(c_j), or how
     far above the middle of all examples they stand in their log-odds for that label, 2ū_t − 1 (see
     `_placed`); the larger of the two. The second does not take unsure labels for wrong ones; places
-    among fewer than `mixture.FEWEST` examples say nothing. Where no label was shown (zero-shot), or
+    among fewer than `mixture.FEWEST_EXAMPLES` say nothing. Where no label was shown (zero-shot), or
     none was recorded, none can be out of date: r_t = 1. `weight`: a resampling (S, T), or the
     weighing that was made of one.
     """

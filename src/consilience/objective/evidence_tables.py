@@ -198,7 +198,7 @@ def _mutual_predictability(evidence: Evidence, labels: Floats) -> pd.DataFrame:
     """How well labels predict each other, both ways; one row per example that either is known of.
 
     `forward`: the mean of f_t = Σ_k q(k) ℓ_t(k) over the `forward_count` predictions of the
-    example that have shots, weighed by their relevance (see `reading.read`), of which
+    example that have shots, weighed by their relevance (see `conditioning.condition`), of which
     `relevance` is the mean. `reverse`: how much better than other prompts those do that showed
     the example with its label, the mean of f_t less the mean of f over all predictions with shots
     of t's target. Only the `reverse_count` predictions count whose target has two or more of them

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from consilience.data.arrays import saying
 from consilience.data.dataset import Dataset
 from consilience.data.random_streams import generator
 from consilience.errors import InputError
@@ -30,9 +31,6 @@ SoftLabels = NDArray[np.float64]
 
 Shot = tuple[int, int]
 """An example, by position, and the class that it is shown with."""
-
-UNKNOWN = 1e-9
-"""Labels that are no likelier than this above 1/K say nothing."""
 
 ENOUGH = 1.5
 """So many times as many as are shown may be shots of a class that is nobody's likeliest."""
@@ -218,11 +216,6 @@ class _Drawer:
         scale = max(wanted, len(ranked) / 4)
         score = self.rng.gumbel(size=len(ranked)) - np.arange(len(ranked)) / scale
         return ((int(i), c) for i in ranked[np.argsort(-score)])
-
-
-def saying(labels: SoftLabels) -> NDArray[np.bool_]:
-    """Who has labels (N, K) that say anything: that are not 1/K for all classes, (N,)."""
-    return np.asarray(labels.max(axis=1) > 1 / labels.shape[1] + UNKNOWN)
 
 
 def margins(labels: SoftLabels) -> NDArray[np.float64]:

@@ -24,7 +24,8 @@ import torch
 from numpy.typing import NDArray
 
 from consilience.concepts.comparison import SURE
-from consilience.concepts.concept import Concept, known, pooled
+from consilience.concepts.concept import Concept, pooled
+from consilience.data.arrays import saying
 from consilience.data.random_streams import generator
 from consilience.evidence.evidence import Evidence
 from consilience.evidence.mixture import FEWEST_EXAMPLES
@@ -229,7 +230,7 @@ def _concepts(concepts: Sequence[Concept], vouched: bool) -> tuple[Kind, str]:
 def kept_ranking(labels: NDArray[np.float64], evidence: Evidence) -> float:
     """The rank correlation of soft labels (N, K) with the mean answers, where there are any."""
     mean = pooled(evidence, torch.ones(evidence.t, dtype=torch.bool))
-    there = known(mean)
+    there = saying(mean)
     if there.sum() < FEWEST_EXAMPLES:
         return math.nan
     x, y = (_standard_ranks(margins(soft)[there]) for soft in (labels, mean))
@@ -255,7 +256,7 @@ def agreeing_halves(evidence: Evidence, seed: int) -> tuple[float, float]:
     one, other = (
         pooled(evidence, shown & torch.isin(predictions.round, rounds[part::2])) for part in (0, 1)
     )
-    both = known(one) & known(other)
+    both = saying(one) & saying(other)
     if both.sum() < FEWEST_EXAMPLES:
         return math.nan, math.nan
     x, y = (_standard_ranks(margins(soft)[both]) for soft in (one, other))

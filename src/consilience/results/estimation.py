@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
+from scipy.special import ndtri, stdtrit
 
 from consilience.errors import InputError
 from consilience.results.landmarks import Landmarks
@@ -119,18 +119,15 @@ def prediction_powered(
     imagined = left_out * float((size**2).mean()) * z * z / 4
     weight = np.concatenate([np.ones(n), np.full(4, imagined)])
     drawn = sqrt(left_out)
-    # A ratio of two means (Hájek 1971): over the texts drawn, each by its size.
     size = np.concatenate([size, np.ones(4)])
-    counted = weight * size
-    total = float(counted.sum())
 
     def mean(values: Numbers) -> float:
-        return float(counted @ values) / total
+        return float(np.average(values, weights=weight * size))
 
     def interval(trust: float) -> tuple[float, float, float]:
-        left = outcome - trust * guess
-        middle = mean(left) + trust * float(np.average(everywhere, weights=every))
-        half = z * drawn * sqrt(mean(size * (left - mean(left)) ** 2) / total)
+        left, error = _ratio_mean(outcome - trust * guess, size, weight)
+        middle = left + trust * float(np.average(everywhere, weights=every))
+        half = z * drawn * error
         low, high = max(middle - half, 0.0), min(middle + half, 1.0)
         return min(max(middle, low), high), low, high
 
@@ -143,6 +140,44 @@ def prediction_powered(
         # Ends that are cut off at 0 or 1 may have made the other one the narrower.
         made, trust = alone, 0.0
     return PoweredEstimate(*made, *alone[1:], weight=trust, landmarks=n)
+
+
+def share_interval(
+    right: Numbers, counted: Numbers, group: NDArray[np.int64], level: float
+) -> tuple[float, float]:
+    """The interval of the share of rows (N,) that are right, those of a group right together.
+
+    `right` (N,) is 0 to 1, `counted` how much each row counts, `group` the number of its group. As
+    above, rows are imagined: z² groups, half of them right, which count as groups that were seen.
+    They are as large as the design effect, by which grouping widens the variance: 1 where rows of a
+    group have nothing in common, a group's mean size where all are alike.
+    """
+    size = np.bincount(group, counted)
+    there = size > 0
+    size, hits = size[there], np.bincount(group, right * counted)[there]
+    imagined = float(ndtri((1 + level) / 2)) ** 2
+    outcome = np.concatenate([hits / size, [0.0, 1.0]])
+    weight = np.concatenate([np.ones(len(size)), np.full(2, imagined / 2)])
+    groups = len(size) + imagined
+
+    def variance(effect: float) -> tuple[float, float]:
+        middle, error = _ratio_mean(outcome, np.append(size, [effect, effect]), weight)
+        return middle, error**2 * groups / (groups - 1)
+
+    most = float((size**2).sum() / size.sum())
+    middle, wide = variance(most)
+    effect = wide * (size.sum() + imagined * most) / (middle * (1 - middle))
+    middle, narrow = variance(min(max(effect, 1.0), most))
+    half = float(stdtrit(groups - 1, (1 + level) / 2)) * sqrt(narrow)
+    return max(middle - half, 0.0), min(middle + half, 1.0)
+
+
+def _ratio_mean(values: Numbers, sizes: Numbers, weights: Numbers) -> tuple[float, float]:
+    """The mean over groups, each by its size, and its standard error (Hájek 1971)."""
+    counted = weights * sizes
+    total = float(counted.sum())
+    mean = float(counted @ values) / total
+    return mean, sqrt(float(counted * sizes @ (values - mean) ** 2)) / total
 
 
 def _within(inner: PoweredEstimate, certain: float, free: float, count: float) -> PoweredEstimate:

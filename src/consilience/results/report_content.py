@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from consilience.concepts.concept import Concept, known
+from consilience.concepts.concept import Concept
 from consilience.concepts.description import Description
 from consilience.concepts.exemplars import typical
-from consilience.data.arrays import Floats
+from consilience.data.arrays import Floats, saying
 from consilience.data.dataset import Dataset
 from consilience.models.price import Price, tokens_in
 from consilience.results.advice import headline, next_steps
@@ -282,7 +282,7 @@ def _spoken(said: Sequence[Description]) -> list[dict[str, Any]]:
 
 def _concept(found: Found, concept: Concept, rank: int) -> dict[str, Any]:
     """A concept with its surest examples of each class, those unlike each other."""
-    data, there = found.dataset, np.flatnonzero(known(concept.labels))
+    data, there = found.dataset, np.flatnonzero(saying(concept.labels))
     labels = concept.labels[there]
     some = Dataset(data.name, [data.examples[i] for i in there], task=data.task)
     hard = labels.argmax(axis=1)

@@ -16,7 +16,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from consilience.concepts.concept import known, pooled
+from consilience.concepts.concept import pooled
+from consilience.data.arrays import saying
 from consilience.evidence.evidence import Evidence
 from consilience.evidence.mixture import FEWEST_EXAMPLES
 
@@ -36,7 +37,7 @@ def zero_shot_agreement(labels: NDArray[np.float64], evidence: Evidence) -> floa
     are placed so that they have these.
     """
     answers = pooled(evidence, evidence.predictions.zero)
-    there = known(answers)
+    there = saying(answers)
     if there.sum() < FEWEST_EXAMPLES:
         return 1.0
     answers = answers[there]

@@ -99,7 +99,7 @@ def _pairs(evidence: Evidence, reading: ConditionedEvidence, weight: float) -> t
     """The couplings that contrasts measured, those of one pair added up; none without contrasts.
 
     Contrast f, of target i and shot j flipped from a to b, adds v_f (1[y_j = a] − 1[y_j = b])
-    d_f(y_i)/2: see `pairwise.couplings`.
+    d_f(y_i)/2: see `pair_terms.couplings`.
     """
     contrasts = evidence.contrasts
     if not evidence.f or not weight:

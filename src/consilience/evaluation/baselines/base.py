@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,19 +12,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from consilience.data.arrays import saying
 from consilience.data.dataset import Dataset
 from consilience.data.random_streams import generator
 from consilience.elicitation.settings import Settings
 from consilience.evidence.collect import collect
 from consilience.models.base import Model
-from consilience.planning.planner import SoftLabels, saying, shot_round
+from consilience.planning.planner import SoftLabels, shot_round
 from consilience.prompts.query import Query
 from consilience.store.database import Store
 from consilience.store.rows import Prediction
 from consilience.store.runner import Progress, ask, requests
 
 READINGS: Mapping[str, str] = {"against 0": "none", "offsets off": "contexts"}
-"""The two ways in which the answers behind every row are read, each a way of `bias.METHODS`.
+"""The two ways in which the answers behind every row are read, each a way of `BIAS_METHODS`.
 
 A comparison of methods that are each read in a way of their own is one of ways to read."""
 
@@ -99,20 +100,19 @@ class BaselineContext:
         labels: SoftLabels,
         round: int,
         spent: int,
-        among: Container[str] | None = None,
         pool: Sequence[int] | None = None,
         targets: Sequence[int] | None = None,
     ) -> list[Query]:
         """One round in which every example is asked, or all `targets`, as far as the budget goes.
 
-        Without contrasts, which are evidence for the method alone. Shots are drawn from `pool`
-        (all by default); where `among` is given, those drawn that are not among it are left out.
+        Without contrasts, which are evidence for the method alone. Shots are drawn from `pool`,
+        all by default, and never from those whose labels say nothing.
         """
         order = generator(self.seed, "baselines.targets", round).permutation(len(self.data))
         if targets is not None:
             order = np.asarray(targets, dtype=np.int64)
         room = min(self.budget - spent, len(order))
-        queries = shot_round(
+        return shot_round(
             self.data,
             self.framings,
             labels,
@@ -122,9 +122,6 @@ class BaselineContext:
             targets=order[:room].tolist(),
             pool=pool,
         )
-        if among is None:
-            return queries
-        return [replace(q, shots=tuple(s for s in q.shots if s[0] in among)) for q in queries]
 
     def pooled(self, rounds: Rounds, bias: str | None = None) -> NDArray[np.float64]:
         """The normalised mean log-probabilities of each example's predictions, as labels.
@@ -171,7 +168,7 @@ class BaselineContext:
         """A baseline with these labels, which rest on `used`, and which asked `rounds`."""
         distinct = {query: prediction for queries in rounds for query, prediction in queries}
         n = len(self.data)
-        tokens = _tokens(list(distinct.values())) / n
+        tokens = prompt_tokens(list(distinct.values())) / n
         return Baseline(name, labels, len(distinct) / n, tokens, self.readings(used))
 
 
@@ -186,7 +183,7 @@ def answered_queries(rounds: Rounds) -> list[tuple[Query, Prediction]]:
     return [(q, p) for queries in rounds for q, p in queries if p is not None and any(p.exact)]
 
 
-def _tokens(predictions: Sequence[Prediction | None]) -> float:
+def prompt_tokens(predictions: Sequence[Prediction | None]) -> float:
     """The prompt tokens of all predictions there are; NaN if that of some is not known."""
     charged = [p.usage.get("prompt_tokens") for p in predictions if p is not None]
     return math.nan if None in charged else float(sum(int(count or 0) for count in charged))

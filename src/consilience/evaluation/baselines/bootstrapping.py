@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from consilience.data.arrays import Floats
 from consilience.data.relations import active_relations
-from consilience.errors import InputError
 from consilience.evaluation.baselines.base import Baseline, BaselineContext, Rounds, hard_labels
 from consilience.evaluation.baselines.map_labelling import best_labelling, put_on_top
 from consilience.evidence.relation_factors import factors
@@ -30,16 +29,14 @@ def bootstrap(bench: BaselineContext) -> Baseline:
     return _bootstrapped(bench, "bootstrap")
 
 
-def bootstrap_confident(bench: BaselineContext, share: float = CONFIDENT) -> Baseline:
-    """As `bootstrap`, but only the most confident `share` of each predicted class may be shots.
+def bootstrap_confident(bench: BaselineContext) -> Baseline:
+    """As `bootstrap`, but only the most confident half of each predicted class may be shots.
 
     Gu et al. 2025 (2503.03062, "Naive-SemiICL"), whose demonstrations are the self-labelled
-    examples that the model is surest of, in rounds as in their "IterPSD". The share is taken of
+    examples that the model is surest of, in rounds as in their "IterPSD". The half is taken of
     each class by itself, for else the filter would prefer the class that the model prefers.
     """
-    if not 0 < share <= 1:
-        raise InputError(f"share must be above 0 and at most 1, got {share}")
-    return _bootstrapped(bench, "bootstrap, confident shots", share=share)
+    return _bootstrapped(bench, "bootstrap, confident shots", share=CONFIDENT)
 
 
 def bootstrap_relations(bench: BaselineContext) -> Baseline:

@@ -14,13 +14,12 @@ from consilience.evaluation.baselines.shots import with_shots
 def golden_shots(bench: BaselineContext, gold: Gold) -> Baseline:
     """Shots with gold labels, drawn from the same examples: the ceiling, with as many calls.
 
-    An example without gold is never shown.
+    An example without gold has a label that says nothing, and is never shown.
     """
     truth = gold_array(bench.data, gold)
     k = bench.data.task.k
     labels = np.where(truth[:, None] < 0, 1 / k, np.eye(k)[truth])
-    known = {id for id, label in zip(bench.data.ids, truth, strict=True) if label >= 0}
-    return with_shots(bench, "golden shots (ceiling)", lambda round: labels, known)
+    return with_shots(bench, "golden shots (ceiling)", lambda round: labels)
 
 
 def majority(data: Dataset, gold: Gold) -> Baseline:

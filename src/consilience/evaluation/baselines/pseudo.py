@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consilience.data.random_streams import generator
-from consilience.evaluation.baselines.base import Baseline, BaselineContext, Rounds
+from consilience.evaluation.baselines.base import Baseline, BaselineContext, Rounds, hard_labels
 from consilience.evaluation.baselines.shots import semantic_framings
 from consilience.planning.embeddings import TfidfSvd, Vectors
 from consilience.planning.planner import zero_shot_round
@@ -29,7 +29,7 @@ NEAR = 0.5
 """The share of a chunk that is nearest to what is annotated."""
 
 
-def iterative_pseudo(bench: BaselineContext, *, chunks: int = CHUNKS) -> Baseline:
+def iterative_pseudo(bench: BaselineContext) -> Baseline:
     """One call each to annotate, in chunks, and the rest of the budget under the surest."""
     n, k = len(bench.data), bench.data.task.k
     rng = generator(bench.seed, "baselines.pseudo")
@@ -38,11 +38,11 @@ def iterative_pseudo(bench: BaselineContext, *, chunks: int = CHUNKS) -> Baselin
     vectors = TfidfSvd().embed(bench.data.texts)
     done = np.zeros(n, dtype=bool)
     heard = done.copy()
-    for size in [len(part) for part in np.array_split(np.arange(n), min(chunks, n))]:
+    for size in [len(part) for part in np.array_split(np.arange(n), min(CHUNKS, n))]:
         chunk = _next_chunk(vectors, done, size, rng)
         # A number of its own, far from those of the rounds that come after.
         number = 1000 + len(rounds)
-        queries = bench.shots(_hard(labels), number, 0, None, surest(labels, heard), chunk)
+        queries = bench.shots(hard_labels(labels), number, 0, surest(labels, heard), chunk)
         if not queries:
             inside = {bench.data.ids[i] for i in chunk}
             first = zero_shot_round(bench.data, semantic_framings(bench)[:1])
@@ -54,7 +54,7 @@ def iterative_pseudo(bench: BaselineContext, *, chunks: int = CHUNKS) -> Baselin
     annotated, spent = len(rounds), sum(map(len, rounds))
     while spent < bench.budget:
         pool = surest(labels, heard)
-        queries = bench.shots(_hard(labels), len(rounds), spent, pool=pool)
+        queries = bench.shots(hard_labels(labels), len(rounds), spent, pool=pool)
         if not queries:
             break
         rounds.append(bench.asked(queries))
@@ -62,11 +62,6 @@ def iterative_pseudo(bench: BaselineContext, *, chunks: int = CHUNKS) -> Baselin
     used = rounds[annotated:] or rounds
     found = bench.renewed(labels, used)
     return bench.scored("iterative pseudo-labels", rounds, found, used)
-
-
-def _hard(labels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The likeliest class of each, one-hot (N, K)."""
-    return np.asarray(np.eye(labels.shape[1])[labels.argmax(axis=1)])
 
 
 def surest(labels: NDArray[np.float64], heard: NDArray[np.bool_]) -> list[int]:

@@ -27,7 +27,7 @@ SHARE = 0.5
 
 
 def ranked_bootstrap(
-    bench: BaselineContext, *, long: bool = False, start: str = "zero-shot", share: float = SHARE
+    bench: BaselineContext, *, long: bool = False, start: str = "zero-shot"
 ) -> Baseline:
     """Rounds with shots from the extremes of the last round's ranking; the last two averaged.
 
@@ -45,7 +45,7 @@ def ranked_bootstrap(
         labels, heard = bench.pooled(rounds, OFFSETS), bench.heard(rounds)
     zero, spent = len(rounds), sum(map(len, rounds))
     while spent < bench.budget and (long or len(rounds) - zero < ROUNDS):
-        hard, pool = extremes(labels, heard, share)
+        hard, pool = extremes(labels, heard)
         queries = bench.shots(hard, len(rounds) - zero + 1, spent, pool=pool)
         if not queries:
             break
@@ -62,17 +62,15 @@ def ranked_bootstrap(
     return bench.scored(name, rounds, found, used)
 
 
-def extremes(
-    labels: Floats, heard: NDArray[np.bool_], share: float = SHARE
-) -> tuple[Floats, list[int]]:
+def extremes(labels: Floats, heard: NDArray[np.bool_]) -> tuple[Floats, list[int]]:
     """The class (N, K), one-hot, that each example ranks highest for, and who may be shown.
 
-    The highest-ranked for each class, `share` of the examples in all. Who was not `heard` is never
+    The highest-ranked for each class, `SHARE` of the examples in all. Who was not `heard` is never
     among them.
     """
     n, k = labels.shape
     score = np.where(heard[:, None], labels, -1.0)
     rank = np.argsort(np.argsort(-score, axis=0, kind="stable"), axis=0)
     own = rank.argmin(axis=1)
-    highest = rank[np.arange(n), own] < max(1, int(share * heard.sum() / k))
+    highest = rank[np.arange(n), own] < max(1, int(SHARE * heard.sum() / k))
     return np.eye(k)[own], np.flatnonzero(highest & heard).tolist()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -66,21 +66,15 @@ def random_labels(bench: BaselineContext) -> Callable[[int], SoftLabels]:
     return labels
 
 
-def with_shots(
-    bench: BaselineContext,
-    name: str,
-    labels: Callable[[int], SoftLabels],
-    among: Container[str] | None = None,
-) -> Baseline:
+def with_shots(bench: BaselineContext, name: str, labels: Callable[[int], SoftLabels]) -> Baseline:
     """As many rounds as the budget has, shots labelled by `labels(round)`; all rounds count."""
-    rounds = shot_rounds(bench, labels, among)
+    rounds = shot_rounds(bench, labels)
     return bench.finished(name, rounds, rounds)
 
 
 def shot_rounds(
     bench: BaselineContext,
     labels: Callable[[int], SoftLabels],
-    among: Container[str] | None = None,
     aside: Callable[[Sequence[Query]], int] = lambda queries: 0,
 ) -> Rounds:
     """As many rounds as the budget has, if the queries of a round need calls `aside` beside them.
@@ -91,7 +85,7 @@ def shot_rounds(
     spent = 0
     while spent < bench.budget:
         round = len(rounds) + 1
-        queries = bench.shots(labels(round), round, spent, among)
+        queries = bench.shots(labels(round), round, spent)
         while queries and spent + len(queries) + aside(queries) > bench.budget:
             queries.pop()
         if not queries:

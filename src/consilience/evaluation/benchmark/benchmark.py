@@ -26,16 +26,17 @@ from consilience.elicitation.settings import PLAN_VERSION, Settings
 from consilience.errors import InputError, SolveError
 from consilience.evaluation.baselines.base import Baseline, BaselineContext
 from consilience.evaluation.baselines.golden import gold_array
-from consilience.evaluation.benchmark.methods import BENCHMARK_METHODS as BENCHMARK_METHODS
-from consilience.evaluation.benchmark.methods import CEILING as CEILING
-from consilience.evaluation.benchmark.methods import FIXED as FIXED
-from consilience.evaluation.benchmark.methods import FREE as FREE
-from consilience.evaluation.benchmark.methods import FULL as FULL
-from consilience.evaluation.benchmark.methods import NEED_MEANING as NEED_MEANING
-from consilience.evaluation.benchmark.methods import OWN as OWN
-from consilience.evaluation.benchmark.methods import START as START
-from consilience.evaluation.benchmark.methods import USUAL as USUAL
-from consilience.evaluation.benchmark.methods import fixed_calls, suits
+from consilience.evaluation.benchmark.methods import (
+    BENCHMARK_METHODS,
+    CEILING,
+    FIXED,
+    FREE,
+    NEED_MEANING,
+    OWN,
+    START,
+    fixed_calls,
+    suits,
+)
 from consilience.evaluation.benchmark.scores import (
     CALIBRATED,
     OWN_LABELS,

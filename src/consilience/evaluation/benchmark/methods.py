@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -11,7 +10,12 @@ from consilience.data.task import Task
 from consilience.elicitation.session import elicit
 from consilience.errors import InputError
 from consilience.evaluation import baselines
-from consilience.evaluation.baselines.base import Baseline, BaselineContext, QueryAnswers
+from consilience.evaluation.baselines.base import (
+    Baseline,
+    BaselineContext,
+    QueryAnswers,
+    prompt_tokens,
+)
 from consilience.evaluation.baselines.contextual import CONTENT_FREE
 from consilience.evaluation.baselines.golden import golden_shots, majority
 from consilience.evaluation.baselines.structural import structure_only
@@ -33,15 +37,13 @@ def consilience(bench: BaselineContext) -> Baseline:
         progress=bench.progress,
     )
     keys = [key for rows in bench.store.rounds(found.run.id) for key, _ in rows]
-    kept = [p for p in bench.store.predictions(list(dict.fromkeys(keys))) if p is not None]
-    charged = [p.usage.get("prompt_tokens") for p in kept]
-    tokens = math.nan if None in charged else float(sum(int(c or 0) for c in charged))
+    kept = bench.store.predictions(list(dict.fromkeys(keys)))
     n = len(bench.data)
     return Baseline(
         "consilience",
         found.soft_labels,
         found.run.planned / n,
-        tokens / n,
+        prompt_tokens(kept) / n,
         bench.readings([_with_shots(bench, found)]),
         found.verdict.kind.value,
     )
