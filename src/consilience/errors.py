@@ -70,8 +70,11 @@ class ModelError(ConsilienceError):
     """The model could not be asked, or its answer could not be used.
 
     `body` is what came back, kept because it may have been paid for; `fatal` says that asking the
-    next query would end the same way; `reason` is set where the model refuses this row alone.
+    next query would end the same way, and `doubtful` that this is only so while nothing was
+    answered; `reason` is set where the model refuses this row alone.
     """
+
+    doubtful = False
 
     def __init__(
         self,
@@ -96,7 +99,9 @@ class AnswerError(ModelError):
 
 
 class NoLogprobs(ModelError):
-    """An answer without log-probabilities; always fatal, because every other would lack them."""
+    """An answer without log-probabilities; fatal while none had them, as all others would not."""
+
+    doubtful = True
 
     def __init__(self, message: str, *, body: str | None = None) -> None:
         super().__init__(message, body=body, fatal=True)

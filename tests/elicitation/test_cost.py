@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,12 +14,15 @@ from consilience.elicitation.cost import estimate
 from consilience.elicitation.session import elicit
 from consilience.elicitation.settings import Settings
 from consilience.errors import InputError
+from consilience.models.base import Answer, Request
 from consilience.models.capabilities import Capabilities
+from consilience.models.label_tree import label_tree
 from consilience.models.local import LocalModel
 from consilience.models.openai import OpenAIModel
 from consilience.models.price import Price
 from consilience.models.simulated import SimulatedModel, world_dataset
 from consilience.planning.planner import PlanSettings
+from consilience.prompts.query import Query
 from consilience.prompts.token_estimates import round_up
 from consilience.solvers.lbfgs import LBFGS
 from consilience.store.database import Store
@@ -140,6 +144,39 @@ def test_names_that_are_asked_word_by_word_are_so_many_requests(store: Store) ->
     whole = estimate(data, Recorder(), SETTINGS, store, price=Price(1.0))
     assert whole.requests == whole.calls
     assert said.prompt_tokens == pytest.approx(4 * whole.prompt_tokens, rel=0.01)
+
+
+class WordByWord(Recorder):
+    """A model that takes several requests for an answer, each as long as its prompt."""
+
+    def requests_for(self, names: Sequence[str]) -> int:
+        return len(list(label_tree(tuple(names)).branches()))
+
+    async def ask(self, request: Request) -> Answer:
+        answer = await super().ask(request)
+        sent = self.requests_for(request.label_names) * len(str(request.prompt))
+        return replace(answer, usage={"prompt_tokens": sent // 3})
+
+
+@pytest.mark.parametrize("framings", [("names",), ("letters",), ("names", "letters")])
+def test_what_was_asked_word_by_word_is_counted_once_in_an_estimate(
+    store: Store, framings: tuple[str, ...]
+) -> None:
+    task = Task("How true is it?", ("mostly false", "mostly true"), None, None)
+    data = Dataset("x", [Example(f"The lamp number {i} is lit.") for i in range(30)], task=task)
+    settings, model = replace(SETTINGS, framings=framings, calls_per_example=3.0), WordByWord()
+    fresh = estimate(data, model, settings, store)
+    done = elicit(data, model, settings=settings, store=store, solver=LBFGS(starts=1)).asked
+    assert fresh.prompt_tokens * 4 / 3 == pytest.approx(done.prompt_tokens, rel=0.02)
+    # Also where the store holds answers that took one request each.
+    for count in (0, 1):
+        for i in range(40 * count):
+            asked = Request(Query(f"id {i}"), f"A prompt {i}.", ("no", "yes"))
+            usage = {"prompt_tokens": len(str(asked.prompt)) // 3}
+            store.add(model, asked, Answer((-0.1, -3.0), (True, True), 1.0, usage=usage), 0.0)
+        again = estimate(data, model, settings, store, seed=1)
+        assert again.prompt_tokens == pytest.approx(done.prompt_tokens, rel=0.02)
+        assert again.fresh_tokens == pytest.approx(fresh.fresh_tokens * 4 / 3, rel=0.2)
 
 
 def test_messages_are_counted_like_text(store: Store) -> None:

@@ -161,6 +161,7 @@ WORDINGS = {
         (400, "The response was filtered due to the content management policy"),
         (400, '{"code": "content_filter", "innererror": {"code": "ResponsibleAIPolicyViolation"}}'),
         (403, "The model requires moderation and your input was flagged for violence."),
+        (403, "Prompt blocked by the safety filter"),
         (400, "Content Exists Risk"),
         (400, "Input data may contain inappropriate content. data_inspection_failed"),
         (400, "Your prompt was flagged as potentially violating our usage policy."),
@@ -169,6 +170,11 @@ WORDINGS = {
     "refused": [(400, "bad"), (422, "logprobs: the input should be a number")],
     None: [
         (401, "context length"), (402, "flagged"), (403, "no access"), (404, "no such model"),
+        (403, "Your account has been suspended for a violation of our terms. Access is blocked."),
+        (403, "Your access was terminated due to violation of our policies"),
+        (403, "Request is prohibited by organization's policy."),
+        (403, "Access from your region is blocked by our content policy"),
+        (403, "Request blocked."),
         (429, "slow down"), (500, "the engine died"), (503, "overloaded"),
     ],
 }  # fmt: skip

@@ -18,7 +18,7 @@ from consilience.elicitation.session import Session, elicit, gather, solve_run
 from consilience.elicitation.settings import Settings, record, settings_from
 from consilience.elicitation.stages import stage_of
 from consilience.elicitation.state import RunState
-from consilience.errors import InputError, NoLogprobs, ServerError, StoreError
+from consilience.errors import InputError, ServerError, StoreError
 from consilience.evaluation.baselines import gold_array
 from consilience.models.base import Model
 from consilience.models.simulated import SimulatedModel, world_dataset
@@ -168,7 +168,9 @@ def uninterrupted() -> tuple[pd.DataFrame, list[str]]:
     [pytest.param(1, marks=pytest.mark.slow), 33, pytest.param(50, marks=pytest.mark.slow)],
 )
 @pytest.mark.parametrize(
-    "error", [KeyboardInterrupt, lambda: NoLogprobs("none")], ids=["interrupt", "fatal"]
+    "error",
+    [KeyboardInterrupt, lambda: ServerError("none", fatal=True)],
+    ids=["interrupt", "fatal"],
 )
 def test_interrupted_and_continued_nothing_is_asked_twice_and_the_labels_are_the_same(
     uninterrupted: tuple[pd.DataFrame, list[str]],
@@ -213,8 +215,8 @@ def test_a_plan_that_has_changed_is_not_continued(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = {"settings": small(), "store": store, "solver": ONCE, "concurrency": 1}
-    model = Recorder(failing(lambda call: call == 20, lambda: NoLogprobs("none")))
-    with pytest.raises(NoLogprobs):
+    model = Recorder(failing(lambda call: call == 20, lambda: ServerError("none", fatal=True)))
+    with pytest.raises(ServerError):
         elicit(LAMPS, model, **given)
 
     def reworded(*words: Any) -> str:
@@ -297,9 +299,9 @@ def test_the_store_alone_gives_the_labels_again_and_the_session_too(store: Store
 
 
 def test_catching_up_ends_where_the_store_does(store: Store) -> None:
-    model = Recorder(failing(lambda call: call == 20, lambda: NoLogprobs("none")))
+    model = Recorder(failing(lambda call: call == 20, lambda: ServerError("none", fatal=True)))
     settings = small()
-    with pytest.raises(NoLogprobs):
+    with pytest.raises(ServerError):
         elicit(LAMPS, model, settings=settings, store=store, solver=ONCE, concurrency=1)
     session = Session(LAMPS, Recorder(), store, settings=settings, solver=ONCE)
     session.catch_up()

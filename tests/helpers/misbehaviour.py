@@ -29,12 +29,32 @@ class Kind(NamedTuple):
 
 AGAIN = (
     # A body after a 304, which has none, is no answer to anything.
-    *(304, 408, 409, 425, 429, 500, 501, 502, 503, 504, 505, 506, 507, 508, 510, 511),
+    *(
+        304,
+        408,
+        409,
+        424,
+        425,
+        429,
+        498,
+        499,
+        500,
+        501,
+        502,
+        503,
+        504,
+        505,
+        506,
+        507,
+        508,
+        510,
+        511,
+    ),
     *(520, 521, 522, 523, 524, 525, 526, 527, 529, 530, 598, 599),
 )
 ALL = (
     *(300, 301, 302, 303, 305, 307, 308, 401, 402, 403, 404, 405, 406, 407, 410, 411, 412),
-    *(414, 415, 416, 417, 418, 421, 423, 424, 426, 428, 431, 444, 495, 499),
+    *(414, 415, 416, 417, 418, 421, 423, 426, 428, 431, 444, 495),
 )
 ROW = {
     "HTTP 400": (400, "no"),
@@ -183,6 +203,17 @@ KINDS: Mapping[str, Kind] = {
     "no credit": Kind(_status(429, "insufficient_quota"), "all"),
     "an error with a code, 401": Kind(_body('{"error": {"code": 401}}'), "all"),
     "no log-probabilities": Kind(_choice(logprobs=None), "all"),
+    "an error in a choice, 502": Kind(_choice(error={"code": 502}, logprobs=None), "again"),
+    "an error in a choice, 402": Kind(_choice(error={"code": 402}, logprobs=None), "all"),
+    "an error in a choice, in words": Kind(_choice(error={"code": "x"}, logprobs=None), "again"),
+    **{
+        f"an end: {end}": Kind(_choice(finish_reason=end, logprobs=None), "again")
+        for end in ("error", "network_error", "insufficient_system_resource")
+    },
+    **{
+        f"an end: {end}": Kind(_choice(finish_reason=end, logprobs=None), "row")
+        for end in ("sensitive", "PROHIBITED_CONTENT", "SPII")
+    },
     "another's choice": Kind(_choice(index=1), "again"),
     "a filter, 200": Kind(_choice(finish_reason="content_filter", logprobs=None), "row"),
     "a refusal, 200": Kind(_choice(message={"refusal": "I will not"}, logprobs=None), "row"),

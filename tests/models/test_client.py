@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 
+import httpx2
 import pytest
 
-from consilience.models.address import Address
-from consilience.models.client import open_client
+from consilience.models.address import Address, Secrets
+from consilience.models.client import open_client, what_failed
 
 MOST = 1000
 
@@ -158,3 +160,22 @@ def test_a_redirect_is_not_followed():
         return (await ask()).status
 
     assert with_server(away, work) == (307, 1)
+
+
+HOSTS = ("http://litellm-proxy:4000/v1", "https://certificates.internal/v1", "http://socks/v1")
+
+
+@pytest.mark.parametrize("url", HOSTS)
+def test_what_is_to_be_done_is_not_read_from_the_name_of_a_host(url):
+    address = Address.of(url)
+
+    def told(error):
+        return what_failed("POST x", error, address, Secrets.of(None, []))
+
+    down = told(OSError(f"Cannot connect to host {address.url.host}:4000 [Name not known]"))
+    assert not down.fatal and address.url.host in str(down)
+    assert "check that the server runs" in str(down)
+    for error in (ssl.SSLError("handshake"), OSError("certificate verify failed")):
+        assert told(error).fatal and "CONSILIENCE_CA_FILE" in str(told(error))
+    for error in (httpx2.ProxyError("403"), OSError("SOCKS5: host unreachable")):
+        assert "check the proxy" in str(told(error))

@@ -191,6 +191,23 @@ def test_absent_log_probabilities_name_the_server_and_the_cure(logprobs):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        *((end, None) for end in ("error", "network_error", "insufficient_system_resource")),
+        *(
+            (end, "filtered")
+            for end in ("sensitive", "PROHIBITED_CONTENT", "SPII", "Content_Filter")
+        ),
+    ],
+)
+def test_an_answer_that_was_ended_has_none_and_says_nothing_of_the_server(end, reason):
+    answer = {"choices": [{"index": 0, "finish_reason": end, "logprobs": None}]}
+    with pytest.raises(AnswerError) as caught:
+        next_tokens(answer)
+    assert (caught.value.reason, caught.value.fatal) == (reason, False)
+
+
 def test_spellings():
     assert spellings("True") == ("True", "true", "TRUE")
     assert spellings("mostly true") == ("mostly true", "MOSTLY TRUE", "Mostly true")

@@ -11,7 +11,7 @@ from consilience.errors import AnswerError, InputError, ModelError, NoLogprobs, 
 from consilience.models.address import key_from_environment
 from consilience.models.openai import OpenAIModel
 from consilience.models.server import RetryPolicy
-from consilience.models.wire import refused, retry_after
+from consilience.models.wire import inner_status, refused, retry_after
 from wire_client import KEYS, QUICK, all_requests, asked, found, request
 from wire_model import IDS, VOCABULARY, Faults, variants
 from wire_server import serve
@@ -129,6 +129,14 @@ def test_without_log_probabilities_there_is_no_answer():
             assert len(server.questions) == 1
 
 
+def test_where_a_longer_list_is_refused_the_first_has_to_do():
+    with serve("openai-legacy") as server:  # which gives five
+        told = asked(found(server.url, k=2, k_max=9), all_requests("text"))
+        longer = sum(r["body"]["logprobs"] == 9 for r in server.questions)
+    assert longer == sum(not all(answer.exact) for answer in told) > 0
+    assert not any("longer" in answer.raw for answer in told)
+
+
 def test_many_faults_change_no_answer():
     requests = all_requests("text")
     with serve("vllm") as server:
@@ -194,6 +202,11 @@ def test_what_a_status_means():
     assert refused("POST x", 403, {}, "no access to this model").error.fatal
     long = refused("POST x", 400, {}, "This model's maximum context length is 4096 tokens")
     assert "fewer shots" in str(long.error)
+    for status in (424, 498, 499):
+        passing = refused("POST x", status, {}, "Flex tier capacity exceeded")
+        assert passing.again and not passing.error.fatal and "run again later" in str(passing.error)
+    unknown, key = (refused("POST x", status, {}, "no").error for status in (418, 401))
+    assert unknown.fatal and unknown.doubtful and key.fatal and not key.doubtful
     many = refused("POST x", 400, {}, "Requested sample logprobs of 601, max allowed: 600")
     assert "smaller k" in str(many.error)
     assert "moved" in str(refused("POST x", 307, {}, "").error)
@@ -201,6 +214,15 @@ def test_what_a_status_means():
     shown = refused("POST x", 500, {}, body).error
     assert shown.body == body
     assert len(re.search("'(.*)'", str(shown)).group(1)) == 200
+
+
+def test_an_error_that_came_with_http_200_has_a_status():
+    broke = {"code": 502, "message": "Provider returned error"}
+    assert inner_status({"error": broke}) == 502
+    assert inner_status({"choices": [{"finish_reason": "error", "error": broke}]}) == 502
+    assert inner_status({"choices": [{"logprobs": None}], "error": broke}) == 502
+    fine = ({"choices": [{"error": None}]}, {"choices": [7]}, {"error": {"code": "x"}}, [], None)
+    assert [inner_status(answer) for answer in fine] == [None] * 5
 
 
 def test_retry_after():

@@ -173,6 +173,96 @@ def test_an_endpoint_that_breaks_leaves_the_other():
     assert "the server has no list, or it may not be read" in dict(capability_rows(found)).values()
 
 
+def listing_alone(request):
+    """The list of models, of a server that has one; None for a question."""
+    if request.url.path == "/v1/models":
+        return httpx2.Response(200, json={"data": [{"id": MODEL}]})
+    return None
+
+
+def listed(body, most):
+    """A list of as many entries as a question asks for, and of at most so many."""
+    count = min(body.get("top_logprobs") or body["logprobs"], most)
+    top = [{"token": f"w{i}", "logprob": -1.0 - i} for i in range(count)]
+    content = [{**top[0], "top_logprobs": top}]
+    return httpx2.Response(200, json={"choices": [{"logprobs": {"content": content}}]})
+
+
+def breaking(most, broken):
+    """A server of chats alone, which breaks where it is asked for more than so many."""
+
+    def handle(request):
+        if (answer := listing_alone(request)) is not None:
+            return answer
+        body = json.loads(request.content or b"{}")
+        if "chat" not in request.url.path:
+            return broken(request)
+        return broken(request) if body["top_logprobs"] > most else listed(body, 200)
+
+    return httpx2.MockTransport(handle)
+
+
+def cut(request):
+    raise httpx2.RemoteProtocolError("Server disconnected")
+
+
+@pytest.mark.parametrize("broken", [cut, lambda r: httpx2.Response(500)], ids=["cut", "500"])
+@pytest.mark.parametrize(("most", "k_max"), [(10, 5), (20, 20), (64, 20)])
+def test_a_server_that_breaks_at_a_long_list_is_asked_for_a_shorter(broken, most, k_max):
+    found = probed("http://there/v1", transport=breaking(most, broken))
+    assert (found.api, found.k_max) == ("chat", k_max)
+    assert found.completions == ("a cut connection" if broken is cut else "HTTP 500")
+
+
+@pytest.mark.parametrize("broken", [cut, lambda r: httpx2.Response(500)], ids=["cut", "500"])
+def test_a_server_that_breaks_at_every_list_is_told_soon_and_as_it_is(broken):
+    sent = []
+
+    def handle(request):
+        sent.append(request.url.path)
+        return broken(request) if "completions" in sent[-1] else listing_alone(request)
+
+    said = "Server disconnected; check that" if broken is cut else "HTTP 500"
+    with pytest.raises(ServerError, match=said):
+        probed("http://there/v1", transport=httpx2.MockTransport(handle))
+    assert len(sent) <= 9
+
+
+def test_a_server_that_is_not_there_is_asked_once_with_patience():
+    sent = []
+
+    def handle(request):
+        sent.append(request.url.path)
+        raise httpx2.ConnectError("connection refused")
+
+    with pytest.raises(ServerError, match="check that the server runs"):
+        probed("http://there/v1", transport=httpx2.MockTransport(handle))
+    assert len(sent) == 1 + QUICK.attempts
+
+
+@pytest.mark.parametrize(("given", "api"), [(0, "chat"), (3, "chat"), (5, "completions")])
+def test_an_endpoint_with_hardly_a_list_is_left_for_one_with_a_longer(given, api):
+    def handle(request):
+        if (answer := listing_alone(request)) is not None:
+            return answer
+        body = json.loads(request.content or b"{}")
+        if "chat" in request.url.path:
+            return listed(body, 20)
+        if not request.url.path.endswith("/completions"):
+            return httpx2.Response(404)
+        if given:
+            return listed(body, given)
+        drawn = {"tokens": [" True"], "token_logprobs": [-0.5], "top_logprobs": None}
+        return httpx2.Response(200, json={"choices": [{"logprobs": drawn}]})
+
+    found = probed("http://there/v1", transport=httpx2.MockTransport(handle))
+    assert (found.api, found.k_max) == (api, 20 if api == "chat" else given)
+    if not given:
+        assert found.completions == "the log-probability of the drawn token alone"
+        with pytest.raises(NoLogprobs, match="drawn token alone"):
+            probed("http://there/v1", "completions", transport=httpx2.MockTransport(handle))
+
+
 def test_extra_fields_reach_every_question():
     extra = {"provider": {"only": ["x"], "require_parameters": True}}
     with serve("openai-chat") as server:

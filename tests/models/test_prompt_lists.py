@@ -11,10 +11,19 @@ from consilience.errors import BudgetSpent, Interrupted, ServerError
 from consilience.models import interrupts
 from consilience.models.budget import Budget
 from consilience.models.openai import OpenAIModel
-from consilience.models.plausible import check_filter
+from consilience.models.plausible import check_end
 from consilience.models.probe import probe
-from consilience.models.prompt_lists import FIRST, LONGEST, SLOW, UNDER_WAY, PromptLists, each_alone
+from consilience.models.prompt_lists import (
+    FIRST,
+    LONGEST,
+    SLOW,
+    UNDER_WAY,
+    PromptLists,
+    each_alone,
+    ends_all,
+)
 from consilience.models.server import Server
+from consilience.models.wire import refused
 from wire_client import KEYS, all_requests, asked, found, request
 from wire_client import QUICK as QUICK_PATIENCE
 from wire_model import Faults
@@ -153,6 +162,13 @@ def test_a_server_that_does_so_from_today_on_is_asked_one_by_one(kind, caplog):
         assert "prompts are sent one by one from now on" in caplog.text
 
 
+@pytest.mark.parametrize("kind", ["first", "joined"])
+def test_a_list_that_is_answered_whole_but_not_for_each_is_paid_once(kind):
+    with serve(replace(DIALECTS["openai-legacy"], lists=kind)) as server:
+        asked(found(server.url, k=5, k_max=5, lists=True), MANY[:20])
+        assert sum(length > 1 for length in lists_of(server)) == 1
+
+
 def test_a_prompt_that_is_refused_takes_no_other_with_it():
     class About(Faults):
         def of(self, number, text, nth):
@@ -164,6 +180,17 @@ def test_a_prompt_that_is_refused_takes_no_other_with_it():
         failed = [i for i, one in enumerate(came) if isinstance(one, Exception)]
         assert failed == [7]
         assert isinstance(came[7], ServerError)
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "all_of_them"),
+    [
+        *((401, "no", True), (402, "no", True), (403, "no access", True), (404, "no", True)),
+        *((403, "the input was flagged", False), (403, "blocked", False), (405, "no", False)),
+    ],
+)
+def test_a_refusal_of_a_list_may_be_of_one_prompt(status, text, all_of_them):
+    assert ends_all(refused("POST x", status, {}, text).error) == all_of_them
 
 
 @pytest.mark.parametrize("fault", ["500", "429:0.01", "cut", "malformed", "empty", "200-error"])
@@ -278,7 +305,7 @@ def test_a_filter_ends_one_prompt_and_no_list_for_good(whole):
 
     def read(response):
         [choice] = response["choices"]
-        check_filter(choice)
+        check_end(choice)
         return choice["text"]
 
     async def wave(prompts):

@@ -18,14 +18,21 @@ from typing import Any
 import pytest
 
 from consilience.data.dataset import Dataset, Example
-from consilience.errors import InputError, ModelError, NoLogprobs, ServerError, StoreError
+from consilience.errors import (
+    InputError,
+    ModelError,
+    NoLogprobs,
+    Reason,
+    ServerError,
+    StoreError,
+)
 from consilience.models.base import Answer, Completion, Model, Request
 from consilience.prompts.framing import Style, framings
 from consilience.prompts.query import Query
 from consilience.store.batches import Batches
 from consilience.store.database import Store
 from consilience.store.rows import failed_row
-from consilience.store.runner import MOST_FAILURES, Silent, ask, requests
+from consilience.store.runner import MOST_FAILURES, PLAINLY, CallCounts, Silent, ask, requests
 from consilience.store.schema import encode
 from recorder import Recorder, failing
 
@@ -124,16 +131,78 @@ def test_failures_with_answers_between_them_do_not_add_up(store: Store) -> None:
     assert (done.calls, len(done.failures)) == (24 // MOST_FAILURES, 24 - 24 // MOST_FAILURES)
 
 
+def test_one_answer_without_log_probabilities_among_others_is_a_failure_of_its_own(
+    store: Store,
+) -> None:
+    model = Recorder(failing(lambda call: call in (5, 25), lambda: NoLogprobs("none")))
+    done = ask(planned(model), model, store, concurrency=1)
+    assert (done.calls, len(done.failures)) == (23, 1)
+    # The first of another round, of a model that the store has answers of.
+    done = ask(planned(model), model, store, concurrency=1)
+    assert (done.calls, len(done.failures)) == (0, 1)
+
+
+def test_without_any_log_probabilities_it_ends_at_once_and_later_after_some() -> None:
+    for answered, more in ((0, 1), (3, MOST_FAILURES)):
+        model = Recorder(failing(lambda call, n=answered: call > n, lambda: NoLogprobs("none")))
+        with Store() as store, pytest.raises(NoLogprobs):
+            ask(planned(model), model, store, concurrency=1)
+        assert len(model.asked) == answered + more
+
+
+ROWS = Dataset("rows", [Example(f"The row number {i} is here.") for i in range(150)])
+PAIR = framings(ROWS.task, ["plain", "negated"])
+
+
+def asked_of(model: Recorder, store: Store) -> CallCounts:
+    """What comes of asking about all rows, each twice."""
+    queries = [Query(id, framing=f.name) for id in ROWS.ids for f in PAIR]
+    return ask(requests(queries, ROWS, PAIR, model), model, store, concurrency=4)
+
+
+def test_rows_that_are_refused_together_end_nothing_while_others_are_answered(
+    store: Store,
+) -> None:
+    stopped = set(ROWS.ids[40:100])
+
+    class Filter(Recorder):
+        async def ask(self, request: Request) -> Answer:
+            answer = await super().ask(request)
+            if request.query.target in stopped:
+                raise ServerError("flagged", reason="filtered")
+            return answer
+
+    model = Filter()
+    done = asked_of(model, store)
+    assert (done.calls, set(done.refused)) == (180, stopped)
+    assert 300 < len(model.asked) <= 300 + 120 // PLAINLY
+
+
+@pytest.mark.parametrize(("reason", "most"), [("filtered", PLAINLY), ("refused", MOST_FAILURES)])
+def test_where_what_was_answered_is_refused_too_it_ends(
+    store: Store, reason: Reason, most: int
+) -> None:
+    error = ServerError("suspended", reason=reason)
+    model = Recorder(failing(lambda call: call > 20, lambda: error))
+    with pytest.raises(ServerError, match="suspended"):
+        asked_of(model, store)
+    assert 20 + most < len(model.asked) <= 20 + most + 1 + 4
+
+
 def test_a_fatal_error_ends_it_at_once(store: Store, tmp_path: Path) -> None:
-    model = Recorder(failing(lambda call: call == 4, lambda: NoLogprobs("none", body="{}")))
-    with Store(tmp_path / "s.db") as kept, pytest.raises(NoLogprobs):
+    model = Recorder(
+        failing(lambda call: call == 4, lambda: ServerError("none", body="{}", fatal=True))
+    )
+    with Store(tmp_path / "s.db") as kept, pytest.raises(ServerError):
         ask(planned(model), model, kept, concurrency=1)
     assert len(model.asked) == 4
     assert [row[1:] for row in failures(tmp_path / "s.db")] == [("none", "{}")]
 
 
 @pytest.mark.parametrize(
-    "error", [lambda: NoLogprobs("none"), lambda: ZeroDivisionError("a bug")], ids=["fatal", "bug"]
+    "error",
+    [lambda: ServerError("none", fatal=True), lambda: ZeroDivisionError("a bug")],
+    ids=["fatal", "bug"],
 )
 def test_answers_that_were_under_way_at_an_error_are_kept(
     store: Store, error: Callable[[], Exception]
@@ -239,7 +308,7 @@ def test_the_model_is_closed_in_the_loop_it_was_asked_in(
             loops.append(asyncio.get_running_loop())
             return await super().ask(request)
 
-    model = Closing(failing(lambda call: fails, lambda: NoLogprobs("none")))
+    model = Closing(failing(lambda call: fails, lambda: ServerError("none", fatal=True)))
     try:
         ask(planned(model, 3), model, store, concurrency=concurrency)
     except ModelError:
@@ -284,8 +353,8 @@ def test_looking_changes_nothing_that_is_sent(concurrency: int) -> None:
 
 def test_whoever_watches_is_told_of_the_end_also_after_an_error(store: Store) -> None:
     watch = Watch()
-    model = Recorder(failing(lambda call: call == 2, lambda: NoLogprobs("none")))
-    with pytest.raises(NoLogprobs):
+    model = Recorder(failing(lambda call: call == 2, lambda: ServerError("none", fatal=True)))
+    with pytest.raises(ServerError):
         ask(planned(model), model, store, concurrency=1, progress=watch)
     assert watch.told == [("start", 24, 0), "answered", "none", "stop"]
 
@@ -418,7 +487,7 @@ def test_those_who_wait_for_the_first_of_a_family_ask_nothing_after_a_fatal_erro
             wrong = request.query.shots[0][1] == 0
             await asyncio.sleep(0.05 if wrong else 0.2)
             if wrong:
-                raise NoLogprobs("none")
+                raise ServerError("none", fatal=True)
             return Answer((-0.1, -3.0), (True, True), 0.9)
 
     data = Dataset("d", [Example(f"row {i}") for i in range(62)])
@@ -427,6 +496,6 @@ def test_those_who_wait_for_the_first_of_a_family_ask_nothing_after_a_fatal_erro
     queries = [Query(first, ((others[0], 0),), made[0].name)]
     queries += [Query(id, ((first, 1),), made[0].name) for id in others]
     model = Slow()
-    with pytest.raises(NoLogprobs):
+    with pytest.raises(ServerError):
         ask(requests(queries, data, made, model), model, store, concurrency=16)
     assert len(model.asked) == 2

@@ -21,6 +21,7 @@ from consilience.models.price import Price
 from consilience.prompts.token_estimates import CHARACTERS_PER_TOKEN, characters_in, round_up
 from consilience.store.database import Store
 from consilience.store.planned_requests import PlannedRequests
+from consilience.store.verification import Steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ def estimate(
             shared.add(prefix)
         state.planned += len(queries)
         state.round += 1
-    ratio, basis = _characters_per_token(store, model)
+    ratio, basis = _characters_per_token(store, model.name, steps)
     tokens = round_up(characters / ratio)
     uncached = min(tokens, round_up(fresh / ratio))
     return Estimate(
@@ -107,9 +108,9 @@ def estimate(
     )
 
 
-def _characters_per_token(store: Store, model: Model) -> tuple[float, str]:
-    """How many characters make a token, and how that is known."""
-    ratio = store.characters_per_token(model.name)
+def _characters_per_token(store: Store, model: str, steps: Steps | None) -> tuple[float, str]:
+    """How many characters of what is sent make a token, and how that is known."""
+    ratio = store.characters_per_token(model, steps)
     if ratio:
         return ratio, f"{ratio:.2f} characters to a token, as the store has seen for this model"
     return CHARACTERS_PER_TOKEN, f"{CHARACTERS_PER_TOKEN:g} characters to a token, a guess"

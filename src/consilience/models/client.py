@@ -7,6 +7,7 @@ transport that is given, by httpx2. Neither follows a redirect.
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from collections.abc import Mapping
 from functools import lru_cache
@@ -210,10 +211,12 @@ def what_failed(
     if isinstance(error, InputError):
         return error
     said = secrets.hide(" ".join(str(error).split())) or type(error).__name__
-    if "certificate" in said.lower() or isinstance(error, ssl.SSLError):
+    # A host may be called like what it is not.
+    words = re.sub(rf"(?<!\w){re.escape(address.url.host)}(?!\w)", "", said.lower())
+    if "certificate" in words or isinstance(error, ssl.SSLError):
         cure = f"name the authority's certificate in {CA} (or SSL_CERT_FILE), or check the address"
         return ServerError(f"{what}: {said[:300]}; {cure}", fatal=True)
-    if isinstance(error, httpx2.ProxyError) or "proxy" in said.lower() or "socks" in said.lower():
+    if isinstance(error, httpx2.ProxyError) or "proxy" in words or "socks" in words:
         cure = f"check the proxy in {_named('')}"
         return ServerError(f"{what}: {said[:300]}; {cure}")
     if isinstance(error, httpx2.UnsupportedProtocol | httpx2.LocalProtocolError):

@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from consilience.errors import AnswerError, InputError, NoLogprobs
-from consilience.models.plausible import check_filter, check_order
+from consilience.models.plausible import check_end, check_order
 
 MISSING_BELOW = -9000.0
 """Servers write −9999 or −3.4e38 where they have no value; no log-probability is this low."""
@@ -85,7 +85,7 @@ def next_tokens(response: object, server: str = "the server") -> list[Token]:
     """The next-token list of a response, its sampled token included, in the server's order.
 
     NoLogprobs where the answer has none; AnswerError where it is malformed, empty, not a number,
-    or none because a content filter ended it (`reason`).
+    or none because a content filter (`reason`) or a fault ended it.
     """
     if not isinstance(response, Mapping):
         raise AnswerError("the answer is not a JSON object", body=_body(response))
@@ -95,7 +95,7 @@ def next_tokens(response: object, server: str = "the server") -> list[Token]:
     check_order(choices[0])
     logprobs = choices[0].get("logprobs")
     if not isinstance(logprobs, Mapping):
-        check_filter(choices[0])
+        check_end(choices[0])
         raise _none(response, server)
     try:
         tokens = _from_content(logprobs.get("content"))
@@ -105,7 +105,7 @@ def next_tokens(response: object, server: str = "the server") -> list[Token]:
         error.body = _body(response)
         raise
     if not tokens:
-        check_filter(choices[0])
+        check_end(choices[0])
     if tokens is None:
         raise _none(response, server)
     if not tokens:

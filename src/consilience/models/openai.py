@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Literal, Unpack
 
-from consilience.errors import InputError
+from consilience.errors import InputError, ModelError
 from consilience.models import wire
 from consilience.models.address import Address
 from consilience.models.base import Answer, Completion, Request
@@ -161,15 +162,20 @@ class OpenAIModel:
         first: Sequence[FirstToken | None],
         ids: list[int] | None,
     ) -> tuple[LabelLogprobs, dict[str, Any]]:
-        """The log-probabilities of what comes next in a prompt, and the responses to that."""
+        """The log-probabilities of what comes next in a prompt, and the responses to that.
+
+        Where the server refuses to say more of it than it did first, that has to do.
+        """
         response, tokens = await self._send(prompt, self._k, ids)
         reading = read_labels(tokens, names, first, top=ids is None)
         raw: dict[str, Any] = {"first": response}
-        if not all(reading.exact) and self.capabilities.k_max > self._k:
-            raw["longer"], tokens = await self._send(prompt, self.capabilities.k_max)
-            reading = read_labels(tokens, names, first)
-        if not all(reading.exact) and self._can_force:
-            reading, raw["forced"] = await self._force(prompt, names, reading, first)
+        with _unless_refused():
+            if not all(reading.exact) and self.capabilities.k_max > self._k:
+                raw["longer"], tokens = await self._send(prompt, self.capabilities.k_max)
+                reading = read_labels(tokens, names, first)
+        with _unless_refused():
+            if not all(reading.exact) and self._can_force:
+                reading, raw["forced"] = await self._force(prompt, names, reading, first)
         return reading, raw
 
     @property
@@ -257,6 +263,19 @@ class OpenAIModel:
 
         body |= more or {}
         return await self._server.call("POST", path, body, read)
+
+
+@contextmanager
+def _unless_refused() -> Iterator[None]:
+    """What is inside is left out where the server refuses it: a list that is longer than it allows.
+
+    What it refuses once it refuses again, while a failure that passes may be asked again.
+    """
+    try:
+        yield
+    except ModelError as error:
+        if error.reason is None:
+            raise
 
 
 def _wanted_ids(first: Sequence[FirstToken | None]) -> list[int] | None:

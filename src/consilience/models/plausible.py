@@ -1,4 +1,4 @@
-"""Answers that came with HTTP 200 and cannot be true, or that a content filter ended."""
+"""Answers that came with HTTP 200 and cannot be true, or that something else ended too early."""
 
 from __future__ import annotations
 
@@ -8,8 +8,17 @@ from typing import Any
 
 from consilience.errors import AnswerError
 
-FILTER_ENDS = frozenset({"content_filter", "content-filter", "safety", "blocklist", "recitation"})
+FILTER_ENDS = frozenset(
+    {
+        *("content_filter", "content-filter", "safety", "blocklist", "recitation", "sensitive"),
+        *("prohibited_content", "spii"),
+    }
+)
 """What stands in `finish_reason` where a filter ended an answer that came with HTTP 200."""
+
+BROKEN_ENDS = frozenset({"error", "network_error", "insufficient_system_resource"})
+"""What stands there where the server failed in the middle of it, and may not at the next attempt:
+OpenRouter, Z.ai, DeepSeek."""
 
 EXCESS = 0.02
 """By how much listed probabilities may sum to more than 1: log-probabilities of 16-bit floats."""
@@ -31,10 +40,13 @@ def check_order(choice: Mapping[str, Any]) -> None:
         raise AnswerError(f"the first choice is number {choice['index']!r} and not 0")
 
 
-def check_filter(choice: Mapping[str, Any]) -> None:
-    """AnswerError, with its reason, where a content filter ended a choice."""
-    ends = [choice.get(name) for name in ("finish_reason", "native_finish_reason")]
+def check_end(choice: Mapping[str, Any]) -> None:
+    """AnswerError where a content filter (with this reason) or a fault ended a choice."""
+    named = [choice.get(name) for name in ("finish_reason", "native_finish_reason")]
+    ends = {end.lower() for end in named if isinstance(end, str)}
     message = choice.get("message")
     declined = isinstance(message, Mapping) and bool(message.get("refusal"))
-    if declined or any(isinstance(end, str) and end.lower() in FILTER_ENDS for end in ends):
+    if declined or ends & FILTER_ENDS:
         raise AnswerError("a content filter ended the answer", reason="filtered")
+    if ends & BROKEN_ENDS or isinstance(choice.get("error"), Mapping):
+        raise AnswerError("the server failed in the middle of the answer")

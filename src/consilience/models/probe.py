@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Literal, Unpack
+
+import httpx2
 
 from consilience.data.task import Task
 from consilience.errors import AnswerError, InputError, NoLogprobs, ServerError
@@ -15,13 +17,21 @@ from consilience.models.capabilities import (
     Api,
     Capabilities,
     Forced,
-    Length,
     Prefill,
     capability_rows,
 )
 from consilience.models.context_length import context_listed, context_of_slot
 from consilience.models.label_logprobs import Token, next_tokens, sampled_token
 from consilience.models.listing import read_models
+from consilience.models.longest_list import (
+    CUT,
+    SHORTEST_LIST,
+    USUAL_K,
+    Endpoint,
+    longest_list,
+    longest_of_chat,
+    nothing,
+)
 from consilience.models.plausible import check_sum
 from consilience.models.prompt_lists import each_alone
 from consilience.models.same_values import TOLERANCE, largest_difference
@@ -40,18 +50,8 @@ from consilience.prompts.framing import Prompt, framings, render
 
 __all__ = ["Capabilities", "capability_rows", "probe"]
 
-_STEPS = (200, 100, 20, 5)
-"""The lengths of list that are tried, longest first."""
-
-USUAL_K = 20
-"""The length of list that is recommended where the server allows it: longer ones cost bytes."""
-
 LISTING = 15.0
 """Seconds that the list of models may take; nothing depends on it."""
-
-WRONG_KEY = (401, 402)
-PASSING = (408, 409, 425, 429, 502, 503, 504)
-"""Statuses that say nothing of what the server can do, so that the probe ends with them."""
 
 FRAMING = framings(Task())[0]
 SHOTS = [("Snow is warmer than fire.", 0), ("Paris is the capital of France.", 1)]
@@ -89,19 +89,6 @@ async def probe(
         await listing.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _Endpoint:
-    """What one endpoint did: the longest list that it gave, or why it gave none."""
-
-    note: str
-    k_max: int = 0
-    response: dict[str, Any] = field(default_factory=dict)
-    tokens: Sequence[Token] = ()
-    refusal: Refused | None = None
-    count: bool = False
-    length: Length = "max_tokens"
-
-
 class _Probe:
     """One run of the checks; every question goes through `_ask`, which adds up what it cost."""
 
@@ -109,6 +96,7 @@ class _Probe:
         self._server, self._listing = server, listing
         self._extra = extra
         self._prompt_tokens = 0
+        self._there = False
 
     async def run(self, api: Literal["auto"] | Api) -> Capabilities:
         listed, context = await self._listed()
@@ -117,14 +105,15 @@ class _Probe:
             listed=listed,
             context=context,
         )
-        text, chat = _Endpoint("not tried"), _Endpoint("not tried")
+        text, chat = Endpoint("not tried"), Endpoint("not tried")
         if api != "chat":
-            text = await self._longest(found, _STEPS)
+            text = await longest_list(self._list, found)
         if api != "completions":
-            chat = await self._chat(replace(found, api="chat", style="chat"), text.k_max)
+            chat_found = replace(found, api="chat", style="chat")
+            chat = await longest_of_chat(self._list, chat_found, text)
         if not text.k_max and not chat.k_max:
-            raise self._nothing(text, chat)
-        best = text if text.k_max else chat
+            raise nothing(self._server.base_url, self._server.model, text, chat)
+        best = text if text.k_max >= min(SHORTEST_LIST, chat.k_max) else chat
         found = replace(
             found,
             k=min(USUAL_K, best.k_max),
@@ -157,8 +146,10 @@ class _Probe:
         try:
             async with asyncio.timeout(LISTING):
                 answer, ids = await self._listing.call("GET", "/models", None, read_models)
-        except (TimeoutError, ServerError, AnswerError):
+        except (TimeoutError, ServerError, AnswerError) as error:
+            self._there = isinstance(error, Refused | AnswerError)
             return None, None
+        self._there = True
         return self._server.model in ids, context_listed(answer, self._server.model)
 
     async def _ask(
@@ -167,7 +158,13 @@ class _Probe:
         prompt: Prompt,
         k: int,
         more: Mapping[str, Any] | None = None,
+        *,
+        once: bool = False,
     ) -> tuple[dict[str, Any], list[Token]]:
+        """The answer to a question, which fails for good `once` or with patience, and its list.
+
+        Refused also where a server that is there closes the connection.
+        """
         extra = {**(found.thinking_off or {}), **self._extra}
         path, body = request_for(found, prompt, k, extra)
 
@@ -178,68 +175,21 @@ class _Probe:
                 check_sum(token.logprob for token in tokens)
             return tokens
 
-        return await self._server.call("POST", path, body | dict(more or {}), read)
+        server = self._listing if once else self._server
+        try:
+            return await server.call("POST", path, body | dict(more or {}), read)
+        except ServerError as error:
+            late = isinstance(error.__cause__, TimeoutError | httpx2.TimeoutException)
+            if isinstance(error, Refused) or error.fatal or late or not self._there:
+                raise
+            raise Refused(str(error), CUT, body="", fatal=False) from error
 
-    async def _longest(self, found: Capabilities, steps: Sequence[int]) -> _Endpoint:
-        """The longest list that an endpoint gives."""
-        prompt = render(FRAMING, TARGET, SHOTS, found.style)
-        refusal = None
-        left = list(steps)
-        while left:
-            k = left.pop(0)
-            try:
-                response, tokens = await self._ask(found, prompt, k)
-            except NoLogprobs:
-                return _Endpoint("answers without log-probabilities")
-            except AnswerError as error:
-                return _Endpoint(f"an unusable answer: {error}")
-            except Refused as error:
-                if error.status in WRONG_KEY + PASSING:
-                    raise
-                refusal = error
-                if found.length == "max_tokens" and "max_completion_tokens" in (error.body or ""):
-                    found, left = replace(found, length="max_completion_tokens"), [k, *left]
-                    continue
-                if error.status in (400, 422):
-                    continue
-                break
-            # A server that caps the list silently returns far fewer; one that keys it on strings
-            # loses a few.
-            given = sum(not token.sampled for token in tokens)
-            k_max = k if 2 * given >= k else max(given, 1)
-            shape = "entries" if response["choices"][0]["logprobs"].get("content") else "arrays"
-            note = f"log-probabilities as {shape}, up to {k_max}"
-            return _Endpoint(
-                note, k_max, response, tokens, count=found.count_logprobs, length=found.length
-            )
-        return _Endpoint(f"HTTP {refusal.status}" if refusal else "not tried", refusal=refusal)
+    async def _list(
+        self, found: Capabilities, k: int, once: bool
+    ) -> tuple[dict[str, Any], list[Token]]:
+        return await self._ask(found, render(FRAMING, TARGET, SHOTS, found.style), k, once=once)
 
-    async def _chat(self, found: Capabilities, longest: int) -> _Endpoint:
-        """The chat endpoint, asked for a switch and a number, else for a number alone."""
-        steps = [longest, *(k for k in _STEPS if k < longest)] if longest else _STEPS
-        switched = await self._longest(found, steps)
-        refused = switched.refusal is not None and switched.refusal.status in (400, 422)
-        if switched.k_max > 1 or not (refused or switched.k_max):
-            return switched
-        counted = await self._longest(replace(found, count_logprobs=True), steps)
-        return counted if counted.k_max > switched.k_max else switched
-
-    def _nothing(self, text: _Endpoint, chat: _Endpoint) -> Exception:
-        """The error for a server that gave no log-probabilities anywhere."""
-        refusals = [end.refusal for end in (text, chat) if end.refusal]
-        tried = sum(end.note != "not tried" for end in (text, chat))
-        if len(refusals) == tried:
-            return refusals[-1]
-        return NoLogprobs(
-            f"{self._server.base_url}, model {self._server.model!r}: no log-probabilities "
-            f"(/completions: {text.note}; /chat/completions: {chat.note}), and a label cannot be "
-            "read without them; LM Studio and transformers serve have none: serve the model with "
-            "vLLM, SGLang, llama-server or llama-cpp-python (--logits_all true); on OpenRouter "
-            'name a provider that has them (extra_body {"provider": {"only": [...], '
-            '"require_parameters": true}})'
-        )
-
-    async def _prefill(self, found: Capabilities, chat: _Endpoint) -> Prefill | None:
+    async def _prefill(self, found: Capabilities, chat: Endpoint) -> Prefill | None:
         """How an assistant's last message gets continued, told by the length of the prompt.
 
         One more letter in a turn that stays open is one more token; a turn that is closed and

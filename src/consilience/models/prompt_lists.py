@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple, TypeVar
 
-from consilience.errors import AnswerError, BudgetSpent, ConsilienceError
-from consilience.models.plausible import check_filter
+from consilience.errors import AnswerError, BudgetSpent, ConsilienceError, ModelError
+from consilience.models.plausible import check_end
 from consilience.models.server import Connection
-from consilience.models.wire import Refused, usage_of
+from consilience.models.wire import usage_of
 
 _Read = TypeVar("_Read")
 _Response = dict[str, Any]
@@ -39,9 +39,6 @@ UNDER_WAY = 2
 
 LINGER = 0.002
 """Seconds that a question waits for others to go with; they come together, as answers do."""
-
-NOBODY = (401, 402, 403, 404)
-"""Statuses of a refusal that is about who asks, or about the model, and about no prompt."""
 
 
 class _Question(NamedTuple):
@@ -126,7 +123,7 @@ class PromptLists:
     def _send(self, rest: str) -> None:
         """Sends those that wait with this rest of a body; one that is alone goes its own way."""
         together = self._waiting.pop(rest, [])
-        if len(together) == 1 or self._trial:
+        if len(together) == 1 or self._trial or not self._taken:
             for question in together:
                 _tell(question.response, None)
         elif together:
@@ -161,12 +158,13 @@ class PromptLists:
         prompts: list[str] = listed["prompt"]
         began = asyncio.get_running_loop().time()
 
-        def taken_apart(response: Any) -> list[_Response]:  # noqa: ANN401 (JSON)
-            # An error, as of any answer that cannot be used: the server may be in trouble.
-            if (each := each_alone(response, prompts)) is None:
+        def taken_apart(response: Any) -> list[_Response] | None:  # noqa: ANN401 (JSON)
+            each = each_alone(response, prompts)
+            if each is None:
                 for choice in _choices(response):
-                    check_filter(choice)  # one prompt may have stopped all
-                raise AnswerError(f"it does not answer each of {len(prompts)} prompts")
+                    check_end(choice)  # one prompt may have stopped all
+                if not _choices(response):  # as any broken answer: the server may be in trouble
+                    raise AnswerError(f"it does not answer each of {len(prompts)} prompts")
             return each
 
         try:
@@ -177,12 +175,19 @@ class PromptLists:
             self._learn(SLOW)
             self._paused = True  # until one that is alone is answered: all may be refused
             if isinstance(error, AnswerError) and error.reason is None:
-                self._taken = False
-                _LOG.warning("%s; prompts are sent one by one from now on", error)
+                self._give_up(str(error))
+            return None
+        if responses is None:  # it was paid for, and the next would be too
+            self._give_up(f"{self.base_url}{path}: no answer to each of {len(prompts)} prompts")
             return None
         self._proven = True
         self._learn(asyncio.get_running_loop().time() - began)
         return responses
+
+    def _give_up(self, why: str) -> None:
+        """No list is sent any more."""
+        self._taken = False
+        _LOG.warning("%s; prompts are sent one by one from now on", why)
 
     def _learn(self, seconds: float) -> None:
         """How long lists may be, after one that took so long."""
@@ -194,9 +199,9 @@ class PromptLists:
 
 def ends_all(error: ConsilienceError) -> bool:
     """Whether what stopped a list stops each of its prompts too, so that none need be sent."""
-    if isinstance(error, Refused):
-        return error.status in NOBODY
-    return not isinstance(error, BudgetSpent) and getattr(error, "fatal", True)
+    if isinstance(error, ModelError):
+        return error.fatal and not error.doubtful
+    return not isinstance(error, BudgetSpent)
 
 
 def _tell(waiting: asyncio.Future[_Response | None], response: _Response | None) -> None:

@@ -39,6 +39,17 @@ FILTERED = re.compile(
 )
 """How servers and gateways say that a filter stopped a prompt."""
 
+_TEXT = re.compile(r"content|prompt|input|phrase|filter|moderat|polic|safety", re.IGNORECASE)
+_ACCOUNT = re.compile(
+    r"account|suspen|deactivat|terminat|\bbanned\b|(api|your) access|region|country|billing|"
+    r"organi[sz]ation|subscription|\b(api|your|this) key\b",
+    re.IGNORECASE,
+)
+"""With these words a 403 that is worded like a filter's speaks of a text, or of who asks."""
+
+EVERYBODY = frozenset({401, 402, 403, 404, 407, 429})
+"""Statuses of a refusal that is of who asks, of the model or of the address, and of no row."""
+
 CURES: Mapping[Reason, str] = {
     "filtered": "a content filter stopped this row: it stays without this answer",
     "too long": "the prompt is too long for this model: show fewer shots (planning.shots), or "
@@ -58,10 +69,21 @@ def row_reason(status: int, text: str) -> Reason | None:
         return "too long" if SURELY_TOO_LONG.search(text) else None
     if status == 451:
         return "filtered"
-    if status not in (400, 403, 422):
+    if status == 403:
+        of_a_text = FILTERED.search(text) and _TEXT.search(text) and not _ACCOUNT.search(text)
+        return "filtered" if of_a_text else None
+    if status not in (400, 422):
         return None
     if FILTERED.search(text):
         return "filtered"
-    if status == 403:
-        return None
     return "too long" if TOO_LONG.search(text) else "refused"
+
+
+def doubtful(status: int, text: str) -> bool:
+    """Whether a refusal that is about no row may be about one all the same.
+
+    An answer that came before shows that it is not about everything.
+    """
+    if status == 403:
+        return FILTERED.search(text) is not None
+    return 400 <= status < 500 and status not in EVERYBODY

@@ -16,15 +16,20 @@ from typing import Any
 from consilience.errors import AnswerError, InputError, ModelError, Reason, ServerError
 from consilience.models.base import MOST_COUNTED, plain_usage
 from consilience.models.capabilities import Capabilities, Length
-from consilience.models.plausible import check_filter
-from consilience.models.refusals import CURES, row_reason
+from consilience.models.plausible import check_end
+from consilience.models.refusals import CURES, doubtful, row_reason
 from consilience.prompts.framing import Prompt
 
 EXCERPT = 200
 """How many characters of a body an error message shows; the error keeps all of it."""
 
-ASK_AGAIN = frozenset({408, 409, 425, 429})
-"""Refusals that another attempt may not meet, besides all of 500 and above."""
+ASK_AGAIN = frozenset({408, 409, 424, 425, 429, 498, 499})
+"""Refusals that another attempt may not meet, besides all of 500 and above.
+
+424 is what is behind TGI that failed, 498 Groq's "over capacity", 499 a gateway that gave up."""
+
+OVERLOADED = frozenset({408, 425, 429, 498})
+"""Those among them that fewer requests at once might not have met."""
 
 NOT_EXTRA = frozenset(
     {
@@ -138,7 +143,7 @@ def written_text(response: Any) -> str:  # noqa: ANN401
     """
     try:
         choice = response["choices"][0]
-        check_filter(choice)
+        check_end(choice)
         # A model whose tokens all went into thinking has said nothing, which is no mistake.
         text = choice["text"] if "text" in choice else choice["message"]["content"] or ""
     except (LookupError, TypeError) as error:
@@ -204,8 +209,9 @@ def refused(what: str, status: int, headers: Mapping[str, str], text: str) -> Fa
         fatal=not again and reason is None,
         reason=reason,
     )
-    overloaded = status in (408, 425, 429)
-    return Failure(error, again, retry_after(headers) if again else None, overloaded)
+    error.doubtful = doubtful(status, text)
+    wait = retry_after(headers) if again else None
+    return Failure(error, again, wait, overloaded=status in OVERLOADED)
 
 
 def _cure(status: int, text: str, reason: Reason | None) -> str:
@@ -227,7 +233,7 @@ def _cure(status: int, text: str, reason: Reason | None) -> str:
     }
     if status in cures:
         return cures[status]
-    if status >= 500:
+    if status >= 500 or status in ASK_AGAIN:
         return "the server is in trouble: look at its log, or run again later"
     if 300 <= status < 400:
         return "the base URL is moved: use the address that it redirects to"
@@ -235,12 +241,18 @@ def _cure(status: int, text: str, reason: Reason | None) -> str:
 
 
 def inner_status(response: object) -> int | None:
-    """The status of an error that came with HTTP 200, as OpenRouter sends it; None without one."""
-    if not isinstance(response, Mapping) or response.get("choices"):
-        return None
-    error = response.get("error")
-    code = error.get("code") if isinstance(error, Mapping) else None
-    return code if type(code) is int and 400 <= code < 600 else None
+    """The status of an error that came with HTTP 200, as OpenRouter sends it; None without one.
+
+    The error stands beside the choices, or in the first of them.
+    """
+    choices = response.get("choices") if isinstance(response, Mapping) else None
+    first = choices[0] if isinstance(choices, list) and choices else None
+    for holder in (response, first):
+        error = holder.get("error") if isinstance(holder, Mapping) else None
+        code = error.get("code") if isinstance(error, Mapping) else None
+        if type(code) is int and 400 <= code < 600:
+            return code
+    return None
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:

@@ -365,10 +365,10 @@ class Store:
         with self._using("read who answered") as db:
             return sources(db)
 
-    def characters_per_token(self, model: str) -> float | None:
+    def characters_per_token(self, model: str, steps: audit.Steps | None = None) -> float | None:
         """How many characters of prompt this model has charged as one token; None if unknown."""
         with self._using("count its tokens") as db:
-            return audit.characters_per_token(db, model)
+            return audit.characters_per_token(db, model, steps)
 
     def export_jsonl(self, path: str | Path) -> int:
         """Write everything as one JSON object per line, lossless; the number of lines."""

@@ -14,6 +14,7 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Generic, Protocol, TypeVar
@@ -38,17 +39,16 @@ from consilience.store.texts import Note, failure_row, text_row
 from consilience.store.turns import BySlot, FirstsFirst, Turns
 from consilience.store.voices import CANARY
 
-M = TypeVar("M")
+M = TypeVar("M", bound=Model | Writer)
 R = TypeVar("R")
 
 MOST_FAILURES = 8
 """So many failed queries in a row, with no answer between them, end the asking."""
 
 PLAINLY = 32
-"""So many rows refused from the start, and none answered, are not rows but everything.
-
-`MOST_FAILURES` of them are enough where the model does not say that it is about the row: its
-filter, its length. Rows that no round before got an answer for do not count."""
+"""So many rows refused with no answer between them are not rows but everything, unless what was
+answered last is answered again; `MOST_FAILURES` are enough where the model does not say that it is
+about the row: its filter, its length. Rows that no round before got an answer for do not count."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -143,7 +143,7 @@ def ask(
     A query that fails after the model's own retries is recorded with its reason and stays absent;
     so does a row that the model refuses (a filter, its length), however many there are. Raised
     are a fatal ModelError, the last of `MOST_FAILURES` failures in a row that are not about a row,
-    and the last of `PLAINLY` rows of which none was answered; what was answered is stored.
+    and the last of `PLAINLY` refused rows; what was answered is stored.
     `unanswered` are the ids of those that earlier rounds got no answer for. A `canary` is asked
     when it is due; its calls are none of those counted. `heard` is given the predictions as the
     store has them, by key, so that nobody need read them; none where another process has put some
@@ -184,8 +184,11 @@ class Runner(ABC, Generic[M, R]):
         self.outcome = CallCounts()
         self.watch = watch or Silent()
         self.failed_in_a_row = 0
-        self.refused_at_first = 0
+        self.refused_in_a_row = 0
         self.unanswered: frozenset[str] = frozenset()
+        before = [served_by(raw) for raw in store.latest(model.name)]
+        self.served, self.ever_answered = Watch(model.name, before[::-1]), bool(before)
+        self.answered_last: tuple[str, R] | None = None
 
     @abstractmethod
     async def get(self, key: str, request: R) -> Answer | Completion:
@@ -288,10 +291,12 @@ class Runner(ABC, Generic[M, R]):
             _LOG.warning("%s; given up", error)
             self.outcome.failures[key] = str(error)
             self.watch.failed(error)
-            if error.fatal or self.plainly_everything(request, error):
+            fatal = error.fatal and not (error.doubtful and self.ever_answered)
+            if fatal or await self.plainly_everything(request, error):
                 raise
             return
-        self.failed_in_a_row = 0
+        self.failed_in_a_row = self.refused_in_a_row = 0
+        self.ever_answered, self.answered_last = True, (key, request)
         self.outcome.calls += count_in(answer.usage, "calls") or 1
         tokens = tokens_in(answer.usage)
         self.outcome.prompt_tokens += tokens.prompt
@@ -299,7 +304,7 @@ class Runner(ABC, Generic[M, R]):
         self.outcome.output_tokens += tokens.output
         self.watch.answered(answer)
 
-    def plainly_everything(self, request: R, error: ModelError) -> bool:
+    async def plainly_everything(self, request: R, error: ModelError) -> bool:
         """Whether so much has failed by now that the next would fail too."""
         if error.reason is None:
             self.failed_in_a_row += 1
@@ -307,10 +312,19 @@ class Runner(ABC, Generic[M, R]):
         row = self.row(request)
         if row is not None:
             self.outcome.refused[row] = error.reason
-        if self.outcome.calls or row in self.unanswered:
+        self.refused_in_a_row += row not in self.unanswered
+        if self.refused_in_a_row < (MOST_FAILURES if error.reason == "refused" else PLAINLY):
             return False
-        self.refused_at_first += 1
-        return self.refused_at_first >= (MOST_FAILURES if error.reason == "refused" else PLAINLY)
+        self.refused_in_a_row = 0
+        return not await self.answers_again()
+
+    async def answers_again(self) -> bool:
+        """Whether the model still answers what it answered last; that call is not counted."""
+        with suppress(ModelError):
+            if self.answered_last is not None:
+                await self.get(*self.answered_last)
+                return True
+        return False
 
 
 class _Questions(Runner[Model, Request]):
@@ -318,7 +332,6 @@ class _Questions(Runner[Model, Request]):
 
     def __init__(self, model: Model, store: Store, watch: Progress | None) -> None:
         super().__init__(model, store, watch)
-        self.served = Watch(model.name, map(served_by, reversed(store.latest(model.name))))
         self.canary: Canary | None = None
         self.rows = AnswerRows(model)
         self.heard: dict[str, Prediction] = {}
@@ -367,10 +380,6 @@ class _Questions(Runner[Model, Request]):
 
 class _Notes(Runner[Writer, Note]):
     """Asks for texts, all of one model."""
-
-    def __init__(self, model: Writer, store: Store, watch: Progress | None) -> None:
-        super().__init__(model, store, watch)
-        self.served = Watch(model.name, map(served_by, reversed(store.latest(model.name))))
 
     async def get(self, key: str, request: Note) -> Completion:
         began = time.perf_counter()

@@ -11,13 +11,14 @@ import math
 import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from consilience.data.dataset import Dataset
 from consilience.data.whole_file import whole_file
-from consilience.errors import ConsilienceError, StoreError
+from consilience.errors import ConsilienceError, InputError, StoreError
 from consilience.store.columns import pack_faults
 from consilience.store.contents import number_of
 from consilience.store.identities import dump, identity, run_identity, text_identity
@@ -31,6 +32,9 @@ from consilience.store.schema import (
     insert_round,
     query_of,
 )
+
+Steps = Callable[[Sequence[str]], int]
+"""How many requests one prediction with some label names takes."""
 
 _SLACK = 1e-3
 """How far a log-probability may exceed 0, and a mass 1, before it is refused: rounding."""
@@ -208,24 +212,36 @@ def stats(db: sqlite3.Connection) -> StoreStats:
     return StoreStats(tuple(models), **counts)
 
 
-def characters_per_token(db: sqlite3.Connection, model: str) -> float | None:
+def characters_per_token(
+    db: sqlite3.Connection, model: str, steps: Steps | None = None
+) -> float | None:
     """Characters of prompt to a reported prompt token, in the model's last 1,000 predictions.
 
-    None where it has none that report tokens. A prediction that took several calls counts its
-    prompt once and the tokens of all, so that tokens are estimated as they are spent.
+    None where it has none that report tokens. A prediction counts the tokens of all its calls, and
+    its prompt once, or in as many `steps` as the model takes for its label names: tokens are
+    estimated as they are spent.
     """
-    characters, tokens = db.execute(
-        """SELECT sum(characters), sum(tokens) FROM (
-               SELECT json_extract(usage, '$.prompt_tokens') AS tokens,
+    groups = db.execute(
+        """SELECT label_names, sum(characters), sum(tokens) FROM (
+               SELECT label_names, json_extract(usage, '$.prompt_tokens') AS tokens,
                    CASE json_type(prompt)
                        WHEN 'text' THEN length(json_extract(prompt, '$'))
                        ELSE (SELECT sum(length(json_extract(value, '$.content')))
                              FROM json_each(prompt))
                    END AS characters
                FROM predictions WHERE tokens > 0 AND rowid IN (
-                   SELECT id FROM answers WHERE model = ? ORDER BY id DESC LIMIT 1000))""",
+                   SELECT id FROM answers WHERE model = ? ORDER BY id DESC LIMIT 1000))
+           GROUP BY label_names""",
         (number_of(db, model),),
-    ).fetchone()
+    ).fetchall()
+
+    def sent(names: str) -> int:
+        with suppress(InputError):  # names that another kind of model of this name was asked with
+            return steps(json.loads(names)) if steps else 1
+        return 1
+
+    characters = sum(sent(names) * length for names, length, _ in groups)
+    tokens = sum(spent for _, _, spent in groups)
     return float(characters / tokens) if tokens else None
 
 
