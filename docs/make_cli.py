@@ -69,7 +69,8 @@ decide what is asked, and so make it another run.
 the store knows, tokens of prompts, how many of them a cache can serve, tokens of answers, and with
 `--set budget.price=INPUT,CACHED,OUTPUT` (money per million tokens) what that costs.
 `--set budget.max_cost=MONEY`, as `budget.max_calls` and `budget.max_tokens`, stops the run before
-more is spent, and what was answered is used.
+more is spent, and what was answered is used. A budget is for one command: the same one again goes
+on, and may spend as much once more.
 
 **When a server fails.** A passing fault (429, 5xx, a time-out, a cut connection, an answer that
 cannot be read) is sent again `model.retries` times with growing pauses, or after the pause that the

@@ -42,7 +42,8 @@ consilience run ops.toml --dry-run --json
 
 # %% [markdown]
 # **The run**, with a log file. Here somebody presses Ctrl-C, or a service manager sends SIGTERM:
-# what is under way is finished and kept, and the exit code is 1.
+# what is under way is finished and kept, and the exit code is 1. `max_cost` and `max_calls` hold for
+# this command: the next one, the same once more too, may spend as much again.
 
 # %%
 consilience --log-file run.log run ops.toml  # interrupted; exits with 1

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import gzip
+import html
 import json
+import re
 import stat
 import sys
 import tracemalloc
 from dataclasses import replace
+from urllib.parse import quote
 
+import httpx2
 import pytest
 import trustme
 
@@ -20,6 +25,7 @@ from consilience.cli.opening import open_embedder
 from consilience.errors import AnswerError, InputError, MissingExtra, ServerError
 from consilience.models.address import Address
 from consilience.models.server import Server
+from consilience.store.schema import json_text
 from made_up import TASK_OPTIONS
 from odd_server import said, serve_odd
 from proxies import proxied
@@ -80,6 +86,93 @@ def test_secrets_are_in_no_file_and_no_output(lasting, tmp_path, monkeypatch):
     assert "api-version=7" in "".join(shown)
 
 
+KEY = "Zk9+aa/Qw3rT==xY7&z"
+FORMS = {
+    "plain": KEY,
+    "percent": quote(KEY, safe=""),
+    "a path": quote(KEY),
+    "lower case": re.sub("%..", lambda found: found[0].lower(), quote(KEY, safe="")),
+    "twice": quote(quote(KEY, safe=""), safe=""),
+    "html": html.escape(KEY),
+    "html by numbers": KEY.replace("&", "&#38;").replace("+", "&#x2B;"),
+    "json": json.dumps(KEY).strip('"').replace("&", "\\u0026").replace("/", "\\/"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("held", ["key", "header", "cookie", "query"])
+def test_a_secret_is_hidden_however_a_server_writes_it(held, form, monkeypatch):
+    url, headers = "http://h/v1", {}
+    if held == "key":
+        monkeypatch.setenv("CONSILIENCE_API_KEY", KEY)
+    elif held == "query":
+        url += f"?sig={quote(KEY, safe='/')}"
+    else:
+        headers = {"header": {"X-Gate": KEY}, "cookie": {"Cookie": f"a=1; sid={KEY}; b=2"}}[held]
+    shown = hidden(url, headers, f"no such key: /login?key={FORMS[form]}&more")
+    assert shown == f"no such key: /login?key={'[key]' if held == 'key' else '[hidden]'}&more"
+
+
+@pytest.mark.parametrize("sent", ["ab+cd+efgh+Q9", "Zk9aa%2bQw3rT/%2f", "k%C3%A4se%2Dbrot1"])
+def test_a_query_is_hidden_as_it_was_sent(sent):
+    assert hidden(f"http://h/v1?key={sent}", {}, f"/v1/x?key={sent}") == "/v1/x?key=[hidden]"
+
+
+def test_the_scheme_of_a_key_is_not_hidden():
+    headers = {"Authorization": "Bearer abc123def456"}
+    shown = hidden("http://h/v1", headers, "abc123def456 is no Bearer token")
+    assert shown == "[hidden] is no Bearer token"
+
+
+def hidden(url, headers, text):
+    """What is kept of a refusal by a server of that address."""
+
+    async def work():
+        transport = httpx2.MockTransport(lambda request: httpx2.Response(401, text=text))
+        server = Server(url, "m", headers=headers, transport=transport)
+        with pytest.raises(ServerError) as caught:
+            await server.call("POST", "/completions", {}, bool)
+        return caught.value.body
+
+    return asyncio.run(work())
+
+
+@pytest.mark.parametrize("lists", [False, True])
+@pytest.mark.parametrize("word", [None, "header", "query", "key"])
+def test_what_is_hidden_changes_no_answer(word, lists, monkeypatch):
+    """A name of a class may stand in a header, and a key may be any word."""
+    with serve("vllm") as server:
+        here = found(server.url, lists=lists)
+        [plain] = asked(here, [request()])
+        if word == "key":
+            monkeypatch.setenv("CONSILIENCE_API_KEY", "logprobs")
+        url = server.url + ("?project=logprobs" if word == "query" else "")
+        headers = {"X-Title": "logprobs or not"} if word == "header" else None
+        answers = asked(here, [request()] * (3 if lists else 1), base_url=url, headers=headers)
+    for answer in answers:
+        assert (answer.logprobs, answer.exact) == (plain.logprobs, plain.exact)
+        assert ("logprobs" in json.dumps(answer.raw)) == (word != "key")
+
+
+@pytest.mark.parametrize("lists", [False, True])
+def test_an_answer_is_stored_without_secrets_and_stays_json(lists, monkeypatch):
+    monkeypatch.setenv("CONSILIENCE_API_KEY", "123456")
+
+    def reply(request, body, text):
+        prompts = body["prompt"] if isinstance(body["prompt"], list) else [body["prompt"]]
+        drawn = {"tokens": [" True"], "token_logprobs": [-0.9]}
+        listed = drawn | {"top_logprobs": [{" False": -1.0, " True": -0.9, "\n": -4.0}]}
+        choices = [{"index": i, "text": " True", "logprobs": listed} for i, _ in enumerate(prompts)]
+        return said(200, {"id": "call-\\123456", "created": 1234567, "choices": choices})
+
+    with serve_odd(reply) as server:
+        answers = asked(found(server.url, lists=lists), [request()] * 3)
+    for answer in answers:
+        assert answer.logprobs == (-1.0, -0.9)
+        kept = json.loads(json_text(answer.raw))
+        assert kept["id"] in ("call-[key]", "call-\\[key]") and kept["created"] == 1234567
+
+
 def test_files_with_texts_are_for_their_owner(tmp_path, monkeypatch):
     path = tmp_path / "claims.csv"
     path.write_text("text\na\nb\nc\nd\n")
@@ -111,6 +204,8 @@ def test_no_redirect_is_followed(status, monkeypatch):
         ("http://h/v1/", "http://h/v1"),
         ("http://h/o?api-version=1&key=hush-hush", "http://h/o?api-version=1&key=[hidden]"),
         ("https://h:8/v1?token=a%20b", "https://h:8/v1?token=[hidden]"),
+        ("http://h/v1/a%2Fb/o/?k=1", "http://h/v1/a%2Fb/o?k=[hidden]"),
+        ("http://h/v1%3Fx/y%20z", "http://h/v1%3Fx/y%20z"),
     ],
 )
 def test_what_of_an_address_is_shown(url, shown):
@@ -156,18 +251,23 @@ def test_a_server_of_embeddings_gets_the_key_that_is_its_own(monkeypatch):
     monkeypatch.setenv("CONSILIENCE_API_KEY", SECRETS["key"])
     with serve_odd(lambda r, b, t: said(400, "no")) as server:
         embed = {"relations": {"embed": "openai:e", "embed_url": server.url}}
-        other = built(0, None, embed, {"model": {"base_url": "http://other/v1"}})
+        model = {"headers": {"X-Gate": SECRETS["header"]}, "timeout": 7.0, "rate": 600.0}
+        other = built(0, None, embed, {"model": model | {"base_url": "http://other/v1"}})
         for own in (None, "sk-of-embeddings"):
             if own:
                 monkeypatch.setenv("CONSILIENCE_EMBED_API_KEY", own)
             with pytest.raises(ServerError, match="HTTP 400"):
                 open_embedder(other).embed(["a"])
-            sent = server.headers[-1].get("authorization")
-            assert sent == (own and f"Bearer {own}")
-        same = built(0, None, embed, {"model": {"base_url": server.url}})
+            sent = server.headers[-1]
+            assert sent.get("authorization") == (own and f"Bearer {own}") and "x-gate" not in sent
+        same = built(0, None, embed, {"model": model | {"base_url": server.url}})
         with pytest.raises(ServerError, match="HTTP 400"):
             open_embedder(same).embed(["a"])
         assert server.headers[-1]["authorization"] == f"Bearer {SECRETS['key']}"
+        # It is reached as the model there is.
+        assert server.headers[-1]["x-gate"] == SECRETS["header"]
+        reached = open_embedder(same).options
+        assert (reached["patience"].timeout, reached["requests_per_minute"]) == (7, 600)
 
 
 # ---- proxies and certificates ------------------------------------------------------------------

@@ -17,6 +17,7 @@ from consilience.data.task import Task
 from consilience.elicitation.settings import Settings
 from consilience.errors import AnswerError, InputError, ServerError
 from consilience.models.base import Model, Request
+from consilience.models.budget import Budget
 from consilience.models.decisions import DecisionsModel, probe_decisions, read_decision
 from consilience.planning.planner import PlanSettings
 from consilience.prompts.framing import framings, render
@@ -136,6 +137,21 @@ def test_a_run_labels_by_decisions_and_one_refused_row_does_not_end_it() -> None
     assert sum(right) - right[refused] == 59
     assert found.run.model == f"decisions:{MODEL}"
     assert set(found.asked.refused.values()) == {"filtered"}
+
+
+@pytest.mark.parametrize("limit", [{"max_calls": 10}, {"max_tokens": 2000}])
+def test_a_budget_is_kept(limit: dict[str, int]) -> None:
+    data = Dataset("lamps", [Example(f"The lamp number {i} is lit.") for i in range(60)])
+    budget = Budget(**limit)
+    with deciding() as server:
+        model = DecisionsModel(MODEL, server.url, budget=budget)
+        found = cs.elicit(data, model, settings=Settings(calls_per_example=4))
+        sent = [request["body"]["input"] for request in server.requests]
+    charged = sum(len(text) // 4 for text in sent)
+    assert 0 < len(sent) == budget.calls < 240
+    assert len(sent) <= limit.get("max_calls", 240)
+    assert charged == budget.tokens <= limit.get("max_tokens", charged)
+    assert found.asked.ended is not None and "is spent" in found.asked.ended
 
 
 def test_misuse_is_one_line() -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from dataclasses import replace
+from itertools import pairwise
 
+import httpx2
 import pytest
 
 from consilience.data.dataset import Dataset, Example
@@ -13,7 +16,7 @@ from consilience.errors import BudgetSpent, InputError, ServerError
 from consilience.models.budget import Budget
 from consilience.models.gate import TRIALS
 from consilience.models.openai import OpenAIModel
-from consilience.models.server import RetryPolicy
+from consilience.models.server import RetryPolicy, Server
 from consilience.prompts.framing import framings
 from consilience.prompts.query import Query
 from consilience.store.database import Store
@@ -205,8 +208,18 @@ def test_a_broken_server_is_tried_by_one_request_at_a_time(concurrency):
     assert beside[concurrency:] == [1] * TRIALS
 
 
-def test_letters_of_several_bytes_are_not_rated_by_those_of_one():
-    """What English took says nothing of Tamil, of which a token may be a byte."""
+@pytest.mark.parametrize(
+    ("text", "charged"),
+    [
+        ("தமிழ் மொழி " * 40, 700),
+        ("7381926455" * 90, 900),
+        ("{}[]();" * 120, 840),
+        (" " * 900, 900),
+        ("SHOUTED" * 100, 700),
+    ],
+)
+def test_what_is_no_word_is_not_rated_by_words(text, charged):
+    """What English took says nothing of Tamil, nor of figures: a token may be a byte of them."""
     budget = Budget(max_tokens=20_000)
 
     async def spend(text, charged, most):
@@ -223,7 +236,109 @@ def test_letters_of_several_bytes_are_not_rated_by_those_of_one():
 
     async def work():
         assert await spend("the cat sat on the mat " * 20, 110, 10) == 10
-        return await spend("தமிழ் மொழி " * 40, 700, 64)
+        return await spend(text, charged, 64)
 
     assert 0 < asyncio.run(work()) < 64
     assert budget.tokens <= 20_000
+
+
+@pytest.mark.parametrize(
+    ("usage", "answered", "tokens"),
+    [
+        ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, 9, None),
+        ({"prompt_tokens": 50, "completion_tokens": 1, "total_tokens": 951}, 5, 951 * 5),
+    ],
+)
+def test_a_usage_is_not_taken_for_less_than_it_can_be(usage, answered, tokens):
+    """Zeros tell nothing, and what the total alone has was thought and is charged."""
+    budget = Budget(max_tokens=5000)
+
+    async def work():
+        server = Server(
+            "http://h/v1", "m", transport=replying(200, {"usage": usage}), budget=budget
+        )
+        return [await refused_or_not(server, "x" * 440) for _ in range(20)]
+
+    assert asyncio.run(work()).count(None) == answered
+    assert budget.tokens == (tokens or 5000 - 5000 % (budget.tokens // answered))
+
+
+async def refused_or_not(server, text):
+    try:
+        await server.call("POST", "/completions", {"prompt": text, "max_tokens": 1}, bool)
+    except BudgetSpent as error:
+        return str(error)
+    return None
+
+
+def replying(status, content):
+    return httpx2.MockTransport(lambda request: httpx2.Response(status, json=content))
+
+
+@pytest.mark.parametrize("path", ["/decisions", "/embeddings", "/completions"])
+def test_whatever_asks_the_model_is_counted(path):
+    budget = Budget(2)
+
+    async def work():
+        server = Server("http://h/v1", "m", transport=replying(200, {}), budget=budget)
+        await server.call("GET", "/models", None, str)
+        await server.call("POST", "/tokenize", {"prompt": "a"}, str, root=True)
+        for _ in range(2):
+            await server.call("POST", path, {"prompt": "a"}, str)
+        with pytest.raises(BudgetSpent, match="is for one command"):
+            await server.call("POST", path, {"prompt": "a"}, str)
+
+    asyncio.run(work())
+    assert budget.calls == 2
+
+
+def test_answers_that_are_paid_and_of_no_use_count():
+    """They are charged what they say, in the budget and in what the asking took."""
+    usage = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
+    odd = [said(200, {"choices": [], "usage": usage}) for _ in range(3)]
+    with serve_odd(lambda r, b, t: odd.pop() if t and odd else None) as server:
+        budget = Budget(max_tokens=10_000)
+        done = put(server, 10, 1, budget=budget)
+        prompts = sum(r["prompt_tokens"] for r in server.questions if "prompt_tokens" in r)
+    assert done.calls == 10
+    assert (done.prompt_tokens, done.output_tokens) == (prompts + 21, 16)
+    assert budget.tokens == prompts + 10 + 27
+
+
+# ---- the pace ----------------------------------------------------------------------------------
+
+
+def test_a_pause_that_is_asked_for_holds_at_a_pace_too():
+    begun = []
+
+    def reply(request):
+        begun.append(time.monotonic())
+        slow = httpx2.Response(429, headers={"retry-after": "0.3"})
+        return slow if len(begun) == 1 else httpx2.Response(200, json={})
+
+    asyncio.run(at_a_pace(reply, 8, QUICK))
+    assert len(begun) == 9
+    assert begun[1] - begun[0] >= 0.29
+    assert all(b - a > 0.01 for a, b in pairwise(begun))
+
+
+def test_waiting_for_its_turn_costs_a_request_none_of_its_patience():
+    tried = []
+
+    def reply(request):
+        at = json.loads(request.content)["at"]
+        tried.append(at)
+        ill = at % 4 == 3 and tried.count(at) == 1
+        return httpx2.Response(500 if ill else 200, json={})
+
+    asyncio.run(at_a_pace(reply, 12, replace(QUICK, total=0.1)))
+    assert len(tried) == 15
+
+
+async def at_a_pace(reply, count, patience):
+    """So many requests at once, of which 50 a second may start."""
+    transport = httpx2.MockTransport(reply)
+    options = {"requests_per_minute": 3000, "patience": replace(patience, longest_pause=1)}
+    server = Server("http://h/v1", "m", transport=transport, **options)
+    asking = (server.call("POST", "/x", {"at": at}, bool) for at in range(count))
+    await asyncio.gather(*asking)

@@ -233,3 +233,5 @@ def test_retry_after():
     assert 90 < retry_after({"retry-after": at}) < 101
     assert retry_after({"retry-after": "soon"}) is None
     assert retry_after({}) is None
+    for far in ("21 Oct 2026 07:28:00 +99999999999999", "99999999999999999999 Oct 2026 07:28 GMT"):
+        assert retry_after({"retry-after": f"Wed, {far}"}) is None

@@ -10,6 +10,7 @@ from test_gate import put
 from consilience.errors import InputError
 from consilience.models.budget import Budget
 from consilience.models.price import Price, tokens_in
+from consilience.models.wire import usage_of
 from odd_server import serve_odd
 
 USAGE = {
@@ -33,10 +34,21 @@ def test_cached_and_written_tokens_have_prices_of_their_own() -> None:
         ({"prompt_tokens": 5, "prompt_tokens_details": None}, (5, 0, 0)),
         ({"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 9}}, (5, 5, 0)),
         ({"prompt_tokens": True, "completion_tokens": -3}, (0, 0, 0)),
+        ({"prompt_tokens": 50, "completion_tokens": 1, "total_tokens": 951}, (50, 0, 901)),
+        ({"prompt_tokens": 50, "completion_tokens": 1, "total_tokens": 53}, (50, 0, 1)),
     ],
 )
 def test_a_usage_counts_what_can_be_true(usage: dict[str, Any], counts: tuple[int, ...]) -> None:
     assert tuple(tokens_in(usage)) == counts
+
+
+@pytest.mark.parametrize("name", ["cached_tokens", "prompt_cache_hit_tokens"])
+def test_what_a_cache_served_is_found_under_every_name(name: str) -> None:
+    usage = usage_of({"usage": {"prompt_tokens": 1000, "completion_tokens": 1, name: 900}})
+    assert tuple(tokens_in(usage)) == (1000, 900, 1)
+    assert usage_of({"usage": usage}) == usage
+    odd = {"usage": {"prompt_tokens": 5, name: 3, "prompt_tokens_details": 2}}
+    assert tokens_in(usage_of(odd)).prompt == 5
 
 
 @pytest.mark.parametrize(
@@ -57,7 +69,7 @@ def test_money_is_never_more(concurrency: int) -> None:
     assert charged == pytest.approx(budget.money) and 0.045 < charged <= 0.05
     assert 0 < done.calls < 400
     assert done.ended and "the budget of 0.05 is spent: " in done.ended
-    assert "raise budget.max_cost and run the same command" in done.ended
+    assert "may spend as much once more (budget.max_cost is for one command)" in done.ended
 
 
 def test_a_budget_of_money_needs_a_price() -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from consilience.models.capabilities import Capabilities
     from consilience.models.decisions import DecisionsFound
     from consilience.models.price import Price
-    from consilience.models.server import RetryPolicy
+    from consilience.models.server import RetryPolicy, ServerOptions
     from consilience.planning.embeddings import Embedder
     from consilience.store.database import Store
     from consilience.store.ray_engine import ServedModel
@@ -43,12 +43,13 @@ def open_embedder(config: Config) -> Embedder:
         raise InputError("relations.embed_url is for relations.embed openai:NAME; leave it out")
     url = (own_url or _url(config.model)) if on_server else None
     made = open_embedder(name, url)
-    if isinstance(made, EndpointEmbedder) and own_url:
+    if isinstance(made, EndpointEmbedder):
         from consilience.models.address import EMBED_KEY, Address, same_host
 
-        # A key goes to the host that it belongs to, and to no other.
-        if not same_host(_url(config.model) or "", Address.of(own_url).url):
-            made = replace(made, key=EMBED_KEY)
+        # Keys and headers go to the host that they belong to, and to no other.
+        if not same_host(_url(config.model) or "", Address.of(made.base_url).url):
+            return replace(made, key=EMBED_KEY)
+        return replace(made, options=_reached(config.model))
     return made
 
 
@@ -244,15 +245,19 @@ def served_model(config: Config, urls: Sequence[str], model: Model) -> ServedMod
     return ServedModel(str(said.name), servers, options)
 
 
-def _transport(said: ModelOptions) -> dict[str, Any]:
-    """How a server is reached, as `open_model` and `probe` take it."""
+def _reached(said: ModelOptions) -> ServerOptions:
+    """How a server is reached, whatever it is asked."""
     headers: Mapping[str, str] = with_headers_of_environment(dict(said.headers))
     return {
-        "extra_body": said.extra_body,
         "patience": patience(said),
         "requests_per_minute": said.rate,
         "headers": headers or None,
     }
+
+
+def _transport(said: ModelOptions) -> dict[str, Any]:
+    """How a server is asked, as `open_model` and `probe` take it."""
+    return {"extra_body": said.extra_body, **_reached(said)}
 
 
 def _url(said: ModelOptions) -> str | None:

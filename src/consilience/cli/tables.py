@@ -202,7 +202,7 @@ class ModelOptions:
 
 @dataclass(frozen=True, slots=True)
 class BudgetOptions:
-    """What may be spent, and what it costs."""
+    """What one command may spend, and what it costs."""
 
     calls_per_example: float | None = setting(
         ABOVE_ZERO,

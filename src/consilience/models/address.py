@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import quote
+from typing import Any, NamedTuple
 
 import httpx2
 
@@ -34,6 +35,12 @@ OWN_KEYS: Mapping[str, str] = {
 SHORTEST = 6
 """A key or value that is shorter is not looked for in texts: it may be any word or number."""
 
+_TELLING = re.compile("auth|key|token|secret|cookie|passw|signature|credential", re.IGNORECASE)
+"""Names of headers and of parts of a query whose values are secrets, whatever they look like."""
+
+_LIKE_A_KEY = re.compile(r"(?=.*[0-9]).+|\S{16,}", re.DOTALL)
+"""Values that are secrets under any name: others are words, which stand in answers too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -56,7 +63,7 @@ class Address:
             raise InputError(
                 f"the base URL {begins!r} does not begin with http:// or https:// and a host"
             )
-        return cls(url.copy_with(path=url.path.rstrip("/") or "/", fragment=None))
+        return cls(_at(url.copy_with(fragment=None), _path(url) or "/"))
 
     @property
     def local(self) -> bool:
@@ -70,13 +77,13 @@ class Address:
 
     @property
     def secrets(self) -> list[str]:
-        """The values of its query that are nobody's business."""
-        return [v for name, v in self.url.params.multi_items() if name not in PUBLIC and v]
+        """The values of its query that are credentials."""
+        return credentials(p for p in self.url.params.multi_items() if p[0] not in PUBLIC)
 
     def at(self, path: str, *, root: bool = False) -> httpx2.URL:
         """The URL of a path under the address, or beside it (`root`: without a closing /v1)."""
-        before = self.url.path.rstrip("/")
-        return self.url.copy_with(path=(before.removesuffix("/v1") if root else before) + path)
+        before = _path(self.url)
+        return _at(self.url, (before.removesuffix("/v1") if root else before) + path)
 
     def show(self, path: str, *, root: bool = False) -> str:
         """The URL of a path as it may be printed."""
@@ -87,6 +94,17 @@ class Address:
         )
         bare = str(url.copy_with(query=None)).rstrip("?").rstrip("/")
         return f"{bare}?{query}" if query else bare
+
+
+def _path(url: httpx2.URL) -> str:
+    """The path of a URL as it is sent (%2F is no slash), without slashes at its end."""
+    return url.raw_path.partition(b"?")[0].decode("ascii").rstrip("/")
+
+
+def _at(url: httpx2.URL, path: str) -> httpx2.URL:
+    """A URL with another path, written as it is sent."""
+    _, mark, query = url.raw_path.partition(b"?")
+    return url.copy_with(raw_path=path.encode("ascii") + mark + query)
 
 
 KEY = "CONSILIENCE_API_KEY"
@@ -147,40 +165,80 @@ def checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
     return made
 
 
+def credentials(named: Iterable[tuple[str, str]]) -> list[str]:
+    """The values, and parts of them, that are secrets by their name or look like a key."""
+    return [
+        part
+        for name, value in named
+        for part in _parts(value)
+        if _TELLING.search(name) or _LIKE_A_KEY.fullmatch(part)
+    ]
+
+
+def _parts(value: str) -> list[str]:
+    """A value and what it is made of: a header may hold "Bearer KEY", a cookie name=value."""
+    first, *rest = words = re.split(r"[\s;,]+", value)
+    if rest and first.isalpha():  # the scheme, which errors name
+        words = rest
+    return [value, *words, *(word.partition("=")[2] for word in words)]
+
+
+class _Secret(NamedTuple):
+    """A secret, what stands in its place, and the part of it that is written in one way only."""
+
+    text: str
+    mark: str
+    core: str
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Secrets:
     """Strings that must show nowhere, and what stands in their place."""
 
-    key: str | None
-    others: tuple[str, ...] = ()
+    known: tuple[_Secret, ...]
 
     @classmethod
     def of(cls, key: str | None, others: Iterable[str]) -> Secrets:
         """The key, and what else is long enough to be a secret."""
-        long = {o for o in others if len(o) >= SHORTEST}
-        # A header may hold "Bearer KEY": the key alone is then a secret too.
-        long |= {part for o in long for part in o.split() if len(part) >= SHORTEST}
-        hidden = key if key and len(key) >= SHORTEST else None
-        return cls(hidden, tuple(sorted(long, key=len, reverse=True)))
+        longest_first = sorted(set(others), key=len, reverse=True)
+        found = {**dict.fromkeys(longest_first, HIDDEN), key or "": "[key]"}.items()
+        return cls(tuple(_Secret(s, mark, _core(s)) for s, mark in found if len(s) >= SHORTEST))
+
+    def within(self, text: str) -> bool:
+        """Whether one of them may be in a text: a quick look at every answer."""
+        return any(secret.core in text for secret in self.known)
 
     def hide(self, text: str) -> str:
-        """The text without them, however they are written in a URL or in JSON."""
-        for secret in self.others:
-            for form in {secret, quote(secret), quote(secret, safe="")}:
-                text = text.replace(form, HIDDEN)
-        if self.key:
-            text = text.replace(self.key, "[key]")
-        if "\\" in text:
-            for secret in self.others:
-                text = _escaped(secret).sub(HIDDEN, text)
-            if self.key:
-                text = _escaped(self.key).sub("[key]", text)
+        """The text without them, however they are written in a URL, in JSON or in HTML."""
+        for secret in self.known:
+            if secret.core in text:
+                text = _pattern(secret.text).sub(secret.mark, text)
         return text
+
+    def hidden(self, data: Any) -> Any:  # noqa: ANN401 (JSON)
+        """JSON data without them; what was JSON stays JSON."""
+        if isinstance(data, Mapping):
+            return {self.hide(name): self.hidden(value) for name, value in data.items()}
+        if isinstance(data, list):
+            return [self.hidden(value) for value in data]
+        return self.hide(data) if isinstance(data, str) else data
+
+
+def _core(secret: str) -> str:
+    return str(max(re.findall(r"[A-Za-z0-9]*", secret), key=len))
 
 
 @lru_cache(64)
-def _escaped(secret: str) -> re.Pattern[str]:
-    """Finds a secret of which JSON escapes some characters, once or JSON within JSON."""
-    return re.compile(
-        "".join(rf"(?:\\{{0,8}}{re.escape(c)}|\\{{1,8}}(?i:u{ord(c):04x}))" for c in secret)
-    )
+def _pattern(secret: str) -> re.Pattern[str]:
+    """Finds a secret of which some characters are escaped, once or more than once."""
+    return re.compile("".join(map(_written, secret)))
+
+
+def _written(c: str) -> str:
+    """The ways in which one character may be written."""
+    code = ord(c)
+    in_json = rf"\\{{0,8}}{re.escape(c)}|\\{{1,8}}(?i:u{code:04x})"
+    in_url = "(?i:" + "".join(rf"%(?:25){{0,8}}{byte:02x}" for byte in c.encode()) + ")"
+    in_html = rf"(?i:&#0{{0,4}}{code};|&#x0{{0,4}}{code:x};)|{re.escape(html.escape(c))}"
+    plus = r"|\+" if c == " " else ""
+    return f"(?:{in_json}|{in_url}|{in_html}{plus})"

@@ -145,7 +145,8 @@ class _Lines:
         what = f"{reply.where}: {method} {path}, model {self.model!r}"
         if not reply.status:
             raise ServerError(f"{what}: {reply.text}; it is asked again", body=reply.text)
-        return taken(what, reply.status, self._secrets.hide(reply.text), read)
+        found, made = taken(what, reply.status, reply.text, read, self._secrets.hide)
+        return (self._secrets.hidden(found) if self._secrets.within(reply.text) else found), made
 
     async def close(self) -> None:
         await self._live.close()

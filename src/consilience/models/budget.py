@@ -8,13 +8,16 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from consilience.errors import BudgetSpent, InputError
-from consilience.models.price import Price
+from consilience.models.price import Price, tokens_in
 
 WARM_UP = 8
 """So many answers tell how many tokens a server charges for a byte."""
 
 MARGIN = 1.2
 """By how much a prompt may cost more than the dearest one so far."""
+
+_WORDS = b"abcdefghijklmnopqrstuvwxyz "
+"""What is rated as it was seen; of figures, signs and other letters each byte may be a token."""
 
 TEMPLATE = 64
 """Tokens that a chat template, or a mark at the beginning, may add to a prompt."""
@@ -28,14 +31,14 @@ class Aside(NamedTuple):
 
 
 class Budget:
-    """At most so many requests, so many tokens and so much money; None is no limit.
+    """At most so many requests, tokens and so much money for one command; None is no limit.
 
     Every request counts that is sent to the model, a probe's and a second attempt's too; a list of
     prompts counts as its prompts. Tokens are prompt and completion as the server charges them;
     money is what they cost by the `price`,
     which `max_cost` needs. Before it is sent a request sets aside what it can cost at most, so
     that the limit is kept whatever is under way; near the end requests therefore wait for each
-    other. A server that charges nothing is taken to charge what was set aside.
+    other. A server that tells of no tokens is taken to charge what was set aside.
     """
 
     def __init__(
@@ -66,8 +69,7 @@ class Budget:
         count = _prompts(body)
         if self.max_calls is not None and self.calls + count > self.max_calls:
             raise BudgetSpent(
-                f"the budget of {self.max_calls:,} calls is spent: raise budget.max_calls and run "
-                "the same command to go on; what was answered is kept"
+                f"the budget of {self.max_calls:,} calls is spent: {_goes_on('max_calls')}"
             )
         self.calls += count
         self._under_way += 1
@@ -91,9 +93,7 @@ class Budget:
                 return most
             # Those who wait for each other hold nothing that could come back.
             if not self._aside.tokens:
-                raise BudgetSpent(
-                    f"{spent} and run the same command to go on; what was answered is kept"
-                )
+                raise BudgetSpent(spent)
             await asyncio.sleep(0.005)
 
     def _spent(self, most: Aside) -> str | None:
@@ -101,29 +101,28 @@ class Budget:
         tokens = self.tokens + self._aside.tokens + most.tokens
         if self.max_tokens is not None and tokens > self.max_tokens:
             return (
-                f"the budget of {self.max_tokens:,} tokens is spent: {self.tokens:,} were "
-                f"charged, and the next request may cost {most.tokens:,}; raise "
-                "budget.max_tokens"
+                f"the budget of {self.max_tokens:,} tokens is spent: {self.tokens:,} were charged, "
+                f"and the next request may cost {most.tokens:,}; {_goes_on('max_tokens')}"
             )
         money = self.money + self._aside.money + most.money
         if self.max_cost is not None and self.price is not None and money > self.max_cost:
             said = self.price.called
             return (
                 f"the budget of {said(self.max_cost)} is spent: {said(self.money)} were charged, "
-                f"and the next request may cost {said(most.money)}; raise budget.max_cost"
+                f"and the next request may cost {said(most.money)}; {_goes_on('max_cost')}"
             )
         return None
 
     def _most(self, body: Mapping[str, Any]) -> Aside:
         asked = _asked(body)
-        length = len(asked.encode())
+        length = len(asked)
         count = _prompts(body)
         written = count * int(body.get("max_tokens") or body.get("max_completion_tokens") or 1)
         prompt = length + count * TEMPLATE  # no tokenizer makes more tokens than bytes
         if self._seen >= WARM_UP:
-            # What was seen says nothing of letters that take several bytes.
-            plain = len(asked.encode("ascii", "ignore"))
-            rated = int(plain * self._dearest * MARGIN) + length - plain
+            # Of spaces in a row each may be a token too.
+            others = len(asked.translate(None, _WORDS)) + 2 * asked.count(b"  ")
+            rated = int((length - others) * self._dearest * MARGIN) + others
             prompt = min(length, rated) + count * TEMPLATE
         return Aside(prompt + written, self.price.of(prompt, 0, written) if self.price else 0.0)
 
@@ -141,18 +140,32 @@ class Budget:
     def settle(
         self, body: Mapping[str, Any], aside: Aside, usage: Mapping[str, Any] | None
     ) -> None:
-        """Counts what a request was charged; all that was set aside where nobody knows (None)."""
+        """Counts what a request was charged; nothing where it was refused (None).
+
+        A usage without tokens tells nothing: all that was set aside is then taken to be charged.
+        """
         self._under_way -= 1
         self._give_back(aside)
-        charged = None if usage is None else _charged(usage)
-        self.tokens += aside.tokens if charged is None else charged
-        if charged is None or usage is None or self.price is None:
+        if usage is None:
+            return
+        charged = tokens_in(usage)
+        tokens = charged.prompt + charged.output
+        if not tokens:
+            self.tokens += aside.tokens
             self.money += aside.money
-        else:
-            self.money += self.price.charged(usage)
-        if charged:
-            self._seen += 1
-            self._dearest = max(self._dearest, charged / max(1, _bytes(body)))
+            return
+        self.tokens += tokens
+        self.money += self.price.charged(usage) if self.price else 0.0
+        self._seen += 1
+        self._dearest = max(self._dearest, tokens / max(1, len(_asked(body))))
+
+
+def _goes_on(limit: str) -> str:
+    """What to do where a budget is spent."""
+    return (
+        f"the same command goes on, and may spend as much once more (budget.{limit} is for one "
+        "command); what was answered is kept"
+    )
 
 
 def _prompts(body: Mapping[str, Any]) -> int:
@@ -161,15 +174,6 @@ def _prompts(body: Mapping[str, Any]) -> int:
     return len(prompt) if isinstance(prompt, list) else 1
 
 
-def _bytes(body: Mapping[str, Any]) -> int:
-    return len(_asked(body).encode())
-
-
-def _asked(body: Mapping[str, Any]) -> str:
-    return json.dumps(body.get("messages", body.get("prompt", body)), ensure_ascii=False)
-
-
-def _charged(usage: Mapping[str, Any]) -> int | None:
-    counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
-    known = [int(c) for c in counts if isinstance(c, int | float) and not isinstance(c, bool)]
-    return sum(known) if known else None
+def _asked(body: Mapping[str, Any]) -> bytes:
+    asked = body.get("messages", body.get("prompt", body))
+    return json.dumps(asked, ensure_ascii=False).encode("utf-8", "replace")

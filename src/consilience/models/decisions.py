@@ -135,7 +135,7 @@ class DecisionsModel:
             reading.exact,
             reading.mass,
             usage=wire.total_usage([response]),
-            raw=response,
+            raw=self._server.hidden(response),
         )
 
     async def close(self) -> None:
@@ -151,6 +151,11 @@ class DecisionsModel:
     def requests(self) -> int:
         """How many requests were sent."""
         return self._server.requests
+
+    @property
+    def unused(self) -> Mapping[str, Any]:
+        """What answers took that could not be used."""
+        return self._server.unused
 
     def _body(self, prompt: str, names: Sequence[str]) -> dict[str, Any]:
         question: dict[str, Any] = {"type": "choice", "instructions": INSTRUCTIONS}

@@ -5,25 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from consilience.errors import AnswerError
 from consilience.models.address import KEY
-from consilience.models.server import Server
+from consilience.models.server import Server, ServerOptions
 
 _MOST = 64 * 2**20
 """Bytes of an answer that are read: 64 vectors of 16,384 numbers."""
 
 
 async def fetch_embeddings(
-    base_url: str, model: str, texts: Sequence[str], batch: int = 64, key: str = KEY
+    base_url: str,
+    model: str,
+    texts: Sequence[str],
+    batch: int = 64,
+    key: str = KEY,
+    **options: Unpack[ServerOptions],
 ) -> list[list[float]]:
     """One vector per text, as the server gives it; ServerError or AnswerError in one line.
 
     Asked as floats, because base64 is not served everywhere, and ordered by the `index` that
     comes back, because servers need not keep the order.
     """
-    server = Server(base_url, model, key=key)
+    server = Server(base_url, model, key=key, **options)
     found: list[list[float]] = []
     try:
         for at in range(0, len(texts), batch):

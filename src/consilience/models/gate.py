@@ -1,10 +1,11 @@
-"""How many requests to a server may be under way, and whether any: shared by all its workers.
+"""How many requests to a server may be under way, and when: shared by all its workers.
 
-Two rules. *Back off*: a time-out or an HTTP 429 halves how many may be under way, and as many
-answers in a row allow one more; a server that can do one thing at a time ends with one. *Break*:
-once requests fail, no more are sent than were under way together, and from then on one at a time,
-after growing pauses; the first answer opens the gate for all, and `TRIALS` failures of these end
-it. A server that is down is so sent at most as many requests as there are workers, and `TRIALS`.
+Two rules beside a pace. *Back off*: a time-out or an HTTP 429 halves how many may be under way, and
+as many answers in a row allow one more; a server that can do one thing at a time ends with one.
+*Break*: once requests fail, no more are sent than were under way together, and from then on one at
+a time, after growing pauses; the first answer opens the gate for all, and `TRIALS` failures of
+these end it. A server that is down is so sent at most as many requests as there are workers, and
+`TRIALS`.
 """
 
 from __future__ import annotations
@@ -34,10 +35,14 @@ class Ticket:
 
 
 class Gate:
-    """The gate of one server; `pause` and `longest` are those between trials, in seconds."""
+    """The gate of one server; `pause` and `longest` are those between trials, in seconds.
 
-    def __init__(self, pause: float, longest: float) -> None:
+    Requests start `interval` seconds apart.
+    """
+
+    def __init__(self, pause: float, longest: float, interval: float = 0.0) -> None:
         self._pause, self._longest = pause, longest
+        self._interval, self._next_start = interval, 0.0
         self.limit = math.inf
         self.under_way = 0
         self._most = 0
@@ -49,6 +54,7 @@ class Gate:
     def _begin(self) -> None:
         """All that holds for one event loop; what was learned of the server's width stays."""
         self.under_way = 0
+        self._first = asyncio.Lock()
         self._waiting: list[asyncio.Future[None]] = []
         self._failed = 0
         self._since = 0
@@ -66,6 +72,12 @@ class Gate:
         if self._loop is not loop:
             self._loop = loop
             self._begin()
+        # One waits until something may be sent, and all others for their turn: each of hundreds
+        # would look whenever one is answered.
+        async with self._first:
+            return await self._enter(loop)
+
+    async def _enter(self, loop: asyncio.AbstractEventLoop) -> Ticket:
         while True:
             check_interrupt()
             if self._ended is not None:
@@ -73,10 +85,13 @@ class Gate:
             now = loop.time()
             broken = self._failed > 0 and self._since >= max(1, self._most)
             free = not self._trial if broken else self.under_way < self.limit
-            begin = max(self._not_before, self._next_trial if broken else 0.0)
+            begin = max(self._not_before, self._next_start, self._next_trial if broken else 0.0)
             if free and now >= begin:
                 break
             await self._wait(begin if free else None)
+        # Who is a little late does not delay those that follow.
+        late = now - self._next_start >= self._interval
+        self._next_start = (now if late else self._next_start) + self._interval
         self._trial = self._trial or broken
         self._since += 1
         self.under_way += 1

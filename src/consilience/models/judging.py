@@ -14,45 +14,61 @@ _Read = TypeVar("_Read")
 
 
 class Failed(Exception):
-    """One failed attempt, on its way to the decision whether to make another."""
+    """One failed attempt, on its way to the decision whether to make another.
 
-    def __init__(self, failure: wire.Failure) -> None:
+    `usage` is what it was charged all the same, where its answer says so.
+    """
+
+    def __init__(self, failure: wire.Failure, usage: Mapping[str, Any] | None = None) -> None:
         super().__init__(str(failure.error))
         self.failure = failure
+        self.usage = usage
 
 
 def judged(
-    what: str, status: int, headers: Mapping[str, str], text: str, read: Callable[[Any], _Read]
+    what: str,
+    status: int,
+    headers: Mapping[str, str],
+    text: str,
+    read: Callable[[Any], _Read],
+    hide: Callable[[str], str],
 ) -> tuple[Any, _Read]:
-    """The JSON of an answer and what `read` makes of it; Failed where it cannot be used."""
+    """The JSON of an answer and what `read` makes of it; Failed where it cannot be used.
+
+    Both as they came; what a failure shows goes through `hide`.
+    """
     if not 200 <= status < 300:
-        raise Failed(wire.refused(what, status, headers, text))
+        raise Failed(wire.refused(what, status, headers, hide(text)))
     try:
         answer = parse(text)
     except Unreadable as error:
-        raise Failed(unusable(what, str(error), text)) from error
+        raise Failed(unusable(what, str(error), hide(text))) from error
     inner = wire.inner_status(answer)
     if inner is not None:
-        raise Failed(wire.refused(what, inner, headers, text))
+        raise Failed(wire.refused(what, inner, headers, hide(text)), wire.usage_of(answer))
     try:
         return answer, read(answer)
     except AnswerError as error:
-        raise Failed(unusable(what, str(error), text, error)) from error
+        made = unusable(what, hide(str(error)), hide(text), error)
+        raise Failed(made, wire.usage_of(answer)) from error
     except ModelError as error:
-        error.body = error.body or text
+        error.args = (hide(str(error)),)
+        error.body = hide(error.body or text)
         raise
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         said = f"it has an unknown shape ({type(error).__name__})"
-        raise Failed(unusable(what, said, text)) from error
+        raise Failed(unusable(what, said, hide(text)), wire.usage_of(answer)) from error
 
 
-def taken(what: str, status: int, text: str, read: Callable[[Any], _Read]) -> tuple[Any, _Read]:
+def taken(
+    what: str, status: int, text: str, read: Callable[[Any], _Read], hide: Callable[[str], str]
+) -> tuple[Any, _Read]:
     """An answer that came by another way than a connection, judged as one that came by it.
 
     The JSON and what `read` makes of it; ModelError where it cannot be used.
     """
     try:
-        return judged(what, status, {}, text, read)
+        return judged(what, status, {}, text, read, hide)
     except Failed as failed:
         raise failed.failure.error from failed.__cause__
 

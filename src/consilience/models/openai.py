@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Literal, Unpack
 
-from consilience.errors import InputError, ModelError
+from consilience.errors import BudgetSpent, InputError, ModelError
 from consilience.models import wire
 from consilience.models.address import Address
 from consilience.models.base import Answer, Completion, Request
@@ -72,6 +72,8 @@ class OpenAIModel:
         self._k = k or capabilities.k
         url = base_url or capabilities.base_url
         server = Server(url, capabilities.model, **options)
+        self._hide, self._hidden = server.hide, server.hidden
+        self.unused = server.unused
         # Of a list vLLM tells what a cache served of the last prompt alone: it would be lost.
         lists = capabilities.lists and not capabilities.cached_tokens
         self._server: Connection = PromptLists(server) if lists else server
@@ -139,20 +141,26 @@ class OpenAIModel:
         raws: dict[str, Any] = {}
         spent: list[Any] = []
         for step, prompt, first, ids in asked:
-            readings[step.said], raw = await self._next(prompt, step.options, first, ids)
-            spent += [raw[way] for way in ("first", "longer") if way in raw]
-            spent += raw.get("forced", {}).values()
-            raws[step.said] = raw
+            try:
+                readings[step.said], raws[step.said] = await self._next(
+                    prompt, step.options, first, ids, spent
+                )
+            except (ModelError, BudgetSpent) as error:
+                if isinstance(error, ModelError):
+                    error.body = error.body and self._hide(error.body)
+                wire.add_usage(self.unused, wire.total_usage(spent))
+                raise
         reading = readings[""]
         if len(steps) > 1:
             reading = joined_readings(tree, readings, len(request.label_names))
         raw = raws.pop("")
+        more = {"branches": raws} if raws else {}
         return Answer(
             reading.logprobs,
             reading.exact,
             reading.mass,
             usage=wire.total_usage(spent),
-            raw=raw["first"] if len(spent) == 1 else raw | ({"branches": raws} if raws else {}),
+            raw=self._hidden(raw["first"] if len(spent) == 1 else raw | more),
         )
 
     async def _next(
@@ -161,21 +169,23 @@ class OpenAIModel:
         names: Sequence[str],
         first: Sequence[FirstToken | None],
         ids: list[int] | None,
+        spent: list[Any],
     ) -> tuple[LabelLogprobs, dict[str, Any]]:
         """The log-probabilities of what comes next in a prompt, and the responses to that.
 
-        Where the server refuses to say more of it than it did first, that has to do.
+        These stand in `spent` too, whatever comes of the later ones. Where the server refuses to
+        say more of it than it did first, that has to do.
         """
-        response, tokens = await self._send(prompt, self._k, ids)
+        response, tokens = await self._send(prompt, self._k, spent, ids)
         reading = read_labels(tokens, names, first, top=ids is None)
         raw: dict[str, Any] = {"first": response}
         with _unless_refused():
             if not all(reading.exact) and self.capabilities.k_max > self._k:
-                raw["longer"], tokens = await self._send(prompt, self.capabilities.k_max)
+                raw["longer"], tokens = await self._send(prompt, self.capabilities.k_max, spent)
                 reading = read_labels(tokens, names, first)
         with _unless_refused():
             if not all(reading.exact) and self._can_force:
-                reading, raw["forced"] = await self._force(prompt, names, reading, first)
+                reading, raw["forced"] = await self._force(prompt, names, reading, first, spent)
         return reading, raw
 
     @property
@@ -187,7 +197,7 @@ class OpenAIModel:
         """What the model writes next; fails, and is sent again, as a question is."""
         path, body = wire.writing_for(self.capabilities, prompt, max_tokens, self._extra)
         response, text = await self._server.call("POST", path, body, wire.written_text)
-        return Completion(text, usage=wire.total_usage([response]), raw=response)
+        return Completion(text, usage=wire.total_usage([response]), raw=self._hidden(response))
 
     async def slots(self) -> int | None:
         """How many slots its server has for prompts, asked now; None where it has none."""
@@ -226,6 +236,7 @@ class OpenAIModel:
         names: Sequence[str],
         reading: LabelLogprobs,
         first: Sequence[FirstToken | None],
+        spent: list[Any],
     ) -> tuple[LabelLogprobs, dict[str, Any]]:
         """The reading with the missing labels asked for by name, and the responses to that."""
         responses = {}
@@ -233,7 +244,7 @@ class OpenAIModel:
             known = first[c]
             if reading.exact[c] or known is None:
                 continue
-            response, _ = await self._send(prompt, self._k, more=wire.forced(known.id))
+            response, _ = await self._send(prompt, self._k, spent, more=wire.forced(known.id))
             responses[name] = response
             drawn = sampled_token(response)
             if drawn is None or not is_forced(drawn, known.id, name):
@@ -247,6 +258,7 @@ class OpenAIModel:
         self,
         prompt: Prompt,
         k: int,
+        spent: list[Any],
         ids: list[int] | None = None,
         more: Mapping[str, Any] | None = None,
     ) -> tuple[Any, list[Token]]:
@@ -262,7 +274,9 @@ class OpenAIModel:
             return tokens
 
         body |= more or {}
-        return await self._server.call("POST", path, body, read)
+        response, tokens = await self._server.call("POST", path, body, read)
+        spent.append(response)
+        return response, tokens
 
 
 @contextmanager

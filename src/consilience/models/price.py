@@ -59,9 +59,24 @@ class TokenCounts(NamedTuple):
     output: int
 
 
+NO_TOKENS = TokenCounts(0, 0, 0)
+
+_ROUNDED = 2
+"""By so many tokens a total may be off that is a part of what a list of prompts took."""
+
+
 def tokens_in(usage: Mapping[str, Any]) -> TokenCounts:
-    """The tokens that a usage counts; 0 where it does not."""
+    """The tokens that a usage counts; 0 where it does not.
+
+    What only the total has is thinking, which is charged as the answer is.
+    """
     details = usage.get("prompt_tokens_details")
     cached = count_in(details, "cached_tokens") if isinstance(details, Mapping) else 0
-    prompt = count_in(usage, "prompt_tokens")
-    return TokenCounts(prompt, min(cached, prompt), count_in(usage, "completion_tokens"))
+    prompt, output = count_in(usage, "prompt_tokens"), count_in(usage, "completion_tokens")
+    unnamed = count_in(usage, "total_tokens") - prompt - output
+    return TokenCounts(prompt, min(cached, prompt), output + unnamed * (unnamed > _ROUNDED))
+
+
+def unused_by(model: object) -> TokenCounts:
+    """The tokens of those answers to a model's questions that could not be used, up to now."""
+    return tokens_in(getattr(model, "unused", {}))

@@ -20,6 +20,7 @@ from consilience.models.address import (
     Address,
     Secrets,
     checked_headers,
+    credentials,
     key_from_environment,
 )
 from consilience.models.body import MOST_BYTES, Unreadable, body_text
@@ -94,9 +95,10 @@ class Server:
 
     The HTTP client is opened by the first request of an event loop and closed by `close`, which
     belongs at that loop's end; a later request opens a new one. `requests` counts what was sent,
-    every attempt of it. `base_url` is the address as it may be shown. `headers` are sent with
-    every request and shown nowhere; one called Authorization stands in the place of the API key,
-    which the environment has under the name `key`, or under that of the host.
+    every attempt of it, and `unused` adds up what answers took that could not be used. `base_url`
+    is the address as it may be shown. `headers` are sent with every request; what of them is a
+    credential is shown nowhere. One called Authorization stands in the place of the API key, which
+    the environment has under the name `key`, or under that of the host.
     """
 
     def __init__(
@@ -117,18 +119,20 @@ class Server:
         self.base_url = self._address.shown
         self.model = model
         self.requests = 0
+        self.unused: dict[str, Any] = {}
         self._headers = checked_headers(headers)
         own = any(name.lower() == "authorization" for name in self._headers)
         held = None if own else key_from_environment(self._address.url, general=key)
-        self._secrets = Secrets.of(held, [*self._headers.values(), *self._address.secrets])
+        secret = [*credentials(self._headers.items()), *self._address.secrets]
+        self._secrets = Secrets.of(held, secret)
+        self._repeated = False
         if held:
             self._headers["Authorization"] = f"Bearer {held}"
         self._patience = patience or RetryPolicy()
-        self._interval = 60.0 / requests_per_minute if requests_per_minute else 0.0
-        self._next_start = 0.0
         self._transport = transport
         self._budget = budget
-        self._gate = Gate(self._patience.pause, self._patience.longest_pause)
+        interval = 60.0 / requests_per_minute if requests_per_minute else 0.0
+        self._gate = Gate(self._patience.pause, self._patience.longest_pause, interval)
         self._client: HttpClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._targets = lru_cache(maxsize=64)(self._target)
@@ -149,7 +153,7 @@ class Server:
         root: bool = False,
         most: int = MOST_BYTES,
     ) -> tuple[Any, _Read]:
-        """The JSON that a request brought, and what `read` makes of it.
+        """The JSON that a request brought, as it came, and what `read` makes of it.
 
         `path` is under the base URL, or (`root`) beside it, where a server's own additions are. An
         AnswerError of `read` is retried like a failure of the server. Raises ServerError or
@@ -158,7 +162,9 @@ class Server:
         largest body, in bytes.
         """
         what, url = self._targets(method, path, root)
-        sent = _Sent(what, method, url, body, most)
+        # What stands beside the base URL asks no model.
+        budget = self._budget if method == "POST" and not root else None
+        sent = _Sent(what, method, url, body, most, budget)
         task = asyncio.current_task()
         assert task is not None
         # What is under way is waited for at an interrupt; pauses and queues are not.
@@ -226,8 +232,7 @@ class Server:
 
     async def _attempt(self, sent: _Sent, read: Callable[[Any], _Read]) -> tuple[Any, _Read]:
         """One attempt, once the budget and the gate allow it, and what they learn from it."""
-        budget = self._budget if sent.path.endswith("completions") else None
-        body = sent.body or {}
+        budget, body = sent.budget, sent.body or {}
         aside = await budget.reserve(body) if budget else Aside()
         try:
             ticket = await self._gate.enter()
@@ -238,10 +243,9 @@ class Server:
                 raise Failed(wire.Failure(error, False)) from None
             raise
         outcome: Outcome | None = None
-        usage: Mapping[str, Any] | None = None
+        usage: Mapping[str, Any] | None = {}
         began = asyncio.get_running_loop().time()
         try:
-            await self._keep_pace()
             sent.under_way = True
             try:
                 answer, found = await self._once(sent, read)
@@ -250,7 +254,10 @@ class Server:
             outcome, usage = "answered", wire.usage_of(answer) if budget else None
             return answer, found
         except Failed as failed:
-            outcome, usage = self._learn(failed.failure, ticket, sent)
+            outcome = self._learn(failed.failure, ticket, sent)
+            refused = isinstance(failed.failure.error, wire.Refused)
+            usage = failed.usage or (None if refused else {})
+            wire.add_usage(self.unused, usage or {})
             raise
         finally:
             sent.seconds += asyncio.get_running_loop().time() - began
@@ -260,10 +267,8 @@ class Server:
             if outcome in ("failed", "overloaded"):
                 self._end_where_all_fails(sent)
 
-    def _learn(
-        self, failure: wire.Failure, ticket: Ticket, sent: _Sent
-    ) -> tuple[Outcome, Mapping[str, Any] | None]:
-        """What a failed attempt tells of the server, and what it was charged (None: unknown)."""
+    def _learn(self, failure: wire.Failure, ticket: Ticket, sent: _Sent) -> Outcome:
+        """What a failed attempt tells of the server."""
         sent.last = failure
         sent.tried += 1
         # One of too many at once is none of its own, but where no second attempt is wanted.
@@ -271,10 +276,9 @@ class Server:
         sent.counted += ticket.alone or once or not failure.overloaded
         if failure.wait is not None:
             self._gate.hold(min(failure.wait, self._patience.longest_pause))
-        charged = {"prompt_tokens": 0} if isinstance(failure.error, wire.Refused) else None
         if not failure.again:
-            return "refused", charged
-        return ("overloaded" if failure.overloaded else "failed"), charged
+            return "refused"
+        return "overloaded" if failure.overloaded else "failed"
 
     def _end_where_all_fails(self, sent: _Sent) -> None:
         if sent.last is not None and (ended := self._gate.end(sent.last.error)) is not None:
@@ -296,7 +300,7 @@ class Server:
             failure = wire.Failure(ServerError(message), True, overloaded=True)
             raise Failed(failure) from error
         except Unreadable as error:
-            raise Failed(unusable(what, str(error), self._hide(error.begins))) from error
+            raise Failed(unusable(what, str(error), self._secrets.hide(error.begins))) from error
         except ModelError:
             raise
         # aiohttp and, for proxies, httpx2 let through errors of what is below them (TLS, SOCKS,
@@ -307,7 +311,8 @@ class Server:
             if isinstance(failed, InputError):
                 raise failed from error
             raise Failed(wire.Failure(failed, not failed.fatal)) from error
-        return judged(what, status, headers, text, read)
+        self._repeated = self._repeated or self._secrets.within(text)
+        return judged(what, status, headers, text, read, self.hide)
 
     async def _exchange(self, sent: _Sent) -> tuple[int, Mapping[str, str], str]:
         """The status, the headers and the text of an answer."""
@@ -319,15 +324,7 @@ class Server:
             if 200 <= response.status < 300:
                 raise
             text = error.begins
-        return response.status, response.headers, self._hide(text)
-
-    async def _keep_pace(self) -> None:
-        """Waits until the next request may start; starts are evenly spaced."""
-        if self._interval:
-            now = asyncio.get_running_loop().time()
-            start = max(now, self._next_start)
-            self._next_start = start + self._interval
-            await asyncio.sleep(start - now)
+        return response.status, response.headers, text
 
     def _target(self, method: str, path: str, root: bool) -> tuple[str, httpx2.URL]:
         """What a request is called in messages, and where it goes."""
@@ -341,8 +338,13 @@ class Server:
             self._client = open_client(self._address, self._headers, self._transport)
         return self._client
 
-    def _hide(self, text: str) -> str:
+    def hide(self, text: str) -> str:
+        """A text of the server's as it may be shown."""
         return self._secrets.hide(text)
+
+    def hidden(self, answer: Any) -> Any:  # noqa: ANN401 (JSON)
+        """An answer as it may be stored; few servers ever repeat a secret."""
+        return self._secrets.hidden(answer) if self._repeated else answer
 
 
 @dataclass(slots=True)
@@ -354,12 +356,9 @@ class _Sent:
     url: httpx2.URL
     body: Mapping[str, Any] | None
     most: int
+    budget: Budget | None
     tried: int = 0
     counted: int = 0
     seconds: float = 0.0
     under_way: bool = False
     last: wire.Failure | None = None
-
-    @property
-    def path(self) -> str:
-        return self.url.path

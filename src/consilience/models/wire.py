@@ -111,6 +111,9 @@ _USUAL = {
 }
 """What endpoints for decisions call the counts of a usage."""
 
+_CACHED = ("cached_tokens", "prompt_cache_hit_tokens")
+"""What servers call the tokens that a cache served, where they are not in the details."""
+
 _BLANK = "\n\n"
 """Where a text ends that is no chat's; a chat's own end is the end of the turn."""
 
@@ -263,11 +266,11 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
             return float(value) * unit
     try:
         when = parsedate_to_datetime(headers.get("retry-after", ""))
-    except ValueError:
+        if when.tzinfo is None:
+            when = when.replace(tzinfo=UTC)
+        return max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
+    except (ValueError, OverflowError, TypeError):
         return None
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=UTC)
-    return max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
 
 
 def excerpt(text: str) -> str:
@@ -282,7 +285,12 @@ def usage_of(response: object) -> Mapping[str, Any]:
         return {}
     if "prompt_tokens" not in usage:
         usage = {_USUAL.get(key, key): value for key, value in usage.items()}
-    return _counts(plain_usage(usage))
+    counts = _counts(plain_usage(usage))
+    for name in _CACHED:
+        details = counts.setdefault("prompt_tokens_details", {}) if name in counts else None
+        if isinstance(details, dict):
+            details.setdefault("cached_tokens", counts[name])
+    return counts
 
 
 def _counts(usage: Mapping[str, Any]) -> dict[str, Any]:
@@ -299,15 +307,16 @@ def total_usage(responses: list[Any]) -> dict[str, Any]:
         return dict(usage_of(responses[0]))
     total: dict[str, Any] = {}
     for response in responses:
-        _add(total, usage_of(response))
+        add_usage(total, usage_of(response))
     return total
 
 
-def _add(total: dict[str, Any], usage: Mapping[str, Any]) -> None:
+def add_usage(total: dict[str, Any], usage: Mapping[str, Any]) -> None:
+    """Adds every number of a usage to those of a total."""
     for key, value in usage.items():
         if isinstance(value, Mapping):
             inner = total.setdefault(key, {})
             if isinstance(inner, dict):
-                _add(inner, value)
+                add_usage(inner, value)
         elif not isinstance(total.get(key), dict):
             total[key] = total.get(key, 0) + value

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,18 +98,21 @@ class SentenceModel:
 class EndpointEmbedder:
     """The `/v1/embeddings` endpoint of an OpenAI-compatible server.
 
-    Its API key is in the environment variable `key`, else in that of its host.
+    Its API key is in the environment variable `key`, else in that of its host. `options` are those
+    of `Server`: how it is reached, which changes no vector.
     """
 
     name: str
     base_url: str = field(repr=False)
     key: str = field(default="CONSILIENCE_API_KEY", repr=False)
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors from the server; ModelError in one line."""
         from consilience.models.embeddings import fetch_embeddings
 
-        return _unit(np.array(run(fetch_embeddings(self.base_url, self.name, texts, key=self.key))))
+        fetched = fetch_embeddings(self.base_url, self.name, texts, key=self.key, **self.options)
+        return _unit(np.array(run(fetched)))
 
 
 def open_embedder(name: str = "tfidf", base_url: str | None = None) -> Embedder:

@@ -24,7 +24,7 @@ from consilience.errors import BudgetSpent, InputError, ModelError, Reason, chec
 from consilience.models import interrupts
 from consilience.models.base import Answer, Completion, Model, Request, Writer, count_in
 from consilience.models.event_loop import run
-from consilience.models.price import tokens_in
+from consilience.models.price import NO_TOKENS, TokenCounts, tokens_in, unused_by
 from consilience.models.served import OtherModel, Watch, served_by
 from consilience.models.slots import SLOT
 from consilience.prompts.framing import Framing
@@ -89,6 +89,7 @@ class Silent:
 class CallCounts:
     """What an asking came to: calls made, answers found in the store, queries given up.
 
+    Tokens are those of all answers that came, of the ones too that could not be used.
     `refused` has the rows that the model refused, by id, and why the last time; `ended` says why
     it ended before its time, with nothing wrong: a budget was spent. `notes` tell what else the
     user should know: another build of the model answers.
@@ -216,6 +217,7 @@ class Runner(ABC, Generic[M, R]):
         self.outcome.known = len(planned) - len(todo)
         self.watch.start(len(planned), self.outcome.known)
         self.batches = Batches(self.store, at_once=concurrency == 1)
+        before = unused_by(self.model)
         try:
             with interrupts.gently():
                 run(self.serve(todo, concurrency))
@@ -223,7 +225,14 @@ class Runner(ABC, Generic[M, R]):
             self.outcome.ended = str(error)
         finally:
             self.watch.stop()
+        self.count(unused_by(self.model), before)
         return self.outcome
+
+    def count(self, now: TokenCounts, before: TokenCounts = NO_TOKENS) -> None:
+        """Adds what was taken since `before` to what the asking took."""
+        self.outcome.prompt_tokens += now.prompt - before.prompt
+        self.outcome.cached_tokens += now.cached - before.cached
+        self.outcome.output_tokens += now.output - before.output
 
     async def serve(self, todo: Unasked[R], concurrency: int) -> None:
         """All requests, one after the other or by `concurrency` workers."""
@@ -298,10 +307,7 @@ class Runner(ABC, Generic[M, R]):
         self.failed_in_a_row = self.refused_in_a_row = 0
         self.ever_answered, self.answered_last = True, (key, request)
         self.outcome.calls += count_in(answer.usage, "calls") or 1
-        tokens = tokens_in(answer.usage)
-        self.outcome.prompt_tokens += tokens.prompt
-        self.outcome.cached_tokens += tokens.cached
-        self.outcome.output_tokens += tokens.output
+        self.count(tokens_in(answer.usage))
         self.watch.answered(answer)
 
     async def plainly_everything(self, request: R, error: ModelError) -> bool:
