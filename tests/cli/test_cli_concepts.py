@@ -16,8 +16,9 @@ import pytest
 
 from command import Done, consilience
 from consilience.cli.concepts import within
-from consilience.cli.results import labelled, opened
+from consilience.cli.results import opened
 from consilience.concepts.concept import Concept
+from consilience.data.arrays import saying
 from consilience.data.dataset import Dataset
 from consilience.models.simulated import WORLDS, true_label, world_dataset
 from consilience.results.result import Found
@@ -150,7 +151,7 @@ def test_examples_without_a_label_are_not_of_a_concept() -> None:
     inside = [1, 4, 5, 11]
     labels[inside] = [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.501, 0.499]]
     concept = Concept(0, labels, 0.0, 0.0, 0.0, 0.0)
-    assert np.flatnonzero(labelled(concept)).tolist() == inside
+    assert np.flatnonzero(saying(concept.labels)).tolist() == inside
     some, own = within(data, concept)
     assert isinstance(some, Dataset)
     assert list(some.ids) == [data.ids[i] for i in inside]
@@ -293,7 +294,7 @@ def test_a_concept_is_put_into_words_on_its_sample(
     found = replace(found, concepts=(replace(found.concepts[0], labels=labels),))
     command = import_module("consilience.cli.describe")
     monkeypatch.setattr(command, "opened", lambda *given, **options: found)
-    inside = {found.dataset.ids[i] for i in np.flatnonzero(labelled(found.concepts[0]))}
+    inside = {found.dataset.ids[i] for i in np.flatnonzero(saying(found.concepts[0].labels))}
     with serve("vllm", model=Sorter(True), writes=honest) as server:
         cost = json.loads(describe(server, store, "--concept", 1, "--dry-run", "--json").stdout)
         done = describe(server, store, "--concept", "1")
