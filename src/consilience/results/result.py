@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from consilience.concepts.concept import Concept, questions
 from consilience.data.dataset import Dataset
-from consilience.data.relations import Equal, Opposite, active_relations, tied_examples
+from consilience.data.relations import active_relations, tied_examples
 from consilience.errors import InputError
 from consilience.evidence.evidence import Evidence
 from consilience.objective.conditioning import condition
@@ -244,7 +244,7 @@ class Found:
     def _spoken_of(self) -> list[int]:
         """The classes of which relations that count speak: they cannot be renamed."""
         relations = active_relations(self.dataset.relations, self.run.settings["priors"])
-        related = {r.label for r in relations if not isinstance(r, Equal | Opposite)}
+        related = {c for r in relations for c in r.speaks_of(self.dataset.task.k)}
         return sorted(related | set(self.corrections.values()))
 
     def _as_meant(self, meant: Orientation) -> tuple[Solution, Uncertainty]:
