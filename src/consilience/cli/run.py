@@ -314,7 +314,8 @@ def show_prompt(data: Dataset, model: Model, settings: Settings) -> None:
     )
     if data.note:
         talk(data.note)
-    if dropped := set(settings.framings or ()) - {f.name.partition("-")[0] for f in made}:
+    asked = {name for name in settings.framings or () if isinstance(name, str)}
+    if dropped := asked - {f.name.partition("-")[0] for f in made}:
         talk(f"the framing {', '.join(dropped)} is left out: the task says no `opposite` sentence")
     talk(
         f"── a prompt ({framing.name}; class {names}); later ones show labelled examples first\n"

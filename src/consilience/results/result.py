@@ -368,6 +368,12 @@ class Found:
 
         return evidence_summary(self.evidence, self.solution.labels)
 
+    def prediction_table(self) -> pd.DataFrame:
+        """One row per prediction: what was asked, and the log-probability of each class in nats."""
+        from consilience.results.prediction_table import prediction_table
+
+        return prediction_table(self)
+
     def rounds(self) -> pd.DataFrame:
         """One row per round: what was asked, and how its answers go with the labels found."""
         from consilience.results.rounds import round_table
