@@ -46,8 +46,8 @@ from consilience.evaluation.baselines import (
 )
 from consilience.evaluation.baselines.bootstrapping import most_confident
 from consilience.evaluation.baselines.exchange import FEWEST_PER_CONTEXT, Exchange
-from consilience.evaluation.baselines.map_labelling import best_labelling, put_on_top
 from consilience.evaluation.baselines.relation_repair import Consistency
+from consilience.evidence.best_labelling import best_labelling, put_on_top
 from consilience.evidence.relation_factors import factors
 from consilience.models.base import Answer, Model, Request
 from consilience.models.simulated import (
