@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 
 from consilience.errors import InputError, check_kind
 
+_PLAIN = (bool, int, float, tuple)
+"""What prior, label, strength and members are, once they were checked."""
+
 _Labels = NDArray[np.int64]
 """Candidate labellings, shape (worlds, members)."""
 
@@ -42,7 +45,10 @@ class Relation:
     size: ClassVar[tuple[int, int | None]] = (2, None)
 
     def __post_init__(self) -> None:
-        self._as_plain_kinds()
+        given = self.prior, self.label, self.strength, self.members
+        # There may be a million of them, and most are plain already.
+        if tuple(map(type, given)) != _PLAIN or {*map(type, self.members)} != {str}:
+            self._as_plain_kinds()
         low, high = self.size
         n = len(self.members)
         if n < low or (high is not None and n > high):
@@ -50,6 +56,10 @@ class Relation:
             raise InputError(f"relation {self.name!r} needs {wanted} members, got {n}")
         if len(set(self.members)) != n:
             raise InputError(f"relation {self.name!r} names a member twice: {self.members}")
+        if self.label < 0:
+            raise InputError(
+                f"the class of relation {self.name!r} is its number, from 0; got {self.label}"
+            )
         if not 0 < self.strength <= 1:
             raise InputError(
                 f"relation {self.name!r} has the strength {self.strength}; it must be a "
@@ -69,10 +79,6 @@ class Relation:
         )
         check_kind(label, Integral, f"the class of relation {self.name!r} is its number, from 0")
         check_kind(strength, Real, f"the strength of relation {self.name!r} is a number")
-        if label < 0:
-            raise InputError(
-                f"the class of relation {self.name!r} is its number, from 0; got {label}"
-            )
         kinds = {
             "members": members,
             "prior": bool(self.prior),
