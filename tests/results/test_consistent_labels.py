@@ -96,13 +96,13 @@ def test_what_was_given_stays() -> None:
     ("facts", "said"),
     [
         (Facts(0, 0, 0), ""),
-        (Facts(3, 0, 0), "all 3 declared facts hold in the labels"),
+        (Facts(3, 0, 0), "all 3 relations that count hold in the labels"),
         (
             Facts(3, 0, 1),
-            "all 3 declared facts hold in the labels; for them 1 label is not of the likeliest "
-            "class, and open",
+            "all 3 relations that count hold in the labels; for them 1 label is not of the "
+            "likeliest class, and open",
         ),
-        (Facts(1200, 14, 0), "14 of 1,200 declared facts are broken by the labels"),
+        (Facts(1200, 14, 0), "14 of 1,200 relations that count are broken by the labels"),
     ],
 )
 def test_what_is_said_of_facts(facts: Facts, said: str) -> None:

@@ -109,7 +109,7 @@ def result(found: Found) -> str:
         f"Shares of the classes: {found.shares}.",
         *_concepts(found),
         f"Verdict: {found.verdict}.",
-        *([f"Facts: {said}."] if (said := found.facts.sentence) else []),
+        *([f"Relations: {said}."] if (said := found.facts.sentence) else []),
         *_without_answer(found),
     ]
     if evidence.f and (opinion := found.shot_free_check) is not None:

@@ -40,9 +40,9 @@ class Facts:
         if not self.declared:
             return ""
         held = (
-            f"{self.broken:,} of {self.declared:,} declared facts are broken by the labels"
+            f"{self.broken:,} of {self.declared:,} relations that count are broken by the labels"
             if self.broken
-            else f"all {self.declared:,} declared facts hold in the labels"
+            else f"all {self.declared:,} relations that count hold in the labels"
         )
         many = "1 label is" if self.turned == 1 else f"{self.turned:,} labels are"
         turned = f"; for them {many} not of the likeliest class, and open" if self.turned else ""

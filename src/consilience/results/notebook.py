@@ -30,7 +30,7 @@ def short_text(found: Found) -> str:
     split = ", ".join(f"{_cut(name, 40)} {int(counts.get(name, 0)):,}" for name in classes[:6])
     more = f", and {len(classes) - 6} more classes" if len(classes) > 6 else ""
     decided = int((~table["open"].astype(bool)).sum())
-    facts = f"  facts     {said}\n" if (said := found.facts.sentence) else ""
+    facts = f"  relations {said}\n" if (said := found.facts.sentence) else ""
     return (
         f"Found: {len(table):,} examples of {_cut(found.dataset.name, 60)!r} labelled by "
         f"{_cut(found.run.model, 60)}\n"
