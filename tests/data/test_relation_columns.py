@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from itertools import combinations, pairwise, permutations, product
+from itertools import combinations, permutations, product
 from typing import Any
 
 import numpy as np
@@ -16,16 +16,24 @@ from consilience.data.relation_columns import (
     circles,
     columns_of,
     comparisons,
-    contradiction,
     declared,
     different_answers,
     exactly_one,
     gathered,
+    implications,
     opposites,
     per_group,
     same_answer,
 )
-from consilience.data.relations import AtMostOne, Equal, ExactlyOne, Opposite, Ordered, Relation
+from consilience.data.relations import (
+    AtMostOne,
+    Equal,
+    ExactlyOne,
+    Implies,
+    Opposite,
+    Ordered,
+    Relation,
+)
 from consilience.errors import InputError
 
 Column = list[str | None]
@@ -336,6 +344,9 @@ def test_the_columns_of_a_declaration(name: str, columns: tuple[str, ...]) -> No
         ("answer", "'answer' is not complete; write answer:COLUMN"),
         ("answer:", "'answer:' is not complete; write answer:COLUMN"),
         ("order:l", "'order:l' is not complete; write order:LEFT,RIGHT, two columns"),
+        ("implies", "'implies' is not complete; write implies:KEY,THEN, two columns"),
+        ("implies:a,a", "'implies:a,a' is not complete"),
+        ("allowed", r"'allowed' depends on the order.*Allowed\(\(id, …\), worlds=…\)"),
         ("order:l,", "not complete"),
         ("order:l,l", "not complete"),
         ("order:l,r,key", "not complete"),
@@ -365,33 +376,28 @@ def test_declarations_that_relate_nothing(
         declared(name, False, ["1", "2"], cells, group)
 
 
-# --- contradictions
+# --- implications
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_a_contradiction_is_one(seed: int) -> None:
-    rng = random.Random(seed)
-    names = [f"id{i}" for i in range(7)]
-    relations: list[Relation] = [Equal(tuple(rng.sample(names, 3))) for _ in range(1)]
-    relations += [Opposite(tuple(rng.sample(names, 2))) for _ in range(rng.randrange(2, 7))]
-    relations.append(ExactlyOne(tuple(rng.sample(names, 2))))  # is not looked at
-    for k in (2, 3):
-        possible = any(all(holds(r, w) for r in relations[:-1]) for w in worlds(names, k))
-        found = contradiction(relations, k)
-        if k == 2:
-            assert (found is None) == possible
-        else:
-            assert found is None or not possible
-        if found is not None:
-            assert set(found) <= set(names) and len(set(found)) == 2
+CHAIN = ["1", "2", "3", "4"], ["a", "b", "c", "c"], ["b", "c", None, "elsewhere"]
+"""Four ids, their keys, and the keys of what each implies."""
 
 
-def test_a_contradiction_is_found_through_many() -> None:
-    names = [f"{i:06d}" for i in range(20_001)]
-    chain: list[Relation] = [Opposite((a, b)) for a, b in pairwise(names)]
-    assert contradiction(chain, 2) is None
-    assert contradiction([*chain, Equal((names[0], names[-1]))], 2) is None
-    assert contradiction([*chain, Opposite((names[0], names[-1]))], 2) is not None
-    assert contradiction([*chain, Opposite((names[0], names[-1]))], 3) is None
-    torn: list[Relation] = [Equal(("a", "b")), Opposite(("a", "b"))]
-    assert contradiction(torn, 3) == ("a", "b")
+@pytest.mark.parametrize("prior", [False, True])
+def test_a_row_implies_each_row_whose_key_it_names(prior: bool) -> None:
+    made = implications(*CHAIN, prior=prior)
+    assert [r.members for r in made] == [("1", "2"), ("2", "3"), ("2", "4")]
+    assert all(isinstance(r, Implies) and r.prior is prior and r.label == 1 for r in made)
+    ids, keys, then = CHAIN
+    by_name, said = declared("implies:k,t", prior, ids, {"k": keys, "t": then})
+    assert by_name == made
+    assert said == "implies:k,t says nothing of 1 value of t without a row."
+
+
+def test_implications_that_cannot_be() -> None:
+    with pytest.raises(InputError, match="a row implies 'a', which is itself"):
+        implications(["1", "2"], ["a", "b"], ["a", None])
+    # A row that stands twice, under two keys, is one example.
+    assert implications(["1", "1"], ["a", "b"], ["b", None]) == []
+    with pytest.raises(InputError, match="'implies:k,t' relates nothing: no row has under 'k'"):
+        declared("implies:k,t", False, ["1", "2"], {"k": ["a", "b"], "t": [None, "c"]})

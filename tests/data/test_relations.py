@@ -11,10 +11,12 @@ import pytest
 
 from consilience.data.relations import (
     RELATIONS,
+    Allowed,
     And,
     AtMostOne,
     Equal,
     ExactlyOne,
+    Implies,
     Opposite,
     Or,
     Ordered,
@@ -40,6 +42,7 @@ RULES: dict[str, Rule] = {
     "exactly-one": lambda labels, label: labels.count(label) == 1,
     "ordered": ordered,
     "and": lambda ls, label: (ls[-1] == label) == all(x == label for x in ls[:-1]),
+    "implies": lambda ls, label: ls[0] != label or ls[1] == label,
     "or": lambda ls, label: (ls[-1] == label) == any(x == label for x in ls[:-1]),
 }
 
@@ -130,3 +133,60 @@ def test_mates_are_the_others_of_all_relations() -> None:
         "d": frozenset("bc"),
     }
     assert tied_examples([]) == {}
+
+
+# --- allowed worlds, and arguments of other kinds
+
+
+def test_allowed_is_any_relation() -> None:
+    worlds = np.array(list(itertools.product(range(3), repeat=3)), dtype=np.int64)
+    rng = np.random.default_rng(0)
+    for count in (1, 5, 20):
+        held = rng.choice(len(worlds), size=count, replace=False)
+        made = Allowed(("c", "a", "b"), worlds[held], prior=True)  # type: ignore[arg-type]
+        assert np.flatnonzero(made.holds(worlds)).tolist() == sorted(held.tolist())
+        told = json.loads(json.dumps(made.to_json()))
+        assert relation_from_json(told) == made and hash(made) == hash(relation_from_json(told))
+    assert Allowed(("a", "b"), ((1, 1), (0, 0))) == Allowed(("a", "b"), [[0, 0], [1, 1], [0, 0]])  # type: ignore[arg-type]
+    assert Allowed(("a", "b"), ((1, 1),)) != Allowed(("a", "b"), ((0, 0),))
+
+
+@pytest.mark.parametrize(
+    "worlds",
+    [(), None, 3, (0, 1), ((0,),), ((0, 1, 1),), ((0, -1),), ((0, 0.5),), "01", (("0", 1),)],
+)
+def test_worlds_that_are_none(worlds: object) -> None:
+    with pytest.raises(
+        InputError, match=r"'allowed' among 2 members needs worlds=\(…\), the labels"
+    ):
+        Allowed(("a", "b"), worlds)  # type: ignore[arg-type]
+
+
+def test_what_speaks_of_a_class() -> None:
+    assert [*Equal(("a", "b")).speaks_of(3)] == [*Opposite(("a", "b")).speaks_of(3)] == []
+    assert [*Implies(("a", "b"), label=2).speaks_of(3)] == [2]
+    assert [*Allowed(("a", "b"), ((0, 0),)).speaks_of(3)] == [0, 1, 2]
+
+
+def test_lists_and_numbers_of_numpy_are_taken() -> None:
+    one = Equal(["a", "b"], prior=np.bool_(True), label=np.int64(1), strength=np.float64(0.5))  # type: ignore[arg-type]
+    two = Equal(("a", "b"), prior=True, strength=0.5)
+    assert one == two and hash(one) == hash(two)
+    assert json.dumps(one.to_json()) == json.dumps(two.to_json())
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"members": "ab"}, "members of relation 'equal' are a tuple of ids; got 'ab'"),
+        ({"members": 3}, "members of relation 'equal' are a tuple of ids; got 3"),
+        ({"members": ("a", 3)}, "each member of relation 'equal' is an id, a text; got 3"),
+        ({"label": -1}, "class of relation 'equal' is its number, from 0; got -1"),
+        ({"label": "1"}, "class of relation 'equal' is its number, from 0; got '1'"),
+        ({"strength": "1"}, "strength of relation 'equal' is a number; got '1'"),
+        ({"prior": "no"}, "whether relation 'equal' is a prior is a bool; got 'no'"),
+    ],
+)
+def test_arguments_of_another_kind(given: dict[str, object], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        Equal(**{"members": ("a", "b"), **given})  # type: ignore[arg-type]

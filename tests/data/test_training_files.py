@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ def row(number: int, *soft: float, group: str | None = None) -> TrainingRow:
         completion=tuple(f" {name}" for name in names),
         reply=names,
         soft_label=soft,
+        label=soft.index(max(soft)),
     )
 
 
@@ -94,3 +96,14 @@ def test_datasets_reads_them_back(form: str, tmp_path: Path) -> None:
     assert [json.loads(line) for line in path.read_text("utf-8").splitlines()] == records
     read = datasets.load_dataset("json", data_files=str(path), cache_dir=str(tmp_path / "cache"))
     assert read["train"].to_list() == records
+
+
+def test_a_label_that_a_fact_has_turned_leads_by_nothing() -> None:
+    turned = replace(row(4, 0.45, 0.55), label=0)
+    (made,) = training_records([turned], "sft")
+    assert (made["completion"], made["probability"]) == (" no", 0.45)
+    assert training_records([turned], "dpo")[0]["rejected"] == " yes"
+    assert training_records([turned], "reward")[0]["margin"] == 0
+    pair = [replace(row(5, 0.4, 0.6, group="g"), label=0), row(6, 0.45, 0.55, group="g")]
+    (made,) = training_records(pair, "reward")
+    assert (made["chosen"], made["margin"]) == ("text 6", 0)

@@ -147,6 +147,29 @@ def test_the_readme_is_short() -> None:
     }
 
 
+def test_numbers_in_sentences_are_those_of_the_code() -> None:
+    from consilience.data.dataset import Dataset, Example
+    from consilience.elicitation.settings import Settings
+    from consilience.elicitation.state import census_of
+    from consilience.results.calibration import WORTH
+
+    method = (ROOT / "docs/method.md").read_text("utf-8")
+    assert f"*Cost.* At most {100 * Settings().census:.0f} % (`planning.census`)" in method
+    assert f"pseudo-observations worth {WORTH:g} landmarks" in method
+
+    def concepts(rows: int, calls: int) -> int:
+        data = Dataset("rows", [Example(f"row {i}") for i in range(rows)])
+        return census_of(data, Settings(calls_per_example=calls), 0).concepts
+
+    choose = (ROOT / "docs/choose.md").read_text("utf-8")
+    said = re.search(r"room to look for other concepts (.*)\. Of ten", choose)
+    assert said
+    pairs = re.findall(r"from (\d+)[a-z ]* with (\d+)", said[1])
+    assert {int(calls) for _, calls in pairs} == {6, 8, 12}
+    for rows, calls in pairs:
+        assert concepts(int(rows), int(calls)) > concepts(int(rows) - 1, int(calls)) == 0
+
+
 def test_cog_finds_the_markers_of_every_page_in_order() -> None:
     for page in PAGES:
         # Deleting what was generated needs the markers to pair up; nothing is written.

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ from consilience.objective.coherence import TERMS, default_terms, entropy
 from consilience.objective.conditioning import State
 from consilience.objective.term import Term
 from consilience.planning.planner import PlanSettings
+from consilience.prompts.framing import Framing
+from consilience.prompts.query import Query
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import solve
 from consilience.store.database import Store
@@ -593,3 +596,57 @@ def test_shares_that_are_given_are_recorded_said_and_held() -> None:
     assert settings_from(found.run.settings).shares == {name: 0.1}
     brief = Settings(calls_per_example=2)
     assert "estimated" in elicit(data, model, settings=brief, solver=ONCE).shares
+
+
+# --- framings and queries of one's own
+
+
+MOOD = Framing("mood", "own", "Is the lamp on?", "On:", ("no", "yes"))
+
+
+def test_a_run_in_a_framing_of_ones_own_is_read_back(tmp_path: Path) -> None:
+    settings = replace(small(), framings=(MOOD, "letters"))
+    with Store(tmp_path / "s.db") as store:
+        found = elicit(LAMPS, Recorder(), settings=settings, store=store, solver=ONCE)
+        run = store.run(found.run.id)
+        again = settings_from(run.settings)
+        assert again == settings and again.framings_for(LAMPS) == found.framings
+        assert store.verify() == []
+        solved = solve_run(store, run.id, store.dataset(run.dataset), again, solver=ONCE)
+    np.testing.assert_allclose(solved.solution.labels, found.solution.labels, atol=1e-6)
+    assert {"mood", "letters-0"} <= set(found.evidence.framings)
+    # Another wording is another run.
+    other = record(replace(settings, framings=(replace(MOOD, lead="So:"),)), {}, ONCE)
+    assert other["framings"] != record(settings, {}, ONCE)["framings"]
+
+
+def test_a_framing_that_does_not_fit_is_found_before_anything_is_asked() -> None:
+    model = Recorder()
+    settings = replace(small(), framings=(replace(MOOD, label_names=("on",)),))
+    with pytest.raises(InputError, match="it needs 2 that differ"):
+        elicit(LAMPS, model, settings=settings)
+    assert model.asked == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"framing": "mood"}, "no framing 'mood'; this run has: plain"),
+        ({"target": "nobody"}, "a query is about 'nobody', which is no id of an example"),
+        ({"shots": ((LAMPS.ids[0], 1),)}, "a query shows its own target .* as a shot"),
+        ({"shots": (("nobody", 1),)}, "a query shows 'nobody' as a shot"),
+        ({"shots": ((LAMPS.ids[1], 2),)}, "as of class 2; the task has the classes 0 … 1"),
+        ({"shots": ((LAMPS.ids[1], -1),)}, "as of class -1; the task has"),
+        ({"shots": ((LAMPS.ids[1], "1"),)}, "as of class '1'; the task has"),
+        ({"shots": ((LAMPS.ids[1], 1),), "contrast": 1}, "place of a shot, from 0; got 1 of 1"),
+    ],
+)
+def test_queries_of_ones_own_that_do_not_fit(change: dict[str, Any], said: str) -> None:
+    model = Recorder()
+    with Store() as store:
+        session = Session(LAMPS, model, store, settings=small(framings=("plain",)))
+        good = Query(LAMPS.ids[0])
+        with pytest.raises(InputError, match=said):
+            session.ask([good, replace(good, **change)])
+        assert model.asked == [] and store.rounds(session.run) == []
+        assert session.ask([good, replace(good, shots=((LAMPS.ids[1], 1),))]).calls == 2

@@ -16,6 +16,7 @@ import pytest
 from consilience.data.dataset import Dataset, Example, Gold
 from consilience.data.relations import (
     RELATIONS,
+    Allowed,
     And,
     AtMostOne,
     Equal,
@@ -46,8 +47,8 @@ from consilience.evaluation.baselines import (
 )
 from consilience.evaluation.baselines.bootstrapping import most_confident
 from consilience.evaluation.baselines.exchange import FEWEST_PER_CONTEXT, Exchange
-from consilience.evaluation.baselines.map_labelling import best_labelling, put_on_top
 from consilience.evaluation.baselines.relation_repair import Consistency
+from consilience.evidence.best_labelling import best_labelling, put_on_top
 from consilience.evidence.relation_factors import factors
 from consilience.models.base import Answer, Model, Request
 from consilience.models.simulated import (
@@ -616,6 +617,14 @@ def test_a_relation_is_broken_where_nothing_could_mend_it(kind: type[Relation], 
             assert (labels[changed] >= 0).all()
             assert not whole.broken(0, option)
     assert seen == {True, False}
+
+
+def test_of_listed_worlds_any_may_be_the_one_that_mends() -> None:
+    whole = Consistency([Allowed(LAMPS.ids[:4], ((0, 0, 1, 1), (1, 0, 1, 0)))], LAMPS.index, 2)
+    for partial, broken in (((-1,) * 4, False), ((0, -1, -1, -1), False), ((0, -1, -1, 0), True)):
+        labels = np.full(20, -1)
+        labels[:4] = partial
+        assert whole.broken(0, labels) == broken
 
 
 def test_near_are_the_relations_of_one_component() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from consilience.data.dataset import Dataset, Example
+from consilience.data.relation_checks import contradiction
 from consilience.data.relations import RELATIONS, Equal, tied_examples
 from consilience.errors import InputError
 from consilience.planning import planner
@@ -54,7 +55,9 @@ def random_case(seed: int) -> tuple[Dataset, PlanSettings]:
         low, high = kind.size
         size = int(rng.integers(low, min(high or 5, 5) + 1))
         if size <= n:
-            ties.append((kind, tuple(rng.choice(n, size=size, replace=False).tolist())))
+            tie = kind, tuple(rng.choice(n, size=size, replace=False).tolist())
+            every = [of(tuple(map(str, members))) for of, members in [*ties, tie]]
+            ties += [tie] if contradiction(every, k) is None else []
     shots, block = int(rng.integers(1, 9)), int(rng.integers(1, 15))
     return dataset(n, k, ties), PlanSettings(shots=shots, block=block)
 

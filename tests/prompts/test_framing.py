@@ -223,3 +223,43 @@ def test_every_part_of_a_task_reaches_the_prompt():
         return "".join(render(f, "t", SHOTS) for f in framings(asked, names))
 
     assert len({said(asked) for asked in [base, *others]}) == 5
+
+
+# --- framings of one's own
+
+
+OWN = Framing("mood", "own", "Is the customer glad?", "Glad:", ("no", "yes"))
+
+
+def test_a_framing_of_ones_own_stands_beside_named_ones():
+    assert framings(task(2), [OWN]) == (OWN,)
+    both = framings(task(2), [OWN, "letters"])
+    assert both == (*framings(task(2), ["letters"]), OWN)
+    assert framings(task(2), [replace(OWN, label_names=["no", "yes"])]) == (OWN,)
+    # Where a task has no opposite, the negation is left out beside others.
+    bare = Task("True or false?", ("False", "True"), "It is right", None)
+    assert framings(bare, [OWN, "negated"]) == (OWN,)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([replace(OWN, label_names=("yes",))], r"'mood' has the label names .* it needs 2 that"),
+        ([replace(OWN, label_names=("a", "b", "c"))], "it needs 2 that differ"),
+        ([replace(OWN, label_names=("yes", "yes"))], "it needs 2 that differ"),
+        ([replace(OWN, label_names=("yes", " "))], "it needs 2 that differ"),
+        ([replace(OWN, label_names="ab")], "label names of a framing are a tuple; got 'ab'"),
+        ([replace(OWN, label_names=(0, 1))], "a label name of framing 'mood' is a text; got 0"),
+        ([replace(OWN, lead="")], "framing 'mood' has an empty lead; write one"),
+        ([replace(OWN, name=None)], "the name of a framing is a text; got None"),
+        ([replace(OWN, semantic="no")], "mean something is a bool; got 'no'"),
+        ([OWN, replace(OWN, lead="So:")], "two framings have one name: mood, mood; rename"),
+        (["plain", replace(OWN, name="plain")], "two framings have one name: plain, plain"),
+        ([OWN, 3], r"no framing \[3\]; the framings are: plain"),
+        ([], "no framing"),
+    ],
+)
+def test_framings_of_ones_own_that_do_not_fit(names, said):
+    with pytest.raises(InputError, match=said) as caught:
+        framings(task(2), names)
+    assert "\n" not in str(caught.value)

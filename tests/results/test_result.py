@@ -163,3 +163,20 @@ def test_a_fact_that_is_violated_by_the_answers_is_kept_by_the_labels() -> None:
     settings = replace(SETTINGS, calls_per_example=8.0)
     made = elicit(data, SimulatedModel("noisy"), settings=settings, solver=LBFGS(starts=1))
     assert set(made.labels["label"]) == {0, 1}
+
+
+@pytest.mark.parametrize("which", ["found", "four"])
+def test_the_table_of_predictions(which: str, request: pytest.FixtureRequest) -> None:
+    made: Found = request.getfixturevalue(which)
+    classes, table = made.dataset.task.classes, made.prediction_table()
+    assert list(table.columns) == [
+        *("key", "target", "framing", "repeat", "contrast", "shots"),
+        *(f"logp_{name}" for name in classes),
+        *("exact", "mass", "seconds"),
+    ]
+    assert list(table["key"]) == list(made.predictions) and table["key"].is_unique
+    for row, said in zip(table.to_dict("records"), made.predictions.values(), strict=True):
+        assert [row[f"logp_{name}"] for name in classes] == list(said.logprobs)
+        assert row["shots"] == [(id, classes[c]) for id, c in said.query.shots]
+        assert (row["target"], row["framing"]) == (said.query.target, said.query.framing)
+        assert (row["exact"], row["mass"]) == (all(said.exact), said.mass)

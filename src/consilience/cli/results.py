@@ -106,6 +106,7 @@ def result(found: Found) -> str:
         f"Shares of the classes: {found.shares}.",
         *_concepts(found),
         f"Verdict: {found.verdict}.",
+        *([f"Relations: {said}."] if (said := found.facts.sentence) else []),
         *_without_answer(found),
     ]
     if evidence.f and (opinion := found.shot_free_check) is not None:
@@ -286,6 +287,8 @@ def explain(example: str, store: str, run_id: str | None, as_json: bool) -> None
     i = found.dataset.index[ids[0]]
     row = found.labels.iloc[i]
     said = f"{row['name']}, probability {row['probability']:.3f}, {found.probabilities}"
+    if found.hard_labels[i] != found.soft_labels[i].argmax():
+        said += "; another is likelier, but facts do not allow it"
     if row.isna()["name"]:
         said = f"no label: {found.unanswered.get(ids[0], 'nothing speaks of it')}"
     talk(f"{found.dataset.texts[i]}\n→ {said}")

@@ -81,12 +81,12 @@ def review(
 
 def _corrected(found: Found, file: str | None, take_back: tuple[str, ...]) -> Found:
     """The run with the corrections of a file, and without those taken back; says what changed."""
-    before = found.soft_labels.argmax(axis=1)
+    before = found.hard_labels
     if file is not None:
         found = found.corrected(Path(file))
     if take_back:
         found = found.corrected(dict.fromkeys(take_back))
-    moved = int((found.soft_labels.argmax(axis=1) != before).sum())
+    moved = int((found.hard_labels != before).sum())
     talk(
         f"run {found.run.id}: {len(found.corrections)} corrections, kept in {found.place}; "
         f"{moved} labels changed, theirs included; 0 calls\n{result(found)}"

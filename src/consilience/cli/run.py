@@ -261,6 +261,7 @@ def show_run(
                 "decided": found.verdict.decided,
                 "reasons": list(found.verdict.reasons),
             },
+            "facts": found.facts.to_json(),
             "concepts": concept_rows(found),
             "questions": question_rows(found),
             "labels": plain_rows(table),
@@ -314,7 +315,7 @@ def show_prompt(data: Dataset, model: Model, settings: Settings) -> None:
     )
     if data.note:
         talk(data.note)
-    if dropped := set(settings.framings or ()) - {f.name.partition("-")[0] for f in made}:
+    if dropped := {*map(str, settings.framings or ())} - {f.name.partition("-")[0] for f in made}:
         talk(f"the framing {', '.join(dropped)} is left out: the task says no `opposite` sentence")
     talk(
         f"── a prompt ({framing.name}; class {names}); later ones show labelled examples first\n"

@@ -122,7 +122,8 @@ class RelationOptions:
         "Relations that hold for logical reasons. In each group: equal, opposite, at-most-one, "
         "exactly-one, answer:COLUMN (one answer one label, at most one right); across groups: "
         "equal:COLUMN and so on among the rows that share a value, order:LEFT,RIGHT (each row says "
-        "left is more than right).",
+        "left is more than right), implies:KEY,THEN (a row that is of class 1 makes the rows with "
+        "its THEN under KEY so).",
         default=(),
     )
     priors: tuple[str, ...] = setting(

@@ -19,7 +19,8 @@ from typing import Any
 from consilience.data.class_labels import label_reader
 from consilience.data.origin import Origin, row_ids
 from consilience.data.readers import Rows, rows, texts
-from consilience.data.relation_columns import ORDER, columns_of, contradiction, declared
+from consilience.data.relation_checks import checked, refuse_contradiction
+from consilience.data.relation_columns import ORDER, columns_of, declared
 from consilience.data.relations import AtMostOne, Equal, Relation, relation_from_json
 from consilience.data.task import Task
 from consilience.errors import InputError, check_kind
@@ -77,17 +78,7 @@ class Dataset:
         if not by_id:
             raise InputError(f"data set {name!r} has no examples")
         self.examples = tuple(by_id[id] for id in sorted(by_id))
-        # A relation's members keep their order (Ordered, And and Or need it).
-        self.relations = tuple(sorted(set(relations), key=_place))
-        for relation in self.relations:
-            for member in relation.members:
-                if member not in by_id:
-                    raise InputError(f"relation {relation.name!r} names {member}, not an example")
-            if relation.label >= self.task.k:
-                raise InputError(
-                    f"relation {relation.name!r} speaks of class {relation.label}, "
-                    f"but the task has the classes 0 … {self.task.k - 1}"
-                )
+        self.relations = checked(relations, {id: by_id[id].text for id in by_id}, self.task.k)
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -215,10 +206,11 @@ class Dataset:
         rows were read from.
         `relations` names those that hold: ``"equal"``, ``"opposite"``, ``"at-most-one"`` or
         ``"exactly-one"`` among all members of each group of two or more, with a column behind it
-        (``"equal:key"``) among the rows that share a value there, ``"answer:final"`` and
-        ``"order:winner,loser"`` as `relation_columns.declared` says. A sequence means design
-        priors; a mapping says of each whether it is one (``{"at-most-one": False}``: a fact).
-        Other columns are not looked at. The note says which rows no relation speaks of.
+        (``"equal:key"``) among the rows that share a value there, ``"answer:final"``,
+        ``"order:winner,loser"`` and ``"implies:id,weaker"`` as `relation_columns.declared` says.
+        A sequence means design priors; a mapping says of each whether it is one
+        (``{"at-most-one": False}``: a logical fact). Other columns are not looked at. The note says
+        which rows no relation speaks of.
         """
         named = [relations] if isinstance(relations, str) else relations
         priors = dict(named) if isinstance(named, Mapping) else dict.fromkeys(named, True)
@@ -234,13 +226,9 @@ class Dataset:
         of_row = [Example(*row) for row in zip(texts(table, text), groups, strict=True)]
         notes = [table.note, _repeats(table, of_row, cells, group)]
         ids = [example.id for example in of_row]
-        made: list[Relation] = []
-        for relation, prior in priors.items():
-            if relation.startswith(f"{ORDER}:") and task is not None and task.k > 2:
-                raise InputError(f"relation {relation!r} is for two classes, the task has {task.k}")
-            related, silent = declared(relation, prior, ids, cells, group)
-            made += related
-            notes.append(silent)
+        made, silent = _declared(priors, ids, cells, group, task)
+        # Here with the words that the user declared them in.
+        refuse_contradiction(made, {e.id: e.text for e in of_row}, (task or Task()).k, priors)
         from consilience.data.frames import is_frame, read_frame, whole_frame
 
         again = partial(whole_frame, records if is_frame(records) else table)
@@ -256,19 +244,8 @@ class Dataset:
             stated=task is not None,
             read=partial(read_frame, source) if source else again,
         )
-        note = " ".join(filter(None, notes))
-        data = cls(name, of_row, made, task=task, note=note, origin=origin)
-        data._refuse_contradictions(priors)
-        return data
-
-    def _refuse_contradictions(self, declared: Iterable[str]) -> None:
-        """InputError where two examples come out both equal and opposite."""
-        if torn := contradiction(self.relations, self.task.k):
-            one, other = (self.texts[self.index[id]][:60] for id in torn)
-            raise InputError(
-                f"by the relations {', '.join(declared)} the texts {one!r} and {other!r} are both "
-                "equal and opposite; correct their columns, or leave a relation out"
-            )
+        note = " ".join(filter(None, [*notes, *silent]))
+        return cls(name, of_row, made, task=task, note=note, origin=origin)
 
     def to_json(self) -> dict[str, Any]:
         """The data set as plain data, the inverse of `from_json`."""
@@ -320,9 +297,23 @@ def _repeats(
     )
 
 
-def _place(relation: Relation) -> tuple[str, tuple[str, ...], bool, int, float]:
-    """What relations are ordered by: all that one says, for a set has no order of its own."""
-    return relation.name, relation.members, relation.prior, relation.label, relation.strength
+def _declared(
+    priors: Mapping[str, bool],
+    ids: Sequence[str],
+    cells: Mapping[str, Sequence[str | None]],
+    group: str | None,
+    task: Task | None,
+) -> tuple[list[Relation], list[str]]:
+    """The relations of all declarations, and what each says of the rows it says nothing of."""
+    made: list[Relation] = []
+    notes = []
+    for relation, prior in priors.items():
+        if relation.startswith(f"{ORDER}:") and task is not None and task.k > 2:
+            raise InputError(f"relation {relation!r} is for two classes, the task has {task.k}")
+        related, silent = declared(relation, prior, ids, cells, group)
+        made += related
+        notes.append(silent)
+    return made, notes
 
 
 def _within(relation: Relation, ids: set[str]) -> Relation | None:

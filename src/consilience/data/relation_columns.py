@@ -13,17 +13,26 @@ from hashlib import sha256
 
 from consilience.data.relations import (
     RELATIONS,
+    Allowed,
     AtMostOne,
     Equal,
     ExactlyOne,
+    Implies,
     Opposite,
     Ordered,
     Relation,
 )
 from consilience.errors import InputError
 
-ANSWER, ORDER = "answer", "order"
-"""The first words of the declarations "answer:COLUMN" and "order:LEFT,RIGHT"."""
+ANSWER, ORDER, IMPLIES = "answer", "order", "implies"
+"""The first words of "answer:COLUMN", "order:LEFT,RIGHT" and "implies:KEY,THEN"."""
+
+_COMPLETE = {
+    ANSWER: "answer:COLUMN",
+    ORDER: "order:LEFT,RIGHT, two columns",
+    IMPLIES: "implies:KEY,THEN, two columns",
+}
+"""How the declarations that always have columns are written."""
 
 _KINDS: dict[str, type[Relation]] = {k.name: k for k in (Equal, Opposite, AtMostOne, ExactlyOne)}
 """The relations that hold alike among all members: of each group, or of each value of a column."""
@@ -148,6 +157,25 @@ def circles(left: Sequence[Hashable], right: Sequence[Hashable]) -> int:
     return sum(three is None for three in _triples(said))
 
 
+def implications(
+    ids: Sequence[str],
+    keys: Sequence[Hashable],
+    then: Sequence[Hashable],
+    *,
+    prior: bool = False,
+) -> list[Relation]:
+    """Implies for each row that names another: from it, to each row whose key it names."""
+    of_key = gathered(ids, keys)
+    made: dict[Relation, None] = {}
+    for id, key, named in zip(ids, keys, then, strict=True):
+        if named is not None and key == named:
+            raise InputError(f"a row implies {str(key)[:60]!r}, which is itself; empty that cell")
+        for other in of_key.get(named, ()) if named is not None else ():
+            if other != id:
+                made[Implies((id, other), prior=prior)] = None
+    return list(made)
+
+
 Comparison = tuple[Hashable, Hashable]
 
 
@@ -206,22 +234,24 @@ def _triples(
 def columns_of(name: str) -> tuple[str, ...]:
     """The columns in a declaration: none in "equal", one in "equal:key", two in "order:a,b"."""
     word, colon, rest = name.partition(":")
-    if word not in _KINDS and word not in (ANSWER, ORDER):
-        if word in RELATIONS:
-            kind = RELATIONS[word].__name__
+    if word not in _KINDS and word not in _COMPLETE:
+        if word in RELATIONS or word == Allowed.name:
+            kind = RELATIONS.get(word, Allowed)
+            more = ", worlds=…" if kind is Allowed else ""
             raise InputError(
                 f"relation {word!r} depends on the order of its members, which rows do not give; "
-                f"build the Dataset with {kind}((id, …)) for each, or say {ORDER}:LEFT,RIGHT"
+                f"build the Dataset with {kind.__name__}((id, …){more}) for each, or say "
+                f"{ORDER}:LEFT,RIGHT or {IMPLIES}:KEY,THEN"
             )
         raise InputError(
             f"there is no relation {word!r}; the relations are: {', '.join(_KINDS)}, each also "
-            f"with :COLUMN, {ANSWER}:COLUMN and {ORDER}:LEFT,RIGHT"
+            f"with :COLUMN, {ANSWER}:COLUMN, {ORDER}:LEFT,RIGHT and {IMPLIES}:KEY,THEN"
         )
-    columns = tuple(rest.split(",")) if word == ORDER else (rest,) if colon else ()
-    wanted = {ORDER: "order:LEFT,RIGHT, two columns", ANSWER: "answer:COLUMN"}
-    if not all(columns) or (word in wanted and len(set(columns)) != (2 if word == ORDER else 1)):
+    two = word in (ORDER, IMPLIES)
+    columns = tuple(rest.split(",")) if two else (rest,) if colon else ()
+    if not all(columns) or (word in _COMPLETE and len(set(columns)) != 1 + two):
         raise InputError(
-            f"relation {name!r} is not complete; write {wanted.get(word, f'{word}:COLUMN')}"
+            f"relation {name!r} is not complete; write {_COMPLETE.get(word, f'{word}:COLUMN')}"
         )
     return columns
 
@@ -238,7 +268,8 @@ def declared(
     "equal", "opposite", "at-most-one" and "exactly-one" hold in each group, with ":COLUMN" among
     the rows that share a value of that column, in whatever group. "answer:COLUMN": rows of a
     group with one answer are equal, and of different answers at most one is right.
-    "order:LEFT,RIGHT": each row says that its left is more than its right. `columns` has the
+    "order:LEFT,RIGHT": each row says that its left is more than its right. "implies:KEY,THEN": if
+    a row is of class 1, so is each row that has under KEY what it has under THEN. `columns` has the
     cells of each column that `columns_of` names, and of `group`. InputError where nothing is
     related at all.
     """
@@ -255,6 +286,13 @@ def declared(
         missing = sum(one is None or other is None for one, other in zip(left, right, strict=True))
         silent = {"row without both values": missing, "circle of three": circles(left, right)}
         joined = "no two comparisons bear on one another"
+    elif word == IMPLIES:
+        keys, then = (columns[column] for column in named)
+        made = implications(ids, keys, then, prior=prior)
+        there = {None, *keys}
+        unknown = sum(one not in there for one in then)
+        silent = {f"value of {named[1]} without a row": unknown}
+        joined = f"no row has under {named[0]!r} what another has under {named[1]!r}"
     else:
         keys, unit = columns[str(group) if by_group else named[0]], "group" if by_group else "value"
         alone = sum(len(of) == 1 for of in gathered(ids, keys).values())
@@ -278,38 +316,3 @@ def _sentence(name: str, silent: Mapping[str, int]) -> str:
         f"{n:,} {what if n == 1 else what.replace(' ', 's ', 1)}" for what, n in silent.items() if n
     ]
     return f"{name} says nothing of {' and of '.join(counted)}." if counted else ""
-
-
-def contradiction(relations: Iterable[Relation], k: int) -> tuple[str, str] | None:
-    """Two examples that come out both equal and opposite; None where there are none.
-
-    Equal and Opposite are followed through any number of examples, in data of any size: with two
-    classes, the opposite of an opposite is equal.
-    """
-    above: dict[str, tuple[str, int]] = {}
-
-    def root(id: str) -> tuple[str, int]:
-        """The example that stands for all that are tied to this one; 1: it is its opposite."""
-        path = []
-        while (up := above.get(id)) is not None:
-            path.append((id, up[1]))
-            id = up[0]
-        turned = 0
-        for below, step in reversed(path):
-            turned ^= step
-            above[below] = (id, turned)
-        return id, turned
-
-    listed = list(relations)
-    for kind, apart in ((Equal, 0), (Opposite, 1)):
-        for relation in listed:
-            if not isinstance(relation, kind):
-                continue
-            one = relation.members[0]
-            for other in relation.members[1:]:
-                (a, turned), (b, also) = root(one), root(other)
-                if a != b and (apart == 0 or k == 2):
-                    above[b] = (a, turned ^ also ^ apart)
-                elif a == b and turned ^ also != apart:
-                    return one, other
-    return None

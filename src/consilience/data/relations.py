@@ -5,19 +5,23 @@ means a logical fact ("two different final answers are not both right"); `prior=
 prior ("the authors put exactly one true claim into each question"). A relation of a `strength`
 below 1 is soft: it holds with that probability, and else says nothing. Nothing here has an
 argument that could carry labels of a data set: relations are functions of ids and of declared
-structure.
+structure. What none of the named ones says is an `Allowed`: a store reads back no other class.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from consilience.errors import InputError
+from consilience.errors import InputError, check_kind
+
+_PLAIN = (bool, int, float, tuple)
+"""What prior, label, strength and members are, once they were checked."""
 
 _Labels = NDArray[np.int64]
 """Candidate labellings, shape (worlds, members)."""
@@ -32,6 +36,7 @@ class Relation:
     """
 
     members: tuple[str, ...]
+    _: KW_ONLY
     prior: bool = False
     label: int = 1
     strength: float = 1.0
@@ -40,6 +45,10 @@ class Relation:
     size: ClassVar[tuple[int, int | None]] = (2, None)
 
     def __post_init__(self) -> None:
+        given = self.prior, self.label, self.strength, self.members
+        # There may be a million of them, and most are plain already.
+        if tuple(map(type, given)) != _PLAIN or {*map(type, self.members)} != {str}:
+            self._as_plain_kinds()
         low, high = self.size
         n = len(self.members)
         if n < low or (high is not None and n > high):
@@ -47,11 +56,41 @@ class Relation:
             raise InputError(f"relation {self.name!r} needs {wanted} members, got {n}")
         if len(set(self.members)) != n:
             raise InputError(f"relation {self.name!r} names a member twice: {self.members}")
+        if self.label < 0:
+            raise InputError(
+                f"the class of relation {self.name!r} is its number, from 0; got {self.label}"
+            )
         if not 0 < self.strength <= 1:
             raise InputError(
                 f"relation {self.name!r} has the strength {self.strength}; it must be a "
                 "probability above 0 and at most 1, the strength of a hard statement"
             )
+
+    def _as_plain_kinds(self) -> None:
+        """Makes lists tuples and numbers of NumPy Python's; InputError for other kinds."""
+        members, label, strength = self.members, self.label, self.strength
+        if isinstance(members, str) or not isinstance(members, Iterable):
+            check_kind(members, (), f"the members of relation {self.name!r} are a tuple of ids")
+        members = tuple(members)
+        for member in members:
+            check_kind(member, str, f"each member of relation {self.name!r} is an id, a text")
+        check_kind(
+            self.prior, (bool, np.bool_), f"whether relation {self.name!r} is a prior is a bool"
+        )
+        check_kind(label, Integral, f"the class of relation {self.name!r} is its number, from 0")
+        check_kind(strength, Real, f"the strength of relation {self.name!r} is a number")
+        kinds = {
+            "members": members,
+            "prior": bool(self.prior),
+            "label": int(label),
+            "strength": float(strength),
+        }
+        for name, value in kinds.items():
+            object.__setattr__(self, name, value)
+
+    def speaks_of(self, k: int) -> Iterable[int]:
+        """The classes, of `k`, that it tells from the others: they cannot be renamed."""
+        return (self.label,)
 
     def holds(self, labels: _Labels) -> NDArray[np.bool_]:
         """Which of the labellings (worlds, members) satisfy the relation, shape (worlds,)."""
@@ -74,6 +113,10 @@ class Equal(Relation):
 
     name = "equal"
 
+    def speaks_of(self, k: int) -> Iterable[int]:
+        """None: it says the same whatever the classes are called."""
+        return ()
+
     def holds(self, labels: _Labels) -> NDArray[np.bool_]:
         """True where every member's label equals the first one's."""
         return np.asarray((labels == labels[:, :1]).all(axis=1), dtype=np.bool_)
@@ -84,6 +127,10 @@ class Opposite(Relation):
 
     name = "opposite"
     size = (2, 2)
+
+    def speaks_of(self, k: int) -> Iterable[int]:
+        """None: it says the same whatever the classes are called."""
+        return ()
 
     def holds(self, labels: _Labels) -> NDArray[np.bool_]:
         """True where the two labels differ."""
@@ -149,10 +196,66 @@ class Or(Relation):
         return np.asarray(is_true[:, :-1].any(axis=1) == is_true[:, -1], dtype=np.bool_)
 
 
+class Implies(Relation):
+    """If the first member is `label`, the second is too (a claim, and a weaker one)."""
+
+    name = "implies"
+    size = (2, 2)
+
+    def holds(self, labels: _Labels) -> NDArray[np.bool_]:
+        """True but where the first is so and the second is not."""
+        is_true = labels == self.label
+        return np.asarray(~is_true[:, 0] | is_true[:, 1], dtype=np.bool_)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed(Relation):
+    """The labels of the members, in their order, are one of `worlds`: any relation at all.
+
+    Each world has the number of a class for every member: `((0, 0), (0, 1), (1, 1))` says of two
+    what `Implies` does. `label` means nothing here.
+    """
+
+    worlds: tuple[tuple[int, ...], ...]
+
+    name = "allowed"
+
+    def __post_init__(self) -> None:
+        # Not super(): a dataclass with slots is another class than the one its methods saw.
+        Relation.__post_init__(self)
+        m = len(self.members)
+        try:
+            worlds = [tuple(world) for world in self.worlds]
+        except TypeError:
+            worlds = []
+        whole = all(isinstance(c, Integral) and c >= 0 for world in worlds for c in world)
+        if not worlds or not whole or any(len(world) != m for world in worlds):
+            raise InputError(
+                f"relation {self.name!r} among {m} members needs worlds=(…), the labels that "
+                f"are possible: of each, {m} numbers of classes, from 0"
+            )
+        # In one order, so that what says the same has one fingerprint.
+        plain = sorted({tuple(map(int, world)) for world in worlds})
+        object.__setattr__(self, "worlds", tuple(plain))
+
+    def speaks_of(self, k: int) -> Iterable[int]:
+        """All: each stands in some world or in none."""
+        return range(k)
+
+    def holds(self, labels: _Labels) -> NDArray[np.bool_]:
+        """True where the labels are one of the worlds."""
+        possible = set(self.worlds)
+        return np.array([tuple(world) in possible for world in labels.tolist()], dtype=np.bool_)
+
+    def to_json(self) -> dict[str, Any]:
+        """The relation as plain data, with its worlds."""
+        return Relation.to_json(self) | {"worlds": [list(world) for world in self.worlds]}
+
+
 RELATIONS: dict[str, type[Relation]] = {
-    kind.name: kind for kind in (Equal, Opposite, AtMostOne, ExactlyOne, Ordered, And, Or)
+    kind.name: kind for kind in (Equal, Opposite, AtMostOne, ExactlyOne, Ordered, And, Or, Implies)
 }
-"""Every relation by the name that files and options use."""
+"""Every relation that its members and a class make, by the name that files and options use."""
 
 
 def relation_named(name: str) -> type[Relation]:
@@ -166,13 +269,28 @@ def relation_named(name: str) -> type[Relation]:
 
 def relation_from_json(data: Mapping[str, Any]) -> Relation:
     """The relation that `Relation.to_json` wrote."""
-    kind = relation_named(str(data["relation"]))
-    return kind(
-        tuple(data["members"]),
-        prior=bool(data["prior"]),
-        label=int(data["label"]),
-        strength=float(data.get("strength", 1.0)),
+    name, members = str(data["relation"]), tuple(data["members"])
+    said: dict[str, Any] = {
+        "prior": bool(data["prior"]),
+        "label": int(data["label"]),
+        "strength": float(data.get("strength", 1.0)),
+    }
+    if name == Allowed.name:
+        return Allowed(members, data["worlds"], **said)
+    return relation_named(name)(members, **said)
+
+
+def check_readable(relation: object) -> None:
+    """Nothing, or the InputError that this is no relation that a store could read back."""
+    check_kind(
+        relation, Relation, "relations are made of Equal((id, …)), Implies((id, id)) and so on"
     )
+    kind = type(relation)
+    if kind not in (*RELATIONS.values(), Allowed):
+        raise InputError(
+            f"a store could not read back {kind.__name__}, a relation of your own; declare it as "
+            "Allowed(MEMBERS, worlds=…), the labels that are possible"
+        )
 
 
 def active_relations(relations: Iterable[Relation], priors: bool) -> list[Relation]:

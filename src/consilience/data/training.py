@@ -29,7 +29,7 @@ _LEAST = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class TrainingRow:
-    """A row to train on: its text and group, its prompt both ways, and its soft label (K).
+    """A row to train on: its text and group, its prompt both ways, its label soft (K) and hard.
 
     `id` is the row's own, `example` that of its example. `messages` are the prompt as a chat;
     `completion` has what stands for each class after the plain `prompt`, with the blank before it,
@@ -46,15 +46,11 @@ class TrainingRow:
     completion: tuple[str, ...]
     reply: tuple[str, ...]
     soft_label: tuple[float, ...]
-
-    @property
-    def label(self) -> int:
-        """The likeliest class."""
-        return max(range(len(self.soft_label)), key=self.soft_label.__getitem__)
+    label: int
 
     @property
     def probability(self) -> float:
-        """That of the likeliest class."""
+        """That of the label."""
         return self.soft_label[self.label]
 
     @property
@@ -67,7 +63,7 @@ class TrainingRow:
 def training_records(
     rows: Sequence[TrainingRow], form: str, min_probability: float = 0.0
 ) -> list[dict[str, Any]]:
-    """What is written for rows whose likeliest class is at least so probable.
+    """What is written for rows whose label is at least so probable.
 
     A pair of texts counts where both are. InputError for an unknown format, or where nothing is
     left.
@@ -127,18 +123,20 @@ def _reward(rows: Sequence[TrainingRow]) -> Iterator[dict[str, Any]]:
     if any(len(members) > 1 for members in groups.values()):
         for members in groups.values():
             for one, two in combinations(members, 2):
-                better, worse = sorted((one, two), key=lambda row: -row.soft_label[1])
+                better, worse = (one, two) if one.label > two.label else (two, one)
                 if better.label != worse.label:
                     margin = _log_odds(better.soft_label[1]) - _log_odds(worse.soft_label[1])
-                    yield {"chosen": better.text, "rejected": worse.text, "margin": margin}
+                    yield _compared(better.text, worse.text, margin)
         return
     for row in rows:
         margin = _log(row.probability) - _log(row.soft_label[row.other])
-        yield {
-            "chosen": row.prompt + row.completion[row.label],
-            "rejected": row.prompt + row.completion[row.other],
-            "margin": margin,
-        }
+        chosen, rejected = (row.prompt + row.completion[c] for c in (row.label, row.other))
+        yield _compared(chosen, rejected, margin)
+
+
+def _compared(chosen: str, rejected: str, margin: float) -> dict[str, Any]:
+    # A label that a fact has turned is the less likely one: it leads by nothing.
+    return {"chosen": chosen, "rejected": rejected, "margin": max(margin, 0.0)}
 
 
 def _chat(rows: Sequence[TrainingRow]) -> Iterator[dict[str, Any]]:

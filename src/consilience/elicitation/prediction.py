@@ -261,7 +261,14 @@ class _Labeller:
                     raw = np.array(said.logprobs)
                     z = raw - raw.mean() - context.offset
                     answers[id].append(Answered(z, context.weight, context.relevance))
-        columns = [*(f"p{c}" for c in range(k)), "epistemic", "aleatoric", "predictions", "none"]
+        columns = [
+            *(f"p{c}" for c in range(k)),
+            "epistemic",
+            "aleatoric",
+            "predictions",
+            "none",
+            "label",
+        ]
         found = []
         for id in ids:
             if id in known:
@@ -269,11 +276,12 @@ class _Labeller:
                 unsure = self.found.uncertainty
                 counted = int((self.found.evidence.predictions.target == at).sum())
                 parts = (unsure.epistemic[at], unsure.aleatoric[at], counted, self.unlabelled[at])
-                found.append([*self.found.soft_labels[at], *parts])
+                found.append([*self.found.soft_labels[at], *parts, self.found.hard_labels[at]])
             elif answers[id]:
-                found.append([*self.reader.read(answers[id]), len(answers[id]), False])
+                read = self.reader.read(answers[id])
+                found.append([*read, len(answers[id]), False, int(np.argmax(read[:k]))])
             else:
-                found.append([*np.full(k, 1 / k), 0.0, float(np.log(k)), 0, True])
+                found.append([*np.full(k, 1 / k), 0.0, float(np.log(k)), 0, True, 0])
         return pd.DataFrame(found, columns=columns, index=list(ids)), asked
 
 
@@ -282,17 +290,17 @@ def _together(data: Dataset, parts: Sequence[tuple[pd.DataFrame, CallCounts]]) -
     frame = pd.concat([frame for frame, _ in parts]).loc[list(data.ids)]
     names, k = data.task.classes, data.task.k
     soft, none = frame.iloc[:, :k].to_numpy(dtype=np.float64), frame["none"].to_numpy(dtype=bool)
-    hard = soft.argmax(axis=1)
+    hard = frame["label"].to_numpy(dtype=np.int64)
     labels = pd.DataFrame(
         {
             "id": list(data.ids),
             "label": pd.array(hard, dtype="Int64"),
             "name": [names[c] for c in hard],
-            "probability": soft.max(axis=1),
+            "probability": soft[np.arange(len(soft)), hard],
             "epistemic": frame["epistemic"].to_numpy(),
             "aleatoric": frame["aleatoric"].to_numpy(),
             "predictions": frame["predictions"].to_numpy(),
-            "open": open_labels(soft) | none,
+            "open": open_labels(soft) | none | (hard != soft.argmax(axis=1)),
         }
         | {f"p_{name}": soft[:, c] for c, name in enumerate(names)}
     )

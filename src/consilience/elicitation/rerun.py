@@ -125,7 +125,7 @@ def _compared(
     both = then.keys() & now.keys()
     away = {key: max(map(_gap, then[key], now[key])) for key in both}
     moved = np.abs(before.soft_labels - again.soft_labels).max(axis=1)
-    other = before.soft_labels.argmax(axis=1) != again.soft_labels.argmax(axis=1)
+    other = before.hard_labels != again.hard_labels
     ids = before.dataset.ids
     return Rerun(
         before,

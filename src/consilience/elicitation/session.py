@@ -14,6 +14,7 @@ from pathlib import Path
 
 from consilience.data.dataset import Dataset
 from consilience.data.relations import active_relations
+from consilience.elicitation.own_queries import check_queries
 from consilience.elicitation.prompt_lengths import check_lengths
 from consilience.elicitation.recorded_terms import terms_of_run
 from consilience.elicitation.settings import Settings, record
@@ -131,7 +132,11 @@ class Session:
     def ask(
         self, queries: Sequence[Query], *, concurrency: int = 16, progress: Progress | None = None
     ) -> CallCounts:
-        """Puts the next round to the model; its plan and every answer go into the store."""
+        """Puts the next round to the model; its plan and every answer go into the store.
+
+        InputError for a query that does not fit the data set or the framings.
+        """
+        check_queries(queries, self.data, self.framings)
         rows = requests(queries, self.data, self.framings, self.model)
         self._asked = list(zip(rows.all_keys, queries, strict=True))
         self.store.add_round(self.run, self.round, self._asked)

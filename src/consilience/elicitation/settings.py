@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -32,6 +32,7 @@ class Settings:
     """What decides a run's queries and labels, apart from data, model and seed.
 
     The budget is `calls_per_example` times the number of examples, zero-shot round included.
+    `framings` are names of families (see `prompts.framing`), or a `Framing` of the user's own.
     At most the share `first` of it is asked zero-shot, but each example once; at most the share
     `census` of the rest goes into a census (see `discovery`), none if it is 0.
     A run stops early when less than the share `settled` of all probability moved from one class to
@@ -42,7 +43,7 @@ class Settings:
     """
 
     calls_per_example: float = 8.0
-    framings: tuple[str, ...] | None = None
+    framings: tuple[str | Framing, ...] | None = None
     anchor: str | None = None
     plan: PlanSettings = field(default_factory=PlanSettings)
     priors: bool = False
@@ -144,10 +145,10 @@ def record(
 
 def settings_from(record: Mapping[str, Any], shares: Mapping[str, float] | None = None) -> Settings:
     """The settings that `record` wrote; with these `shares`, where they were told since."""
-    names: Sequence[str] | None = record["framings"]
+    names = record["framings"]
     return Settings(
         calls_per_example=record["calls_per_example"],
-        framings=tuple(names) if names is not None else None,
+        framings=None if names is None else tuple(map(_framing_from, names)),
         anchor=record["anchor"],
         plan=PlanSettings(**record["plan"]),
         priors=record["priors"],
@@ -158,3 +159,10 @@ def settings_from(record: Mapping[str, Any], shares: Mapping[str, float] | None 
         bias=record["bias"],
         shares=shares or record["shares"],
     )
+
+
+def _framing_from(told: str | Mapping[str, Any]) -> str | Framing:
+    """A framing as `record` wrote it: a name, or one of the user's own, whole."""
+    if isinstance(told, str):
+        return told
+    return Framing(**{**told, "label_names": tuple(told["label_names"])})

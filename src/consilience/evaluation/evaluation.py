@@ -25,6 +25,7 @@ from consilience.evaluation.baselines import (
 )
 from consilience.evaluation.calibration_curve import CurvePoint, calibration_curve
 from consilience.evaluation.metrics import Interval, pgr, score
+from consilience.evidence.best_labelling import put_on_top
 from consilience.results.result import Found
 
 GOLDEN = "golden shots (ceiling)"
@@ -132,6 +133,10 @@ def evaluate(found: Found, gold: Gold, baselines: Sequence[Baseline] = ()) -> Ev
     rows = _rows(found, gold, baselines)
     truth = gold_array(data, gold)
     scores = {row.name: dict(score(row.labels, truth, data.groups)) for row in rows}
+    if found.facts.turned:
+        # Accuracy is that of the labels that are exported, in which facts hold.
+        exported = put_on_top(found.soft_labels, found.hard_labels)
+        scores["consilience"] |= score(exported, truth, data.groups, only=("accuracy",))
     by_name = {row.name: row.labels for row in rows}
     start = by_name.get(ZERO_SHOT, by_name.get(AS_ASKED))
     if start is not None and GOLDEN in by_name:

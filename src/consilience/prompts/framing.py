@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Literal
 
 from consilience.data.task import Task
-from consilience.errors import InputError
+from consilience.errors import InputError, check_kind
 from consilience.prompts.datatext import as_data
 
 Style = Literal["text", "chat", "chat-prefill"]
@@ -53,9 +53,11 @@ class Framing:
 
 
 def framings(
-    task: Task, names: Sequence[str] | None = None, anchor: str | None = None
+    task: Task, names: Sequence[str | Framing] | None = None, anchor: str | None = None
 ) -> tuple[Framing, ...]:
     """The framings of the named families for a task; by default the natural ones of the task.
+
+    A `Framing` among the names is one of the user's own, asked as it is.
 
     Families: ``names`` (the classes by their names, listed both ways round), ``plain`` (the
     statement, True or False), ``negated`` (its opposite; two classes only), ``letters`` (classes
@@ -75,16 +77,43 @@ def framings(
     if names is None:
         alike = "letters" if task.k <= len(LETTERS) else "codes"
         names = ("names" if told_apart(task) else alike,)
-    unknown = [name for name in names if name not in _MAKERS]
+    own = [_own(framing, task) for framing in names if isinstance(framing, Framing)]
+    named = [name for name in names if isinstance(name, str)]
+    unknown = [name for name in names if not isinstance(name, Framing) and name not in named]
+    unknown += [name for name in named if name not in _MAKERS]
     if unknown or not names:
         raise InputError(f"no framing {unknown}; the framings are: {', '.join(_MAKERS)}")
-    if len(set(names)) != len(names):
-        raise InputError(f"a framing is named twice: {', '.join(names)}")
-    if anchor and "sets" not in names:
+    if len(set(named)) != len(named):
+        raise InputError(f"a framing is named twice: {', '.join(named)}")
+    if anchor and "sets" not in named:
         raise InputError("an anchor describes neutral sets; add the framing `sets`")
     if task.statement and not task.opposite and len(names) > 1:
-        names = [name for name in names if name != "negated"]
-    return tuple(chain.from_iterable(_MAKERS[name](task, anchor) for name in names))
+        named = [name for name in named if name != "negated"]
+    made = (*chain.from_iterable(_MAKERS[name](task, anchor) for name in named), *own)
+    called = [framing.name for framing in made]
+    if len(set(called)) < len(called):
+        raise InputError(f"two framings have one name: {', '.join(called)}; rename one of them")
+    return made
+
+
+def _own(framing: Framing, task: Task) -> Framing:
+    """A framing of the user's own; InputError where it does not fit the task."""
+    for field in ("name", "family", "instruction", "lead"):
+        words = getattr(framing, field)
+        check_kind(words, str, f"the {field} of a framing is a text")
+        if not words.strip():
+            raise InputError(f"framing {framing.name!r} has an empty {field}; write one")
+    check_kind(framing.semantic, bool, "whether the names of a framing mean something is a bool")
+    check_kind(framing.label_names, (tuple, list), "the label names of a framing are a tuple")
+    names = tuple(framing.label_names)
+    for name in names:
+        check_kind(name, str, f"a label name of framing {framing.name!r} is a text")
+    if len(names) != task.k or len(set(names)) < task.k or not all(map(str.strip, names)):
+        raise InputError(
+            f"framing {framing.name!r} has the label names {names}; it needs {task.k} that differ, "
+            f"one for each of: {', '.join(task.classes)}"
+        )
+    return replace(framing, label_names=names)
 
 
 def _plain(task: Task, anchor: str | None) -> list[Framing]:

@@ -72,7 +72,7 @@ def estimates(
             "draw them with `consilience landmarks`"
         )
     labels = found.soft_labels
-    hard, at, truth = labels.argmax(axis=1), np.array(vouched.at), np.array(vouched.classes)
+    hard, at, truth = found.hard_labels, np.array(vouched.at), np.array(vouched.classes)
     free = np.array([id not in found.corrections for id in found.dataset.ids], dtype=bool)
     known, rows = ~free, np.array(found.dataset.repeats, dtype=float)
 
@@ -83,7 +83,7 @@ def estimates(
         return _within(inner, float(certain @ rows[known]), rows[free].sum(), rows.sum())
 
     right = (truth == hard[at]).astype(float)
-    accuracy = made(right, labels.max(axis=1), np.ones(int(known.sum())))
+    accuracy = made(right, labels[np.arange(len(labels)), hard], np.ones(int(known.sum())))
     shares = {
         f"share of {name}": made(
             (truth == c).astype(float), labels[:, c], (hard[known] == c).astype(float)

@@ -30,6 +30,7 @@ def short_text(found: Found) -> str:
     split = ", ".join(f"{_cut(name, 40)} {int(counts.get(name, 0)):,}" for name in classes[:6])
     more = f", and {len(classes) - 6} more classes" if len(classes) > 6 else ""
     decided = int((~table["open"].astype(bool)).sum())
+    facts = f"  relations {said}\n" if (said := found.facts.sentence) else ""
     return (
         f"Found: {len(table):,} examples of {_cut(found.dataset.name, 60)!r} labelled by "
         f"{_cut(found.run.model, 60)}\n"
@@ -37,6 +38,7 @@ def short_text(found: Found) -> str:
         f"  evidence  {found.evidence.t:,} predictions, {found.run.rounds} rounds, "
         f"run {found.run.id}\n"
         f"  verdict   {found.verdict}\n"
+        f"{facts}"
         "  next      .table()  .explain(id)  .report(path)  .export(path)"
     )
 

@@ -102,7 +102,7 @@ def _verdict(found: Found) -> dict[str, Any]:
         "kind": found.verdict.kind.value,
         "headline": headline(found),
         "steps": next_steps(found),
-        "reasons": list(found.verdict.reasons),
+        "reasons": [*found.verdict.reasons, *filter(None, [found.facts.sentence])],
         "n": len(table),
         "decided": int((~opened).sum()),
         "open": int(opened.sum()),

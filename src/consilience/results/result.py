@@ -14,14 +14,16 @@ import torch
 from numpy.typing import NDArray
 
 from consilience.concepts.concept import Concept, questions
+from consilience.data.arrays import Integers
 from consilience.data.dataset import Dataset
-from consilience.data.relations import Equal, Opposite, active_relations, tied_examples
+from consilience.data.relations import active_relations, tied_examples
 from consilience.errors import InputError
 from consilience.evidence.evidence import Evidence
 from consilience.objective.conditioning import condition
 from consilience.objective.term import Terms
 from consilience.planning.planner import SoftLabels
 from consilience.prompts.framing import Framing
+from consilience.results.consistent_labels import Facts, facts_of, hard_labels_of
 from consilience.results.diagnosis import Verdict, open_labels, verdict
 from consilience.results.explanation import Explainer
 from consilience.results.landmarks import Landmarks, Orientation, oriented, renamed
@@ -90,28 +92,29 @@ class Found:
     def labels(self) -> pd.DataFrame:
         """One row per example: id, label, its name and probability, uncertainties, predictions.
 
-        `probability` is that of the label given, see `probabilities`; `p_…` those of all classes;
-        uncertainties are in nats, and those of the optimum, before any scaling. `structural` is the
-        share of the label's log-odds that comes from other examples, NaN where nothing pulls it;
+        `label` is that of `hard_labels`, `probability` its own, see `probabilities`; `p_…` those of
+        all classes; uncertainties are in nats, those of the optimum, before any scaling.
+        `structural` is the share of the label's log-odds that comes from other examples, NaN where
+        nothing pulls it;
         `predictions` counts those that spoke of the example, and `open` says that the label is
         better left open (see `diagnosis`). Who has no answer, and no relation to somebody who has,
         has no label: missing values. Where there are landmarks, `landmark` marks them, and their
         label is the one vouched for.
         """
         q = self.soft_labels
-        hard = q.argmax(axis=1)
+        hard = self.hard_labels
         names = self.dataset.task.classes
         counts = np.bincount(self.evidence.predictions.target.numpy(), minlength=len(q))
         columns = {
             "id": list(self.dataset.ids),
             "label": hard,
             "name": [names[c] for c in hard],
-            "probability": q.max(axis=1),
+            "probability": q[np.arange(len(q)), hard],
             "epistemic": self.uncertainty.epistemic,
             "aleatoric": self.uncertainty.aleatoric,
             "structural": self.uncertainty.structural,
             "predictions": counts,
-            "open": open_labels(q),
+            "open": open_labels(q) | (hard != q.argmax(axis=1)),
         }
         if self.calibration is not None:
             columns["landmark"] = np.isin(np.arange(len(q)), self.calibration.landmarks.at)
@@ -149,6 +152,16 @@ class Found:
             given = self.evidence.held.numpy()
             labels[given >= 0] = np.eye(labels.shape[1])[given[given >= 0]]
         return labels
+
+    @cached_property
+    def hard_labels(self) -> Integers:
+        """The class of each example, (N,): the likeliest that facts allow; no other is exported."""
+        return hard_labels_of(self)
+
+    @cached_property
+    def facts(self) -> Facts:
+        """How many declared facts the labels break, and how many labels are turned for them."""
+        return facts_of(self)
 
     @property
     def doubt(self) -> float:
@@ -244,7 +257,7 @@ class Found:
     def _spoken_of(self) -> list[int]:
         """The classes of which relations that count speak: they cannot be renamed."""
         relations = active_relations(self.dataset.relations, self.run.settings["priors"])
-        related = {r.label for r in relations if not isinstance(r, Equal | Opposite)}
+        related = {c for r in relations for c in r.speaks_of(self.dataset.task.k)}
         return sorted(related | set(self.corrections.values()))
 
     def _as_meant(self, meant: Orientation) -> tuple[Solution, Uncertainty]:
@@ -367,6 +380,12 @@ class Found:
         from consilience.objective.evidence_tables import evidence_summary
 
         return evidence_summary(self.evidence, self.solution.labels)
+
+    def prediction_table(self) -> pd.DataFrame:
+        """One row per prediction: what was asked, and the log-probability of each class in nats."""
+        from consilience.results.prediction_table import prediction_table
+
+        return prediction_table(self)
 
     def rounds(self) -> pd.DataFrame:
         """One row per round: what was asked, and how its answers go with the labels found."""

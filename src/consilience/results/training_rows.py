@@ -35,6 +35,7 @@ def rows_to_train_on(found: Found) -> list[TrainingRow]:
                 completion=tuple(f" {name}" for name in framing.label_names),
                 reply=framing.label_names,
                 soft_label=tuple(found.soft_labels[i].tolist()),
+                label=int(found.hard_labels[i]),
             )
         )
     return made

@@ -322,15 +322,12 @@ class Runner(ABC, Generic[M, R]):
         if self.refused_in_a_row < (MOST_FAILURES if error.reason == "refused" else PLAINLY):
             return False
         self.refused_in_a_row = 0
-        return not await self.answers_again()
-
-    async def answers_again(self) -> bool:
-        """Whether the model still answers what it answered last; that call is not counted."""
+        # Whether it still answers what it answered last; that call is not counted.
         with suppress(ModelError):
             if self.answered_last is not None:
                 await self.get(*self.answered_last)
-                return True
-        return False
+                return False
+        return True
 
 
 class _Questions(Runner[Model, Request]):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from consilience.data.arrays import Floats
 from consilience.data.relations import active_relations
 from consilience.evaluation.baselines.base import Baseline, BaselineContext, Rounds, hard_labels
-from consilience.evaluation.baselines.map_labelling import best_labelling, put_on_top
+from consilience.evidence.best_labelling import best_labelling, put_on_top
 from consilience.evidence.relation_factors import factors
 from consilience.planning.planner import zero_shot_round
 

@@ -51,9 +51,9 @@ from consilience.evaluation.baselines.base import (
     answered_queries,
 )
 from consilience.evaluation.baselines.exchange import Exchange
-from consilience.evaluation.baselines.map_labelling import put_on_top
 from consilience.evaluation.baselines.relation_repair import Consistency
 from consilience.evaluation.baselines.shots import semantic_framings
+from consilience.evidence.best_labelling import put_on_top
 from consilience.prompts.query import Query
 
 EPSILON = 1e-5

@@ -11,7 +11,7 @@ from itertools import combinations, product
 import numpy as np
 
 from consilience.data.arrays import Integers
-from consilience.data.relations import Relation
+from consilience.data.relations import Allowed, Relation
 
 
 class Consistency:
@@ -56,12 +56,16 @@ class Consistency:
     def _possible(self, r: int, mine: Integers) -> bool:
         """Whether some labels for those without one keep the relation.
 
-        It is enough to try all alike and all but one alike: no relation that there is asks for
-        more than one exception.
+        It is enough to try all alike and all but one alike: no relation that lists no worlds asks
+        for more than one exception.
         """
         free = np.flatnonzero(mine < 0)
+        relation = self.relations[r]
+        if isinstance(relation, Allowed):
+            listed = np.array(relation.worlds)
+            return bool(((listed == mine) | (mine < 0)).all(axis=1).any())
         if not len(free):
-            return bool(self.relations[r].holds(mine[None])[0])
+            return bool(relation.holds(mine[None])[0])
         worlds = []
         for c in range(self.k):
             alike = mine.copy()
@@ -70,4 +74,4 @@ class Consistency:
             for i, other in product(free.tolist(), range(self.k)):
                 worlds.append(alike.copy())
                 worlds[-1][i] = other
-        return bool(self.relations[r].holds(np.array(worlds)).any())
+        return bool(relation.holds(np.array(worlds)).any())

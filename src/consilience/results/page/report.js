@@ -5,7 +5,7 @@
   const PAGE = 50;
   const MANY = 12, LIKELIEST = 8;
   const SVG = "http://www.w3.org/2000/svg";
-  const rows = data.rows.map((row, order) => ({ ...row, order, sure: row.p ? Math.max(...row.p) : -1 }));
+  const rows = data.rows.map((row, order) => ({ ...row, order, sure: row.p ? row.p[row.label] : -1 }));
   const scored = rows.some((row) => "gold" in row);
 
   // Every text is written as text, so that none can be anything else.

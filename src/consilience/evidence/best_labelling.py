@@ -60,6 +60,10 @@ def put_on_top(labels: NDArray[np.float64], chosen: NDArray[np.int64]) -> NDArra
 def _best_world(factor: Factor, g: int, logp: NDArray[np.float64]) -> NDArray[np.int64]:
     """The best labelling of component `g`, from the log-probabilities (m, K) of its members."""
     worlds = factor.worlds.numpy()
+    free = logp.argmax(axis=1)
+    # Rounding must not choose another that is as good.
+    if factor.log_weights is None and (worlds == free).all(axis=1).any():
+        return np.asarray(free, dtype=np.int64)
     score = logp[np.arange(len(logp)), worlds].sum(axis=1)
     if factor.log_weights is not None:
         score = score + factor.log_weights[g].numpy()
