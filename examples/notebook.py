@@ -7,6 +7,7 @@
 # %%
 import math
 from itertools import combinations
+from typing import Literal
 
 import matplotlib.pyplot as plt
 
@@ -36,7 +37,8 @@ KNOWN = {"lovely": 1.5, "funny": 1.0, "dull": -1.5, "awful": -1.0}
 class Reader:
     """Knows four words, and learns the others from shots."""
 
-    name, style, settings = "reader", "text", {"known": sorted(KNOWN)}
+    name, settings = "reader", {"known": sorted(KNOWN)}
+    style: Literal["text"] = "text"
 
     async def ask(self, request: cs.Request) -> cs.Answer:
         """The answer to one request: how probable each label is after its prompt."""

@@ -23,6 +23,7 @@ _HOMES = {
     "PlanSettings": "planning.planner",
     "Query": "prompts.query",
     "Request": "models",
+    "Role": "objective.term",
     "Settings": "elicitation.settings",
     "Solution": "solvers.solution",
     "State": "objective.conditioning",
@@ -53,6 +54,7 @@ __all__ = [
     "PlanSettings",
     "Query",
     "Request",
+    "Role",
     "Settings",
     "Solution",
     "State",
@@ -82,7 +84,7 @@ if TYPE_CHECKING:
     from consilience.models import Answer, Model, Request, open_model
     from consilience.objective.coherence import default_terms
     from consilience.objective.conditioning import State
-    from consilience.objective.term import Term
+    from consilience.objective.term import Role, Term
     from consilience.planning.planner import PlanSettings
     from consilience.prompts.framing import Framing
     from consilience.prompts.query import Query

@@ -7,12 +7,16 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from functools import partial
+from types import ModuleType
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 
 from command import consilience
-from consilience.elicitation.recorded_terms import called, terms_from
+from consilience.elicitation.called import called
+from consilience.elicitation.recorded_terms import terms_from
 from consilience.elicitation.rerun import rerun
 from consilience.elicitation.session import elicit, solve_run
 from consilience.elicitation.settings import Settings, record
@@ -59,7 +63,72 @@ class Told(Plain):
     by: float = 1.0
 
 
+def of_text(text: str, **names: object):
+    """What is called `term` in a module of the user's own with this text, and these names in it."""
+    scope = {"__name__": "users_own", "torch": torch, **names}
+    exec(text, scope)
+    return scope["term"]
+
+
+BY = "def term(s): return BY * s.q.sum()"
+HELPED = "def helper(s): return BY * s.q.sum()\ndef term(s): return helper(s)"
+MUTUAL = "def a(s, n=1): return b(s) if n else BY\ndef b(s): return a(s, 0)\nterm = a"
+MADE = "class Term:\n    def __call__(self, s): return {by} * s.q.sum()\nterm = Term()"
+METHOD = "class Term:\n    def of(self, s): return {by} * s.q.sum()\nterm = Term().of"
+BASE = "class Base:\n    def of(self, s): return {by}\nclass Term(Base): pass\nterm = Term().of"
+CACHED = "import functools\n@functools.cache\ndef term(s): return BY"
+
+
+def helpers(by: float):
+    made = ModuleType("users_helpers")
+    made.by = by
+    return made
+
+
+def prior(state, prior):
+    return (state.q[:, 1] * prior).mean()
+
+
+def large(by: float) -> np.ndarray:
+    """More numbers than a repr shows, and another one in the middle."""
+    made = np.zeros(2001)
+    made[1000] = by
+    return made
+
+
+class Weighed(torch.nn.Module):
+    def __init__(self, by: float) -> None:
+        super().__init__()
+        self.by = torch.nn.Parameter(torch.tensor([by]))
+
+
 OTHERS = {
+    "named": lambda by: of_text(f"def term(s): return {by} * s.q.sum()"),
+    "global": lambda by: of_text(BY, BY=by),
+    "global array": lambda by: of_text(BY, BY=large(by)),
+    "global function": lambda by: of_text(HELPED, BY=by),
+    "functions of each other": lambda by: of_text(MUTUAL, BY=by),
+    "lambda of a global": lambda by: of_text("term = lambda s: BY * s.q.sum()", BY=by),
+    "inner function": lambda by: of_text("def term(s): return (lambda: BY)()", BY=by),
+    "module": lambda by: of_text("def term(s): return own.by * s.q.sum()", own=helpers(by)),
+    "class": lambda by: of_text(MADE.format(by=by)),
+    "method": lambda by: of_text(METHOD.format(by=by)),
+    "inherited method": lambda by: of_text(BASE.format(by=by)),
+    "cached": lambda by: of_text(CACHED, BY=by),
+    "large array": lambda by: partial(prior, prior=large(by)),
+    "large tensor": lambda by: partial(prior, prior=torch.from_numpy(large(by))),
+    "close array": lambda by: partial(prior, prior=np.array([1 + by * 1e-12])),
+    "close tensor": lambda by: partial(prior, prior=torch.tensor(1 + by * 1e-6)),
+    "half precision": lambda by: partial(prior, prior=torch.tensor([by]).bfloat16()),
+    "array in a list": lambda by: partial(prior, prior=[{"a": large(by)}]),
+    "array in a record": lambda by: Told(large(by)),
+    "array in a closure": lambda by: (lambda held: lambda s: s.q @ held)(large(by)),
+    "array of names": lambda by: partial(prior, prior=np.array(["a", by], dtype=object)),
+    "column": lambda by: partial(prior, prior=pd.Series(large(by))),
+    "index": lambda by: partial(prior, prior=pd.Series([1.0] * 2001, index=large(by))),
+    "table": lambda by: partial(prior, prior=pd.DataFrame({"a": large(by)})),
+    "long list": lambda by: partial(prior, prior=large(by).tolist()),
+    "parameters": Weighed,
     "partial": lambda by: partial(ranking_within, margin=by),
     "partial of a partial": lambda by: partial(partial(ranking_within, margin=by)),
     "closure": lambda by: toward(int(by)),
@@ -79,20 +148,42 @@ OTHERS = {
 @pytest.mark.parametrize("make", OTHERS.values(), ids=OTHERS)
 def test_what_does_something_else_is_called_otherwise_and_the_same_is_not(make):
     assert called(make(1.0)) == called(make(1.0))
-    # What a function that closes over itself holds beside is not looked into.
-    if make is not OTHERS["of itself"]:
-        assert called(make(1.0)) != called(make(2.0))
+    assert called(make(1.0)) != called(make(2.0))
     assert " at 0x" not in called(make(1.0))
+    assert len(called(make(1.0))) < 1100
 
 
 def test_a_function_is_called_by_its_module_and_name():
     assert called(entropy) == "consilience.objective.coherence.entropy"
     assert called(partial(entropy)) == "consilience.objective.coherence.entropy()"
+    assert called(torch.nn.functional.softmax) == "torch.nn.functional.softmax"
+    assert called(partial(ranking_within, margin=2.0)).endswith(".ranking_within(margin=2.0)")
+    assert called(partial(entropy, [1, "a"], by={"a": (1, 2)})).endswith(
+        "entropy(0=[1, 'a'], by={'a': (1, 2)})"
+    )
+
+
+def test_the_terms_of_the_package_are_called_as_ever():
+    assert {called(term.function).rpartition(".")[2] for term in TERMS.values()} == {
+        term.function.__name__ for term in TERMS.values()
+    }
+
+
+def test_an_edited_term_is_another_run():
+    data, _ = world_dataset("noisy", 20)
+    given = {"calls_per_example": 2}
+
+    def run(by: float) -> str:
+        mine = of_text("def term(s): return BY * s.q[:, 1].mean()", BY=by)
+        terms = default_terms() | {"mine": Term(mine)}
+        return elicit(data, SimulatedModel("noisy"), terms=terms, **given).run.id
+
+    assert run(1.0) == run(1.0) != run(2.0)
 
 
 def test_another_process_calls_it_the_same():
     code = (
-        "from functools import partial; from consilience.elicitation.recorded_terms import called; "
+        "from functools import partial; from consilience.elicitation.called import called; "
         "from consilience.objective.pair_terms import ranking_within as r; "
         "print(called(partial(r, margin=2.0)), called(lambda s: 'a' in {'a', 'b', 'c', 'd'}))"
     )

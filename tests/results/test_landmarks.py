@@ -348,6 +348,8 @@ def test_a_run_knows_its_landmarks_again(classes: tuple[str, ...]) -> None:
         model = SimulatedModel("easy")
         found = elicit(data, model, calls_per_example=4, store=store, landmarks=vouched)
         kept = store.run(found.run.id).settings
+        same = elicit(data, model, calls_per_example=4, store=store, landmarks=said)
+        assert same.run.id == found.run.id
         state = replay(store, found.run.id, data, settings_from(kept))
     assert Landmarks.recorded(kept["landmarks"], data) == vouched
     assert state._vouched == dict(zip(vouched.at, vouched.classes, strict=True))

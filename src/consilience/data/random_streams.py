@@ -28,6 +28,7 @@ STREAMS = {
     "baselines.pseudo": 49,
     "folds": 50,
     "annealing": 60,
+    "tried labels": 61,
     "discovery": 70,
     "discovery.rest": 71,
     "landmarks": 72,

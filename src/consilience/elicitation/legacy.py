@@ -97,7 +97,8 @@ class Log:
         self, solver: Solver | None = None, terms: Terms | None = None, *, seed: int = 0
     ) -> Solved:
         """The most coherent labels, and how sure they are."""
-        solver, terms = solver or LBFGS(), terms or default_terms()
+        solver = LBFGS() if solver is None else solver
+        terms = default_terms() if terms is None else terms
         evidence = self.evidence()
         solution = solve(evidence, terms, solver, seed=seed, start=first_labels(evidence))
         unsure = uncertainty(evidence, terms, solver, solution, seed=seed)

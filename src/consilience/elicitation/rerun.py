@@ -81,10 +81,10 @@ def rerun(
         )
     if model.name != run.model:
         raise InputError(f"run {run.id} asked {run.model}, not {model.name}")
-    solver = solver or LBFGS()
+    solver = LBFGS() if solver is None else solver
     if run.settings["solver"] != repr(solver):
         raise InputError(f"run {run.id} was solved by {run.settings['solver']}: give that `solver`")
-    terms = terms or _recorded_terms(run)
+    terms = _recorded_terms(run) if terms is None else terms
     data = store.dataset(run.dataset)
     settings = settings_from(run.settings)
     before = solve_run(store, run.id, data, settings, terms, solver)

@@ -12,7 +12,10 @@ from contextlib import ExitStack
 from numbers import Integral
 from pathlib import Path
 
+from scipy.special import log_softmax
+
 from consilience.data.dataset import Dataset
+from consilience.data.random_streams import generator
 from consilience.data.relations import active_relations
 from consilience.elicitation.own_queries import check_queries
 from consilience.elicitation.prompt_lengths import check_lengths
@@ -21,11 +24,12 @@ from consilience.elicitation.settings import Settings, record
 from consilience.elicitation.stages import stage_of
 from consilience.elicitation.state import Round, RunState
 from consilience.errors import BudgetSpent, InputError, ModelError, check_kind
+from consilience.evidence.collect import collect
 from consilience.evidence.evidence import Evidence
 from consilience.evidence.relation_factors import factors
 from consilience.models.base import Model
 from consilience.objective.coherence import default_terms
-from consilience.objective.term import Term, Terms
+from consilience.objective.term import Terms
 from consilience.planning.planner import SoftLabels
 from consilience.prompts.framing import Framing
 from consilience.prompts.query import Query
@@ -34,6 +38,8 @@ from consilience.results.landmarks import Landmarks
 from consilience.results.result import Found
 from consilience.results.unanswered import all_refused, why_unanswered
 from consilience.solvers.fixed_point import Solver
+from consilience.solvers.lbfgs import LBFGS
+from consilience.solvers.term_checks import check_objective, check_terms, own_terms
 from consilience.store.canary import canary_for
 from consilience.store.database import Store
 from consilience.store.rows import Prediction
@@ -61,11 +67,15 @@ class Session:
         seed: int = 0,
         terms: Terms | None = None,
         solver: Solver | None = None,
-        landmarks: Landmarks | None = None,
+        landmarks: object = None,
     ) -> None:
-        _check(data, model, seed, terms)
+        terms = default_terms() if terms is None else terms
+        solver = LBFGS() if solver is None else solver
+        _check(data, model, seed)
+        check_objective(terms, solver)
         seed = int(seed)
         data.require_task()
+        vouched = None if landmarks is None else Landmarks.of(landmarks, data)
         self.model, self.store = model, store
         settings = settings.suited(model, data.task)
         self.budget = settings.budget(data)
@@ -78,10 +88,12 @@ class Session:
             seed,
             terms=terms,
             solver=solver,
-            landmarks=landmarks,
+            landmarks=vouched,
             corrections=store.corrections(data.fingerprint),
         )
-        settled = record(settings, self.state.terms, self.state.solver, landmarks)
+        if own_terms(terms):
+            check_terms(_first_evidence(data, settings), terms, solver)
+        settled = record(settings, terms, solver, vouched)
         self.run = store.start_run(data, model, settled, seed)
         self._stored = store.rounds(self.run)
         if not self._stored:
@@ -199,8 +211,8 @@ class Session:
         return self.state.found(run, asked=asked, unanswered=why, place=self.store.place)
 
 
-def _check(data: Dataset, model: Model, seed: int, terms: Terms | None) -> None:
-    """InputError for what is no data set, no model, no seed or no terms."""
+def _check(data: Dataset, model: Model, seed: int) -> None:
+    """InputError for what is no data set, no model or no seed."""
     columns = "Dataset.from_records(TABLE, text=COLUMN, task=Task(QUESTION, CLASSES))"
     check_kind(data, Dataset, f"what is labelled is a Dataset, made by {columns}")
     if isinstance(model, str) or not hasattr(model, "ask"):
@@ -208,9 +220,18 @@ def _check(data: Dataset, model: Model, seed: int, terms: Terms | None) -> None:
     check_kind(seed, Integral, "a seed is a whole number from 0 on")
     if seed < 0:
         raise InputError(f"a seed is a whole number from 0 on; got {seed}")
-    check_kind(terms or {}, Mapping, "terms are a dictionary of Term by name")
-    for name, term in (terms or {}).items():
-        check_kind(term, Term, f"the term {name!r} is to be a Term(FUNCTION, WEIGHT)")
+
+
+def _first_evidence(data: Dataset, settings: Settings) -> Evidence:
+    """What the evidence after the first round looks like, with answers drawn at random."""
+    queries = settings.zero_shot(data)
+    said = generator(0, "tried labels").normal(size=(len(queries), data.task.k))
+    exact = (True,) * data.task.k
+    answers = [
+        (q, Prediction(str(i), q, data.task.classes, tuple(logp), exact, 1.0, {}, 0.0))
+        for i, (q, logp) in enumerate(zip(queries, log_softmax(said, axis=1).tolist(), strict=True))
+    ]
+    return collect(data, settings.framings_for(data), [answers], priors=settings.priors)
 
 
 def _given_up(store: Store, keys: Sequence[str]) -> set[str]:
@@ -231,14 +252,15 @@ def elicit(
     settings: Settings | None = None,
     terms: Terms | None = None,
     solver: Solver | None = None,
-    landmarks: Landmarks | None = None,
+    landmarks: object = None,
     progress: Progress | None = None,
 ) -> Found:
     """The labels that the model believes, found without any.
 
-    `settings` replaces `calls_per_example` where both are given. `landmarks` say which of the
-    concepts that a census finds is meant, before the rest of the budget is spent on it; nothing
-    else is made of them here (see `Found.calibrated`). Interrupt it and call it again
+    `settings` replaces `calls_per_example` where both are given. `landmarks`, a mapping of ids to
+    classes, a file or rows, say which of the concepts that a census finds is meant, before the rest
+    of the budget is spent on it; nothing else is made of them here (see `Found.calibrated`). A term
+    of your own is tried before anything is asked. Interrupt it and call it again
     with the same arguments and store: nothing is asked twice.
     """
     settings = settings or Settings(calls_per_example=calls_per_example)

@@ -9,7 +9,7 @@ from typing import Any
 
 from consilience.data.dataset import Dataset
 from consilience.data.task import Task
-from consilience.elicitation.recorded_terms import called
+from consilience.elicitation.called import called
 from consilience.errors import InputError, check_kind
 from consilience.evidence.evidence import FLOOR
 from consilience.evidence.label_bias import BIAS_METHODS

@@ -74,7 +74,8 @@ class RunState:
     ) -> None:
         self.corrections = corrections or {}
         self.dataset, self.settings, self.seed = dataset, settings, seed
-        self.terms, self.solver = terms or default_terms(), solver or LBFGS()
+        self.terms = default_terms() if terms is None else terms
+        self.solver = LBFGS() if solver is None else solver
         self.framings = settings.framings_for(dataset)
         self.census = census_of(dataset, settings, seed, landmarks)
         self.round = self.planned = self.quiet = 0

@@ -170,6 +170,8 @@ def default_terms() -> dict[str, Term]:
     return {name: TERMS[name].at(weight) for name, weight in DEFAULT_WEIGHTS.items()}
 
 
+# What an array makes once and keeps is then good for gradients too.
+@torch.inference_mode(False)
 def evaluate_terms(
     evidence: Evidence, terms: Terms, reading: ConditionedEvidence, logq: Tensor
 ) -> dict[str, Tensor]:

@@ -12,7 +12,11 @@ from consilience.objective.conditioning import State
 
 
 class Role(Enum):
-    """What a term is to a solver and to an explanation, beside its value."""
+    """What a term is to a solver, a prediction and an explanation, beside its value.
+
+    How soft labels are is the weight of what has ENTROPY or PRIOR: the entropy of the labels, once,
+    and of PRIOR what is linear in them besides.
+    """
 
     LOG_POOL = "the logarithmic pool of each target's predictions"
     LINEAR_POOL = "the linear pool of each target's predictions"
@@ -28,7 +32,9 @@ class Role(Enum):
 class Term:
     """A term of an objective: `function` of a state, its `weight` in the sum, and its `role`.
 
-    The function returns a scalar tensor in nats per example, higher is better.
+    The function returns a scalar tensor in nats per example, higher is better. It is computed from
+    `state.q` or `state.logq` in torch, for several labellings at once by `torch.vmap`: no `if` on
+    values and no `.item()`. An entropy of your own has `Role.ENTROPY`.
     """
 
     function: Callable[[State], Tensor]

@@ -8,10 +8,10 @@ highest coherence is the answer.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import Enum
 from functools import cached_property, partial
-from typing import Protocol
+from typing import Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -30,6 +30,8 @@ from consilience.solvers.clamping import HARD, clamped
 STAYED = 1e-3
 """Labels have settled when no probability moves by more than this from one reading to the next."""
 
+
+_Held = TypeVar("_Held")
 
 COLD = 1e-3
 """The lowest temperature, in nats, that is told from none."""
@@ -125,8 +127,12 @@ class Objective:
         """What its slope is found from."""
         evidence = self.problem.evidence
         parts = separated(self.problem.terms, self.reading, evidence)
-        others = partial(coherence, evidence, parts.others, self.reading) if parts.others else None
-        return Slopes(self.problem, parts, others)
+        if not parts.others:
+            return Slopes(self.problem, parts, None)
+        read = evidence, self.reading
+        if any(array.is_inference() for array in (evidence.predictions.logp, self.reading.labels)):
+            read = _saveable(read)
+        return Slopes(self.problem, parts, partial(coherence, read[0], parts.others, read[1]))
 
     def slope(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """The value in nats in all, not per example, (S,), and its gradient in θ."""
@@ -145,6 +151,8 @@ class Slopes:
     parts: Parts
     others: Callable[[Tensor], Tensor] | None
 
+    # Whether the caller records gradients or not: here they are needed.
+    @torch.inference_mode(False)
     def slope(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """The value in nats in all, not per example, (S,), and its gradient in θ."""
         parts, evidence = self.parts, self.problem.evidence
@@ -158,11 +166,26 @@ class Slopes:
             logq.requires_grad_(True)
             more = evidence.n * self.others(logq)
             value = value + more.detach()
+            # No constant has a gradient; a term that hides its own was refused (see `term_checks`).
             if more.requires_grad:
                 gradient += torch.autograd.grad(more.sum(), logq)[0]
         if evidence.held is not None:
             gradient.masked_fill_((evidence.held >= 0).unsqueeze(1), 0.0)
         return value, through_softmax(q, gradient)
+
+
+@torch.inference_mode(False)
+def _saveable(thing: _Held) -> _Held:
+    """The same, with copies of tensors made in `torch.inference_mode`: no gradient can save one."""
+    made: object = thing
+    if isinstance(thing, Tensor):
+        made = thing.clone() if thing.is_inference() else thing
+    elif isinstance(thing, tuple) and thing and is_dataclass(thing[0]):
+        made = tuple(map(_saveable, thing))
+    elif is_dataclass(thing) and not isinstance(thing, type):
+        parts = {field.name: getattr(thing, field.name) for field in fields(thing) if field.init}
+        made = replace(thing, **{name: _saveable(part) for name, part in parts.items()})
+    return cast(_Held, made)
 
 
 @dataclass(frozen=True, slots=True)

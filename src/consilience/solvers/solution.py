@@ -16,13 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from consilience.errors import InputError
 from consilience.evidence.evidence import Evidence
 from consilience.objective.coherence import default_terms
 from consilience.objective.term import Terms
 from consilience.solvers.fixed_point import FixedPoints, Problem, Result, Solver
 from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.starts import default_starts, draw
+from consilience.solvers.term_checks import check_objective, check_terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +80,13 @@ def solve(
 
     The first start is `start` (N, K) or the zero-shot answer; the others are drawn: there are
     `starts` in all, else as many as the solver says, else `default_starts`. `device` is where the
-    tensors live, "cuda" for instance.
+    tensors live, "cuda" for instance. InputError for a term of the user's own that cannot be used.
     """
     terms = default_terms() if terms is None else terms
-    if not terms:
-        raise InputError("an objective needs at least one term, as default_terms() has")
     solver = LBFGS() if solver is None else solver
+    check_objective(terms, solver)
     evidence = evidence if device is None else evidence.to(device)
+    check_terms(evidence, terms, solver)
     starts = solver.starts if starts is None else starts
     theta = draw(evidence, default_starts(evidence.n) if starts is None else starts, seed, start)
     return _best(solver.settle(Problem(evidence, terms), theta))

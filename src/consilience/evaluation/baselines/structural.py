@@ -11,6 +11,7 @@ from consilience.evaluation.baselines.base import Baseline
 from consilience.evidence.relation_factors import factors
 
 
+@torch.inference_mode(False)  # whether the caller records gradients or not
 def structure_only(data: Dataset) -> Baseline:
     """What the relations alone say, design priors included: no model, no text.
 

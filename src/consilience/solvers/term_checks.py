@@ -1,0 +1,155 @@
+"""What terms and a solver of the user's own are refused for, before they cost anything."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from numbers import Real
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from consilience.data.random_streams import generator
+from consilience.errors import InputError, SolveError, check_kind
+from consilience.evidence.evidence import Evidence
+from consilience.objective.coherence import TERMS
+from consilience.objective.conditioning import ConditionedEvidence, State
+from consilience.objective.term import Role, Term, Terms
+from consilience.solvers.adam import Adam
+from consilience.solvers.belief_propagation import BeliefPropagation
+from consilience.solvers.factor_graph import fields
+from consilience.solvers.fixed_point import Problem, chosen
+from consilience.solvers.lbfgs import LBFGS
+
+_Made = TypeVar("_Made")
+
+LABELLINGS = 3
+"""So many labellings drawn at random are tried; three tell an entropy from what resembles it."""
+
+_SAME = 1e-9
+"""Values of a term that differ by less are the same."""
+
+_EXACT = 1e-4
+"""The largest error, in parts of the whole, of what is an entropy; a term may be in 32 bits."""
+
+
+def check_objective(terms: object, solver: object) -> None:
+    """InputError for terms that are none, or not finite in weight, and for what is no solver."""
+    check_kind(terms, Mapping, "terms are a dictionary of Term by name")
+    assert isinstance(terms, Mapping)
+    if not terms:
+        raise InputError("an objective needs at least one term, as default_terms() has")
+    for name, term in terms.items():
+        check_kind(term, Term, f"the term {name!r} is to be a Term(FUNCTION, WEIGHT)")
+        check_kind(term.weight, Real, f"the weight of the term {name!r} is a number")
+        if not math.isfinite(term.weight):
+            raise InputError(f"a weight is a finite number, got {term.weight} for {name!r}")
+    if isinstance(solver, type) or not (hasattr(solver, "settle") and hasattr(solver, "starts")):
+        check_kind(solver, (), "a solver is an object such as LBFGS(starts=8)")
+
+
+def own_terms(terms: Terms) -> Terms:
+    """Those terms whose function is none of the package's."""
+    known = [term.function for term in TERMS.values()]
+    return {
+        name: term
+        for name, term in terms.items()
+        if not any(term.function is function for function in known)
+    }
+
+
+@torch.inference_mode(False)
+def check_terms(evidence: Evidence, terms: Terms, solver: object) -> None:
+    """InputError for a term of the user's own that cannot be evaluated or followed, and why.
+
+    SolveError for one that is not finite. Each is tried on labels drawn at random, held to one
+    reading: on one labelling alone and on several at once, as solvers do.
+    """
+    own = own_terms(terms)
+    if not own:
+        return
+    free = replace(evidence, held=None)
+    noise = generator(0, "tried labels").normal(size=(LABELLINGS, evidence.n, evidence.k))
+    theta = torch.from_numpy(noise).to(evidence.predictions.logp.device)
+    logq = torch.log_softmax(theta, dim=-1)
+    read = Problem(free, own).condition(logq[:1])
+    first = [getattr(read, field.name)[0] for field in dataclasses.fields(ConditionedEvidence)]
+    state = State(free, ConditionedEvidence(*first), logq[0])
+    reading = chosen(read, torch.zeros(LABELLINGS, dtype=torch.int64, device=logq.device))
+    for name, term in own.items():
+        value: object = _tried(name, partial(term, state), "failed")
+        if not isinstance(value, Tensor) or value.shape:
+            raise InputError(
+                f"the term {name!r} returned {_shown(value)}; it is to return one number in a "
+                "tensor, as `.mean()` does"
+            )
+        problem = Problem(free, {name: term.at(1.0)})
+        _tried(name, partial(problem.objective(read).slope, logq[:1]), "has no gradient")
+        objective = problem.objective(reading)
+        field = _tried(
+            name,
+            partial(fields, objective, logq),
+            "cannot take several labellings at once (write a choice as torch.where, not as `if` or "
+            "with `.item()`)",
+        )
+        if isinstance(solver, LBFGS | Adam | BeliefPropagation):
+            _check_followed(name, objective(logq), field)
+        _check_softness(name, term, logq, field)
+
+
+def _tried(name: str, evaluate: Callable[[], _Made], what: str) -> _Made:
+    """What evaluating a term gives; InputError for what it raises."""
+    try:
+        return evaluate()
+    except SolveError as error:
+        raise SolveError(f"the term {name!r}: {error}") from error
+    except Exception as error:  # a function of the user's may raise anything
+        said = str(error).strip().partition("\n")[0]
+        raise InputError(f"the term {name!r} {what}: {type(error).__name__}: {said}") from error
+
+
+def _shown(value: object) -> str:
+    """What a term returned, in few words."""
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    return "None" if value is None else f"{value!r:.20}, a {type(value).__name__}"
+
+
+def _check_followed(name: str, values: Tensor, field: Tensor) -> None:
+    """InputError where the value changes with the labels and nothing says so to a gradient."""
+    if float(values.max() - values.min()) > _SAME and not bool(field.any()):
+        raise InputError(
+            f"the term {name!r} changes with the labels but has no gradient in them, so that no "
+            "label would follow it; compute it from `state.q` in torch, without `.detach()` or "
+            "jumps, or use Annealing, which takes jumps"
+        )
+
+
+def _check_softness(name: str, term: Term, logq: Tensor, field: Tensor) -> None:
+    """InputError for an entropy whose role does not say so, or a role that is none.
+
+    What a term adds changes from one labelling to another by −c Δ log q where it is linear but for
+    c times the entropy; what labels are divided by is read off the roles.
+    """
+    bent = field[1:] - field[0]
+    moved = logq[1:] - logq[0]
+    moved = moved - moved.mean(dim=-1, keepdim=True)
+    held = -float((bent * moved).sum() / moved.square().sum())
+    gap = float((bent + held * moved).norm() / moved.norm())
+    is_entropy = abs(held) > _EXACT and gap <= _EXACT * abs(held)
+    if term.role in (Role.ENTROPY, Role.PRIOR):
+        if not is_entropy or abs(held - 1) > _EXACT:
+            raise InputError(
+                f"the term {name!r} has {term.role}, so it is to be 1 times the entropy of the "
+                "labels and what is linear in them; put factors into its weight, or leave the role"
+            )
+    elif is_entropy:
+        raise InputError(
+            f"the term {name!r} has {held:.3g} times the entropy of the labels in it, which "
+            "predictions and explanations know by its role: Term(FUNCTION, WEIGHT, "
+            "role=Role.ENTROPY), or Role.PRIOR for −KL(q ‖ p)"
+        )
