@@ -187,8 +187,8 @@ class Runner(ABC, Generic[M, R]):
         self.failed_in_a_row = 0
         self.refused_in_a_row = 0
         self.unanswered: frozenset[str] = frozenset()
-        before = [served_by(raw) for raw in store.latest(model.name)]
-        self.served, self.ever_answered = Watch(model.name, before[::-1]), bool(before)
+        before = [*map(served_by, store.latest(model.name))][::-1]
+        self.served, self.ever_answered = Watch(model.name, before), bool(before)
         self.answered_last: tuple[str, R] | None = None
 
     @abstractmethod
@@ -300,8 +300,8 @@ class Runner(ABC, Generic[M, R]):
             _LOG.warning("%s; given up", error)
             self.outcome.failures[key] = str(error)
             self.watch.failed(error)
-            fatal = error.fatal and not (error.doubtful and self.ever_answered)
-            if fatal or await self.plainly_everything(request, error):
+            certain = error.fatal and not (error.doubtful and self.ever_answered)
+            if certain or await self.plainly_everything(request, error):
                 raise
             return
         self.failed_in_a_row = self.refused_in_a_row = 0
@@ -315,16 +315,15 @@ class Runner(ABC, Generic[M, R]):
         if error.reason is None:
             self.failed_in_a_row += 1
             return self.failed_in_a_row >= MOST_FAILURES
-        row = self.row(request)
-        if row is not None:
+        if (row := self.row(request)) is not None:
             self.outcome.refused[row] = error.reason
         self.refused_in_a_row += row not in self.unanswered
         if self.refused_in_a_row < (MOST_FAILURES if error.reason == "refused" else PLAINLY):
             return False
         self.refused_in_a_row = 0
         # Whether it still answers what it answered last; that call is not counted.
-        with suppress(ModelError):
-            if self.answered_last is not None:
+        if self.answered_last is not None:
+            with suppress(ModelError):
                 await self.get(*self.answered_last)
                 return False
         return True
