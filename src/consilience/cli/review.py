@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 SHOWN = 20
 """So many rows are shown or drawn where nobody says how many."""
 
+count = options.option(
+    "--count",
+    type=COUNT,
+    help=f"How many rows to show or draw  [default: {SHOWN}; all where a review goes to --output]",
+)
 corrections = options.option(
     "--corrections",
     metavar="FILE",
@@ -35,11 +40,7 @@ back = options.option(
 @options.command()
 @options.configured("output.store", "output.table", "landmarks.file")
 @options.run_id
-@options.option(
-    "--count",
-    type=COUNT,
-    help=f"How many rows to show or write  [default: {SHOWN}; all to --output]",
-)
+@count
 @corrections
 @back
 @options.as_json
@@ -138,11 +139,9 @@ def show(table: Any) -> None:
 @options.command()
 @options.configured("output.store", "output.table", seeded=True)
 @options.run_id
-@options.option(
-    "--count", type=COUNT, default=SHOWN, show_default=True, help="How many rows to draw."
-)
+@count
 @options.as_json
-def landmarks(config: Config, run_id: str | None, count: int, as_json: bool) -> None:
+def landmarks(config: Config, run_id: str | None, count: int | None, as_json: bool) -> None:
     """Draws rows at random, for you to label.
 
     They say how good the labels are. Fill in the column `label` and give the file to `solve`,
@@ -156,7 +155,7 @@ def landmarks(config: Config, run_id: str | None, count: int, as_json: bool) -> 
     check_apart(config.named, config, found.dataset)
     from consilience.results.corrections import draw_landmarks
 
-    drawn = draw_landmarks(found, count, config.seed)
+    drawn = draw_landmarks(found, count or SHOWN, config.seed)
     _check_empty(config.named, drawn.columns[-1])
     print_labels(drawn, config.named, as_json, said.keep_formulas)
     names = ", ".join(found.dataset.task.classes)
