@@ -222,6 +222,36 @@ def test_a_store_that_is_none_is_left_as_it_is(server, data):
     assert path.read_bytes() == text
 
 
+def test_a_folder_is_no_store_and_no_table(data):
+    Path("folder").mkdir()
+    for path in (".", "folder", ".."):
+        for command in (
+            *(["solve"], ["report"], ["review"], ["weights"], ["rerun", "ab"]),
+            *(["explain", "ab"], ["predict", data, "--model", "simulated:easy"]),
+        ):
+            said = one_line(consilience(*command, "--store", path, code=2))
+            assert f"{path} is a folder" in said, command
+        simulated = ["--model", "simulated:easy", "--store", path]
+        for command in (
+            ["run", data, *FILE_OPTIONS, *simulated],
+            *(["store", name, path] for name in ("stats", "verify", "gc")),
+            ["store", "export", path, "x.jsonl"],
+        ):
+            said = consilience(*command, code=1).stderr
+            assert "it is a folder; name a file in it" in said, command
+        assert "is a folder; name the table" in one_line(consilience("init", path, code=2))
+    assert [path.name for path in Path().iterdir()] == ["folder"]
+
+
+def test_a_simulated_model_of_other_classes_is_refused_before_all_else(data):
+    task = ["--text", "claim", "--question", "Which?", "--classes", "a,b,c,d"]
+    more = ["--model", "simulated:easy", "--store", "s.db"]
+    for command in (["run"], ["run", "--dry-run"], ["plan"], ["plan", "--output", "p.jsonl"]):
+        said = one_line(consilience(command[0], data, *task, *more, *command[1:], code=2))
+        assert "answers with 2 classes, and the task has 4" in said and "simulated:k4" in said
+    assert list(Path().iterdir()) == []
+
+
 def test_a_run_or_a_store_that_is_not_there(server, data):
     consilience(*words("run", data, server.url, "s.db"))
     for command in (["solve"], ["evaluate"], ["explain", "ab"], ["export", "x.csv"]):

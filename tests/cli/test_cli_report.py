@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,23 @@ def test_a_page_of_a_run_with_its_gold_and_without(folder: Path) -> None:
     )
     accuracy = next(line for line in table.stdout.splitlines() if line.startswith("consilience"))
     assert accuracy.split()[1] in scored
+
+
+def test_a_page_says_whether_the_labels_had_settled(tmp_path: Path) -> None:
+    write_csv(claims(24), tmp_path / "claims.csv")
+    store, page = tmp_path / "s.db", tmp_path / "s.html"
+    words = [tmp_path / "claims.csv", *FILE_OPTIONS, "--model", "simulated:easy", "--store", store]
+    words += ["--set", "planning.shots=4", "--calls-per-example", 12]
+    for number in range(2):
+        plan = tmp_path / f"{number}.jsonl"
+        consilience("plan", *words, "--output", plan)
+        consilience("ask", plan, "--model", "simulated:easy", "--store", store)
+    consilience("report", "--store", store)
+    assert "of 288 calls were asked so far; the same `run` goes on." in page.read_text("utf-8")
+    done = consilience("run", *words)
+    consilience("report", "--store", store)
+    ended = re.findall("the labels had settled, and ([0-9]+) calls were saved", page.read_text())
+    assert ended and f"the labels had settled, {ended[0]} calls were saved" in done.stderr
 
 
 @pytest.mark.parametrize(

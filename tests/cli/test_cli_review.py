@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from command import consilience
+from consilience.results.corrections import OF_RUN
+from consilience.store.database import Store
 from made_up import TASK_OPTIONS, write_csv
 from wire_client import KEYS
 
@@ -143,3 +145,91 @@ def test_what_does_not_go_together_is_refused(store: Path) -> None:
         (["predict", "t.csv"], "no model"),
     ]:
         assert said in consilience(*words, "--store", store, code=2).stderr
+
+
+def test_nothing_that_a_command_reads_is_written_over(store: Path, tmp_path: Path) -> None:
+    marks = [{"ticket": f"T-{i}", "label": ("False", "True")[i % 2]} for i in range(20)]
+    write_csv(marks, tmp_path / "marks.csv")
+    write_csv([{"ticket": "T-1", "correction": "True"}], tmp_path / "mended.csv")
+    write_csv(tickets(100, 2), tmp_path / "more.csv")
+    (tmp_path / "words.html").write_text("{}")
+    shutil.copy(store, tmp_path / "s.html")
+    (tmp_path / "linked.csv").symlink_to(tmp_path / "marks.csv")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    landmarks = ["--store", store, "--landmarks", "marks.csv"]
+    plan = ["plan", "more.csv", "--text", "message", *TASK_OPTIONS, *MODEL, "--store", "s.db"]
+    run = ["run", "more.csv", "--text", "message", *TASK_OPTIONS, *MODEL]
+    for words, said in (
+        (["solve", *landmarks, "--output", "./marks.csv"], "the file of landmarks"),
+        (["solve", *landmarks, "--output", "linked.csv"], "the file of landmarks"),
+        (["export", "marks.csv", *landmarks], "the file of landmarks"),
+        ([*run, *landmarks, "--output", "marks.csv"], "the file of landmarks"),
+        ([*run, "--store", "new.csv", "--output", tmp_path / "new.csv"], "the store"),
+        (["review", *landmarks[:2], *_back("mended.csv"), "--output", "mended.csv"], "read here"),
+        ([*plan, "--output", "more.csv"], "the table itself"),
+        ([*plan, "--batch", "more.csv"], "the table itself"),
+        ([*plan, "--output", "s.db"], "the store"),
+        (["store", "export", "s.db", "s.db"], "read here"),
+        (["report", "--store", "s.html"], "the store"),
+        (
+            ["report", *landmarks[:2], "--words", "words.html", "--output", "words.html"],
+            "read here",
+        ),
+        (["legacy", "more.csv", "--output", "more.csv"], "read here"),
+        (["bench", "--data", "more.csv", "--output", "more.csv"], "read here"),
+    ):
+        assert said in consilience(*words, code=2).stderr, words
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def _back(file: str) -> list[str]:
+    return ["--corrections", file]
+
+
+@pytest.mark.parametrize(
+    ("words", "column"), [("landmarks --count 5", "label"), ("review", "correction")]
+)
+def test_what_a_person_filled_in_is_not_written_over(
+    store: Path, tmp_path: Path, words: str, column: str
+) -> None:
+    again = [*words.split(), "--store", store, "--output", "mine.csv"]
+    consilience(*again)
+    consilience(*again)  # nobody has filled it in
+    mine = rows((tmp_path / "mine.csv").read_text())
+    mine[1][column] = "True"
+    write_csv(mine, tmp_path / "mine.csv")
+    kept = (tmp_path / "mine.csv").read_bytes()
+    said = consilience(*again, code=2).stderr
+    assert f"its column {column} is filled in (1 rows)" in said and "another file" in said
+    assert (tmp_path / "mine.csv").read_bytes() == kept
+
+
+def test_a_count_is_kept_to_or_refused(store: Path, tmp_path: Path) -> None:
+    consilience("review", "--store", store, "--count", 5, "--output", "five.csv")
+    assert len(rows((tmp_path / "five.csv").read_text())) == 5
+    write_csv([{"ticket": "T-1", "correction": "True"}], tmp_path / "mended.csv")
+    words = ["review", "--store", store, "--count", 5, *_back("mended.csv")]
+    assert "--count is for rows to correct" in consilience(*words, code=2).stderr
+
+
+def test_files_to_train_on_have_no_details_and_a_suffix_of_any_case(
+    store: Path, tmp_path: Path
+) -> None:
+    words = ["--store", store, "--format", "sft"]
+    assert "leave it out" in consilience("export", "x.jsonl", *words, "--details", code=2).stderr
+    consilience("export", "x.JSONL", *words)
+    assert len((tmp_path / "x.JSONL").read_text().splitlines()) == 40
+    consilience("store", "export", store, "x.PARQUET")
+    assert (tmp_path / "x.PARQUET").read_bytes()[:4] == b"PAR1"
+
+
+def test_corrections_of_another_run_are_refused(store: Path, tmp_path: Path) -> None:
+    with Store(store, readonly=True) as db:
+        (run,) = db.runs()
+    own = {"ticket": "T-1", "correction": "True", OF_RUN: f"run {run.id} of {run.dataset}"}
+    write_csv([own | {OF_RUN: "run 0e1 of 1234567890abcdef"}], tmp_path / "mended.csv")
+    said = consilience("review", "--store", store, *_back("mended.csv"), code=2).stderr
+    assert "mended.csv corrects run 0e1" in said and "--run" in said
+    write_csv([own], tmp_path / "mended.csv")
+    done = consilience("review", "--store", store, *_back("mended.csv"))
+    assert "1 corrections, kept in" in done.stderr

@@ -14,6 +14,7 @@ import pytest
 import consilience as cs
 from command import consilience
 from consilience.cli.config import SETTINGS
+from consilience.cli.task_file import read_set
 from consilience.store.database import Store
 from made_up import claims, write_csv
 
@@ -289,6 +290,13 @@ def test_a_mistake_names_file_table_and_key(text: str) -> None:
 )
 def test_a_mistake_in_set_is_one_line(word: str, said: str) -> None:
     assert said in line("run", "easy", "--model", "simulated:easy", "--set", word)
+
+
+def test_a_share_may_be_that_of_a_class_with_an_equals_sign() -> None:
+    words = ["planning.shares.c=d=0.1", "planning.shares.e.f=0.2", "model.headers.key=a=b="]
+    made = read_set(words, ["planning", "model"])
+    assert made["planning"] == {"shares": {"c=d": 0.1, "e.f": 0.2}}
+    assert made["model"] == {"headers": {"key": "a=b="}}
 
 
 def test_a_task_file_that_is_not_there() -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from consilience.cli import cli
+from consilience.data.dataset import Dataset
+from consilience.data.task import Task
 from consilience.elicitation.session import elicit
 from consilience.elicitation.settings import Settings
 from consilience.models.simulated import SimulatedModel, world_dataset
 from consilience.planning.planner import PlanSettings
-from consilience.results.advice import headline, next_steps
+from consilience.results.advice import code, code_parts, headline, next_steps
 from consilience.results.diagnosis import Kind
 from consilience.results.result import Found
 from consilience.solvers.lbfgs import LBFGS
@@ -105,3 +108,42 @@ def test_labels_that_are_calibrated_are_not_told_to_be(found: Found) -> None:
     said = dict(zip(found.dataset.ids, found.labels["label"], strict=True))
     assert any("not calibrated" in step for step in next_steps(judged(found, Kind.COHERENT)))
     assert not any("not calibrated" in step for step in next_steps(found.calibrated(said)))
+
+
+def test_commands_name_the_store_and_the_run(
+    found: Found, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    kept = replace(found, place=str(tmp_path / "my claims.db"))
+    (step, *_) = next_steps(judged(kept, Kind.UNSURE))
+    own = f"--store 'my claims.db' --run {found.run.id}"
+    assert f"`consilience landmarks {own} --count 20`" in step
+    assert f"`consilience solve {own} --landmarks FILE`" in step
+    assert any(f"`consilience solve {own} --set" in said for said in next_steps(kept))
+
+
+def test_code_is_told_from_text_whatever_is_in_it() -> None:
+    for text in ("a b", "`", "a`b", "``", "`a``b`"):
+        assert code_parts(f"Say {code(text)}, then {code('x')}.") == [
+            ("Say ", False),
+            (text, True),
+            (", then ", False),
+            ("x", True),
+            (".", False),
+        ]
+
+
+def test_rows_and_texts_are_told_apart() -> None:
+    records = [{"text": f"The lamp number {i % 20} is lit."} for i in range(60)]
+    data = Dataset.from_records(records, text="text", task=Task("Good?", ("no", "y=`es`")))
+    settings = Settings(calls_per_example=4.0, plan=PlanSettings(shots=4), settled=0.0)
+    found = elicit(data, SimulatedModel("noisy"), settings=settings, solver=LBFGS(starts=1))
+    made = judged(found, Kind.COHERENT)
+    made.labels["open"] = [i < 9 for i in range(20)]
+    assert headline(made) == "The labels fit together: 11 of 20 texts (33 of 60 rows) are decided."
+    assert next_steps(made)[0].startswith("9 texts (27 rows) are open and first")
+    (share,) = (step for step in next_steps(made) if "planning.shares" in step)
+    (command,) = (part for part, is_code in code_parts(share) if is_code and "--set" in part)
+    name, *words = shlex.split(command)[1:]
+    with cli.commands[name].make_context(name, words) as context:
+        assert list(context.params["chosen"]["planning"]["shares"].values()) == [0.1]

@@ -21,6 +21,7 @@ from consilience.evaluation.evaluation import evaluate
 from consilience.models.simulated import SimulatedModel, world_dataset
 from consilience.planning.planner import PlanSettings
 from consilience.results import report_rows
+from consilience.results.corrections import run_named
 from consilience.results.joint import together
 from consilience.results.report import check_report, report_page
 from consilience.results.report_content import context_offsets, histogram, report_content
@@ -333,3 +334,53 @@ def test_a_correction_is_marked_and_its_pulls_are_whole(found: Found) -> None:
     assert max(rows[id]["p"]) == 1.0
     pulls = sum(pull[2] or 0 for pull in rows[id]["pulls"])
     assert pulls == pytest.approx(rows[id]["odds"][2], abs=1e-3)
+
+
+def test_how_a_run_ended_is_said_as_it_was(found: Found) -> None:
+    n = len(found.dataset)
+
+    def said(planned: int, answered: int, settled: bool | None, budget: int = 8 * n) -> str:
+        run = replace(found.run, planned=planned, answered=answered, failed=0)
+        made = replace(found, run=run, settled=settled, budget=budget)
+        return str(report_content(made)["cost"]["ended"])
+
+    assert report_content(found)["cost"]["ended"] == "It ended with its budget."
+    assert said(2 * n, 2 * n, True) == (
+        f"It ended before its budget: the labels had settled, and {6 * n} calls were saved."
+    )
+    assert said(2 * n, 2 * n, False) == (
+        f"{2 * n} of {8 * n} calls were asked so far; the same `run` goes on."
+    )
+    # Nobody looked whether they had.
+    assert said(2 * n, 2 * n, None) == f"{2 * n} of {8 * n} calls were asked."
+    # What could be spent ended in the middle of a round.
+    assert said(3 * n, 2 * n, None) == (
+        f"{2 * n} of {8 * n} calls were asked so far; the same `run` goes on."
+    )
+    cut = replace(found, run=replace(found.run, planned=found.run.answered + 42))
+    assert "answered, 0 failed, 42 not asked;" in report_page(cut)
+
+
+def test_texts_that_repeat_have_all_their_ids_and_are_counted_as_rows_too() -> None:
+    records = [{"id": f"C-{i}", "text": f"The lamp number {i % 20} is lit."} for i in range(60)]
+    task = Task("Good?", ("no", "yes"))
+    data = Dataset.from_records(records, text="text", id="id", task=task)
+    found = elicit(data, SimulatedModel("easy"), settings=SETTINGS, solver=LBFGS(starts=1))
+    page = page_rows(found)
+    assert (page["total"], page["of_rows"]) == (20, 60)
+    ids = {row["id"]: row["ids"] for row in page["rows"]}
+    assert ids["C-15"] == ["C-15", "C-35", "C-55"]
+    assert sorted(id for own in ids.values() for id in own) == sorted(data.origin.ids)
+    verdict = report_content(found)["verdict"]
+    assert verdict["rows"]["n"] == 60
+    assert verdict["rows"]["counts"] == [3 * count for _, count in verdict["counts"]]
+    table = found.table()
+    assert verdict["rows"]["open"] == table["open"].sum()
+
+
+def test_a_page_says_what_its_corrections_are_of(found: Found) -> None:
+    assert page_rows(found)["run"] == run_named(found)
+    assert found.dataset.fingerprint in run_named(found) and found.run.id in run_named(found)
+    told = replace(found, place=str(Path.cwd() / "c.db"))
+    said = f"consilience review --store c.db --run {found.run.id} --corrections corrections.csv"
+    assert said in report_page(told)

@@ -19,6 +19,7 @@ from consilience.elicitation.settings import Settings
 from consilience.evaluation.evaluation import evaluate
 from consilience.models.simulated import SimulatedModel, world_dataset
 from consilience.planning.planner import PlanSettings
+from consilience.results.corrections import run_named
 from consilience.results.report_rows import prompt_of
 from consilience.results.result import Found
 from consilience.solvers.lbfgs import LBFGS
@@ -229,6 +230,7 @@ def test_labels_are_corrected_by_clicks_and_the_file_comes_back(seen: Seen, tmp_
     made = seen.found.corrected(file)
     classes = {id: names[label] for id, label in made.corrections.items()}
     assert classes == told and made.asked.calls == seen.found.asked.calls
+    assert file.read_text().count(run_named(seen.found)) == 2
 
 
 def test_a_correction_is_taken_back_by_clicks_whatever_ids_and_classes_are_called(
@@ -269,6 +271,51 @@ def test_a_correction_is_taken_back_by_clicks_whatever_ids_and_classes_are_calle
     less = made.corrected(file)
     assert set(made.corrections) - set(less.corrections) == {data.find(id)}
     assert {url.partition(":")[0] for url in asked(browser)} <= {"file", "data", "blob"}
+
+
+def test_what_is_set_back_is_no_longer_among_what_is_to_be_corrected(seen: Seen) -> None:
+    click(seen.browser, "tbody tr td.p")
+    for _ in range(2):
+        seen.browser.find_elements("css selector", "#right option")[-1].click()
+        click(seen.browser, "[aria-label='The row after']")
+    press(seen.browser, KEYS["escape"])
+    choose(seen.browser, "show", "chosen")
+    second = texts(seen.browser, "tbody .id")[1]
+    click(seen.browser, "tbody tr td.p")
+    click(seen.browser, "#right option[value='']")
+    click(seen.browser, "[aria-label='The row after']")
+    assert texts(seen.browser, "#row-title") == [second]
+    press(seen.browser, KEYS["escape"])
+    assert texts(seen.browser, "tbody .id") == [second]
+    assert texts(seen.browser, "#count") == ["1 of 120 rows"]
+
+
+def test_arrows_within_a_prompt_stay_in_its_row(seen: Seen) -> None:
+    click(seen.browser, "tbody tr td.p")
+    seen.browser.execute_script(UNFOLD)
+    until(lambda: bool(texts(seen.browser, ".prompt")))
+    title = texts(seen.browser, "#row-title")
+    seen.browser.execute_script("document.querySelector('.pulls .prompt').focus()")
+    press(seen.browser, KEYS["right"])
+    assert texts(seen.browser, "#row-title") == title
+
+
+def test_a_row_is_found_by_its_id_where_an_earlier_one_has_its_text(
+    browser: Any, tmp_path: Path
+) -> None:
+    records = [{"id": f"C-{i}", "text": f"The lamp number {i % 20} is lit."} for i in range(240)]
+    data = Dataset.from_records(records, text="text", id="id", task=Task("Good?", ("no", "yes")))
+    found = elicit(data, SimulatedModel("easy"), settings=SETTINGS, solver=LBFGS(starts=1))
+    browser.get_log("performance")
+    browser.get(found.report(tmp_path / "repeated.html").as_uri())
+    assert texts(browser, "#count") == ["20 texts (240 rows)"]
+    browser.find_element("id", "search").send_keys("C-235")
+    assert texts(browser, "tbody .id") == ["C-15 ×12"]
+    assert texts(browser, "#count") == ["1 of 20 texts (12 rows)"]
+    click(browser, "tbody tr td.p")
+    ids = ", ".join(f"C-{i}" for i in range(15, 175, 20))
+    (facts,) = (text for text in texts(browser, ".sheet .note") if "rows of the table" in text)
+    assert f"stands in 12 rows of the table: {ids} and 4 more" in facts
 
 
 def until(true: Callable[[], bool]) -> None:

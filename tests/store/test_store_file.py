@@ -81,7 +81,7 @@ def test_what_is_not_a_store_is_refused_in_one_line_and_left_alone(tmp_path):
         (text, "not a database"),
         (foreign, "another program"),
         (newer, r"newer version of consilience \(m999_future\)"),
-        (tmp_path, "unable to open|Is a directory"),
+        (tmp_path, "it is a folder"),
         (text / "below" / "a.db", "Not a directory|exists"),
     ]:
         before = path.read_bytes() if path.is_file() else None

@@ -13,8 +13,14 @@ import click
 
 from consilience.cli import options, values
 from consilience.cli.config import Config
-from consilience.cli.inputs import check_writable, chosen_settings, open_data, require_task
-from consilience.cli.opening import open_model, open_price
+from consilience.cli.inputs import (
+    check_apart,
+    check_writable,
+    chosen_settings,
+    open_data,
+    require_task,
+)
+from consilience.cli.opening import check_simulated, open_model, open_price
 from consilience.cli.output import dump, rows, say, talk
 from consilience.errors import InputError
 
@@ -129,6 +135,7 @@ def bench(config: Config, **given: Any) -> None:
     if said.plot:
         check_plot(said.plot)
         check_writable(said.plot)
+        check_apart(said.plot, config, said.output, said.table, *said.names or ())
     if said.table:
         if not Path(said.table).exists():
             raise InputError(f"there is no file {said.table}; make it with --output")
@@ -140,6 +147,7 @@ def bench(config: Config, **given: Any) -> None:
         raise InputError("no file for the results; name one with --output")
     if said.output:
         check_writable(said.output)
+        check_apart(said.output, config, *said.names or ())
     results = Results.read(said.output) if said.output else Results()
     jobs, models = planned(said, config)
     ids = {id for job in jobs for id in job.wanted.values()}
@@ -222,6 +230,7 @@ def drawn(config: Config, seed: int) -> tuple[Dataset, Gold]:
             "data.label=COLUMN)"
         )
     require_task(config, data)
+    check_simulated(config, data)
     return data, gold
 
 

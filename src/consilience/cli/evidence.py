@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from consilience.cli import options, values
-from consilience.cli.inputs import check_writable
+from consilience.cli.inputs import check_apart, check_writable
 from consilience.cli.output import rows, talk
 from consilience.cli.results import opened
 from consilience.errors import InputError
@@ -42,9 +42,10 @@ def evidence(
     if graph:
         if kind:
             raise InputError("--graph has the evidence of all kinds; leave out --kind")
-        if Path(graph).suffix != ".graphml":
+        if Path(graph).suffix.lower() != ".graphml":
             raise InputError(f"a graph is written as .graphml, not to {graph}")
         check_writable(graph)
+        check_apart(graph, store)
     found = opened(store, run_id)
     if graph:
         from consilience.results.evidence_graph import evidence_graph

@@ -50,6 +50,8 @@ def init(file: str, text: str | None, id: str | None, output: str | None, force:
     from consilience.data.readers import read_rows
 
     bare = Path(file)
+    if bare.is_dir():
+        raise InputError(f"{file} is a folder; name the table in it")
     if bare.suffix.lower() in PACKED:
         bare = bare.with_suffix("")
     path = Path(output) if output else bare.with_suffix(".toml")

@@ -11,6 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from consilience.cli.options import STORE
 from consilience.cli.output import talk
 from consilience.cli.task_file import line_of
 from consilience.errors import InputError
@@ -206,15 +207,46 @@ def check_writable(path: str) -> None:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def check_apart(path: str | None, *tables: Dataset | str) -> None:
-    """InputError if `path` is a file that rows come from: of a data set, or by its name."""
-    for table in tables:
-        source = table if isinstance(table, str) else table.origin and table.origin.source
-        both = path and source and Path(path).exists() and Path(source).exists()
-        if both and Path(str(path)).samefile(str(source)):
-            raise InputError(
-                f"{path} is the table itself, and would be replaced; name another in --output"
-            )
+def check_store(path: str | Path) -> None:
+    """InputError if there is no store to read."""
+    if not Path(path).exists():
+        raise InputError(f"there is no store {path}; name one with --store, or make it with `run`")
+    if Path(path).is_dir():
+        raise InputError(f"{path} is a folder, and no store; name a file in it with --store")
+
+
+def check_apart(path: str | None, *inputs: Config | Dataset | str | None) -> None:
+    """InputError if `path`, which is to be written, is a file that the command reads.
+
+    A configuration stands for its task file, table, landmarks and store, a data set for its table.
+    """
+    for what, read in (pair for one in inputs for pair in _read_from(one)):
+        if path and read and same_file(path, read):
+            raise InputError(f"{path} is {what}, and would be replaced; name another file to write")
+
+
+def _read_from(one: Config | Dataset | str | None) -> list[tuple[str, str | None]]:
+    """What files are read of an input, each with what it is."""
+    from consilience.cli.config import Config
+
+    if isinstance(one, Config):
+        table = one.data.file if Path(one.data.file or "").is_file() else None
+        return [
+            ("the store", one.output.store or STORE),
+            ("the task file", one.source),
+            ("the table itself", table),
+            ("the file of landmarks", one.landmarks.file),
+        ]
+    if one is None or isinstance(one, str):
+        return [("read here", one)]
+    return [("the table itself", one.origin.source if one.origin else None)]
+
+
+def same_file(one: str | Path, other: str | Path) -> bool:
+    """Whether two paths are of one file, which need not be there yet."""
+    one, other = Path(one), Path(other)
+    there = one.exists() and other.exists()
+    return one.samefile(other) if there else one.resolve() == other.resolve()
 
 
 def check_table(path: str | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from consilience.cli import options, values
-from consilience.cli.inputs import check_table
+from consilience.cli.inputs import check_apart, check_table
 from consilience.cli.output import csv, dump, talk
 
 
@@ -36,6 +36,7 @@ def legacy(log: str, labels: str | None, output: str | None, as_json: bool) -> N
     from consilience.elicitation.legacy import read_log
 
     check_table(output)
+    check_apart(output, log, labels)
     found = read_log(log, labels)
     talk(found.summary())
     solved = found.solve()

@@ -109,6 +109,21 @@ def check_model(config: Config) -> None:
     open_price(config.budget)
 
 
+def check_simulated(config: Config, data: Dataset) -> None:
+    """InputError where a simulated model is to do what it cannot: pairs, or so many classes."""
+    from consilience.models.simulated import WORLDS
+
+    kind, _, name = str(config.model.name).partition(":")
+    if kind == "simulated" and config.relations.propose:
+        raise InputError("a simulated model knows nothing of pairs; leave out relations.propose")
+    if kind == "simulated" and name in WORLDS and WORLDS[name].k != data.task.k:
+        fits = [f"simulated:{other}" for other, world in WORLDS.items() if world.k == data.task.k]
+        raise InputError(
+            f"{config.model.name} answers with {WORLDS[name].k} classes, and the task has "
+            f"{data.task.k}; name a model that has as many{': ' * bool(fits)}{', '.join(fits)}"
+        )
+
+
 @contextmanager
 def open_model(config: Config, *, dry: bool = False) -> Iterator[tuple[Model, Store]]:
     """The model of a configuration and the store that keeps its answers.

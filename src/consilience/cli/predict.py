@@ -70,7 +70,7 @@ def predict(
         raise InputError("new rows are asked as one run was; name one in --run")
     store = said.store or options.STORE
     found = opened(store, run_id, config=config)
-    check_apart(said.table, found.dataset, rows)
+    check_apart(said.table, config, found.dataset, rows)
     _check_name(str(config.model.name), found)
     config = replace(config, output=replace(said, store=store))
     with open_model(config) as (model, db):

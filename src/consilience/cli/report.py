@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import click
 from consilience.cli import options
 from consilience.cli.config import Config
 from consilience.cli.evaluate import scored_by
+from consilience.cli.inputs import check_apart, check_store
 from consilience.cli.opening import open_price
 from consilience.cli.output import talk
 from consilience.cli.results import opened
@@ -55,14 +57,29 @@ def report(
     from consilience.results.report import check_report
 
     store = config.output.store or options.STORE
+    if output is None:
+        check_store(store)
     path = check_report(output or Path(store).with_suffix(".html"))
+    check_apart(str(path), config, data, told)
     found = opened(store, run_id, config=config)
+    check_apart(str(path), found.dataset)
     words = None if told is None else read_words(told, found)
     scores = scored_by(found, data, config) if data or config.data.label else None
     price = open_price(config.budget) or price_of_run(store, found)
+    if found.settled is None and found.saved >= len(found.dataset):
+        found = replace(found, settled=run_has_settled(store, found))
     found.report(path, scores=scores, words=words, price=price)
     size = path.stat().st_size / 1e6
     talk(f"run {found.run.id}: {len(found.dataset):,} examples on a page of {size:.1f} MB, {path}")
+
+
+def run_has_settled(store: str, found: Found) -> bool:
+    """Whether the run ended because its labels had settled."""
+    from consilience.elicitation.session import has_settled
+    from consilience.store.database import Store
+
+    with Store(store, readonly=True) as db:
+        return has_settled(db, found.run.id)
 
 
 def price_of_run(store: str, found: Found) -> Price | None:

@@ -11,6 +11,7 @@ import click
 
 from consilience.cli import options
 from consilience.cli.config import Config, built
+from consilience.cli.inputs import check_store, same_file
 from consilience.cli.opening import check_model, open_model, open_price
 from consilience.cli.output import cell, dump, pairs, progress_bar, talk
 from consilience.cli.values import home
@@ -47,10 +48,9 @@ def rerun(run_id: str, config: Config, into: str | None, as_json: bool) -> None:
     otherwise. Interrupt it and run it again: nothing is asked twice.
     """
     kept = Path(config.output.store or options.STORE)
-    if not kept.exists():
-        raise InputError(f"there is no store {kept}; name one with --store")
+    check_store(kept)
     target = Path(into) if into else kept.with_name(f"{kept.stem}-rerun{kept.suffix}")
-    if target.absolute() == kept.absolute():
+    if same_file(target, kept):
         raise InputError("the new answers need a store of their own; name another one in --into")
 
     from consilience.elicitation.rerun import rerun as repeated

@@ -14,6 +14,7 @@ from consilience.cli.config import Config
 from consilience.cli.inputs import (
     check_apart,
     check_device,
+    check_store,
     check_table,
     open_solver,
     open_terms,
@@ -53,8 +54,7 @@ def opened(
     from consilience.results.joint import together
     from consilience.store.database import Store
 
-    if not Path(store).exists():
-        raise InputError(f"there is no store {store}; name one with --store, or make it with `run`")
+    check_store(store)
     device, shares = (config.solving.device, config.planning.shares) if config else (None, None)
     weights = config.solving.weights if config else {}
     with Store(store, readonly=True) as db:
@@ -258,7 +258,7 @@ def solve(config: Config, run_id: str | None, details: bool, as_json: bool) -> N
     check_device(config.solving.device)
     made = open_solver(config.solving.solver, config.solving.starts)
     found = opened(said.store or options.STORE, run_id, made, config=config)
-    check_apart(said.table, found.dataset)
+    check_apart(said.table, config, found.dataset)
     lines = [f"run {found.run.id}: {found.run.rounds} rounds", result(found)]
     talk("\n".join([*lines, *what_to_vouch_for(found)]))
     table = label_table(found, said.decided_only, details or said.details)
@@ -343,12 +343,14 @@ def export(
     said = config.output
     check_table(output)
     decided_only = decided_only or said.decided_only
-    if form != "table" and not output.endswith(".jsonl"):
+    if form != "table" and Path(output).suffix.lower() != ".jsonl":
         raise InputError(f"--format {form} writes JSON lines; let {output} end in .jsonl")
+    if form != "table" and details:
+        raise InputError(f"--details is for the table; leave it out, or --format {form}")
     if form == "table" and min_probability:
         raise InputError("--min-probability is for --format sft, dpo, reward or chat")
     found = opened(said.store or options.STORE, run_id, config=config)
-    check_apart(output, found.dataset)
+    check_apart(output, config, found.dataset)
     if form == "table":
         table = label_table(found, decided_only, details or said.details)
         print_labels(table, output, as_json=False, keep_formulas=said.keep_formulas)

@@ -13,12 +13,18 @@ from consilience.cli.inputs import check_apart, check_table
 from consilience.cli.output import talk
 from consilience.cli.results import label_table, opened, print_labels, result
 from consilience.cli.values import COUNT, home
+from consilience.errors import InputError
 
 if TYPE_CHECKING:
     from consilience.results.result import Found
 
+SHOWN = 20
+"""So many rows are shown or drawn where nobody says how many."""
+
 count = options.option(
-    "--count", type=COUNT, default=20, show_default=True, help="How many rows to show or draw."
+    "--count",
+    type=COUNT,
+    help=f"How many rows to show or draw  [default: {SHOWN}; all where a review goes to --output]",
 )
 corrections = options.option(
     "--corrections",
@@ -41,7 +47,7 @@ back = options.option(
 def review(
     config: Config,
     run_id: str | None,
-    count: int,
+    count: int | None,
     corrections: str | None,
     take_back: tuple[str, ...],
     as_json: bool,
@@ -57,16 +63,20 @@ def review(
     """
     said = config.output
     check_table(said.table)
+    solved = corrections is not None or bool(take_back)
+    if solved and count is not None:
+        raise InputError("--count is for rows to correct; with corrections all labels are written")
     found = opened(said.store or options.STORE, run_id, config=config)
-    check_apart(said.table, found.dataset)
-    if corrections is not None or take_back:
+    check_apart(said.table, config, found.dataset, corrections)
+    if solved:
         corrected = _corrected(found, corrections, take_back)
         table = label_table(corrected, said.decided_only, said.details)
         print_labels(table, said.table, as_json, said.keep_formulas)
         return
     from consilience.results.corrections import review_table
 
-    shown = review_table(found, None if config.named else count)
+    shown = review_table(found, count or (None if config.named else SHOWN))
+    _check_empty(config.named, shown.columns[-1])
     where = "" if config.named or as_json else "--output FILE makes a table of them all; "
     talk(
         f"run {found.run.id}: {len(found.corrections)} corrections so far; {where}write the right "
@@ -77,6 +87,26 @@ def review(
         print_labels(shown, config.named, as_json, said.keep_formulas)
     else:
         show(shown)
+
+
+def _check_empty(path: str | None, column: str) -> None:
+    """InputError if `path` is a table in which somebody has filled in the column to fill in."""
+    if path is None or not Path(path).exists():
+        return
+    from consilience.data.readers import read_rows
+
+    try:
+        there = read_rows(path)
+        filled = column in there.columns and sum(
+            there.cell(i, column) is not None for i in range(len(there))
+        )
+    except InputError:  # what is no table has no such column
+        return
+    if filled:
+        raise InputError(
+            f"{path} is there, and its column {column} is filled in ({filled:,} rows), which would "
+            "be lost; name another file in --output, or take that one away"
+        )
 
 
 def _corrected(found: Found, file: str | None, take_back: tuple[str, ...]) -> Found:
@@ -111,7 +141,7 @@ def show(table: Any) -> None:
 @options.run_id
 @count
 @options.as_json
-def landmarks(config: Config, run_id: str | None, count: int, as_json: bool) -> None:
+def landmarks(config: Config, run_id: str | None, count: int | None, as_json: bool) -> None:
     """Draws rows at random, for you to label.
 
     They say how good the labels are. Fill in the column `label` and give the file to `solve`,
@@ -122,10 +152,11 @@ def landmarks(config: Config, run_id: str | None, count: int, as_json: bool) -> 
     said = config.output
     check_table(config.named)
     found = opened(said.store or options.STORE, run_id)
-    check_apart(config.named, found.dataset)
+    check_apart(config.named, config, found.dataset)
     from consilience.results.corrections import draw_landmarks
 
-    drawn = draw_landmarks(found, count, config.seed)
+    drawn = draw_landmarks(found, count or SHOWN, config.seed)
+    _check_empty(config.named, drawn.columns[-1])
     print_labels(drawn, config.named, as_json, said.keep_formulas)
     names = ", ".join(found.dataset.task.classes)
     talk(f"write the class of each ({names}) into the column label; leave none out that is hard")
@@ -150,7 +181,6 @@ def estimate(config: Config, run_id: str | None, level: float, as_json: bool) ->
     landmarks alone. Nothing is asked.
     """
     from consilience.cli.output import rows
-    from consilience.errors import InputError
 
     path = config.landmarks.file
     if path is None:

@@ -21,6 +21,7 @@ from consilience.cli.inputs import (
 )
 from consilience.cli.opening import (
     check_model,
+    check_simulated,
     open_embedder,
     open_model,
     open_price,
@@ -39,7 +40,6 @@ from consilience.cli.results import (
     what_to_vouch_for,
 )
 from consilience.cli.tables import OutputOptions
-from consilience.errors import InputError
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -92,10 +92,11 @@ def run(data: str | None, config: Config, dry_run: bool, as_json: bool) -> None:
     """
     config = labelling(config, data)
     check_table(config.output.table)
+    check_apart(config.output.table, config)
     check_model(config)
     dataset, gold = open_data(config)
     require_task(config, dataset)
-    check_apart(config.output.table, dataset)
+    check_simulated(config, dataset)
 
     # Only now what takes seconds to load: a file that is refused is refused at once.
     from consilience.evaluation.evaluation import evaluate
@@ -107,8 +108,6 @@ def run(data: str | None, config: Config, dry_run: bool, as_json: bool) -> None:
     if gold is not None and gold.labels.keys().isdisjoint(dataset.ids):
         talk("none of these examples has gold: nothing will be scored")
         gold = None
-    if config.relations.propose and str(config.model.name).startswith("simulated:"):
-        raise InputError("a simulated model knows nothing of pairs; leave out relations.propose")
     with open_model(config, dry=dry_run) as (model, store):
         settings = settings.suited(model, dataset.task)
         show_prompt(dataset, model, settings)
@@ -385,7 +384,7 @@ def summary(found: Found, seconds: float, price: Price | None) -> str:
         *what_to_vouch_for(found),
     ]
     # A remainder too small for another round is not a saving.
-    if found.saved >= len(found.dataset):
+    if found.settled and found.saved >= len(found.dataset):
         lines.append(f"Stopped early: the labels had settled, {found.saved} calls were saved.")
     if asked.failures:
         lines.append(first_failure(asked))

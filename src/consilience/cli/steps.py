@@ -12,8 +12,20 @@ import click
 from consilience.cli import options, values
 from consilience.cli.batch import show_batch
 from consilience.cli.config import Config
-from consilience.cli.inputs import check_writable, open_data, open_settings, require_task
-from consilience.cli.opening import check_model, open_model, open_price, served_model
+from consilience.cli.inputs import (
+    check_apart,
+    check_writable,
+    open_data,
+    open_settings,
+    require_task,
+)
+from consilience.cli.opening import (
+    check_model,
+    check_simulated,
+    open_model,
+    open_price,
+    served_model,
+)
 from consilience.cli.output import pairs, progress_bar, talk
 from consilience.cli.results import open_landmarks
 from consilience.cli.run import first_failure, foreseen_cost, labelling, show_estimate
@@ -68,6 +80,7 @@ def plan(
     check_model(config)
     dataset, _ = open_data(config)
     require_task(config, dataset)
+    check_simulated(config, dataset)
 
     # Only now what takes seconds to load: a file that is refused is refused at once.
     from consilience.elicitation.session import Session
@@ -102,12 +115,14 @@ def _check_target(config: Config, output: str | None, batch: str | None) -> None
         raise InputError("a plan is written for `ask` or as a batch; leave out --output or --batch")
     if output or batch:
         check_writable(str(output or batch))
+        check_apart(output or batch, config)
         if output and not config.output.store and str(config.model.name).startswith("simulated:"):
             raise InputError("a plan for `ask` needs a --store, where `ask` finds the run again")
 
 
 def _write(session: Session, output: str) -> None:
     """Writes the queries of the next round for `ask`."""
+    from consilience.data.whole_file import whole_file
     from consilience.store.runner import requests
 
     session.catch_up()
@@ -130,7 +145,11 @@ def _write(session: Session, output: str) -> None:
         for key, r in rows
     ]
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in (head, *lines))
-    Path(output).write_text(text, encoding="utf-8")
+    try:
+        with whole_file(Path(output)) as file:
+            file.write(text.encode())
+    except OSError as error:
+        raise InputError(f"cannot write {output}: {error.strerror or error}") from error
     talk(f"round {session.round}: {len(rows)} queries written to {output}")
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from consilience.cli import options
 from consilience.cli.batch import ingest
+from consilience.cli.inputs import check_apart
 from consilience.cli.output import dump, rows, say, talk
 from consilience.errors import StoreError
 
@@ -111,8 +113,9 @@ def export_store(path: str, output: str) -> None:
     OUTPUT is the file. One that ends in .parquet has the table of predictions, for pandas, polars,
     DuckDB and Ray; any other has everything, without loss, and `store import` reads it.
     """
+    check_apart(output, path)
     with _opened(path) as db:
-        write = db.export_parquet if output.endswith(".parquet") else db.export_jsonl
+        write = db.export_parquet if Path(output).suffix.lower() == ".parquet" else db.export_jsonl
         talk(f"{write(output)} rows written to {output}")
 
 

@@ -16,7 +16,7 @@ import click
 
 from consilience.cli.config import SETTINGS, TABLES, Values
 from consilience.cli.tables import PATH, SENTENCE
-from consilience.cli.values import Names, Table, typed
+from consilience.cli.values import Names, Number, Table, typed
 from consilience.errors import InputError
 
 SUFFIX = ".toml"
@@ -79,8 +79,8 @@ def read_set(words: Sequence[str], allowed: Collection[str]) -> Values:
     """The values of `--set KEY=VALUE`, by table and key; click.BadParameter where one is wrong.
 
     A key is that of a task file, planning.block; one without a point is an option of a named data
-    set. A key within a table within a table has two points: model.headers.x-api-key. `allowed` are
-    tables, and keys of others.
+    set. A key within a table within a table has two points: model.headers.x-api-key; before a
+    number it may have an equals sign. `allowed` are tables, and keys of others.
     """
     found: dict[str, dict[str, Any]] = {}
     known = [name for name, one in SETTINGS.items() if {name, one.table} & {*allowed}]
@@ -98,6 +98,9 @@ def read_set(words: Sequence[str], allowed: Collection[str]) -> Values:
             near = _nearest(full, known)
             raise click.BadParameter(f"there is no setting {full!r} for this command{near}")
         kind = SETTINGS[full].kind
+        if inner and isinstance(kind, Table) and isinstance(kind.kind, Number):
+            name, _, text = word.rpartition("=")
+            inner = name.split(".", 2)[2:]
         appended = isinstance(kind, Names) and not kind.split
         values = found.setdefault(table, {})
         try:

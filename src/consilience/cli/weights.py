@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from consilience.cli import options, values
+from consilience.cli.inputs import check_store
 from consilience.cli.output import rows, talk
 from consilience.errors import InputError
 
@@ -116,8 +116,7 @@ def _evidence(store: str, run_id: str | None) -> Evidence:
     from consilience.elicitation.settings import settings_from
     from consilience.store.database import Store
 
-    if not Path(store).exists():
-        raise InputError(f"there is no store {store}; name one with --store, or make it with `run`")
+    check_store(store)
     with Store(store, readonly=True) as db:
         run = db.run(run_id)
         return gather(db, run.id, db.dataset(run.dataset), settings_from(run.settings))

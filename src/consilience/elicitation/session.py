@@ -20,9 +20,9 @@ from consilience.data.relations import active_relations
 from consilience.elicitation.own_queries import check_queries
 from consilience.elicitation.prompt_lengths import check_lengths
 from consilience.elicitation.recorded_terms import terms_of_run
-from consilience.elicitation.settings import Settings, record
+from consilience.elicitation.settings import Settings, record, settings_from
 from consilience.elicitation.stages import stage_of
-from consilience.elicitation.state import Round, RunState
+from consilience.elicitation.state import QUIET, Round, RunState
 from consilience.errors import BudgetSpent, InputError, ModelError, check_kind
 from consilience.evidence.collect import collect
 from consilience.evidence.evidence import Evidence
@@ -42,12 +42,9 @@ from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.term_checks import check_objective, check_terms, own_terms
 from consilience.store.canary import canary_for
 from consilience.store.database import Store
-from consilience.store.rows import Prediction
+from consilience.store.rows import Prediction, Run
 from consilience.store.runner import CallCounts, Progress, ask, requests
 from consilience.store.schema import Planned
-
-QUIET = 2
-"""A run ends after so many rounds in which the labels hardly moved (see `Settings.settled`)."""
 
 
 class Session:
@@ -315,10 +312,24 @@ def replay(
     solver: Solver | None = None,
 ) -> RunState:
     """What a run knew after its last round, from the store alone; nothing is solved."""
-    asked = store.run(run)
+    state = _unplayed(store, store.run(run), dataset, settings, terms, solver)
+    for rows in store.rounds(run):
+        state.add(answered(store, rows))
+    return state
+
+
+def _unplayed(
+    store: Store,
+    asked: Run,
+    dataset: Dataset,
+    settings: Settings,
+    terms: Terms | None,
+    solver: Solver | None,
+) -> RunState:
+    """A run of a store before its first round."""
     terms = terms_of_run(asked.settings) if terms is None else terms
     landmarks = Landmarks.recorded(asked.settings.get("landmarks", {}), dataset)
-    state = RunState(
+    return RunState(
         dataset,
         settings,
         asked.seed,
@@ -327,9 +338,17 @@ def replay(
         landmarks=landmarks,
         corrections=store.corrections(dataset.fingerprint),
     )
+
+
+def has_settled(store: Store, run: str) -> bool:
+    """Whether the labels of a run had settled, which ends it: its rounds, taken in once more."""
+    asked = store.run(run)
+    data, settings = store.dataset(asked.dataset), settings_from(asked.settings)
+    state = _unplayed(store, asked, data, settings, None, None)
     for rows in store.rounds(run):
         state.add(answered(store, rows))
-    return state
+        state.settle()
+    return state.quiet >= QUIET
 
 
 def answered(

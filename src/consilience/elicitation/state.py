@@ -37,6 +37,9 @@ from consilience.solvers.starts import first_labels
 from consilience.store.rows import Prediction, Run
 from consilience.store.runner import CallCounts
 
+QUIET = 2
+"""A run ends after so many rounds in which the labels hardly moved (see `Settings.settled`)."""
+
 Round = Sequence[tuple[Query, Prediction | None]]
 """What was asked in a round, and what was answered."""
 
@@ -213,4 +216,6 @@ class RunState:
             solver=self.solver,
             corrections=self.corrections,
             place=place,
+            budget=self.settings.budget(self.dataset),
+            settled=None if self.labels is None else self.quiet >= QUIET,
         )

@@ -16,6 +16,7 @@ import numpy as np
 from consilience.data.dataset import Dataset
 from consilience.data.frames import free_name
 from consilience.data.random_streams import generator
+from consilience.data.readers import read_rows
 from consilience.data.relations import active_relations
 from consilience.errors import InputError
 from consilience.evidence.implied_classes import broken_by
@@ -36,6 +37,15 @@ CORRECTION = "correction"
 """The column of a review that the user fills in."""
 
 
+OF_RUN = "consilience_run"
+"""The column in which the corrections of a report say what they are of."""
+
+
+def run_named(found: Found) -> str:
+    """What that column has: never a number, which a spreadsheet would write otherwise."""
+    return f"run {found.run.id} of {found.dataset.fingerprint}"
+
+
 def take_back(dataset: Dataset) -> str:
     """What stands in the place of a class where a correction is taken back: "take back"."""
     return free_name("take back", dataset.task.classes)
@@ -46,8 +56,11 @@ def read_corrections(source: object, dataset: Dataset) -> dict[str, int]:
 
     A class is its name or its number. Of rows the column `correction` counts, and without one the
     column `label`; a row where it is empty corrects nothing. None in a mapping, and `take_back` in
-    rows, take an earlier correction back: `TAKEN_BACK`. InputError where there is none.
+    rows, take an earlier correction back: `TAKEN_BACK`. InputError where there is none, and where a
+    file is of a run of other examples or classes.
     """
+    if isinstance(source, str | Path):
+        _check_of(source, dataset)
     own = free_name(CORRECTION, [CORRECTION])
     columns = (own, CORRECTION, "label")
     back = take_back(dataset)
@@ -62,6 +75,18 @@ def read_corrections(source: object, dataset: Dataset) -> dict[str, int]:
             "column where a label is wrong"
         )
     return {dataset.ids[at]: label for at, label in said.items()}
+
+
+def _check_of(path: str | Path, dataset: Dataset) -> None:
+    """InputError where a file says that it corrects a run of another data set."""
+    table = read_rows(path)
+    said = {table.cell(i, OF_RUN) for i in range(len(table)) if OF_RUN in table.columns} - {None}
+    others = [name for name in said if name and not name.endswith(f" of {dataset.fingerprint}")]
+    if others:
+        raise InputError(
+            f"{path} corrects {min(others).partition(' of ')[0]}, which is of other examples or "
+            "classes than this one; name its --store and --run"
+        )
 
 
 def check_possible(dataset: Dataset, corrections: Mapping[str, int], priors: bool) -> None:

@@ -14,7 +14,7 @@ from consilience.concepts.exemplars import typical
 from consilience.data.arrays import Floats, saying
 from consilience.data.dataset import Dataset
 from consilience.models.price import Price, tokens_in
-from consilience.results.advice import headline, next_steps
+from consilience.results.advice import code_parts, command, headline, next_steps, row_count
 from consilience.results.diagnosis import Kind
 from consilience.results.report_rows import prompt_of
 from consilience.results.report_scores import Bounded, Scores
@@ -74,6 +74,7 @@ def report_content(
     words = words or {}
     return {
         "verdict": _verdict(found),
+        "give_back": command(found, "review --corrections corrections.csv"),
         "asked": _asked(found),
         "cost": _cost(found, price),
         "sure": histogram(found),
@@ -101,7 +102,7 @@ def _verdict(found: Found) -> dict[str, Any]:
         "tone": _TONES.get(found.verdict.kind, "bad"),
         "kind": found.verdict.kind.value,
         "headline": headline(found),
-        "steps": next_steps(found),
+        "steps": list(map(code_parts, next_steps(found))),
         "reasons": [*found.verdict.reasons, *filter(None, [found.facts.sentence])],
         "n": len(table),
         "decided": int((~opened).sum()),
@@ -109,9 +110,26 @@ def _verdict(found: Found) -> dict[str, Any]:
         "mean": float(q.max(axis=1).mean()),
         "counts": [(name, int(names.get(name, 0))) for name in found.dataset.task.classes],
         "unlabelled": int(table["name"].isna().sum()),
+        "rows": _in_rows(found),
         "probabilities": found.probabilities,
         "polarity": found.polarity,
         "shares": found.shares,
+    }
+
+
+def _in_rows(found: Found) -> dict[str, Any] | None:
+    """What the verdict counts, in rows of the table; None where each has a text of its own."""
+    table, names = found.labels, found.dataset.task.classes
+    n = sum(found.dataset.repeats)
+    if n == len(table):
+        return None
+    opened = row_count(found, table["open"].to_numpy(bool))
+    return {
+        "n": n,
+        "decided": n - opened,
+        "open": opened,
+        "counts": [row_count(found, (table["name"] == name).to_numpy(bool)) for name in names],
+        "unlabelled": row_count(found, table["name"].isna().to_numpy()),
     }
 
 
@@ -138,11 +156,6 @@ def _cost(found: Found, price: Price | None) -> dict[str, Any]:
     run, evidence = found.run, found.evidence
     counts = [tokens_in(p.usage) for p in found.predictions.values()]
     prompt, cached, output = (sum(count[kind] for count in counts) for kind in range(3))
-    saved = (
-        f"It ended before its budget: the labels had settled, and {found.saved:,} calls were saved."
-        if found.saved
-        else "It ended with its budget."
-    )
     return {
         "run": run.id,
         "model": run.model,
@@ -160,7 +173,8 @@ def _cost(found: Found, price: Price | None) -> dict[str, Any]:
         "money": None if price is None else price.called(price.of(prompt, cached, output)),
         "price": None if price is None else price.sentence,
         "seconds": float(np.mean([p.seconds for p in found.predictions.values()] or [0.0])),
-        "saved": saved,
+        "ended": _ended(found),
+        "unasked": _unasked(found),
         "solver": found.solution.result.value,
         "coherence": found.solution.stats.coherence,
         "optima": len(found.solution.optima),
@@ -168,6 +182,24 @@ def _cost(found: Found, price: Price | None) -> dict[str, Any]:
         "absent": evidence.tally.absent,
         "versions": dict(run.versions),
     }
+
+
+def _unasked(found: Found) -> int:
+    """How many of the calls that were planned were never put to the model."""
+    return found.run.planned - found.run.answered - found.run.failed
+
+
+def _ended(found: Found) -> str:
+    """How a run ended, or how far it is."""
+    asked = found.run.planned - _unasked(found)
+    left = found.budget - asked
+    # A remainder too small for another round is not a saving.
+    if not _unasked(found) and left < len(found.dataset):
+        return "It ended with its budget."
+    if not _unasked(found) and found.settled:
+        return f"It ended before its budget: the labels had settled, and {left:,} calls were saved."
+    more = " so far; the same `run` goes on" if found.settled is not None or _unasked(found) else ""
+    return f"{asked:,} of {found.budget:,} calls were asked{more}."
 
 
 def histogram(found: Found) -> dict[str, Any]:

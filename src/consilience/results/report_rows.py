@@ -14,9 +14,10 @@ from typing import Any, cast
 
 import numpy as np
 
+from consilience.data.dataset import Dataset
 from consilience.prompts.datatext import as_data
 from consilience.prompts.framing import Framing, Prompt, Style, render
-from consilience.results.corrections import take_back
+from consilience.results.corrections import OF_RUN, run_named, take_back
 from consilience.results.report_scores import Scores
 from consilience.results.result import Found
 
@@ -81,14 +82,14 @@ def report_rows(found: Found, scores: Scores | None = None) -> dict[str, Any]:
     data, table = found.dataset, found.labels
     doubt = table["probability"].astype(float).fillna(-1.0).to_numpy()
     order = np.lexsort((doubt, ~table["open"].astype(bool).to_numpy()))[:MOST_SHOWN]
-    made = _Page(found)
+    made, own = _Page(found), _own_ids(data)
     columns = {name: table[name].to_numpy() for name in table.columns}
     nameless = table["name"].isna().to_numpy()
     rows = []
     for i in order.tolist():
         row = made.row(i, columns, none=bool(nameless[i]))
         if data.repeats[i] > 1:
-            row["rows"] = data.repeats[i]
+            row["ids"] = own[data.ids[i]]
         if data.examples[i].group is not None:
             row["group"] = data.examples[i].group
         if found.calibration is not None and columns["landmark"][i]:
@@ -102,12 +103,23 @@ def report_rows(found: Found, scores: Scores | None = None) -> dict[str, Any]:
         rows.append(row)
     return {
         "classes": list(data.task.classes),
+        "run": run_named(found),
+        "run_column": OF_RUN,
         "take_back": take_back(data),
         "rows": rows,
         "total": len(table),
+        "of_rows": sum(data.repeats),
         "tempered": found.doubt < 1,
         **made.shared(max(ROOM - len(json.dumps(rows)), TEXT_ROOM)),
     }
+
+
+def _own_ids(data: Dataset) -> dict[str, list[str]]:
+    """The ids of the rows of each example, in the order of the table."""
+    found: dict[str, list[str]] = {id: [] for id in data.ids}
+    for id, own in () if data.origin is None else data.origin.of.items():
+        found[own].append(id)
+    return found
 
 
 class _Page:

@@ -50,8 +50,9 @@ class Found:
     `solution` has the soft labels, from answers whose log-odds were multiplied by
     `log_odds_scale` (see `mixture`); `evidence` every prediction that counted, `asked` what this
     very call asked (nothing, where everything was in the store), `saved` how many calls of the
-    budget were not planned. `unanswered` has the examples without any answer, by id, and why;
-    they have no label.
+    budget were not planned, `budget` how many it was, `settled` whether the labels had settled,
+    which ends a run (None where nobody looked). `unanswered` has the examples without any answer,
+    by id, and why; they have no label.
     `predictions` has what was answered, as it was answered, by the keys of `evidence`.
     `concepts` are the labellings that the census found on its sample, if there was one, that of
     these labels first. `orientation` and `calibration` say what landmarks changed, where there
@@ -77,6 +78,8 @@ class Found:
     solver: Solver = field(default_factory=LBFGS)
     corrections: Mapping[str, int] = field(default_factory=dict)
     place: str | None = None
+    budget: int = 0
+    settled: bool | None = None
 
     def __repr__(self) -> str:
         from consilience.results.notebook import short_text

@@ -20,10 +20,12 @@ def file_of(path: str | Path) -> str | Path:
 
 
 def refuse_links(path: Path) -> None:
-    """StoreError where the file, or one that SQLite keeps beside it, is a symbolic link.
+    """StoreError for a folder, and where the file, or one that SQLite keeps beside it, is a link.
 
     What is written would go where the link says, which may be somebody else's file.
     """
+    if path.is_dir():
+        raise StoreError(f"cannot open the store {path}: it is a folder; name a file in it")
     for end in BESIDE:
         if (file := path.with_name(path.name + end)).is_symlink():
             raise StoreError(

@@ -3,7 +3,7 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const at = (id) => document.getElementById(id);
   const PAGE = 50;
-  const MANY = 12, LIKELIEST = 8;
+  const MANY = 12, LIKELIEST = 8, FEW = 8;
   const SVG = "http://www.w3.org/2000/svg";
   const rows = data.rows.map((row, order) => ({ ...row, order, sure: row.p ? row.p[row.label] : -1 }));
   const scored = rows.some((row) => "gold" in row);
@@ -77,7 +77,7 @@
   at("show").append(make("option", { value: "chosen" }, "to be corrected"));
   if (rows.some((row) => row.landmark)) at("show").append(make("option", { value: "landmark" }, "landmarks"));
 
-  const haystack = (row) => (row.haystack ??= `${row.id}\n${text(row)}`.toLowerCase());
+  const haystack = (row) => (row.haystack ??= `${(row.ids ?? [row.id]).join("\n")}\n${text(row)}`.toLowerCase());
   const KEEP = { open: (r) => r.open, decided: (r) => !r.open, wrong, landmark: (r) => Boolean(r.landmark), corrected: (r) => Boolean(r.corrected), chosen: (r) => chosen.has(r.order) };
   function select() {
     const needle = state.words.toLowerCase();
@@ -107,8 +107,12 @@
     const some = state.shown.slice(first, first + PAGE);
     body.replaceChildren(...some.map((row, place) => line(row, first + place)));
     const cut = data.total > rows.length ? ` (the ${counted(rows.length)} most doubtful of ${counted(data.total)})` : "";
+    // A text that stands in several rows of the table is one line here.
+    const repeated = data.of_rows > data.total;
+    const shown = state.shown.reduce((sum, row) => sum + (row.ids?.length ?? 1), 0);
+    const words = repeated ? `texts (${counted(shown)} rows)` : "rows";
     at("count").textContent = state.shown.length === rows.length
-      ? `${counted(rows.length)} rows${cut}` : `${counted(state.shown.length)} of ${counted(rows.length)} rows${cut}`;
+      ? `${counted(rows.length)} ${words}${cut}` : `${counted(state.shown.length)} of ${counted(rows.length)} ${words}${cut}`;
     at("place").textContent = some.length ? `${counted(first + 1)} to ${counted(first + some.length)}` : "none";
     at("back").disabled = !first;
     at("on").disabled = first + PAGE >= state.shown.length;
@@ -121,7 +125,7 @@
       chosen.has(row.order) ? make("span", { class: "flag chosen", dir: "auto" }, ` → ${chosen.get(row.order)}`) : null,
     ];
     return make("tr", { "data-place": place, onclick: () => open(place) },
-      make("td", { class: "id", title: row.id, dir: "auto" }, row.rows ? `${row.id} ×${row.rows}` : row.id),
+      make("td", { class: "id", title: row.id, dir: "auto" }, row.ids ? `${row.id} ×${row.ids.length}` : row.id),
       make("td", { class: "words" }, make("button", { type: "button", dir: "auto" }, text(row).slice(0, 600) || "(an empty text)")),
       make("td", { class: "label" }, chip(row.label), ...flags),
       row.p === null
@@ -156,7 +160,8 @@
   }
   at("download").addEventListener("click", () => {
     const quoted = (cell) => `"${cell.replaceAll('"', '""')}"`;
-    const lines = [["id", "correction"], ...[...chosen].map(([order, word]) => [rows[order].id, word])];
+    const lines = [["id", "correction", data.run_column],
+      ...[...chosen].map(([order, word]) => [rows[order].id, word, data.run])];
     const file = new Blob([lines.map((cells) => cells.map(quoted).join(",") + "\r\n").join("")], { type: "text/csv" });
     const link = make("a", { href: URL.createObjectURL(file), download: "corrections.csv" });
     link.click();
@@ -177,10 +182,15 @@
   }
   dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
   dialog.addEventListener("close", () => {
+    // Only now: while it is open, the rows before and after stay what they are.
+    if (state.show === "chosen") select();
+    opened = Math.max(0, Math.min(opened, state.shown.length - 1));
     const page = Math.floor(opened / PAGE);
     if (page !== state.page) { state.page = page; show(); }
     body.querySelector(`[data-place="${opened}"] .words button`)?.focus();
   });
+  const few = (ids) =>
+    ids.slice(0, FEW).join(", ") + (ids.length > FEW ? ` and ${counted(ids.length - FEW)} more` : "");
   function sheet(row, place) {
     const [label, other, odds] = row.odds;
     const step = (by, name, sign) => {
@@ -192,7 +202,7 @@
       `${counted(row.n)} answers speak of it`,
       row.u[0] !== null ? `uncertainty ${row.u[0].toFixed(3)} (more calls help) + ${row.u[1].toFixed(3)} (they do not) nats` : null,
       row.u[2] !== null ? `${Math.round(100 * row.u[2])} % of what pulls comes from other examples` : null,
-      row.rows ? `stands in ${row.rows} rows of the table` : null,
+      row.ids ? `stands in ${counted(row.ids.length)} rows of the table: ${few(row.ids)}` : null,
       row.group ? `group ${row.group}` : null,
     ].filter(Boolean).join("; ");
     return make("div", { class: "sheet" },
@@ -276,7 +286,8 @@
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (dialog.open) {
-      if (document.activeElement.tagName === "SELECT") return;
+      // There arrows move what is chosen, scrolled or marked.
+      if (event.shiftKey || document.activeElement.closest("select, .prompt")) return;
       const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (by && state.shown[opened + by]) { event.preventDefault(); open(opened + by); }
       return;
