@@ -164,7 +164,10 @@ def test_no_file_names_a_place_of_one_machine() -> None:
     assert [(file, mark) for file, text in texts.items() for mark in FOREIGN if mark in text] == []
 
 
-NOT_OURS = ("scipy", "ray", "vllm", "networkx", "ticket", "example_model_solutions")
+NOT_OURS = (
+    *("scipy", "torch", "ray", "vllm", "networkx"),
+    *("state", "ticket", "example_model_solutions"),
+)
 """What stands before a dot in a docstring and is no module of this package."""
 
 

@@ -11,6 +11,7 @@ from command import consilience
 from consilience import models
 from consilience.cli import values
 from consilience.store.database import Store
+from consilience.store.runner import MOST_FAILURES
 from made_up import FILE_OPTIONS, claims, write_csv
 from wire_client import KEYS
 from wire_model import Faults, PseudoModel
@@ -384,7 +385,7 @@ def test_a_server_without_log_probabilities_is_refused_with_the_cure(data, calm,
 @pytest.mark.parametrize(
     ("api", "how"), [("completions", "null"), ("completions", "drop"), ("chat", "null")]
 )
-def test_log_probabilities_that_stop_coming_end_the_run_at_once(data, tmp_path, api, how):
+def test_log_probabilities_that_stop_coming_end_the_run_soon(data, tmp_path, api, how):
     store = tmp_path / "s.db"
     with serve("vllm", model=WORLD) as server:
         run = words(
@@ -402,7 +403,7 @@ def test_log_probabilities_that_stop_coming_end_the_run_at_once(data, tmp_path, 
         server.dialect = replace(DIALECTS["vllm"], **{api: how})
         failed = consilience(*run, code=1)
         assert f"{server.url} answered without" in failed.stderr
-        assert len(server.questions) - before <= 2
+        assert len(server.questions) - before <= MOST_FAILURES + 1  # one may be under way
         assert len(answers(store)) == 2 * 12
         server.dialect = DIALECTS["vllm"]
         assert "36 count, 0 absent" in consilience(*run).stderr
