@@ -42,7 +42,10 @@ _CHUNK = 100
 
 
 class Interval(NamedTuple):
-    """A number with the bounds of its interval; `reason` says why any of them is not finite."""
+    """A number with the bounds of its interval; `reason` says why any of them is not finite.
+
+    There are none, and no reason, of what never has an interval.
+    """
 
     estimate: float
     lower: float
@@ -52,8 +55,8 @@ class Interval(NamedTuple):
     def __str__(self) -> str:
         if math.isnan(self.estimate):
             return f"undefined ({self.reason})"
-        if self.reason:
-            return f"{self.estimate:.3f} ({self.reason})"
+        if math.isnan(self.lower):
+            return f"{self.estimate:.3f} ({self.reason})" if self.reason else f"{self.estimate:.3f}"
         return f"{self.estimate:.3f} [{self.lower:.3f}, {self.upper:.3f}]"
 
 
@@ -105,7 +108,8 @@ def ece(probabilities: Floats, gold: NDArray[np.int64], weights: Floats) -> Floa
 
     Σ over 10 bins of (share of examples) · |mean confidence − accuracy|. The bins hold equally
     many examples, as far as equal confidences, which stay together, allow. The number is biased
-    upwards where bins hold few examples: even calibrated probabilities get more than 0.
+    upwards where bins hold few examples: even calibrated probabilities get more than 0, and an
+    interval of resamples, whose bins hold fewer examples still, would not hold the truth.
     """
     confidence = probabilities.max(axis=1)
     member = even_bins(confidence)[:, None] == np.arange(BINS)
@@ -255,6 +259,7 @@ def score(
             seed,
             whatever=partial(statistic, anything),
             share=(right_share(kept, gold), _SHARES[name](kept)) if name in _SHARES else None,
+            biased=name == "ece",
         )
     return made
 
@@ -325,13 +330,15 @@ def _interval(
     *,
     whatever: Callable[[Floats], Floats] | None,
     share: tuple[Floats, Floats] | None = None,
+    biased: bool = False,
 ) -> Interval:
     """The statistic of all examples and its interval, widened to hold the estimate.
 
     `whatever` is the statistic under another gold: where it is the same, and in all resamples, it
-    is exact. `share` is what each example adds to a share, and by what weight. Resamples in which
-    the statistic is undefined are left out; where they are more than what the interval leaves out
-    anyway, there is no interval.
+    is exact. `share` is what each example adds to a share, and by what weight. Of one that is
+    `biased` resamples are more so: it has no interval. Resamples in which the statistic is
+    undefined are left out; where they are more than what the interval leaves out anyway, there is
+    no interval.
     """
     if resamples < 1:
         raise InputError(f"an interval needs one resample or more, got {resamples}")
@@ -346,6 +353,8 @@ def _interval(
 
     if not math.isfinite(estimate):
         return without(reason)
+    if biased:
+        return without("")
     names, codes = np.unique(groups, return_inverse=True)
     if len(names) < 2:
         return without("no interval from a single group")
