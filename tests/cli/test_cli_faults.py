@@ -355,7 +355,10 @@ def test_a_lasting_fault_ends_in_one_line_and_loses_nothing(data, calm, tmp_path
     assert (done.stdout, answers(store)) == calm
 
 
-@pytest.mark.parametrize("fault", ["500", "401", "hang", "malformed"])
+FROM_THE_START = ["500", "401", pytest.param("hang", marks=pytest.mark.slow), "malformed"]
+
+
+@pytest.mark.parametrize("fault", FROM_THE_START)
 def test_a_server_that_fails_from_the_start_is_named(data, tmp_path, fault):
     store = tmp_path / "s.db"
     with serve("vllm", faults=Faults(always=fault), hang=HANG) as server:

@@ -171,7 +171,8 @@ def test_it_ends_in_a_line_and_nothing_is_believed(
         done = consilience("--log-file", log, *words, code=1)
     _one_line(done.stderr)
     assert done.stdout == "" or name == "bench", done.stdout
-    assert 0 < len(server.asked) <= CONCURRENCY + TRIALS + 4
+    # A list of prompts that came back with one answer was answered: once it opens the gate anew.
+    assert 0 < len(server.asked) <= 2 * CONCURRENCY + TRIALS + 4
     assert all(asked.headers["authorization"] == f"Bearer {KEY}" for asked in server.asked)
     written = {p.name for p in set(tmp_path.iterdir()) - made}
     assert written <= {"new.db", "log.txt", "out.json"}

@@ -108,6 +108,7 @@ def test_the_second_signal_stops_at_once(claims, tmp_path):
     assert kept(store) >= 12
 
 
+@pytest.mark.slow
 def test_pauses_are_not_waited_for(claims, tmp_path):
     """A server that asks for a minute: nothing is under way, so the first signal ends it."""
     wait = said(429, "slow down", **{"retry-after": "50"})

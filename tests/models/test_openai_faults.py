@@ -28,7 +28,10 @@ def no_keys(monkeypatch):
 PASSING = ["429:0.01", "408", "409", "500", "502", "503", "cut", "malformed", "nan", "empty"]
 
 
-@pytest.mark.parametrize("fault", [*PASSING, "hang", "200-error"])
+HANG = pytest.param("hang", marks=pytest.mark.slow)  # a time-out passes
+
+
+@pytest.mark.parametrize("fault", [*PASSING, HANG, "200-error"])
 def test_a_passing_fault_ends_in_the_same_answer(fault):
     with serve("vllm", faults=Faults({1: fault, 2: fault}), hang=1.5) as server:
         here = found(server.url, tokenizer="vllm", label_ids=True)
