@@ -94,7 +94,11 @@ METHODS = (
     *("bootstrap", "bootstrap-confident", "ranked", "ranked-long", "iterative-pseudo"),
     *("consilience", "golden"),
 )
-"""What is compared if nobody says what; `unsupervised-full` and `icm-full` are named."""
+"""What is compared if nobody says what.
+
+Named are `unsupervised-full` and `icm-full`, and at the same calls `icm-zero-shot`, `gibbs` and
+`n-pass`.
+"""
 
 
 def task_of(name: str) -> Task:
