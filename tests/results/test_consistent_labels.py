@@ -20,8 +20,9 @@ from consilience.data.relations import (
     Opposite,
     Relation,
 )
+from consilience.evaluation.baselines.base import Baseline
 from consilience.models.simulated import SimulatedModel, world_dataset
-from consilience.results.consistent_labels import Facts, broken, consistent_labels
+from consilience.results.consistent_labels import Facts, broken, consistent_labels, with_facts
 from consilience.results.result import Found
 from consilience.results.training_rows import rows_to_train_on
 from consilience.solvers.lbfgs import LBFGS
@@ -153,3 +154,21 @@ def test_a_correction_turns_the_others(found: Found) -> None:
     made = found.corrected({no: 1})
     assert made.hard_labels[at].sum() == 1
     assert made.hard_labels[found.dataset.index[no]] == 1
+
+
+def test_every_method_is_scored_by_labels_in_which_facts_hold() -> None:
+    data, gold = cs.load_dataset("pocket", claims="40")
+    labels = np.random.default_rng(0).dirichlet(np.ones(2), size=len(data))
+    found = cs.elicit(data, SimulatedModel("easy"), calls_per_example=2)
+    rows = [Baseline("another", labels, 1.0), Baseline("mine", found.soft_labels, 1.0)]
+    truth = np.array([gold.labels[id] for id in data.ids])
+    scored = cs.evaluate(found, gold, rows)
+    kept = with_facts(found, labels)
+    assert found.facts.declared == 6 and (kept.argmax(axis=1) != labels.argmax(axis=1)).any()
+    for group in set(data.groups):
+        mine = [i for i, of in enumerate(data.groups) if of == group]
+        assert kept.argmax(axis=1)[mine].sum() == 1 or len(mine) == 1
+    right = float((kept.argmax(axis=1) == truth).mean())
+    assert scored.scores["another"]["accuracy"].estimate == pytest.approx(right)
+    assert scored.scores["mine"]["accuracy"] == scored.scores["consilience"]["accuracy"]
+    assert with_facts(found, kept) is kept

@@ -25,7 +25,7 @@ from consilience.evaluation.baselines import (
 )
 from consilience.evaluation.calibration_curve import CurvePoint, calibration_curve
 from consilience.evaluation.metrics import Interval, pgr, score
-from consilience.evidence.best_labelling import put_on_top
+from consilience.results.consistent_labels import with_facts
 from consilience.results.result import Found
 
 GOLDEN = "golden shots (ceiling)"
@@ -133,16 +133,19 @@ def evaluate(found: Found, gold: Gold, baselines: Sequence[Baseline] = ()) -> Ev
     rows = _rows(found, gold, baselines)
     truth = gold_array(data, gold)
     scores = {row.name: dict(score(row.labels, truth, data.groups)) for row in rows}
-    if found.facts.turned:
-        # Accuracy is that of the labels that are exported, in which facts hold.
-        exported = put_on_top(found.soft_labels, found.hard_labels)
-        scores["consilience"] |= score(exported, truth, data.groups, only=("accuracy",))
-    by_name = {row.name: row.labels for row in rows}
-    start = by_name.get(ZERO_SHOT, by_name.get(AS_ASKED))
-    if start is not None and GOLDEN in by_name:
-        ends = start, by_name[GOLDEN]
+    # Of every method that asks, as labels are exported: those in which facts hold.
+    shown = {
+        row.name: with_facts(found, row.labels) if row.calls_per_example else row.labels
+        for row in rows
+    }
+    for row in rows:
+        if shown[row.name] is not row.labels:
+            scores[row.name] |= score(shown[row.name], truth, data.groups, only=("accuracy",))
+    start = shown.get(ZERO_SHOT, shown.get(AS_ASKED))
+    if start is not None and GOLDEN in shown:
+        ends = start, shown[GOLDEN]
         for row in rows:
-            scores[row.name]["pgr"] = pgr(row.labels, *ends, truth, data.groups)
+            scores[row.name]["pgr"] = pgr(shown[row.name], *ends, truth, data.groups)
     notes = [data.note] if data.note else []
     notes.append(f"Orientation: {found.polarity}.")
     notes.append(f"Probabilities are {found.probabilities}; intervals are 95 %, over groups.")

@@ -15,7 +15,7 @@ import numpy as np
 
 from consilience.data.arrays import Floats, Integers
 from consilience.data.relations import Allowed, Relation, active_relations
-from consilience.evidence.best_labelling import best_labelling
+from consilience.evidence.best_labelling import best_labelling, put_on_top
 from consilience.evidence.relation_factors import Factor, Large, factors
 
 if TYPE_CHECKING:
@@ -58,9 +58,22 @@ def facts_of(found: Found) -> Facts:
 
 def hard_labels_of(found: Found) -> Integers:
     """The hard labels of a run; those corrected or vouched for are as the user gave them."""
+    return _kept(found, found.soft_labels)
+
+
+def with_facts(found: Found, labels: Floats) -> Floats:
+    """Soft labels (N, K) of any method with those classes on top that the facts of a run allow.
+
+    The same array where they break no fact.
+    """
+    hard = _kept(found, labels)
+    return labels if (hard == labels.argmax(axis=1)).all() else put_on_top(labels, hard)
+
+
+def _kept(found: Found, labels: Floats) -> Integers:
     given = [found.dataset.index[id] for id in found.corrections]
     given += () if found.calibration is None else found.calibration.landmarks.at
-    return consistent_labels(found.soft_labels, _hard(found), found.dataset.index, given)
+    return consistent_labels(labels, _hard(found), found.dataset.index, given)
 
 
 def _hard(found: Found) -> list[Relation]:
