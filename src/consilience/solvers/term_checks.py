@@ -107,7 +107,11 @@ def _tried(name: str, evaluate: Callable[[], _Made], what: str) -> _Made:
         return evaluate()
     except SolveError as error:
         raise SolveError(f"the term {name!r}: {error}") from error
-    except Exception as error:  # a function of the user's may raise anything
+    except MemoryError:
+        raise
+    # A term is a program of whoever calls, tried on labels drawn at random; what it raises is told
+    # by its name, and stands behind the error.
+    except Exception as error:
         said = str(error).strip().partition("\n")[0]
         raise InputError(f"the term {name!r} {what}: {type(error).__name__}: {said}") from error
 
