@@ -12,6 +12,7 @@ from consilience.models import interrupts
 from consilience.models.budget import Budget
 from consilience.models.openai import OpenAIModel
 from consilience.models.plausible import check_end
+from consilience.models.price import tokens_in
 from consilience.models.probe import probe
 from consilience.models.prompt_lists import (
     FIRST,
@@ -169,6 +170,22 @@ def test_a_list_that_is_answered_whole_but_not_for_each_is_paid_once(kind):
         assert sum(length > 1 for length in lists_of(server)) == 1
 
 
+@pytest.mark.parametrize("kind", ["each", "first", "joined", "unnumbered"])
+def test_what_was_charged_is_in_an_answer_or_counted_as_of_no_use(kind):
+    async def work(url, budget):
+        here = found(url, k=5, k_max=5, lists=True)
+        model = OpenAIModel(here, patience=QUICK_PATIENCE, budget=budget)
+        answers = await asyncio.gather(*map(model.ask, MANY[:20]))
+        await model.close()
+        return sum(sum(tokens_in(a.usage)) for a in answers), sum(tokens_in(model.unused))
+
+    budget = Budget(max_tokens=10**6)
+    with serve(replace(DIALECTS["openai-legacy"], lists=kind)) as server:
+        used, unused = asyncio.run(work(server.url, budget))
+    assert used + unused == budget.tokens
+    assert (unused > 0) == (kind != "each")
+
+
 def test_a_prompt_that_is_refused_takes_no_other_with_it():
     class About(Faults):
         def of(self, number, text, nth):
@@ -279,7 +296,7 @@ class Filtering:
     base_url, model = "http://localhost/v1", "tiny"
 
     def __init__(self, whole: bool) -> None:
-        self.whole, self.sent = whole, []
+        self.whole, self.sent, self.unused = whole, [], {}
 
     async def call(self, method, path, body, read, *, root=False):
         prompts = body["prompt"] if isinstance(body["prompt"], list) else [body["prompt"]]
@@ -291,7 +308,7 @@ class Filtering:
         ]
         if self.whole and any("bad" in prompt for prompt in prompts):
             choices = [{"index": 0, "finish_reason": "content_filter", "text": ""}]
-        answer = {"choices": choices}
+        answer = {"choices": choices, "usage": {"prompt_tokens": 10 * len(prompts)}}
         return answer, read(answer)
 
     async def close(self):
@@ -317,15 +334,17 @@ def test_a_filter_ends_one_prompt_and_no_list_for_good(whole):
     async def work():
         good = [f"good {i}" for i in range(8)]
         await wave(good)  # lists are known to be taken
-        return await wave([*good[:5], "bad one", *good[5:]]), await wave(good)
+        return await wave([*good[:5], "bad 00", *good[5:]]), await wave(good)
 
     answered, later = asyncio.run(work())
     filtered = answered.pop(5)
     assert [said for _, said in answered] == [said for _, said in later]
     assert [said for _, said in later] == [f"good {i}" for i in range(8)]
     assert filtered.reason == "filtered"
+    # What a list took for it is counted here; what fails as a whole, or alone, by the server.
+    assert server.unused == ({} if whole else {"prompt_tokens": 10})
     # Where a list tells of each prompt nothing is asked twice.
-    assert sum("bad one" in prompts for prompts in server.sent) == (2 if whole else 1)
+    assert sum("bad 00" in prompts for prompts in server.sent) == (2 if whole else 1)
     assert any(len(prompts) > 1 for prompts in server.sent[-5:])
 
 

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from consilience.errors import AnswerError, BudgetSpent, ConsilienceError, ModelError
 from consilience.models.plausible import check_end
-from consilience.models.server import Connection
-from consilience.models.wire import usage_of
+from consilience.models.server import Server
+from consilience.models.wire import add_usage, usage_of
 
 _Read = TypeVar("_Read")
 _Response = dict[str, Any]
@@ -50,10 +50,11 @@ class _Question(NamedTuple):
 class PromptLists:
     """A connection through which questions that wait together are one request.
 
-    Whoever asks one question at a time, and whatever is no question, goes straight through.
+    Whoever asks one question at a time, and whatever is no question, goes straight through. What a
+    list took that is of no use counts as what a request alone took: in `unused` of the server.
     """
 
-    def __init__(self, inner: Connection) -> None:
+    def __init__(self, inner: Server) -> None:
         self._inner = inner
         self.base_url, self.model = inner.base_url, inner.model
         self._taken = True
@@ -96,6 +97,7 @@ class PromptLists:
                 try:
                     return response, read(response)
                 except AnswerError as error:
+                    add_usage(self._inner.unused, usage_of(response))
                     if error.reason is not None:  # it would be refused again
                         raise
                     _LOG.info("%s; it is asked for alone", error)
@@ -168,7 +170,7 @@ class PromptLists:
             return each
 
         try:
-            _, responses = await self._inner.call("POST", path, listed, taken_apart)
+            whole, responses = await self._inner.call("POST", path, listed, taken_apart)
         except ConsilienceError as error:
             if ends_all(error):
                 raise
@@ -178,6 +180,7 @@ class PromptLists:
                 self._give_up(str(error))
             return None
         if responses is None:  # it was paid for, and the next would be too
+            add_usage(self._inner.unused, usage_of(whole))
             self._give_up(f"{self.base_url}{path}: no answer to each of {len(prompts)} prompts")
             return None
         self._proven = True
