@@ -178,7 +178,7 @@ def insert_encoded(db: sqlite3.Connection, table: str, rows: Sequence[Encoded]) 
     """Insert encoded rows unless their identity is there; the number of rows added."""
     columns = TABLES[table]
     if table == "predictions":
-        return insert_answers(db, rows)
+        return insert_answers(db, columns, rows)
     if table in LAYOUTS:
         return insert_compact(db, table, columns, rows)
     marks = ", ".join("?" * len(columns))
