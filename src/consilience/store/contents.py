@@ -137,11 +137,13 @@ def _looked_up(
     """The number of each hash in a table, where it is put, with its values, if it is not there."""
     name = columns[0]
     there = dict(_found(db, f"SELECT {name}, id FROM {table} WHERE {name} IN", list(rows)))
-    marks = ", ".join("?" * len(columns))
-    sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"
-    for hash, others in rows.items():
-        if hash not in there:
-            there[hash] = db.execute(sql, (hash, *others)).lastrowid or 0
+    if new := [hash for hash in rows if hash not in there]:
+        # Numbered here, so that they go in together; nobody else writes in the meantime.
+        (last,) = db.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()
+        there |= zip(new, range(last + 1, last + 1 + len(new)), strict=True)
+        marks = ", ".join("?" * (1 + len(columns)))
+        sql = f"INSERT INTO {table} (id, {', '.join(columns)}) VALUES ({marks})"
+        db.executemany(sql, [(there[hash], hash, *rows[hash]) for hash in new])
     return there
 
 
