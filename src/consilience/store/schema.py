@@ -238,7 +238,7 @@ def insert_labels(db: sqlite3.Connection, run: str, rows: Sequence[Mapping[str, 
 def now() -> str:
     """The time in UTC, to the microsecond, as ISO 8601."""
     seconds, microseconds = divmod(time.time_ns() // 1000, 1_000_000)
-    return f"{_second(seconds)}.{microseconds:06d}+00:00"
+    return f"{_second(seconds)}.{str(microseconds).zfill(6)}+00:00"
 
 
 # Cached, because many rows are made in a second.
