@@ -115,6 +115,28 @@ def test_of_what_comes_together_only_the_new_is_kept_and_once() -> None:
         assert count == 18
 
 
+def test_a_pack_has_predictions_of_so_many_labels_each_and_a_key_is_no_text() -> None:
+    rows, encoded = AnswerRows(MODEL), list[tuple[str, Encoded]]()
+    made: list[tuple[str, Request]] = []
+    for i in range(30):
+        names = ("a", "b", "c")[: 3 - (i < 10)]
+        # A framing that is called like the key before it is another thing.
+        framing = made[-1][0] if made else "f"
+        request = Request(Query(IDS[0], (), framing, i), "p", names)
+        made.append((prediction_key(MODEL, request), request))
+    with Store() as store:
+        for key, asked in made:
+            k = len(asked.label_names)
+            said = Answer((-0.5,) * k, (True,) * k, 1.0)
+            encoded.append(("predictions", rows.row(key, asked, said, 0.5)))
+        store.keep(encoded)
+        packs = store._rows("SELECT count, labels FROM packs ORDER BY id")
+        assert [tuple(row) for row in packs] == [(10, 2), (20, 3)]
+        kept = store.predictions([key for key, _ in made])
+        assert [p and p.query for p in kept] == [asked.query for _, asked in made]
+        assert store.verify() == []
+
+
 def test_responses_come_out_of_a_pack_as_they_went_in_and_a_broken_one_says_so() -> None:
     texts = ['{"a":1}', '{"a":"é\\u001e"}', "{}"]
     packed = packed_responses(texts)

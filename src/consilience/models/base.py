@@ -56,10 +56,8 @@ def plain_usage(usage: Mapping[Any, Any]) -> dict[str, Any]:
 
 def count_in(usage: Mapping[str, Any], name: str) -> int:
     """A count of a usage as a whole number; 0 where it is none, whatever stands there."""
-    value = usage.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return 0
-    return int(value) if 0 <= value <= MOST_COUNTED else 0
+    value = usage.get(name, 0)
+    return int(value) if type(value) in (int, float) and 0 <= value <= MOST_COUNTED else 0
 
 
 @runtime_checkable

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any, NamedTuple
 
 MOST_BYTES = 4 * 2**20
@@ -78,7 +79,7 @@ def parse(text: str) -> Any:  # noqa: ANN401 (JSON)
         if page.startswith(("data:", "event:")):
             raise Unreadable("a stream of events, which was not asked for") from error
         raise Unreadable("not JSON") from error
-    if text.count("[") + text.count("{") > DEEPEST:
+    if isinstance(data, dict | list) and text.count("[") + text.count("{") > DEEPEST:
         _check_depth(data)
     return ResponseData(data, text) if type(data) is dict else data
 
@@ -86,13 +87,8 @@ def parse(text: str) -> Any:  # noqa: ANN401 (JSON)
 def _check_depth(data: Any) -> None:  # noqa: ANN401 (JSON)
     level = [data]
     for _ in range(DEEPEST):
-        level = [
-            inner
-            for one in level
-            if isinstance(one, dict | list)
-            for inner in (one.values() if isinstance(one, dict) else one)
-            if isinstance(inner, dict | list)
-        ]
+        inner = chain.from_iterable(one.values() if type(one) is dict else one for one in level)
+        level = [one for one in inner if type(one) is dict or type(one) is list]
         if not level:
             return
     raise Unreadable(f"its lists stand in one another more than {DEEPEST} deep")

@@ -178,11 +178,11 @@ def _spaced(text: str) -> str:
 
 def _drawn(logprobs: Mapping[str, Any]) -> list[Token]:
     """The token that was drawn, from arrays beside each other; an empty list if it has no value."""
-    entry = {}
-    for key, name in (("tokens", "token"), ("token_logprobs", "logprob"), ("token_ids", "id")):
-        values = logprobs.get(key)
-        entry[name] = values[0] if isinstance(values, list) and values else None
-    return _tokens([entry]) if _is_entry(entry) else []
+    given = map(logprobs.get, ("tokens", "token_logprobs", "token_ids"))
+    text, value, id = (each[0] if isinstance(each, list) and each else None for each in given)
+    if not isinstance(text, str) or (logprob := _value(value)) is None:
+        return []
+    return [_token({"token": text, "id": id}, logprob)]
 
 
 def _is_entry(value: object) -> bool:
@@ -246,7 +246,7 @@ def _with_sampled(listed: list[Token], drawn: list[Token]) -> list[Token]:
         # the least probable; the sampled token's own value is then the larger.
         value = max(t.logprob for t in [token, *listed[i : i + 1]])
         extra = all(value <= t.logprob for t in listed) or i == len(listed)
-        listed[i : i + 1] = [token._replace(logprob=value, sampled=extra)]
+        listed[i : i + 1] = [Token(token.text, token.data, token.id, value, extra)]
     return listed
 
 

@@ -4,80 +4,69 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
-from functools import partial
-from itertools import groupby
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from consilience.store.compact import (
-    LAYOUTS,
-    deflated,
-    halves,
-)
-from consilience.store.contents import (
-    CompactConnection,
-    key_numbers,
-    numbers_in,
-    stored_text,
-)
+from consilience.store.compact import LAYOUTS, deflated, halves
+from consilience.store.contents import CompactConnection, key_numbers, numbers_in, stored_text
 from consilience.store.packs import FEWEST_PACKED, chunks, packed_numbers, packed_responses
+from consilience.store.prompt_heads import Halves
 
-_COLUMNS = LAYOUTS["predictions"].columns
+_TABLE, _COLUMNS, _SHARED = LAYOUTS["predictions"]
+_OWN = [name for name in _COLUMNS if name not in ("raw", "raw_like")]
 _INSERT = (
-    f"INSERT INTO answers (id, {', '.join(_COLUMNS)}) "
-    f"VALUES (?, {', '.join('?' * len(_COLUMNS))}) ON CONFLICT DO NOTHING"
+    f"INSERT INTO {_TABLE} (id, {', '.join(_OWN)}, raw, raw_like) "
+    f"VALUES (?, {', '.join('?' * len(_OWN))}, {{}}) ON CONFLICT DO NOTHING"
 )
+_WITH_RESPONSE, _PACKED = _INSERT.format("?, ?"), _INSERT.format("'', NULL")
 _PACK = "INSERT INTO packs (id, count, labels, numbers, responses) VALUES (?, ?, ?, ?, ?)"
 
+_NUMBERS = (
+    *("model", "target", "framing", "repeat", "flipped", "label_names", "shots", "settings"),
+    *("exact", "mass", "seconds"),
+)
+"""The columns that a pack has as numbers too, before the log-probabilities."""
 
-class _Row(NamedTuple):
-    """A prediction, its texts numbers of `contents`."""
+_Columns = Mapping[str, Sequence[Any]]
+"""Predictions, column by column: a third of the time that row by row takes.
 
-    model: str
-    labels: int
-    columns: tuple[Any, ...]
-    """Those of the table, without the response and what that is compressed with."""
-
-    numbers: tuple[Any, ...]
-    raw: str
+Texts are numbers of `contents`. Beside the columns of the table: `of`, the name of the model;
+`said`, log-probabilities as numbers; `flipped`, the contrast, −1 for none; `raw`, responses.
+"""
 
 
-def insert_answers(db: sqlite3.Connection, rows: Sequence[Sequence[Any]]) -> int:
+def insert_answers(
+    db: sqlite3.Connection, names: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> int:
     """Inserts encoded predictions unless their keys are there; the number of rows added.
 
-    Log-probabilities may be numbers still, and a prompt may be two halves.
+    `names` are those of the values. Log-probabilities may be numbers still, and a prompt may be two
+    halves.
     """
     assert isinstance(db, CompactConnection)
-    made = _rows(db, rows) if rows else []
-    added = 0
-    for _, some in groupby(made, key=lambda row: (row.model, row.labels)):
-        alike = list(some)
-        for which in chunks(alike, [len(row.raw) for row in alike]):
-            added += _together(db, alike[which])
-    return added
+    if not rows:
+        return 0
+    made = _columns(db, dict(zip(names, zip(*rows, strict=True), strict=True)))
+    kinds = list(zip(made["of"], map(len, made["said"]), strict=True))
+    parts = chunks(kinds, list(map(len, made["raw"])))
+    return sum(_together(db, {n: values[part] for n, values in made.items()}) for part in parts)
 
 
-def _rows(db: CompactConnection, rows: Sequence[Sequence[Any]]) -> list[_Row]:
-    # Column by column, in a third of the time that row by row takes.
-    key, created, model, target, framing, repeat, contrast, mass, seconds, *others = zip(
-        *rows, strict=True
-    )
-    logprobs, exact, names, usage, shots, settings, prompts, raw = others
-    heads, tails = zip(*map(partial(halves, db), shots, framing, prompts), strict=True)
-    said, told = zip(*map(_said, logprobs), strict=True)
-    flipped = [-1 if shot is None else shot for shot in contrast]
-    shared = (model, target, framing, names, shots, settings, exact, usage, heads)
-    ids = [numbers_in(db, texts) for texts in shared]
-    model_id, target_id, framing_id, names_id, shots_id, settings_id, *rest = ids
-    exact_id, usage_id, head_id = rest
-    columns = zip(
-        *(key_numbers(db, key), created, model_id, target_id, framing_id, repeat, contrast, mass),
-        *(seconds, told, exact_id, names_id, usage_id, shots_id, settings_id, head_id, tails),
-        strict=True,
-    )
-    whole = (model_id, target_id, framing_id, repeat, flipped, names_id, shots_id, settings_id)
-    numbers = map(tuple.__add__, zip(*whole, exact_id, mass, seconds, strict=True), said)
-    return list(map(_Row, model, map(len, said), columns, numbers, map(stored_text, raw)))
+def _columns(db: CompactConnection, given: Mapping[str, Sequence[Any]]) -> _Columns:
+    """The columns of encoded rows, whose texts are put into `contents` where they are not there."""
+    made = {**given, "of": given["model"], "raw": list(map(stored_text, given["raw"]))}
+    prompts = [
+        prompt if isinstance(prompt, Halves) else halves(db, shots, framing, prompt)
+        for shots, framing, prompt in zip(
+            given["shots"], given["framing"], given["prompt"], strict=True
+        )
+    ]
+    made["head"], made["tail"] = zip(*prompts, strict=True)
+    made["said"], made["logprobs"] = zip(*map(_said, given["logprobs"]), strict=True)
+    made["flipped"] = [-1 if shot is None else shot for shot in given["contrast"]]
+    made["key"] = key_numbers(db, given["key"])
+    shared = {name: numbers_in(db, made[name]) for name in _OWN if name in _SHARED}
+    return made | shared
 
 
 def _said(logprobs: object) -> tuple[tuple[Any, ...], str]:
@@ -92,39 +81,39 @@ def _said(logprobs: object) -> tuple[tuple[Any, ...], str]:
     return (tuple(found) if isinstance(found, list) else ()), text
 
 
-def _together(db: CompactConnection, rows: Sequence[_Row]) -> int:
-    """Inserts rows that a pack can hold; the number of rows added."""
-    numbers = packed_numbers(rows[0].labels, [row.numbers for row in rows])
-    if len(rows) < FEWEST_PACKED or numbers is None:
-        return _one_by_one(db, rows)
+def _together(db: CompactConnection, some: _Columns) -> int:
+    """Inserts predictions that a pack can hold; the number of rows added."""
+    count, labels = len(some["key"]), len(some["said"][0])
+    numbers = zip(*map(some.__getitem__, _NUMBERS), *zip(*some["said"], strict=True), strict=True)
+    packed = packed_numbers(labels, numbers) if count >= FEWEST_PACKED else None
+    if packed is None:
+        return _one_by_one(db, some)
     first = 1 + int(db.execute("SELECT coalesce(max(id), 0) FROM answers").fetchone()[0])
     db.execute("SAVEPOINT pack")
-    many = ((first + i, *row.columns, "", None) for i, row in enumerate(rows))
-    if db.executemany(_INSERT, many).rowcount == len(rows):
-        responses = packed_responses([row.raw for row in rows])
-        db.execute(_PACK, (first, len(rows), rows[0].labels, numbers, responses))
+    many = zip(range(first, first + count), *map(some.__getitem__, _OWN), strict=True)
+    if db.executemany(_PACKED, many).rowcount == count:
+        db.execute(_PACK, (first, count, labels, packed, packed_responses(some["raw"])))
         db.execute("RELEASE pack")
-        return len(rows)
+        return count
     # Some are there already: without those.
     db.execute("ROLLBACK TO pack")
     db.execute("RELEASE pack")
-    return _together(db, new) if (new := _unknown(db, rows)) else 0
+    new = _unknown(db, some["key"])
+    return _together(db, {n: [v[i] for i in new] for n, v in some.items()}) if new else 0
 
 
-def _unknown(db: CompactConnection, rows: Sequence[_Row]) -> list[_Row]:
-    """The first of each key among the rows whose keys have no prediction."""
-    by_key: dict[int, _Row] = {}
-    for row in rows:
-        by_key.setdefault(row.columns[0], row)
+def _unknown(db: CompactConnection, keys: Sequence[int]) -> list[int]:
+    """The places of the keys that have no prediction, the first of each."""
     there = "SELECT 1 FROM answers WHERE key = ?"
-    return [row for key, row in by_key.items() if not db.execute(there, (key,)).fetchone()]
+    first = {key: at for at, key in reversed(list(enumerate(keys)))}
+    return sorted(at for key, at in first.items() if not db.execute(there, (key,)).fetchone())
 
 
-def _one_by_one(db: CompactConnection, rows: Sequence[_Row]) -> int:
-    """Inserts rows with their responses in them; the number of rows added."""
+def _one_by_one(db: CompactConnection, some: _Columns) -> int:
+    """Inserts predictions with their responses in them; the number of rows added."""
     added = 0
-    for row in rows:
-        raw, like = deflated(db, row.model, row.raw)
+    for model, raw, *own in zip(some["of"], some["raw"], *map(some.__getitem__, _OWN), strict=True):
+        stored, like = deflated(db, model, raw)
         alike = None if like is None else numbers_in(db, [like])[0]
-        added += db.execute(_INSERT, (None, *row.columns, raw, alike)).rowcount
+        added += db.execute(_WITH_RESPONSE, (None, *own, stored, alike)).rowcount
     return added

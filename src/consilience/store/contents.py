@@ -9,8 +9,8 @@ import hashlib
 import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
-from typing import Any, TypeVar
+from functools import cached_property, partial
+from typing import Any
 
 from consilience.store.packs import Responses
 
@@ -21,8 +21,6 @@ _LENGTHS = (1, 8, 40, CHUNK)
 
 MOST_REMEMBERED = 200_000
 """So many texts and keys are remembered with their numbers, then they are looked up again."""
-
-_V = TypeVar("_V", str, bytes)
 
 
 class CompactConnection(sqlite3.Connection):
@@ -48,8 +46,13 @@ class CompactConnection(sqlite3.Connection):
             done()
 
     @cached_property
-    def ids(self) -> dict[Any, int]:
-        """The numbers of texts in `contents`, and of hashes in `keys`."""
+    def text_ids(self) -> dict[str, int]:
+        """The numbers of texts in `contents`."""
+        return {}
+
+    @cached_property
+    def key_ids(self) -> dict[str, int]:
+        """The numbers of keys in `keys`."""
         return {}
 
     @cached_property
@@ -69,7 +72,8 @@ class CompactConnection(sqlite3.Connection):
 
     def forget(self) -> None:
         """Nothing is known of what was written: a transaction was undone."""
-        self.ids.clear()
+        self.text_ids.clear()
+        self.key_ids.clear()
         self.heads.clear()
         self.likes.clear()
 
@@ -113,13 +117,15 @@ def answers_of(db: sqlite3.Connection, keys: Iterable[str]) -> dict[str, int]:
     return {asked[hash]: id for hash, id in _found(db, sql, list(asked))}
 
 
-def key_numbers(db: CompactConnection, keys: Sequence[object]) -> list[int]:
+def key_numbers(db: CompactConnection, keys: Sequence[str]) -> list[int]:
     """The number of each key in `keys`, where it is put if it is not there."""
-    return _numbers(db, list(map(key_bytes, keys)), _keys_looked_up)
+    return _numbers(db.key_ids, keys, partial(_keys_looked_up, db))
 
 
-def _keys_looked_up(db: CompactConnection, hashes: Sequence[bytes]) -> dict[bytes, int]:
-    return _looked_up(db, "keys", ["key"], {hash: () for hash in hashes})
+def _keys_looked_up(db: sqlite3.Connection, keys: Sequence[str]) -> list[int]:
+    hashes = list(map(key_bytes, keys))
+    there = _looked_up(db, "keys", ["key"], {hash: () for hash in hashes})
+    return [there[hash] for hash in hashes]
 
 
 def _looked_up(
@@ -131,27 +137,31 @@ def _looked_up(
     """The number of each hash in a table, where it is put, with its values, if it is not there."""
     name = columns[0]
     there = dict(_found(db, f"SELECT {name}, id FROM {table} WHERE {name} IN", list(rows)))
-    marks = ", ".join("?" * len(columns))
-    sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"
-    for hash, others in rows.items():
-        if hash not in there:
-            there[hash] = db.execute(sql, (hash, *others)).lastrowid or 0
+    if new := [hash for hash in rows if hash not in there]:
+        # Numbered here, so that they go in together; nobody else writes in the meantime.
+        (last,) = db.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()
+        there |= zip(new, range(last + 1, last + 1 + len(new)), strict=True)
+        marks = ", ".join("?" * (1 + len(columns)))
+        sql = f"INSERT INTO {table} (id, {', '.join(columns)}) VALUES ({marks})"
+        db.executemany(sql, [(there[hash], hash, *rows[hash]) for hash in new])
     return there
 
 
 def _numbers(
-    db: CompactConnection,
-    values: Sequence[_V],
-    look_up: Callable[[CompactConnection, Sequence[_V]], dict[_V, int]],
+    remembered: dict[str, int],
+    values: Sequence[str],
+    look_up: Callable[[Sequence[str]], Sequence[int]],
 ) -> list[int]:
     """The number of each value; those that are not remembered are looked up, and are then."""
-    known: list[Any] = list(map(db.ids.get, values))
+    known: list[Any] = list(map(remembered.get, values))
     if None not in known:
         return known
-    new = look_up(db, [value for value, id in zip(values, known, strict=True) if id is None])
-    if len(db.ids) + len(new) > MOST_REMEMBERED:
-        db.ids.clear()
-    db.ids.update(new)
+    # Each once: a block of questions has one head, of kilobytes.
+    asked = list(dict.fromkeys(v for v, id in zip(values, known, strict=True) if id is None))
+    new = dict(zip(asked, look_up(asked), strict=True))
+    if len(remembered) + len(new) > MOST_REMEMBERED:
+        remembered.clear()
+    remembered.update(new)
     return [new[value] if id is None else id for value, id in zip(values, known, strict=True)]
 
 
@@ -164,11 +174,11 @@ def number_of(db: sqlite3.Connection, text: str) -> int:
 
 def numbers_in(db: CompactConnection, texts: Sequence[str]) -> list[int]:
     """The number of each text in `contents`, where it is put if it is not there."""
-    return _numbers(db, texts, _texts_looked_up)
+    return _numbers(db.text_ids, texts, partial(_texts_looked_up, db))
 
 
-def _texts_looked_up(db: CompactConnection, texts: Sequence[str]) -> dict[str, int]:
-    hashes = {text: hashlib.sha256(stored_text(text).encode()).digest() for text in texts}
-    rows = {hash: (text,) for text, hash in hashes.items()}
+def _texts_looked_up(db: sqlite3.Connection, texts: Sequence[str]) -> list[int]:
+    hashes = [hashlib.sha256(stored_text(text).encode()).digest() for text in texts]
+    rows = {hash: (text,) for text, hash in zip(texts, hashes, strict=True)}
     there = _looked_up(db, "contents", ["hash", "content"], rows)
-    return {text: there[hash] for text, hash in hashes.items()}
+    return [there[hash] for hash in hashes]

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import starmap
 from typing import Any
 
 import numpy as np
@@ -53,11 +54,10 @@ def numbers_dtype(labels: int) -> np.dtype[np.void]:
     return np.dtype([("whole", "<i4", WHOLE), ("others", "<f8", 2 + labels)])
 
 
-def packed_numbers(labels: int, rows: Sequence[Sequence[Any]]) -> bytes | None:
+def packed_numbers(labels: int, rows: Iterable[Sequence[Any]]) -> bytes | None:
     """The numbers of predictions as bytes; None where one is too large for that."""
-    pack = _form(labels).pack
     try:
-        return b"".join([pack(*row) for row in rows])
+        return b"".join(starmap(_form(labels).pack, rows))
     except struct.error:
         return None
 
@@ -84,16 +84,16 @@ def unpacked_responses(packed: bytes) -> list[str]:
     return text.decode().split(_SEPARATOR)
 
 
-def chunks(rows: Sequence[Any], lengths: Sequence[int]) -> Iterator[slice]:
-    """Which of the rows make a pack each, by the lengths of their responses."""
+def chunks(kinds: Sequence[object], lengths: Sequence[int]) -> Iterator[slice]:
+    """Which rows make a pack each: those of one kind, by the lengths of their responses."""
     start = held = 0
-    for at, length in enumerate(lengths):
-        if at > start and (at - start == _MOST or held + length > _MOST_CHARACTERS):
+    for at, (kind, length) in enumerate(zip(kinds, lengths, strict=True)):
+        full = at - start == _MOST or held + length > _MOST_CHARACTERS
+        if at > start and (full or kind != kinds[start]):
             yield slice(start, at)
             start, held = at, 0
         held += length
-    if start < len(rows):
-        yield slice(start, len(rows))
+    yield slice(start, len(kinds))
 
 
 class Responses:

@@ -152,8 +152,8 @@ class AnswerRows:
         That is one that is not finite or above 0, or lengths that disagree.
         """
         query, names = request.query, request.label_names
-        logprobs = tuple([float(value) for value in answer.logprobs])
-        exact = tuple([bool(mark) for mark in answer.exact])
+        logprobs = tuple(map(float, answer.logprobs))
+        exact = tuple(map(bool, answer.exact))
         mass, seconds = float(answer.mass), float(seconds)
         if fault := answer_fault(names, logprobs, exact, mass, seconds):
             raise AnswerError(

@@ -178,7 +178,7 @@ def insert_encoded(db: sqlite3.Connection, table: str, rows: Sequence[Encoded]) 
     """Insert encoded rows unless their identity is there; the number of rows added."""
     columns = TABLES[table]
     if table == "predictions":
-        return insert_answers(db, rows)
+        return insert_answers(db, columns, rows)
     if table in LAYOUTS:
         return insert_compact(db, table, columns, rows)
     marks = ", ".join("?" * len(columns))
@@ -238,7 +238,7 @@ def insert_labels(db: sqlite3.Connection, run: str, rows: Sequence[Mapping[str, 
 def now() -> str:
     """The time in UTC, to the microsecond, as ISO 8601."""
     seconds, microseconds = divmod(time.time_ns() // 1000, 1_000_000)
-    return f"{_second(seconds)}.{microseconds:06d}+00:00"
+    return f"{_second(seconds)}.{str(microseconds).zfill(6)}+00:00"
 
 
 # Cached, because many rows are made in a second.

@@ -55,14 +55,14 @@ def answer_fault(
         )
     if not all(map(math.isfinite, logprobs)) or max(logprobs, default=0.0) > _SLACK:
         return f"log-probabilities must be finite and at most 0, got {list(logprobs)}"
-    if not (math.isfinite(mass) and 0 <= mass <= 1 + _SLACK):
+    if not 0 <= mass <= 1 + _SLACK:
         return f"the label mass must be between 0 and 1, got {mass}"
     return seconds_fault(seconds)
 
 
 def seconds_fault(seconds: float) -> str | None:
     """Why this cannot be how long an answer took, or None where it can."""
-    if math.isfinite(seconds) and seconds >= 0:
+    if 0 <= seconds < math.inf:
         return None
     return f"seconds must be finite and not negative, got {seconds}"
 
