@@ -42,7 +42,9 @@ class Reader:
 
     async def ask(self, request: cs.Request) -> cs.Answer:
         """The answer to one request: how probable each label is after its prompt."""
-        blocks = [block for block in request.prompt.split("\n\n") if block.startswith("It was")]
+        blocks = [
+            block for block in str(request.prompt).split("\n\n") if block.startswith("It was")
+        ]
         *shots, (target, _) = [block.split("\n") for block in blocks]
         words = set(target[:-1].split()) - {"It", "was", "and"}
         odds = sum(KNOWN.get(word, 0.0) for word in words)

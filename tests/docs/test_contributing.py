@@ -15,7 +15,8 @@ import consilience
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(consilience.__file__).parent
 TEXT = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
-RECIPES = re.findall(r"^## (Add a [^\n]+)\n.*?```python\n(.*?)```", TEXT, re.DOTALL | re.MULTILINE)
+FLAGS = re.DOTALL | re.MULTILINE
+RECIPES = re.findall(r"^## (Add a [^\n]+)\n.*?```python\n(.*?)```", TEXT, FLAGS)
 
 
 @pytest.mark.parametrize(("title", "program"), RECIPES, ids=[title for title, _ in RECIPES])
@@ -29,6 +30,22 @@ def test_a_recipe_is_short_and_runs_as_it_stands(
     scope = {"__name__": "recipe"}
     monkeypatch.setitem(sys.modules, "recipe", type(sys)("recipe"))
     exec(compile(program, title, "exec"), scope)
+
+
+@pytest.mark.slow
+def test_recipes_and_examples_are_typed_as_strictly_as_the_package(tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    first = re.findall(r"^```python\n(import .*?)```", readme, FLAGS)
+    programs = [*first, *(program for _, program in RECIPES)]
+    programs += [path.read_text("utf-8") for path in (ROOT / "examples").glob("*.py")]
+    for number, program in enumerate(programs):
+        (tmp_path / f"own_{number}.py").write_text(program, "utf-8")
+    strict = ["--strict", "--config-file=", "--python-executable", sys.executable]
+    said = subprocess.run(
+        [sys.executable, "-m", "mypy", *strict, "."], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert said.stdout == f"Success: no issues found in {len(programs)} source files\n"
+    assert len(programs) == 7
 
 
 def test_there_is_a_recipe_for_each_part_that_is_meant_to_be_added() -> None:

@@ -47,6 +47,31 @@ def itself(times: int):
     return again
 
 
+def filled_later(by: float):
+    def term(state):
+        return state.q.sum() if by else state.q[:, unset].sum()
+
+    if by > 1:
+        unset = int(by)
+    return term
+
+
+class Slotted:
+    """A callable that keeps what it holds in slots."""
+
+    __slots__ = ("_by", "unset")
+
+    def __init__(self, by: float) -> None:
+        self._by = torch.tensor(by)
+
+    def __call__(self, state):
+        return self._by * state.q.sum()
+
+
+class MoreSlotted(Slotted):
+    """One whose base has the slot."""
+
+
 class Plain:
     """A callable whose repr is its address."""
 
@@ -132,7 +157,10 @@ OTHERS = {
     "partial of a partial": lambda by: partial(partial(ranking_within, margin=by)),
     "closure": lambda by: toward(int(by)),
     "default": defaulted,
+    "variable without a value": filled_later,
     "object": Plain,
+    "object with slots": Slotted,
+    "object whose base has slots": MoreSlotted,
     "record": Told,
     "of itself": lambda by: itself(int(by)),
     "lambda": lambda by: {1: lambda s: s.q.sum(), 2: lambda s: -s.q.sum()}[int(by)],

@@ -32,11 +32,53 @@ def label(given: Any) -> None:
     elicit(**given)
 
 
+class Mine:
+    """A model of one's own that is right."""
+
+    name, style, settings = "mine", "text", {}
+
+    async def ask(self, request: cs.Request) -> Any:
+        """Which class it is does not matter."""
+        return cs.Answer((-1.0, -1.0), exact=(True, True), mass=0.7)
+
+
+def mine(**parts: Any) -> dict[str, object]:
+    """The same with other parts, as the model of a run; a part that is None is left out."""
+    made = {**vars(Mine), **parts}
+    return {"model": type("Mine", (), {k: v for k, v in made.items() if v is not None})()}
+
+
+async def no_answer(self: Mine, request: cs.Request) -> tuple[float, float]:
+    """What is forgotten first."""
+    return -1.0, -1.0
+
+
+async def generating(self: Mine, request: cs.Request) -> Any:
+    """One that gives an answer where it is to return it."""
+    yield await Mine.ask(self, request)
+
+
 WRONG: dict[str, tuple[Callable[[Any], object], Any, str]] = {
     "a table for a data set": (label, {"data": pd.DataFrame({"a": ["b"]})}, "from_records.*DataFr"),
     "a name for a data set": (label, {"data": "easy"}, "Dataset.*'easy'"),
     "a name for a model": (label, {"model": "openai:tiny"}, "open_model.*'openai:tiny'"),
     "no model": (label, {"model": None}, "open_model.*None"),
+    "a class for a model": (label, {"model": Mine}, "open_model.*got a type"),
+    "a model without a name": (label, mine(name=None), "a name, a style and.*Mine has no name"),
+    "a model without a style": (label, mine(style=None), "Mine has no style"),
+    "a model without settings": (label, mine(settings=None), "Mine has no settings"),
+    "a number for a model's name": (label, mine(name=3), "name of a model is a text; got 3"),
+    "a style that is none": (label, mine(style="say"), "style of mine is one of text, .*'say'"),
+    "settings in a list": (label, mine(settings=[]), "settings of mine are a dict.*got a list"),
+    "a model that does not wait": (
+        *(label, mine(ask=lambda self, request: cs.Answer((-1.0, -1.0), (True, True), 0.7))),
+        "`ask` of mine is to be written with `async def`; got a Answer",
+    ),
+    "a model that generates": (
+        *(label, mine(ask=generating)),
+        "to be written with `async def`; got a async_generator",
+    ),
+    "no answer": (label, mine(ask=no_answer), "`ask` of mine is to return an Answer; got a tuple"),
     "a seed below 0": (label, {"seed": -1}, "from 0 on; got -1"),
     "a seed in words": (label, {"seed": "one"}, "seed is a whole number.*'one'"),
     "no store": (label, {"store": None}, "a store is the path.*':memory:'; got None"),
@@ -57,6 +99,7 @@ WRONG: dict[str, tuple[Callable[[Any], object], Any, str]] = {
     "gold first": (lambda given: cs.evaluate(*given), (GOLD, GOLD), "`elicit` found; got a Gold"),
     "no path": (lambda given: elicit().export(given), None, "the path of a file; got None"),
     "no page": (lambda given: elicit().report(given), None, "the path of a file; got None"),
+    "no gold": (lambda given: cs.evaluate(elicit(), given), None, "'easy' has no gold; give Gold"),
     "labels for gold": (lambda given: cs.evaluate(elicit(), given), {"a": 1}, "Gold.*a dict"),
 }
 
@@ -70,6 +113,7 @@ def test_what_is_of_another_kind_is_said_in_a_line(name: str) -> None:
 
 
 def test_what_is_as_good_is_taken(tmp_path: Path) -> None:
+    assert elicit(**mine()).run.model == "mine"
     store = tmp_path / "a.db"
     asked = Settings(calls_per_example=np.float64(2), plan=PlanSettings(shots=np.int64(6)))
     found = elicit(seed=np.int64(3), store=store, settings=asked, concurrency=np.int64(2))

@@ -95,6 +95,17 @@ def test_labels_that_say_nothing_are_unsure() -> None:
     assert verdict(np.array([[0.8, 0.2], [0.2, 0.8]]), []).kind is Kind.COHERENT
 
 
+@pytest.mark.parametrize("k", [2, 3, 8])
+def test_labels_of_which_none_is_decided_are_never_coherent(k: int) -> None:
+    even = np.full((20, k), 1 / k)
+    said = verdict(even, [])
+    assert said.kind is Kind.UNSURE and said.decided == 0
+    assert f"do not lie in {'two' if k == 2 else k} classes" in said.reasons[1]
+    even[0] = np.eye(k)[0]
+    # Of more classes than two one decided label is something.
+    assert verdict(even, []).kind is (Kind.UNSURE if k == 2 else Kind.COHERENT)
+
+
 def test_answers_that_agree_bear_labels_out_whatever_these_rest_on(run: Found) -> None:
     flat = np.stack([0.5 - (p := 0.01 * (run.solution.labels[:, 1] - 0.5)), 0.5 + p], axis=1)
     asked = run.evidence.predictions

@@ -17,7 +17,7 @@ from consilience.solvers.adam import Adam
 from consilience.solvers.annealing import Annealing
 from consilience.solvers.belief_propagation import BeliefPropagation
 from consilience.solvers.solution import solve
-from consilience.solvers.term_checks import check_terms
+from consilience.solvers.term_checks import OWN_ROLES, check_terms
 from recorder import Recorder
 from zoo import evidence
 
@@ -49,6 +49,11 @@ REFUSED = {
     "an array": (lambda s: torch.tensor(s.q.numpy().mean()), "no gradient: RuntimeError.*numpy"),
     "a detached value": (lambda s: s.q.detach()[:, 1].mean(), "has no gradient in them"),
     "a jump": (lambda s: (s.q[:, 1] > 0.5).double().mean(), "use Annealing"),
+    "32 bits": (lambda s: s.q.float()[:, 1].mean(), r"returned a torch.float32; .*`.double\(\)`"),
+    "16 bits": (
+        lambda s: s.q.half()[:, 1].mean(),
+        "a torch.float16; compute it in float64",
+    ),
     "an entropy": (my_entropy, "has 1 times the entropy.*role=Role.ENTROPY"),
     "a divergence": (to_prior, "has 2 times the entropy.*Role.PRIOR"),
 }
@@ -95,6 +100,22 @@ def test_a_term_that_can_be_used_is_taken(term) -> None:
         check_terms(FOUND.evidence, terms, solver)
 
 
+@pytest.mark.parametrize("name", [name for name, t in TERMS.items() if t.role is not Role.OTHER])
+def test_a_term_of_the_package_without_its_role_is_refused(name: str) -> None:
+    for role in [role for role in Role if role is not TERMS[name].role]:
+        terms = default_terms() | {"mine": Term(TERMS[name].function, role=role)}
+        with pytest.raises(InputError, match=f"'mine' is '{name}' of the package.*TERMS"):
+            solve(FOUND.evidence, terms)
+    solve(FOUND.evidence, {"mine": TERMS["entropy"], "yours": TERMS[name].at(0.5)})
+
+
+@pytest.mark.parametrize("role", [role for role in Role if role not in OWN_ROLES])
+def test_a_role_of_the_package_is_refused_for_another_term(role: Role) -> None:
+    terms = default_terms() | {"mine": Term(lambda s: s.q[:, 1].mean(), 0.3, role)}
+    with pytest.raises(InputError, match=f"'mine' has {role}, .*leave the role out"):
+        solve(FOUND.evidence, terms)
+
+
 def test_annealing_takes_jumps() -> None:
     terms = {"mine": Term(REFUSED["a jump"][0])}
     check_terms(FOUND.evidence, terms, Annealing())
@@ -128,6 +149,12 @@ def test_what_is_no_objective_is_said(name: str) -> None:
     ):
         with pytest.raises(InputError, match=message):
             use()
+
+
+def test_what_is_no_role_is_said() -> None:
+    term = Term(my_entropy, role="entropy")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="the role of the term 'mine' is one of"):
+        solve(FOUND.evidence, {"mine": term})
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", cs.LBFGS, cs.LBFGS(starts=1).maximise])

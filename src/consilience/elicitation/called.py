@@ -12,7 +12,7 @@ from dataclasses import fields, is_dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import CellType, CodeType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 
 import numpy as np
 import torch
@@ -102,13 +102,20 @@ def _object(thing: object, within: _Within) -> str:
     if is_dataclass(thing):
         held = {field.name: getattr(thing, field.name) for field in fields(thing)}
     else:
-        held = getattr(thing, "__dict__", {})
+        held = _slots(thing) | getattr(thing, "__dict__", {})
     said = repr(thing)
     # The usual repr of an object is its address.
     if not held and " at 0x" not in said:
         return said
     does = f" {_hashed(_class(kind, within))}" if _users(kind, kind.__qualname__) else ""
     return f"{kind.__qualname__}({_held(held, within)}){does}"
+
+
+def _slots(thing: object) -> dict[str, object]:
+    """What an object keeps in `__slots__`, its own and those of its bases."""
+    places = [vars(kind) for kind in type(thing).__mro__ if "__slots__" in vars(kind)]
+    names = (name for of in places for name in of if isinstance(of[name], MemberDescriptorType))
+    return {name: getattr(thing, name) for name in names if hasattr(thing, name)}
 
 
 def _array(dtype: object, shape: Iterable[int], content: bytes) -> str:
@@ -130,10 +137,18 @@ def _hashed(content: object) -> str:
 def _does(function: FunctionType, within: _Within) -> list[object]:
     """What a function does: its code, its defaults, what it closes over and looks up."""
     held = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
-    held += [cell.cell_contents for cell in function.__closure__ or ()]
+    held += [_content(cell) for cell in function.__closure__ or ()]
     told = [[name, _called(value, within)] for name, value in sorted(_outside(function).items())]
     does = [_code(function.__code__), [_called(one, within) for one in held]]
     return [*does, told] if told else does
+
+
+def _content(cell: CellType) -> object:
+    """What a variable of an enclosing function holds; that variable, where it has no value yet."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return CellType
 
 
 def _outside(function: FunctionType) -> dict[str, object]:

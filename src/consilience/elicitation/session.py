@@ -27,7 +27,7 @@ from consilience.errors import BudgetSpent, InputError, ModelError, check_kind
 from consilience.evidence.collect import collect
 from consilience.evidence.evidence import Evidence
 from consilience.evidence.relation_factors import factors
-from consilience.models.base import Model
+from consilience.models.base import Model, check_model
 from consilience.objective.coherence import default_terms
 from consilience.objective.term import Terms
 from consilience.planning.planner import SoftLabels
@@ -212,8 +212,7 @@ def _check(data: Dataset, model: Model, seed: int) -> None:
     """InputError for what is no data set, no model or no seed."""
     columns = "Dataset.from_records(TABLE, text=COLUMN, task=Task(QUESTION, CLASSES))"
     check_kind(data, Dataset, f"what is labelled is a Dataset, made by {columns}")
-    if isinstance(model, str) or not hasattr(model, "ask"):
-        check_kind(model, (), "a model is what open_model('openai:NAME') gives, or has its methods")
+    check_model(model)
     check_kind(seed, Integral, "a seed is a whole number from 0 on")
     if seed < 0:
         raise InputError(f"a seed is a whole number from 0 on; got {seed}")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from consilience.concepts.concept import pooled
 from consilience.data.dataset import Gold
-from consilience.errors import check_kind
+from consilience.errors import InputError, check_kind
 from consilience.evaluation.baselines import (
     Baseline,
     agreement_only,
@@ -117,14 +117,16 @@ def _rows(found: Found, gold: Gold, baselines: Sequence[Baseline]) -> list[Basel
     return rows
 
 
-def evaluate(found: Found, gold: Gold, baselines: Sequence[Baseline] = ()) -> Evaluation:
+def evaluate(found: Found, gold: Gold | None, baselines: Sequence[Baseline] = ()) -> Evaluation:
     """The scores of a run's labels beside majority, structure only, zero-shot and `baselines`.
 
     Landmarks and corrections are scored in no row: their labels were given. Nothing is flipped:
     where nothing says which way round the labels are, the note says so and a row shows the mirror
-    image (two classes).
+    image (two classes). InputError without gold, which some data sets do not have.
     """
     check_kind(found, Found, "what is scored is what `elicit` found")
+    if gold is None:
+        raise InputError(f"{found.dataset.name!r} has no gold; give Gold to score the labels by")
     check_kind(gold, Gold, "it is scored against Gold, as `load_dataset` gives it")
     data = found.dataset
     vouched = () if found.calibration is None else found.calibration.landmarks.ids

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, get_args, runtime_checkable
 
-from consilience.errors import InputError
+from consilience.errors import InputError, check_kind
 from consilience.prompts.framing import Prompt, Style
 from consilience.prompts.query import Query
 
@@ -88,6 +88,33 @@ class Model(Protocol):
     async def ask(self, request: Request) -> Answer:
         """The answer to one request; raises ModelError, never invents a value."""
         ...
+
+
+def check_model(model: object) -> None:
+    """InputError for what is no model: a text, a class, or an object that lacks a part of one."""
+    if isinstance(model, str | type) or not hasattr(model, "ask"):
+        check_kind(model, (), "a model is what open_model('openai:NAME') gives, or has its methods")
+    lacking = [name for name in ("name", "style", "settings") if not hasattr(model, name)]
+    if lacking:
+        kind = type(model).__name__
+        raise InputError(f"a model has a name, a style and settings; {kind} has no {lacking[0]}")
+    assert isinstance(model, Model)
+    check_kind(model.name, str, "the name of a model is a text")
+    if model.style not in get_args(Style):
+        raise InputError(
+            f"the style of {model.name} is one of {', '.join(get_args(Style))}; got {model.style!r}"
+        )
+    check_kind(model.settings, Mapping, f"the settings of {model.name} are a dictionary")
+
+
+async def answer_of(model: Model, request: Request) -> Answer:
+    """The answer of a model to one request; InputError where `ask` is not `async` or gives none."""
+    said: object = model.ask(request)
+    if not isinstance(said, Awaitable):
+        check_kind(said, (), f"`ask` of {model.name} is to be written with `async def`")
+    answer: object = await cast(Awaitable[object], said)
+    check_kind(answer, Answer, f"`ask` of {model.name} is to return an Answer")
+    return cast(Answer, answer)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ class Role(Enum):
     """What a term is to a solver, a prediction and an explanation, beside its value.
 
     How soft labels are is the weight of what has ENTROPY or PRIOR: the entropy of the labels, once,
-    and of PRIOR what is linear in them besides.
+    and of PRIOR what is linear in them besides. A term of your own is one of these two or OTHER;
+    the other roles are those of the package's terms.
     """
 
     LOG_POOL = "the logarithmic pool of each target's predictions"
@@ -34,7 +35,8 @@ class Term:
 
     The function returns a scalar tensor in nats per example, higher is better. It is computed from
     `state.q` or `state.logq` in torch, for several labellings at once by `torch.vmap`: no `if` on
-    values and no `.item()`. An entropy of your own has `Role.ENTROPY`.
+    values and no `.item()`, in float64 as the labels are. An entropy of your own has
+    `Role.ENTROPY`.
     """
 
     function: Callable[[State], Tensor]

@@ -40,7 +40,7 @@ TOLD = 0.15
 160 examples, for two clusters are then sometimes found where there is one. Opinions of SmolLM2
 135M, which it ranks at AUROC .93, have 0.04, tweets of Gemma 3 270M (AUROC .70) 0.07. Of more
 classes labels are less sure: a simulated pretrained model whose labels are .72 right has 0.08 to
-0.11."""
+0.11; they are unsure where none is decided."""
 
 ALIKE = 0.55
 """Labels whose answers in one half of the rounds correlate by less with the rest are chance.
@@ -157,8 +157,10 @@ def verdict(
         shot_free = shot_free_share(evidence)
     failed = _degenerate(labels, kept, shares is not None)
     kind, why = failed or _unlike(halves, chance, shot_free) or _concepts(concepts, vouched)
-    if kind is Kind.COHERENT and labels.shape[1] == 2 and tell < TOLD:
-        kind, why = _undivided(halves)
+    k = labels.shape[1]
+    little = tell < TOLD if k == 2 else bool(open_labels(labels).all())
+    if kind is Kind.COHERENT and little:
+        kind, why = _undivided(halves, k)
     doubt = 1.0
     if evidence is not None and kind is not Kind.COHERENT:
         doubt = temper_factor(labels, believable(labels, evidence), shares)
@@ -203,11 +205,12 @@ def _unlike(halves: float, chance: float, shot_free: float) -> tuple[Kind, str] 
     return None
 
 
-def _undivided(halves: float) -> tuple[Kind, str]:
-    """That answers which agree show no two classes."""
+def _undivided(halves: float, k: int) -> tuple[Kind, str]:
+    """That answers which agree show no K classes."""
     alike = "" if math.isnan(halves) else f" agree in their order (correlation {halves:.2f}) but"
+    classes = f"{'two' if k == 2 else k} classes"
     return Kind.UNSURE, (
-        f"answers{alike} do not lie in two classes; landmarks that are drawn at random say what "
+        f"answers{alike} do not lie in {classes}; landmarks that are drawn at random say what "
         "they are worth"
     )
 

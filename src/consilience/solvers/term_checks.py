@@ -27,6 +27,9 @@ from consilience.solvers.lbfgs import LBFGS
 
 _Made = TypeVar("_Made")
 
+OWN_ROLES = (Role.OTHER, Role.ENTROPY, Role.PRIOR)
+"""What a term of the user's own can be."""
+
 LABELLINGS = 3
 """So many labellings drawn at random are tried; three tell an entropy from what resembles it."""
 
@@ -34,7 +37,7 @@ _SAME = 1e-9
 """Values of a term that differ by less are the same."""
 
 _EXACT = 1e-4
-"""The largest error, in parts of the whole, of what is an entropy; a term may be in 32 bits."""
+"""The largest error, in parts of the whole, of what is an entropy."""
 
 
 def check_objective(terms: object, solver: object) -> None:
@@ -48,8 +51,30 @@ def check_objective(terms: object, solver: object) -> None:
         check_kind(term.weight, Real, f"the weight of the term {name!r} is a number")
         if not math.isfinite(term.weight):
             raise InputError(f"a weight is a finite number, got {term.weight} for {name!r}")
+        check_kind(term.role, Role, f"the role of the term {name!r} is one of cs.Role")
+        _check_role(str(name), term)
     if isinstance(solver, type) or not (hasattr(solver, "settle") and hasattr(solver, "starts")):
         check_kind(solver, (), "a solver is an object such as LBFGS(starts=8)")
+
+
+def _check_role(name: str, term: Term) -> None:
+    """InputError for a role that is not that of the function.
+
+    Belief propagation, explanations and labels of later rows have formulas of their own for terms
+    of the package, and know them by their roles.
+    """
+    known = {of: one.role for of, one in TERMS.items() if one.function is term.function}
+    for of, role in known.items():
+        if term.role is not role:
+            raise InputError(
+                f"the term {name!r} is {of!r} of the package, whose role is {role}; take "
+                f"TERMS[{of!r}].at(WEIGHT) from consilience.objective.coherence"
+            )
+    if not known and term.role not in OWN_ROLES:
+        raise InputError(
+            f"the term {name!r} has {term.role}, which only a term of the package has; leave the "
+            "role out"
+        )
 
 
 def own_terms(terms: Terms) -> Terms:
@@ -96,6 +121,12 @@ def check_terms(evidence: Evidence, terms: Terms, solver: object) -> None:
             "cannot take several labellings at once (write a choice as torch.where, not as `if` or "
             "with `.item()`)",
         )
+        # In fewer bits a search that compares values is lost in their rounding.
+        if value.dtype is not logq.dtype and bool(field.any()):
+            raise InputError(
+                f"the term {name!r} returned a {value.dtype}; compute it in float64, as `state.q` "
+                "is (a network of your own by `.double()`)"
+            )
         if isinstance(solver, LBFGS | Adam | BeliefPropagation):
             _check_followed(name, objective(logq), field)
         _check_softness(name, term, logq, field)

@@ -22,7 +22,7 @@ from typing import Generic, Protocol, TypeVar
 from consilience.data.dataset import Dataset
 from consilience.errors import BudgetSpent, InputError, ModelError, Reason, check_kind
 from consilience.models import interrupts
-from consilience.models.base import Answer, Completion, Model, Request, Writer, count_in
+from consilience.models.base import Answer, Completion, Model, Request, Writer, answer_of, count_in
 from consilience.models.event_loop import run
 from consilience.models.price import NO_TOKENS, TokenCounts, tokens_in, unused_by
 from consilience.models.served import OtherModel, Watch, served_by
@@ -360,7 +360,7 @@ class _Questions(Runner[Model, Request]):
 
     async def get(self, key: str, request: Request) -> Answer:
         began = time.perf_counter()
-        answer = await self.model.ask(request)
+        answer = await answer_of(self.model, request)
         if (note := self.served.check(answer.raw)) is not None:
             self.outcome.notes.append(note)
         took = time.perf_counter() - began
