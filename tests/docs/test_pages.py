@@ -242,6 +242,45 @@ def test_what_the_readme_says_of_other_models_is_in_the_figures():
         assert found == pytest.approx(both, abs=0.0051)
 
 
+def test_what_the_page_of_real_models_says_of_budgets_and_methods_is_in_the_figures():
+    """Of the first draws: 4, 8 and 16 calls, the longer schedule, and three methods on SST-2."""
+    from real_models import measured
+
+    tables, made = measured()
+    page = (ROOT / "docs" / "real.md").read_text("utf-8")
+    section = page.split("How much other budgets")[1].split("\n\nShots can")[0]
+    said = [
+        [float(number) for number in re.findall(r"(?<![\d.])\.\d\d", line)]
+        for line in section.splitlines()
+        if line.startswith("- ")
+    ]
+
+    def first(name: str, method: str, calls: float, score: str, readout: str) -> float:
+        row = tables.Figures(made, "gemma", calls).all_rows[name, method][0]
+        return row.scores[score].estimate if readout == "its own" else row.readings[readout][score]
+
+    def three(method: str, calls: float, score: str = "accuracy") -> list[float]:
+        return [first(n, method, calls, score, "its own") for n in ("sst2", "sms", "agnews")]
+
+    def alone(readout: str, *methods: str) -> list[float]:
+        return [first("sst2", method, 8.0, "accuracy", readout) for method in methods]
+
+    others = "icm-zero-shot", "gibbs", "n-pass"
+    level = [
+        first("agnews", "golden", 4.0, "accuracy", "its own"),
+        first("sst2", "random-shots", 4.0, "accuracy", "its own"),
+    ]
+    found = [
+        three("consilience", 4.0) + three("consilience", 8.0) + level,
+        three("consilience", 16.0),
+        three("unsupervised-full", 4.0) + three("unsupervised-full", 4.0, "auroc"),
+        alone("its own", *others) + alone("offsets off", *others, "consilience"),
+    ]
+    assert len(said) == len(found)
+    for ours, theirs in zip(said, found, strict=True):
+        assert ours == pytest.approx(theirs, abs=0.0055)
+
+
 def test_what_the_readme_says_of_held_out_sets_is_in_the_figures():
     """The means over all nine; six level with true labels or above, two a guess that say so."""
     from real_models import measured
