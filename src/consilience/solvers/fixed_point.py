@@ -1,6 +1,6 @@
 """The loop around a solver: solve, read the evidence again under the labels found, until they stay.
 
-A labelling is an optimum where it is the best one under its own reading. Everything that looks
+A labelling is an optimum where it is the best one for the evidence conditioned on it. Everything that looks
 for one, by gradients, by sampling or by trying all, looks for this; of several the one with the
 highest coherence is the answer.
 """
@@ -40,10 +40,10 @@ COLD = 1e-3
 class Result(Enum):
     """How a solve ended, as a sentence that ends in advice."""
 
-    SETTLED = "The labels settled: reading the evidence again under them changes nothing."
+    SETTLED = "The labels settled: conditioning the evidence on them again changes nothing."
     UNSETTLED = (
-        "The labels were still moving when the readings were used up: evidence and labels chase "
-        "each other. Raise `readings`, or look at the examples near 1/K."
+        "The labels were still moving after the last of `readings`: evidence and labels chase each "
+        "other. Raise `readings`, or look at the examples near 1/K."
     )
     MAX_STEPS = (
         "The last optimisation stopped before the gradient vanished, at its limit of steps or at "
@@ -55,7 +55,7 @@ class Result(Enum):
         "compare with LBFGS."
     )
     RUN = (
-        "The annealing ran its schedule to the end, and reading the evidence again under its best "
+        "The annealing ran its schedule to the end, and conditioning the evidence again on its best "
         "labels changes nothing. Raise `sweeps` or `starts` to see whether there are better ones."
     )
 
