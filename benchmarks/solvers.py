@@ -4,8 +4,8 @@
     uv run python benchmarks/solvers.py passes      # that list anew, the others stay
     uv run python benchmarks/solvers.py --table     # prints the tables of the documentation from it
 
-All three maximise the same objective in the same loop of conditionings and stop by the same rule, at the
-first point they look at from which one more step along the natural gradient would move no
+All three maximise the same objective in the same loop of conditionings and stop by the same rule,
+at the first point they look at from which one more step along the natural gradient would move no
 probability by more than 1e-4. The libraries take one start after the other; ours takes all in one
 batch. Evaluations are of objective and gradient, one for each start. All run on one thread in one
 process, by turns; of several times the least counts. The evidence is that of `made_evidence`.
@@ -282,8 +282,8 @@ def table(found: dict[str, list[dict[str, Any]]]) -> str:
         _solvers(found["compared"]),
         "What eight starts change beside one:",
         _starts(found["starts"]),
-        "Conditioning the evidence once, and objective and gradient between conditionings, in times "
-        "that it takes to add up all arrays of the evidence once:",
+        "Conditioning the evidence once, and objective and gradient between conditionings, in "
+        "times that it takes to add up all arrays of the evidence once:",
         _passes(found["passes"]),
     ]
     return "\n\n".join(parts)

@@ -1,8 +1,8 @@
-"""The loop around a solver: solve, read the evidence again under the labels found, until they stay.
+"""The loop around a solver: solve, condition the evidence on the labels found, until they stay.
 
-A labelling is an optimum where it is the best one for the evidence conditioned on it. Everything that looks
-for one, by gradients, by sampling or by trying all, looks for this; of several the one with the
-highest coherence is the answer.
+An optimum is the best labelling for the evidence conditioned on it. Every solver, by gradients, by
+sampling or by trying all, looks for one; of several the one with the highest coherence is the
+answer.
 """
 
 from __future__ import annotations
@@ -55,8 +55,9 @@ class Result(Enum):
         "compare with LBFGS."
     )
     RUN = (
-        "The annealing ran its schedule to the end, and conditioning the evidence again on its best "
-        "labels changes nothing. Raise `sweeps` or `starts` to see whether there are better ones."
+        "The annealing ran its schedule to the end, and conditioning the evidence again on its "
+        "best labels changes nothing. Raise `sweeps` or `starts` to see whether there are better "
+        "ones."
     )
 
 
