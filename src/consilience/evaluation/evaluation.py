@@ -120,9 +120,9 @@ def _rows(found: Found, gold: Gold, baselines: Sequence[Baseline]) -> list[Basel
 def evaluate(found: Found, gold: Gold, baselines: Sequence[Baseline] = ()) -> Evaluation:
     """The scores of a run's labels beside majority, structure only, zero-shot and `baselines`.
 
-    Landmarks and corrections are scored in no row: their labels were given. Nothing is flipped:
-    where nothing says which way round the labels are, the note says so and a row shows the mirror
-    image (two classes).
+    Landmarks and corrections are not scored, because their labels were given. Labels are never
+    flipped to fit gold: if nothing decides which way round they are, the note says so, and with two
+    classes a row shows the mirror image.
     """
     check_kind(found, Found, "what is scored is what `elicit` found")
     check_kind(gold, Gold, "it is scored against Gold, as `load_dataset` gives it")

@@ -51,10 +51,10 @@ CONTRAST_FLOOR = 0.6
 class PlanSettings:
     """How queries are planned; part of a run's identity.
 
-    `shots` examples are shown in a prompt; about `block` targets share a list of shots (a few
-    more where some had to leave another block). `contrasts` is the number of contrasts per
-    ordinary query, each of them two calls that show `contrast_shots` shots: after many shots a
-    model is settled, and one more flipped says nothing.
+    A prompt shows `shots` examples; about `block` targets share a list of shots (a few more if
+    some had to leave another block). `contrasts` is the number of contrasts per ordinary query.
+    Each is two calls that show `contrast_shots` shots: after many shots a model has made up its
+    mind, and flipping one more changes nothing.
     """
 
     shots: int = 24
