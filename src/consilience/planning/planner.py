@@ -4,8 +4,8 @@ Round 0 asks every example zero-shot in every framing that means something witho
 later round asks each target once, in blocks: one ordered list of shots, and the targets asked
 under it, which share the whole prompt up to the target. Blocks are drawn at random. The shots of
 each class are drawn from the top of the ranking for it by today's labels, the same number for
-each. An example that a relation ties to a target is never among its shots: with its mates in view
-a target could be answered by counting.
+each. An example that a relation ties to a target is never among its shots: with tied
+examples in view, a target could be answered by counting.
 
 Nothing here can receive gold. `labels` are soft labels from the solver, or of a baseline.
 """
