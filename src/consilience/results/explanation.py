@@ -59,7 +59,7 @@ class Explainer:
         solved: Floats | None = None,
     ) -> None:
         self._data, self._evidence, self._solution = dataset, evidence, solution
-        self._q = q = solution.labels
+        q = solution.labels
         self._given, self._solved = solved is not None, q if solved is None else solved
         every = np.arange(len(q))
         self.label = q.argmax(axis=1)
