@@ -1,4 +1,4 @@
-"""A found labelling scored against gold, beside what it must be measured by.
+"""A run's labels scored against gold, beside the baselines that they must beat.
 
 The only module besides `baselines` and `metrics` that accepts gold, and everything in it happens
 after the labels are fixed.

@@ -1,4 +1,4 @@
-"""Which target is asked under which shots: rounds of queries, seeded and countable, at no cost.
+"""Rounds of queries: which target is asked under which shots, seeded and counted beforehand.
 
 Round 0 asks every example zero-shot in every framing that means something without shots. Each
 later round asks each target once, in blocks: one ordered list of shots, and the targets asked
