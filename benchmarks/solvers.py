@@ -180,9 +180,15 @@ def passes(n: int) -> dict[str, Any]:
     evidence, _ = make_evidence(n, tied=True)
     problem = Problem(evidence, default_terms())
     theta = draw(evidence, 1, 0, None)
-    reading = problem.condition(torch.log_softmax(theta, dim=-1))
-    objective = problem.objective(reading)
-    pools = [reading.log_pool, reading.linear_pool, reading.prior, reading.frequency, theta]
+    conditioned = problem.condition(torch.log_softmax(theta, dim=-1))
+    objective = problem.objective(conditioned)
+    pools = [
+        conditioned.log_pool,
+        conditioned.linear_pool,
+        conditioned.prior,
+        conditioned.frequency,
+        theta,
+    ]
     pools += [f.members for f in evidence.factors]
     logq = torch.log_softmax(theta, dim=-1)
     tasks: dict[str, Callable[[], object]] = {

@@ -85,11 +85,11 @@ class ConditionedEvidence:
 class State:
     """One labelling and the evidence conditioned on it: what a term is a function of.
 
-    `logq` (N, K): normalised log soft labels. The fields of `reading` are those of one labelling.
+    `logq` (N, K): normalised log soft labels. `conditioned` has the fields of one labelling.
     """
 
     evidence: Evidence
-    reading: ConditionedEvidence
+    conditioned: ConditionedEvidence
     logq: Tensor
 
     @cached_property
