@@ -61,8 +61,8 @@ def measure(labels: int, lists: str, threads: int) -> dict[str, Any]:
     found = solve(evidence) if labels <= LABELS[0] else solved["value"]
     problem = Problem(evidence, default_terms())
     theta = draw(evidence, 1, 0, None)
-    reading = problem.condition(torch.log_softmax(theta, dim=-1))
-    objective = problem.objective(reading)
+    conditioned = problem.condition(torch.log_softmax(theta, dim=-1))
+    objective = problem.objective(conditioned)
     tasks: dict[str, Callable[[], Any]] = {
         "read": lambda: [array.sum() for array in tensors(evidence)],
         "objective": lambda: slope(objective, theta),
@@ -117,8 +117,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         "arrays",
         "adding them up once",
         "objective and gradient",
-        "a reading",
-        "readings",
+        "conditioning once",
+        "conditionings",
         "solve, processor",
         "wall",
         "memory",

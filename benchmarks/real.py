@@ -30,7 +30,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import heldout
+from heldout_sets import SETS as HELD_OUT
 from real_tables import READOUTS, model_of, table
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ TASKS: Mapping[str, tuple[str, tuple[str, ...], str | None, str | None]] = {
 }
 """The question, classes, statement and opposite of each set, by the name of its file."""
 
-EVERY = {**TASKS, **{name: held.task for name, held in heldout.SETS.items()}}
-"""Those of the sets of `benchmarks/heldout.py` too."""
+EVERY = {**TASKS, **{name: held.task for name, held in HELD_OUT.items()}}
+"""Those of the held-out sets too."""
 
 METHODS = (
     *("majority", "zero-shot", "zero-shot-plain", "zero-shot-names"),

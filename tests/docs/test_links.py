@@ -61,6 +61,12 @@ def test_the_readme_leads_to_every_page_a_user_needs() -> None:
     assert [str(page.relative_to(ROOT)) for page in PAGES if page not in seen] == []
 
 
+def test_every_page_is_in_the_menu_of_the_site_once() -> None:
+    menu = (ROOT / "mkdocs.yml").read_text("utf-8").partition("\nnav:\n")[2]
+    listed = re.findall(r"(?:- |: )([\w./-]+\.md)$", menu, re.MULTILINE)
+    assert sorted(listed) == sorted(str(page.relative_to(ROOT / "docs")) for page in PAGES[2:])
+
+
 NAMED = re.compile(r"(?<![\w/.])docs/[\w/-]+\.(?:md|py|svg|csv)")
 
 

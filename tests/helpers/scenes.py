@@ -68,9 +68,11 @@ def case(seed: int, k: int = 2) -> tuple[Evidence, torch.Tensor]:
     return gathered(*scene(seed, k)), torch.from_numpy(theta)
 
 
-def one(reading: ConditionedEvidence) -> ConditionedEvidence:
+def one(conditioned: ConditionedEvidence) -> ConditionedEvidence:
     """The reading of the only labelling in a batch."""
-    return ConditionedEvidence(*(getattr(reading, f.name)[0] for f in fields(ConditionedEvidence)))
+    return ConditionedEvidence(
+        *(getattr(conditioned, f.name)[0] for f in fields(ConditionedEvidence))
+    )
 
 
 def state(ev: Evidence, q, weight: torch.Tensor | None = None) -> State:

@@ -65,11 +65,11 @@ def test_the_slope_of_relations_is_that_of_back_propagation(k: int, strength: fl
     tied = factors(ties, {str(i): i for i in range(ev.n)}, k)
     problem = Problem(replace(ev.only(~ev.predictions.brief), factors=tied), default_terms())
     for batch in (theta.unsqueeze(0), torch.stack([theta, 2 * theta])):
-        reading = problem.condition(torch.log_softmax(batch, dim=-1))
-        parts = separated(problem.terms, reading, problem.evidence)
+        conditioned = problem.condition(torch.log_softmax(batch, dim=-1))
+        parts = separated(problem.terms, conditioned, problem.evidence)
         assert len(parts.sloped) == 2
         assert not parts.others
-        checked_slope(problem.objective(reading), batch, ev.n)
+        checked_slope(problem.objective(conditioned), batch, ev.n)
 
 
 @pytest.mark.parametrize("f", [0, 1, 40])
@@ -83,25 +83,25 @@ def test_the_slope_of_couplings_is_that_of_back_propagation(k: int, f: int) -> N
         replace(ev, contrasts=ev.contrasts.rows(several), factors=()), default_terms()
     )
     for batch in (theta.unsqueeze(0), torch.stack([theta, 2 * theta])):
-        reading = problem.condition(torch.log_softmax(batch, dim=-1))
-        parts = separated(problem.terms, reading, problem.evidence)
+        conditioned = problem.condition(torch.log_softmax(batch, dim=-1))
+        parts = separated(problem.terms, conditioned, problem.evidence)
         assert not parts.others
-        checked_slope(problem.objective(reading), batch, ev.n)
+        checked_slope(problem.objective(conditioned), batch, ev.n)
 
 
 def test_only_what_said_so_is_taken_in_closed_form() -> None:
     """A function that takes the name and role of a term of the package is its own function."""
     ev, theta = case(3, 2)
     problem = Problem(ev, default_terms())
-    reading = problem.condition(torch.log_softmax(theta.unsqueeze(0), dim=-1))
+    conditioned = problem.condition(torch.log_softmax(theta.unsqueeze(0), dim=-1))
     terms = {
         "entropy": Term(my_entropy, role=TERMS["entropy"].role),
         "class frequency": Term(partial(TERMS["class frequency"].function)),
         "mine": TERMS["mutual predictability"],
     }
-    parts = separated(terms, reading, ev)
+    parts = separated(terms, conditioned, ev)
     assert [*parts.others] == ["entropy", "class frequency"]
     assert not parts.sloped
     assert parts.separable.entropy == 0
     assert parts.separable.field is not None
-    assert torch.equal(parts.separable.field, reading.log_pool)
+    assert torch.equal(parts.separable.field, conditioned.log_pool)

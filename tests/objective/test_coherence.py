@@ -81,10 +81,10 @@ def test_the_scene_has_everything():
 def test_the_gradient_of_each_term(name, k):
     """But for class frequency, which needs more examples: see `test_mixture`."""
     ev, theta = case(1, k)
-    reading = one(condition(ev, torch.softmax(theta, -1).unsqueeze(0)))
+    conditioned = one(condition(ev, torch.softmax(theta, -1).unsqueeze(0)))
 
     def value(theta: torch.Tensor) -> torch.Tensor:
-        return TERMS[name](State(ev, reading, torch.log_softmax(theta, dim=-1)))
+        return TERMS[name](State(ev, conditioned, torch.log_softmax(theta, dim=-1)))
 
     theta.requires_grad_(True)
     assert torch.autograd.gradcheck(value, (theta,))
@@ -95,10 +95,10 @@ def test_the_gradient_of_each_term(name, k):
 def test_the_gradient_of_the_sum():
     ev, theta = case(2, 3)
     batch = torch.stack([theta, -theta]).requires_grad_(True)
-    reading = condition(ev, torch.softmax(batch.detach(), -1))
+    conditioned = condition(ev, torch.softmax(batch.detach(), -1))
 
     def value(theta: torch.Tensor) -> torch.Tensor:
-        return coherence(ev, ALL, reading, torch.log_softmax(theta, dim=-1))
+        return coherence(ev, ALL, conditioned, torch.log_softmax(theta, dim=-1))
 
     assert torch.autograd.gradcheck(value, (batch,))
 
@@ -148,13 +148,13 @@ def test_the_two_pools_differ_in_what_the_predictions_disagree_in():
     s = state(evidence(1, [(0, [0.1, 0.9], ()), (0, [0.6, 0.4], ())]), [[0.5, 0.5]])
     logs = [(math.log(0.1) + math.log(0.6)) / 2, (math.log(0.9) + math.log(0.4)) / 2]
     linear = [math.log(0.35), math.log(0.65)]
-    assert s.reading.log_pool[0].tolist() == pytest.approx(logs)
-    assert s.reading.linear_pool[0].tolist() == pytest.approx(linear)
+    assert s.conditioned.log_pool[0].tolist() == pytest.approx(logs)
+    assert s.conditioned.linear_pool[0].tolist() == pytest.approx(linear)
     assert float(mutual_predictability(s)) == pytest.approx(sum(logs) / 2)
     assert float(direct_consistency(s)) == pytest.approx(sum(linear) / 2)
     norm = math.exp(logs[0]) + math.exp(logs[1])
     wanted = [math.exp(x) / norm for x in logs]
-    assert s.reading.prior[0].exp().tolist() == pytest.approx(wanted)
+    assert s.conditioned.prior[0].exp().tolist() == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize("w", [ZERO_SHOT_WEIGHT, 2.0])
@@ -164,7 +164,7 @@ def test_zero_shot_answers_together_weigh_as_half_a_prediction(zeros, w, monkeyp
     bare, shown = [0.2, 0.8], [0.9, 0.1]
     mixed = [(w * math.log(a) + math.log(b)) / (1 + w) for a, b in zip(bare, shown, strict=True)]
     rows = [(0, bare, ())] * zeros + [(0, shown, [(1, 1)])]
-    pool = state(evidence(2, rows), [[0.5, 0.5], [0.0, 1.0]]).reading.log_pool[0]
+    pool = state(evidence(2, rows), [[0.5, 0.5], [0.0, 1.0]]).conditioned.log_pool[0]
     assert pool.tolist() == pytest.approx(mixed)
 
 
@@ -172,11 +172,11 @@ def test_the_two_of_a_contrast_share_the_weight_of_the_zero_shot_answers():
     data = dataset(3)
     rows = pairs(data, [(0, [0.2, 0.8], ()), (0, [0.3, 0.7], [(1, 1), (2, 0)])])
     rows += flipped(data, 0, [(1, 1)], 0, 0, [0.1, 0.9], [0.2, 0.8])
-    share = state(collect(data, [ONE], [rows], bias="none"), np.eye(2)[[1, 1, 0]]).reading.share
+    share = state(collect(data, [ONE], [rows], bias="none"), np.eye(2)[[1, 1, 0]]).conditioned.share
     few = ZERO_SHOT_WEIGHT / 3
     assert share.tolist() == pytest.approx([x / (1 + 3 * few) for x in (few, 1, few, few)])
     # The prior is the zero-shot answer, and no shot is in it.
-    prior = state(collect(data, [ONE], [rows], bias="none"), np.eye(2)[[1, 1, 0]]).reading.prior
+    prior = state(collect(data, [ONE], [rows], bias="none"), np.eye(2)[[1, 1, 0]]).conditioned.prior
     assert prior[0].exp().tolist() == pytest.approx([0.2, 0.8])
 
 
@@ -188,7 +188,7 @@ def test_logical_consistency_of_two_opposites():
 
 def test_an_example_never_asked_is_read_as_ignorance():
     s = state(evidence(2, [(0, [0.2, 0.8], ())]), [[0.3, 0.7], [0.1, 0.9]])
-    for pool in (s.reading.log_pool, s.reading.linear_pool, s.reading.prior):
+    for pool in (s.conditioned.log_pool, s.conditioned.linear_pool, s.conditioned.prior):
         assert pool[1].tolist() == pytest.approx([-math.log(2)] * 2)
 
 
@@ -225,16 +225,16 @@ def test_what_is_not_relevant_moves_no_label_but_what_it_told_is_missing(p):
     spread, ignorance = [1 / k] * k, [-math.log(k)] * k
     sure = 1e-15 + (1 - k * 1e-15) * np.eye(k)[0]
     stale = state(ev, [spread, sure.tolist()])
-    assert stale.reading.log_pool[0].tolist() == pytest.approx([-math.log(k) - told(p)] * k)
-    assert stale.reading.linear_pool[0].tolist() == pytest.approx(ignorance)
+    assert stale.conditioned.log_pool[0].tolist() == pytest.approx([-math.log(k) - told(p)] * k)
+    assert stale.conditioned.linear_pool[0].tolist() == pytest.approx(ignorance)
 
 
 def test_what_is_half_relevant_says_half():
     half = state(evidence(2, [(0, [0.1, 0.9], [(1, 1)])]), [[0.2, 0.8], [0.25, 0.75]])
     lost = -math.log(2) - told([0.1, 0.9])
     mixed = [(math.log(p) + lost) / 2 for p in (0.1, 0.9)]
-    assert half.reading.log_pool[0].tolist() == pytest.approx(mixed)
-    assert half.reading.linear_pool[0].exp().tolist() == pytest.approx([0.3, 0.7])
+    assert half.conditioned.log_pool[0].tolist() == pytest.approx(mixed)
+    assert half.conditioned.linear_pool[0].exp().tolist() == pytest.approx([0.3, 0.7])
 
 
 @pytest.mark.parametrize("p", [[0.1, 0.9], [0.2, 0.7, 0.1]])
@@ -277,14 +277,16 @@ def test_the_batch_is_the_plain_loop(k, resampled):
     q = torch.softmax(torch.stack([theta, -theta, theta.roll(1, 0)]), dim=-1)
     drawn = np.random.default_rng(4).exponential(size=(3, ev.t))
     weight = torch.from_numpy(drawn) if resampled else None
-    reading = condition(ev, q, weight)
-    values = evaluate_terms(ev, ALL, reading, q.log())
+    conditioned = condition(ev, q, weight)
+    values = evaluate_terms(ev, ALL, conditioned, q.log())
     for s in range(3):
         wanted = by_hand(ev, q[s].tolist(), drawn[s].tolist() if resampled else [1.0] * ev.t)
         found = {name: float(values[name][s]) for name in wanted}
         assert found == pytest.approx(wanted, abs=1e-12)
     total = sum(term.weight * values[name] for name, term in default_terms().items())
-    np.testing.assert_allclose(coherence(ev, default_terms(), reading, q.log()), total, atol=1e-12)
+    np.testing.assert_allclose(
+        coherence(ev, default_terms(), conditioned, q.log()), total, atol=1e-12
+    )
 
 
 def everything_on() -> dict:

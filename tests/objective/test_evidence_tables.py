@@ -371,10 +371,10 @@ def test_the_reverse_direction_agrees_with_the_term(k):
     labels = certain(rng.integers(k, size=9), k)
     soft = torch.from_numpy(labels)
     read_under = condition(ev, soft.unsqueeze(0))
-    reading = ConditionedEvidence(
+    conditioned = ConditionedEvidence(
         *(getattr(read_under, f.name)[0] for f in fields(ConditionedEvidence))
     )
-    term = float(downstream_consistency(State(ev, reading, soft.log())))
+    term = float(downstream_consistency(State(ev, conditioned, soft.log())))
     table = evidence_table(ev, "mutual predictability", labels)
     n = table["reverse_count"]
     assert n.max() > 1

@@ -87,14 +87,14 @@ def flips_by_hand(ev: Evidence, q, weight: list[float], margin: float) -> tuple[
 def rankings_by_hand(ev: Evidence, q, weight: list[float], margins) -> tuple[float, float]:
     """The ranking within each prediction and across those of one target."""
     n, k, logp, target = ev.n, ev.k, ev.predictions.logp.tolist(), ev.predictions.target.tolist()
-    reading = shares_by_hand(ev, q, weight)
+    conditioned = shares_by_hand(ev, q, weight)
     within = across = 0.0
-    for t, (r, s) in enumerate(reading):
+    for t, (r, s) in enumerate(conditioned):
         for c in range(k):
             ahead = [logp[t][c] - logp[t][o] for o in range(k) if o != c]
             fit = sum(log_logistic(x - margins["ranking within"]) for x in ahead) / (k - 1)
             within += s * r * q[target[t]][c] * fit / n
-        for u, (other, share) in enumerate(reading):
+        for u, (other, share) in enumerate(conditioned):
             if target[u] != target[t] or not r > other:
                 continue
             for c in range(k):
@@ -194,7 +194,7 @@ def test_flips_are_shrunk_by_their_number(n):
     opposite = [contrast(2, 3, 1, 0, [1, -1], repeat=r) for r in range(n)]
     ev = with_contrasts(4, [contrast(0, 1, 1, 0, [-1, 1], repeat=r) for r in range(n)] + opposite)
     s = state(ev, np.eye(2)[[1, 1, 0, 1]])
-    assert s.reading.flip_weight.tolist() == pytest.approx([1 / (n + 1)] * 2 * n)
+    assert s.conditioned.flip_weight.tolist() == pytest.approx([1 / (n + 1)] * 2 * n)
     assert float(couplings(s)) == pytest.approx(2 * (n / (n + 1)) / 2 / 4)
 
 
@@ -388,9 +388,11 @@ def test_within_a_prediction_by_hand(margin):
 
 def preferred(term, ev: Evidence, q) -> float:
     """By how much the term prefers label 1 to label 0 for the first example, times N."""
-    reading = state(ev, q).reading
+    conditioned = state(ev, q).conditioned
     ends = [torch.as_tensor([end, *q[1:]], dtype=torch.float64) for end in ([0, 1], [1, 0])]
-    one, zero = (float(term(replace(state(ev, q), reading=reading, logq=e.log()))) for e in ends)
+    one, zero = (
+        float(term(replace(state(ev, q), conditioned=conditioned, logq=e.log()))) for e in ends
+    )
     return ev.n * (one - zero)
 
 

@@ -130,16 +130,16 @@ def test_the_best_labels_seen_are_kept():
     """Hot to the end, the walk leaves the best labels again and again."""
     ev = PROBLEMS["spin glass of all with all"]()
     objective, theta = objective_of(ev), torch.zeros(3, ev.n, 2, dtype=torch.float64)
-    reading = replace(
-        objective.reading,
+    conditioned = replace(
+        objective.conditioned,
         **{
-            name: getattr(objective.reading, name).expand(
-                3, *getattr(objective.reading, name).shape[1:]
+            name: getattr(objective.conditioned, name).expand(
+                3, *getattr(objective.conditioned, name).shape[1:]
             )
-            for name in objective.reading.__dataclass_fields__
+            for name in objective.conditioned.__dataclass_fields__
         },
     )
-    wide = replace(objective, reading=reading)
+    wide = replace(objective, conditioned=conditioned)
     hot = Annealing(hottest=50.0, coldest=50.0, sweeps=60).maximise(wide, theta)
     cold = Annealing(sweeps=20).maximise(wide, theta)
     assert float(wide(hot.theta).min()) == pytest.approx(float(wide(cold.theta).max()))

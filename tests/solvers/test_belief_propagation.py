@@ -32,7 +32,7 @@ def under_uniform(ev: Evidence, terms=OBJECTIVE) -> Objective:
 
 
 def beliefs(objective: Objective, solver=None, start: np.ndarray | None = None):
-    """The beliefs under the reading of uniform labels, (N, K), and whether they came to rest."""
+    """The beliefs conditioned on uniform labels, (N, K), and whether they came to rest."""
     ev = objective.problem.evidence
     theta = torch.zeros(1, ev.n, ev.k, dtype=torch.float64)
     theta = theta if start is None else torch.from_numpy(start).unsqueeze(0)
@@ -48,8 +48,10 @@ def marginals(objective: Objective, relations=()) -> np.ndarray:
     for kind, at in relations:
         worlds = worlds[kind(tuple(map(str, at))).holds(worlds[:, list(at)])]
     soft = {name: t for name, t in problem.terms.items() if t.role is not Role.LOGIC}
-    reading = chosen(objective.reading, torch.zeros(len(worlds), dtype=torch.int64))
-    values = Problem(problem.evidence, soft).value(reading, corners(torch.from_numpy(worlds), k))
+    conditioned = chosen(objective.conditioned, torch.zeros(len(worlds), dtype=torch.int64))
+    values = Problem(problem.evidence, soft).value(
+        conditioned, corners(torch.from_numpy(worlds), k)
+    )
     p = softmax(n * values.numpy() / problem.temperature)
     return np.einsum("w,wnk->nk", p, np.eye(k)[worlds])
 

@@ -74,9 +74,9 @@ def test_its_energy_is_the_objective_of_hard_labels(make, k):
     labels = np.random.default_rng(0).dirichlet(np.ones(k), size=5)
     graph, problem = graph_of(ev, labels=labels)
     worlds = np.array(list(product(range(k), repeat=5)))
-    reading = problem.condition(torch.from_numpy(np.log(labels)).unsqueeze(0))
+    conditioned = problem.condition(torch.from_numpy(np.log(labels)).unsqueeze(0))
     logq = corners(torch.from_numpy(worlds), k)
-    values = [float(problem.value(reading, world.unsqueeze(0))) * 5 for world in logq]
+    values = [float(problem.value(conditioned, world.unsqueeze(0))) * 5 for world in logq]
     # The fields are centred, so the two differ by a constant.
     apart = np.array(values) - energy(graph, worlds)
     np.testing.assert_allclose(apart, apart[0], atol=1e-9)
@@ -87,13 +87,13 @@ def test_the_fields_of_the_default_terms_are_the_evidence():
     ev = some_evidence(3)
     labels = np.random.default_rng(1).dirichlet(np.ones(3), size=5)
     graph, _ = graph_of(ev, default_terms(), labels)
-    reading = condition(ev, torch.from_numpy(labels).unsqueeze(0))
+    conditioned = condition(ev, torch.from_numpy(labels).unsqueeze(0))
     weight = {name: term.weight for name, term in default_terms().items()}
     wanted = (
-        weight["mutual predictability"] * reading.log_pool
-        + weight["direct consistency"] * reading.linear_pool
-        + weight["prior fidelity"] * reading.prior
-        + weight["class frequency"] * reading.frequency
+        weight["mutual predictability"] * conditioned.log_pool
+        + weight["direct consistency"] * conditioned.linear_pool
+        + weight["prior fidelity"] * conditioned.prior
+        + weight["class frequency"] * conditioned.frequency
     )
     wanted = wanted - wanted.mean(dim=-1, keepdim=True)
     np.testing.assert_allclose(graph.field, wanted, atol=1e-9)

@@ -51,7 +51,7 @@ def leaning_so(nats: Sequence[float], relations: Sequence[Soft]) -> Evidence:
 
 
 def value(ev: Evidence, terms: Terms, worlds: np.ndarray) -> np.ndarray:
-    """N J of hard labellings under the reading of uniform labels, in nats."""
+    """N J of hard labellings conditioned on uniform labels, in nats."""
     problem = Problem(ev, terms)
     uniform = torch.full((len(worlds), ev.n, ev.k), -math.log(ev.k), dtype=torch.float64)
     hard = corners(torch.from_numpy(worlds), ev.k)
@@ -85,8 +85,8 @@ def test_belief_propagation_finds_the_exact_marginals_of_one_component(weight, h
     p = softmax(value(ev, terms, worlds) / problem.temperature)
     wanted = np.einsum("w,wnk->nk", p, np.eye(2)[worlds])
     uniform = torch.zeros(1, 6, 2, dtype=torch.float64)
-    reading = problem.condition(torch.log_softmax(uniform, -1))
-    ended = BeliefPropagation(steps=500).maximise(problem.objective(reading), uniform)
+    conditioned = problem.condition(torch.log_softmax(uniform, -1))
+    ended = BeliefPropagation(steps=500).maximise(problem.objective(conditioned), uniform)
     assert bool(ended.converged)
     np.testing.assert_allclose(torch.softmax(ended.theta[0], -1), wanted, atol=1e-5)
 

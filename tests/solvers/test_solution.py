@@ -76,12 +76,12 @@ def combined(ev: Evidence, q: np.ndarray) -> np.ndarray:
     """What the default objective says without relations: softmax of the evidence over λ."""
     terms = default_terms()
     weight = {name: term.weight for name, term in terms.items()}
-    reading = condition(ev, torch.from_numpy(q).unsqueeze(0))
+    conditioned = condition(ev, torch.from_numpy(q).unsqueeze(0))
     pull = (
-        weight["mutual predictability"] * reading.log_pool
-        + weight["direct consistency"] * reading.linear_pool
-        + weight["prior fidelity"] * reading.prior
-        + weight["class frequency"] * reading.frequency
+        weight["mutual predictability"] * conditioned.log_pool
+        + weight["direct consistency"] * conditioned.linear_pool
+        + weight["prior fidelity"] * conditioned.prior
+        + weight["class frequency"] * conditioned.frequency
     )
     # Prior fidelity is −KL, and so has an entropy of its own.
     unsure = weight["entropy"] + weight["prior fidelity"]
@@ -124,8 +124,8 @@ HARD = {
 
 def pulls(ev: Evidence, worlds: np.ndarray) -> np.ndarray:
     """What the evidence, read under each labelling, says for each example and class."""
-    reading = condition(ev, torch.from_numpy(np.eye(ev.k)[worlds]))
-    return (reading.log_pool + 0.25 * reading.linear_pool).numpy()
+    conditioned = condition(ev, torch.from_numpy(np.eye(ev.k)[worlds]))
+    return (conditioned.log_pool + 0.25 * conditioned.linear_pool).numpy()
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -146,7 +146,7 @@ def test_brute_force_over_labels_where_the_reading_is_fixed(k, seed):
 @pytest.mark.parametrize("k", [2, 3])
 @pytest.mark.parametrize("tied", [False, True])
 def test_brute_force_over_labels_where_the_reading_follows(k, seed, tied):
-    """The best among the labellings that are the best under their own reading."""
+    """The best among the labellings that are the best for the evidence conditioned on them."""
     n, ties = SIZE[k], TIES[k] if tied else []
     _, ev = learner(np.random.default_rng(seed), n, k, ties)
     worlds = feasible(n, k, ties)

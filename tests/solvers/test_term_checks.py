@@ -76,7 +76,7 @@ def test_a_term_that_cannot_be_used_is_refused_by_name_before_anything_is_asked(
 
 def test_a_term_that_is_not_finite_is_refused_by_name_before_anything_is_asked() -> None:
     model = Recorder()
-    terms = default_terms() | {"mine": Term(lambda s: s.reading.flip_weight.mean() * s.q.sum())}
+    terms = default_terms() | {"mine": Term(lambda s: s.conditioned.flip_weight.mean() * s.q.sum())}
     with pytest.raises(SolveError, match="the term 'mine': the objective is not finite"):
         cs.elicit(DATA, model, calls_per_example=3, terms=terms)
     assert not model.asked
@@ -87,12 +87,19 @@ def test_a_term_that_is_not_finite_is_refused_by_name_before_anything_is_asked()
     [
         lambda s: torch.tensor(1.0),
         lambda s: s.q.sum(dim=-1).mean(),
-        lambda s: s.reading.relevance.mean(),
+        lambda s: s.conditioned.relevance.mean(),
         lambda s: -(s.q.mean(dim=0) * s.q.mean(dim=0).log()).sum(),
         lambda s: -s.q.square().sum(dim=-1).mean(),
         lambda s: torch.relu(s.q[:, 1].mean() - 0.9),
     ],
-    ids=["constant", "the same everywhere", "of the reading", "balance", "gini", "hinge"],
+    ids=[
+        "constant",
+        "the same everywhere",
+        "of the conditioned evidence",
+        "balance",
+        "gini",
+        "hinge",
+    ],
 )
 def test_a_term_that_can_be_used_is_taken(term) -> None:
     terms = default_terms() | {"mine": Term(term)}

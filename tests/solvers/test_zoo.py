@@ -116,9 +116,9 @@ def test_each_solver_finds_the_best_labels(solver, name):
 
 
 def values(ev: Evidence, under: np.ndarray, worlds: np.ndarray) -> np.ndarray:
-    """The sharp objective, in nats in all, of hard labellings under the reading of one."""
-    reading = condition(ev, torch.from_numpy(np.eye(ev.k)[under]).unsqueeze(0))
-    pull = (reading.log_pool + 0.25 * reading.linear_pool)[0].numpy()
+    """The sharp objective, in nats in all, of hard labellings, conditioned on one."""
+    conditioned = condition(ev, torch.from_numpy(np.eye(ev.k)[under]).unsqueeze(0))
+    pull = (conditioned.log_pool + 0.25 * conditioned.linear_pool)[0].numpy()
     total = pull[np.arange(ev.n), worlds].sum(axis=1)
     target = ev.predictions.target[ev.contrasts.twin].tolist()
     for f, effect in enumerate(flip_effect(ev).numpy()):
@@ -126,7 +126,7 @@ def values(ev: Evidence, under: np.ndarray, worlds: np.ndarray) -> np.ndarray:
         sign = 1.0 * (shot == int(ev.contrasts.before[f])) - 1.0 * (
             shot == int(ev.contrasts.after[f])
         )
-        total += float(reading.flip_weight[0, f]) * sign * effect[worlds[:, target[f]]] / 2
+        total += float(conditioned.flip_weight[0, f]) * sign * effect[worlds[:, target[f]]] / 2
     return total
 
 
@@ -159,8 +159,8 @@ def test_a_corner_is_not_taken_for_an_optimum(solver, seed):
     """Where labels chase each other most starts end nowhere, and must not say that they settled."""
     ev = made(9, random_rows(np.random.default_rng(seed), 9, 2, shown=4))
     ended = SOLVERS[solver].settle(Problem(ev, SHARP), draw(ev, 16, 0, None))
-    reading = condition(ev, ended.logq.exp())
-    wanted = (reading.log_pool + 0.25 * reading.linear_pool).argmax(dim=-1)
+    conditioned = condition(ev, ended.logq.exp())
+    wanted = (conditioned.log_pool + 0.25 * conditioned.linear_pool).argmax(dim=-1)
     right = (ended.logq.argmax(dim=-1) == wanted).all(dim=1)
     settled = torch.tensor([result is Result.SETTLED for result in ended.results])
     assert settled.any() and bool(right[settled].all())

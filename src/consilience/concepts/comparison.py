@@ -1,4 +1,4 @@
-"""Duels: which of the concepts of a census is meant, asked where two of them disagree.
+"""Duels: which concept of a census is meant, asked where two concepts disagree.
 
 Examples on which two concepts disagree are asked with shots on which they agree, so that the shots
 say which way round the labels are, and nothing about which of the two they are of. What comes

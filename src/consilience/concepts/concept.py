@@ -1,4 +1,4 @@
-"""Concepts: labellings that a model carries, told apart, and what speaks for each."""
+"""Concepts: labellings that a model carries, how they are told apart, and the support for each."""
 
 from __future__ import annotations
 

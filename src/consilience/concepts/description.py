@@ -1,4 +1,4 @@
-"""What separates the classes of a labelling, in the model's own words, and how far they hold.
+"""Descriptions of what separates two classes, in the model's own words, and tests of them.
 
 The model is shown typical examples of each class under names that mean nothing ("Group 1", "Group
 2") and asked for the difference, in several orders: other examples, the names moved round, the

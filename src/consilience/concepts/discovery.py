@@ -1,4 +1,4 @@
-"""Which concepts a model can carry: short bootstraps on a sample, each kept apart from the others.
+"""The search for concepts: short bootstraps on a sample, from several starts.
 
 A model reads a labelling into its shots, and more than one will do: truth, what people believe,
 how it is said. A bootstrap ends in one of them, and nothing in it says which. So a few are run on

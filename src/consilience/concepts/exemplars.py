@@ -1,4 +1,4 @@
-"""Typical examples of each class of a labelling: the surest, and among those unlike ones.
+"""Typical examples of each class of a labelling: sure ones that differ from each other.
 
 Two lists are made, from groups that have nothing in common: examples to be shown, and examples
 held back, by which what was made of the first can be checked.

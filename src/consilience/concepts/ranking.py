@@ -1,4 +1,4 @@
-"""Which of the concepts of a census is meant, and what is asked to find that out.
+"""The ranking of a census: which concept is meant, and what is asked to find out.
 
 Concepts are ranked by what no found label has touched: the zero-shot answers, and the relations.
 Where that is too close on the sample, all examples are asked about the first, if the budget is not

@@ -107,16 +107,16 @@ class Dataset:
         return tuple(rows[id] for id in self.ids)
 
     def find(self, id: str) -> str | None:
-        """The id of the example that a row's own id, or an example's, stands for; else None."""
+        """The id of the example with this id, or of the row with this id; None if there is none."""
         found = self.origin.find(id) if self.origin else None
         return found or (id if id in self.index else None)
 
     def own_id(self, id: str) -> str:
-        """What the user calls an example: the id of its first row, or its own without a table."""
+        """The user's id of an example: that of its first row; without a table, the example's id."""
         return self.origin.names[id] if self.origin else id
 
     def require_task(self, cure: str = "give the Dataset a Task") -> None:
-        """Nothing, or the InputError that nobody said what is asked about the rows of a table."""
+        """Raises InputError if the examples are rows of a table and no task was stated."""
         if self.origin is not None and not self.origin.stated:
             raise InputError(
                 f"nobody said what is asked about {self.name!r}: {cure} with a question and classes"

@@ -43,18 +43,18 @@ class FewAnswers:
 
     def __init__(self, found: Found, calls: int) -> None:
         self._found = found
-        # As solved: landmarks calibrate what is read, and are no part of the reading.
+        # As solved: landmarks calibrate what is read, and do not condition the evidence.
         optimum = found.orientation.optimum if found.orientation else 0
         labels = found.solution.optima[optimum].labels
-        reading = condition(found.evidence, torch.from_numpy(labels)[None])
-        self._scale = float(reading.scale[0])
+        conditioned = condition(found.evidence, torch.from_numpy(labels)[None])
+        self._scale = float(conditioned.scale[0])
         weights = (weight_of(found.terms, role) for role in (Role.LOG_POOL, Role.LINEAR_POOL))
         self._log_weight, self._linear_weight = weights
         inner = weight_of(found.terms, Role.ENTROPY) + weight_of(found.terms, Role.PRIOR)
         self._temperature = max(inner, 1e-3)
         heard = int(found.evidence.predictions.target[0])
         frequency = weight_of(found.terms, Role.FREQUENCY)
-        self.line: Floats = frequency * reading.frequency[0, heard].numpy()
+        self.line: Floats = frequency * conditioned.frequency[0, heard].numpy()
         if frequency:
             self.line = self._placed(labels, calls)
 

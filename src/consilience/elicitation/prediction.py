@@ -80,9 +80,9 @@ def predict(
 ) -> Predicted:
     """The labels of rows that come after a run; what is asked goes into the same store.
 
-    `rows` are a file, a table or a Dataset, with the columns of text and ids that the run's table
-    had; `calls` is how many lists of shots each is asked under. `store` is that of the run, needed
-    where the run is in memory. InputError for another model than the run's.
+    `rows` are a file, a table or a Dataset with the text and id columns of the run's table;
+    each row is asked under `calls` lists of shots. `store` is that of the run, needed if the run
+    is in memory. InputError if the model is not that of the run.
     """
     with ExitStack() as stack:
         labeller = _Labeller(found, model, _opened(found, store, stack), calls)

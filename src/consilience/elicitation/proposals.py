@@ -37,7 +37,7 @@ STATEMENTS = ("First statement:", "Second statement:")
 """What stands before each of the two texts of a pair."""
 
 NEIGHBOURS = 2
-"""With how many of its nearest mates an example is compared."""
+"""With how many of its nearest neighbours an example is compared."""
 
 THRESHOLD = 0.5
 """How probable a relation must be to the model before it is proposed."""
@@ -95,7 +95,7 @@ def candidates(
 ) -> tuple[Dataset, _Pairs]:
     """The pairs to ask about, each in both orders, and which two examples each is about.
 
-    Every example with its `neighbours` nearest mates in its group, by the cosine of unit
+    Every example with its `neighbours` nearest ones in its group, by the cosine of unit
     `vectors`. A pair that a relation ties already is left out; design priors are relations only
     where they count (`priors`).
     """

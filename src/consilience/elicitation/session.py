@@ -253,11 +253,11 @@ def elicit(
 ) -> Found:
     """The labels that the model believes, found without any.
 
-    `settings` replaces `calls_per_example` where both are given. `landmarks`, a mapping of ids to
-    classes, a file or rows, say which of the concepts that a census finds is meant, before the rest
-    of the budget is spent on it; nothing else is made of them here (see `Found.calibrated`). A term
-    of your own is tried before anything is asked. Interrupt it and call it again
-    with the same arguments and store: nothing is asked twice.
+    `settings` replaces `calls_per_example` if both are given. `landmarks`, a mapping of ids to
+    classes, a file or rows, choose among the concepts that the census finds, before the rest of the
+    budget is spent; they do not calibrate (see `Found.calibrated`). A term of your own is tried
+    before anything is asked. An interrupted call goes on when it is made again with the same
+    arguments and store: nothing is asked twice.
     """
     settings = settings or Settings(calls_per_example=calls_per_example)
     with ExitStack() as stack:

@@ -31,15 +31,15 @@ _EXACT = 1e-6
 class Settings:
     """What decides a run's queries and labels, apart from data, model and seed.
 
-    The budget is `calls_per_example` times the number of examples, zero-shot round included.
-    `framings` are names of families (see `prompts.framing`), or a `Framing` of the user's own.
-    At most the share `first` of it is asked zero-shot, but each example once; at most the share
-    `census` of the rest goes into a census (see `discovery`), none if it is 0.
-    A run stops early when less than the share `settled` of all probability moved from one class to
-    another in each of two rounds running; 0 turns that off. `priors` lets design priors count
-    beside logical facts; `floor` and `bias` are those of `evidence.collect`. `shares` (class →
-    share of the examples) says how frequent classes are, where that is known; the others have the
-    rest in equal parts.
+    The budget is `calls_per_example` times the number of examples. At most the share `first` of it
+    is asked zero-shot, but each example at least once; at most the share `census` of the rest goes
+    into the search for concepts (see `discovery`), none if it is 0. `framings` are names of
+    families (see `prompts.framing`), or framings of your own; `anchor` describes what the classes
+    of the framing `sets` differ in. A run stops early if less than the share `settled` of all
+    probability moved from one class to another in each of two rounds in a row; 0 turns that off.
+    `priors` lets design priors count beside logical facts; `floor` and `bias` are those of
+    `evidence.collect`. `shares` (class → share of the examples) gives the known class shares; the
+    other classes share the rest equally.
     """
 
     calls_per_example: float = 8.0
@@ -78,14 +78,14 @@ class Settings:
         return framings(dataset.task, self.framings, self.anchor)
 
     def suited(self, model: object, task: Task) -> Settings:
-        """These for a model: one that reads labels whole is asked by names that begin alike."""
+        """The settings for a model: one that reads whole labels can be asked by similar names."""
         whole = getattr(model, "whole_labels", False)
         if self.framings is None and whole and not told_apart(task):
             return replace(self, framings=("names",))
         return self
 
     def shares_of(self, task: Task) -> tuple[float, ...] | None:
-        """The share of each class; None where none was given, InputError where it cannot be."""
+        """The share of each class; None if none was given, InputError if they are impossible."""
         if not self.shares:
             return None
         if unknown := sorted(self.shares.keys() - set(task.classes)):

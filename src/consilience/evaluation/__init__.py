@@ -1,1 +1,1 @@
-"""What labels are worth against gold: metrics, baselines, the benchmark, the data audit."""
+"""Scores of labels against gold: metrics, baselines, the benchmark, the data audit."""

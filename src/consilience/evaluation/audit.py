@@ -1,4 +1,4 @@
-"""How much of a data set's gold can be had without a model, and what else may leak it.
+"""How much of a data set's gold can be predicted without a model, and what else may leak it.
 
 Each row is one way to guess: the class balance, a rule of structure, a shortcut of structure or
 surface, the order of the file before ids were hashed, a field that the method never sees. Rules

@@ -1,4 +1,4 @@
-"""A found labelling scored against gold, beside what it must be measured by.
+"""A run's labels scored against gold, beside the baselines that they must beat.
 
 The only module besides `baselines` and `metrics` that accepts gold, and everything in it happens
 after the labels are fixed.
@@ -120,9 +120,9 @@ def _rows(found: Found, gold: Gold, baselines: Sequence[Baseline]) -> list[Basel
 def evaluate(found: Found, gold: Gold | None, baselines: Sequence[Baseline] = ()) -> Evaluation:
     """The scores of a run's labels beside majority, structure only, zero-shot and `baselines`.
 
-    Landmarks and corrections are scored in no row: their labels were given. Nothing is flipped:
-    where nothing says which way round the labels are, the note says so and a row shows the mirror
-    image (two classes). InputError without gold, which some data sets do not have.
+    Landmarks and corrections are not scored, because their labels were given. Labels are never
+    flipped to fit gold: if nothing decides which way round they are, the note says so, and with two
+    classes a row shows the mirror image. InputError without gold, which some data sets do not have.
     """
     check_kind(found, Found, "what is scored is what `elicit` found")
     if gold is None:

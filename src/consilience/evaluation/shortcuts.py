@@ -1,4 +1,4 @@
-"""What can be read off a data set without a model: structure, and the surface of the texts.
+"""Features that may predict gold without a model: structure, and the surface of the texts.
 
 Each shortcut is a feature of every example, a function of the data set alone. An audit asks how
 well a label can be guessed from one of them; whatever finds labels with a model has to do better.

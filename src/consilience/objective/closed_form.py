@@ -5,7 +5,7 @@ Most of an objective is linear in each example's labels, but for their entropy::
     (1/N) Σ_i Σ_k q_i(k) (f_i(k) − λ log q_i(k)),   f a field of the conditioned evidence
 
 A term that is says so where it is defined, by `each_for_itself`; all such terms together are one
-field and one λ, added up once for a reading. A term whose slope is known otherwise says so by
+field and one λ, added up once by conditioning. A term whose slope is known otherwise says so by
 `with_slope`. Any other function is a term all the same.
 """
 
@@ -28,7 +28,7 @@ _FORMS: dict[_Function, tuple[str | None, float]] = {}
 
 
 def each_for_itself(field: str | None, entropy: float = 0.0) -> Callable[[_Function], _Function]:
-    """Declares that a function is of the form above: which field of a reading, if any, and λ."""
+    """Declares that a function is of the form above: its field of the evidence, if any, and λ."""
 
     def declared(function: _Function) -> _Function:
         _FORMS[function] = field, entropy
@@ -47,7 +47,7 @@ _SLOPES: dict[_Function, _SlopeOf] = {}
 
 
 def with_slope(of: _SlopeOf) -> Callable[[_Function], _Function]:
-    """Declares what gives a function's slope under a reading; None for by back-propagation."""
+    """Declares what gives a function's slope, from conditioned evidence; None: back-propagation."""
 
     def declared(function: _Function) -> _Function:
         _SLOPES[function] = of
@@ -74,7 +74,7 @@ class Separable:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """An objective under a reading by how its slope is found.
+    """An objective on conditioned evidence, by how its slope is found.
 
     What each example has for itself, terms with a `Slope` and their weights, and the others.
     """
@@ -84,8 +84,8 @@ class Parts:
     others: Terms
 
 
-def separated(terms: Terms, reading: ConditionedEvidence, evidence: Evidence) -> Parts:
-    """The parts of an objective, under a reading of S labellings."""
+def separated(terms: Terms, conditioned: ConditionedEvidence, evidence: Evidence) -> Parts:
+    """The parts of an objective, on the evidence conditioned on S labellings."""
     field: Tensor | None = None
     entropy = 0.0
     sloped, others = [], {}
@@ -95,10 +95,12 @@ def separated(terms: Terms, reading: ConditionedEvidence, evidence: Evidence) ->
             part, own = _FORMS[function]
             entropy += term.weight * own
             if part is not None and term.weight:
-                pool = getattr(reading, part)
+                pool = getattr(conditioned, part)
                 field = zeros_like(pool) if field is None else field
                 field.add_(pool, alpha=term.weight)
-        elif function in _SLOPES and (slope := _SLOPES[function](evidence, reading)) is not None:
+        elif (
+            function in _SLOPES and (slope := _SLOPES[function](evidence, conditioned)) is not None
+        ):
             sloped.append((term.weight, slope))
         else:
             others[name] = term

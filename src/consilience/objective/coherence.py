@@ -42,7 +42,7 @@ def mutual_predictability(state: State) -> Tensor:
     labels and full relevance it is the mean of log P(y_i | shots): Wen et al. 2025, 2506.10139,
     section 2, per example and averaged over many contexts.
     """
-    return (state.q * state.reading.log_pool).sum(dim=-1).mean()
+    return (state.q * state.conditioned.log_pool).sum(dim=-1).mean()
 
 
 @each_for_itself("linear_pool")
@@ -53,13 +53,13 @@ def direct_consistency(state: State) -> Tensor:
     from mutual predictability (the logarithmic pool) is what the predictions disagree in
     (Jensen), so an example on which wordings disagree is pulled less.
     """
-    return (state.q * state.reading.linear_pool).sum(dim=-1).mean()
+    return (state.q * state.conditioned.linear_pool).sum(dim=-1).mean()
 
 
 @each_for_itself("prior", entropy=1.0)
 def prior_fidelity(state: State) -> Tensor:
     """Closeness to the zero-shot answer, −(1/N) Σ_i KL(q_i ‖ p⁰_i), p⁰ freed of label-name bias."""
-    return -(state.q * (state.logq - state.reading.prior)).sum(dim=-1).mean()
+    return -(state.q * (state.logq - state.conditioned.prior)).sum(dim=-1).mean()
 
 
 @each_for_itself("frequency")
@@ -70,10 +70,10 @@ def class_frequency(state: State) -> Tensor:
     model leans to one of them; see `mixture`. Of a rare class are only those that the model is
     surer of than of most that it calls so. 0 for fewer examples than `mixture.FEWEST_EXAMPLES`.
     """
-    return (state.q * state.reading.frequency).sum(dim=-1).mean()
+    return (state.q * state.conditioned.frequency).sum(dim=-1).mean()
 
 
-def _slope_of_relations(evidence: Evidence, reading: ConditionedEvidence) -> Slope | None:
+def _slope_of_relations(evidence: Evidence, conditioned: ConditionedEvidence) -> Slope | None:
     """The slope of `logical_consistency`, where every relation is in a component."""
     factors = [factor for factor in evidence.factors if isinstance(factor, Factor)]
     if len(factors) < len(evidence.factors):
@@ -120,7 +120,7 @@ def averaging(state: State) -> Tensor:
     total = total.index_add(0, e.shots.list, state.q[e.shots.example])
     mean = total / torch.cat([lengths, lengths.new_ones(1)]).unsqueeze(-1)
     apart = (state.q[e.predictions.target] - mean[shown]).square().sum(dim=-1)
-    return -(state.reading.share * apart * (shown >= 0)).sum() / e.n
+    return -(state.conditioned.share * apart * (shown >= 0)).sum() / e.n
 
 
 TERMS: dict[str, Term] = {
@@ -173,7 +173,7 @@ def default_terms() -> dict[str, Term]:
 # What an array makes once and keeps is then good for gradients too.
 @torch.inference_mode(False)
 def evaluate_terms(
-    evidence: Evidence, terms: Terms, reading: ConditionedEvidence, logq: Tensor
+    evidence: Evidence, terms: Terms, conditioned: ConditionedEvidence, logq: Tensor
 ) -> dict[str, Tensor]:
     """The value of each term, unweighted, for each of S labellings (S, N, K): name → (S,)."""
     names = [field.name for field in fields(ConditionedEvidence)]
@@ -182,7 +182,7 @@ def evaluate_terms(
         state = State(evidence, ConditionedEvidence(**dict(zip(names, read, strict=True))), logq)
         return {name: term(state) for name, term in terms.items()}
 
-    read = [getattr(reading, name) for name in names]
+    read = [getattr(conditioned, name) for name in names]
     if len(logq) == 1:
         alone = one(logq[0], *(array[0] for array in read))
         return {name: value.unsqueeze(0) for name, value in alone.items()}
@@ -191,10 +191,10 @@ def evaluate_terms(
 
 
 def coherence(
-    evidence: Evidence, terms: Terms, reading: ConditionedEvidence, logq: Tensor
+    evidence: Evidence, terms: Terms, conditioned: ConditionedEvidence, logq: Tensor
 ) -> Tensor:
     """The objective, in nats per example, for each of S labellings (S, N, K) → (S,)."""
-    return weighted_sum(terms, evaluate_terms(evidence, terms, reading, logq))
+    return weighted_sum(terms, evaluate_terms(evidence, terms, conditioned, logq))
 
 
 def weighted_sum(terms: Terms, values: dict[str, Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""The evidence as read under given labels, and the state that the terms of the objective see.
+"""The evidence conditioned on given labels, and the state that the terms of the objective see.
 
 What is held fixed while the labels move. The shots of a prediction carried labels; whether they
 were right says how much the prediction is worth (its relevance), but the prediction is no evidence
@@ -83,13 +83,13 @@ class ConditionedEvidence:
 
 @dataclass(frozen=True)
 class State:
-    """One labelling and the evidence as read under it: what a term is a function of.
+    """One labelling and the evidence conditioned on it: what a term is a function of.
 
-    `logq` (N, K): normalised log soft labels. The fields of `reading` are those of one labelling.
+    `logq` (N, K): normalised log soft labels. `conditioned` has the fields of one labelling.
     """
 
     evidence: Evidence
-    reading: ConditionedEvidence
+    conditioned: ConditionedEvidence
     logq: Tensor
 
     @cached_property
@@ -128,7 +128,7 @@ def weigh(evidence: Evidence, weight: Tensor | None = None) -> Weighing:
 def condition(
     evidence: Evidence, q: Tensor, weight: Weighing | Tensor | None = None
 ) -> ConditionedEvidence:
-    """The evidence read under labels `q` (S, N, K), one reading per labelling.
+    """The evidence conditioned on labels `q` (S, N, K), once for each labelling.
 
     The relevance of a prediction is how far above chance the labels its shots carried are today's
     labels, r_t = max(0, (q̄_t − 1/K) / (1 − 1/K)), q̄_t = mean over its shots j of q_j(c_j), or how

@@ -38,14 +38,14 @@ def flip_effect(evidence: Evidence) -> Tensor:
     return effect - repeated * shown
 
 
-def _slope_of_couplings(evidence: Evidence, reading: ConditionedEvidence) -> Slope:
+def _slope_of_couplings(evidence: Evidence, conditioned: ConditionedEvidence) -> Slope:
     """The slope of `couplings`, which is linear in the labels of targets and in those of shots."""
     if not evidence.f:
         return lambda logq, gradient, weight: logq.new_zeros(len(logq))
     contrasts, n, k = evidence.contrasts, evidence.n, evidence.k
     target, shot = evidence.predictions.target[contrasts.twin], contrasts.example
     before, after = contrasts.before, contrasts.after
-    half, counts = flip_effect(evidence) / 2, reading.flip_weight
+    half, counts = flip_effect(evidence) / 2, conditioned.flip_weight
 
     def slope(logq: Tensor, gradient: Tensor, weight: float) -> Tensor:
         q = logq.exp()
@@ -79,7 +79,7 @@ def couplings(state: State) -> Tensor:
     target, shot = e.predictions.target[contrasts.twin], contrasts.example
     sure = state.q[shot, contrasts.before] - state.q[shot, contrasts.after]
     pull = (state.q[target] * flip_effect(e)).sum(dim=-1) / 2
-    return (state.reading.flip_weight * sure * pull).sum() / e.n
+    return (state.conditioned.flip_weight * sure * pull).sum() / e.n
 
 
 def ranking_propagation(state: State, margin: float = 0.0) -> Tensor:
@@ -97,7 +97,7 @@ def ranking_propagation(state: State, margin: float = 0.0) -> Tensor:
     kept = state.q[shot, contrasts.before].unsqueeze(-1) * logsigmoid(rise - margin)
     turned = state.q[shot, contrasts.after].unsqueeze(-1) * logsigmoid(-rise - margin)
     fit = (state.q[target] * (kept + turned)).sum(dim=-1)
-    return (state.reading.flip_weight * fit).sum() / e.n
+    return (state.conditioned.flip_weight * fit).sum() / e.n
 
 
 def ranking_within(state: State, margin: float = 1.0) -> Tensor:
@@ -105,12 +105,12 @@ def ranking_within(state: State, margin: float = 1.0) -> Tensor:
 
     (1/N) Σ_t s_t r_t Σ_k q_i(k) mean_{k'≠k} log σ(ℓ_t(k) − ℓ_t(k') − m).
     """
-    e, reading = state.evidence, state.reading
+    e, conditioned = state.evidence, state.conditioned
     predictions = e.predictions
     ahead = logsigmoid(predictions.logp.unsqueeze(2) - predictions.logp.unsqueeze(1) - margin)
     others = ahead.sum(dim=2) - ahead.diagonal(dim1=1, dim2=2)
     fit = (state.q[predictions.target] * others).sum(dim=-1) / (e.k - 1)
-    return (reading.share * reading.relevance * fit).sum() / e.n
+    return (conditioned.share * conditioned.relevance * fit).sum() / e.n
 
 
 def ranking_across(state: State, margin: float = 0.0) -> Tensor:
@@ -119,13 +119,13 @@ def ranking_across(state: State, margin: float = 0.0) -> Tensor:
     (1/N) Σ_{t,t'} s_t s_t' |r_t − r_t'| Σ_k q_i(k) log σ(ℓ_t(k) − ℓ_t'(k) − m), over the pairs
     of predictions of one target, t the more relevant.
     """
-    e, reading = state.evidence, state.reading
+    e, conditioned = state.evidence, state.conditioned
     predictions = e.predictions
     one, two = predictions.rivals[:, 0], predictions.rivals[:, 1]
-    ahead = (reading.relevance[one] - reading.relevance[two]).unsqueeze(-1)
+    ahead = (conditioned.relevance[one] - conditioned.relevance[two]).unsqueeze(-1)
     rise = (predictions.logp[one] - predictions.logp[two]) * ahead.sign()
     fit = (state.q[predictions.target[one]] * logsigmoid(rise - margin)).sum(dim=-1)
-    share = reading.share[one] * reading.share[two] * ahead.squeeze(-1).abs()
+    share = conditioned.share[one] * conditioned.share[two] * ahead.squeeze(-1).abs()
     return (share * fit).sum() / e.n
 
 
@@ -138,11 +138,11 @@ def downstream_consistency(state: State) -> Tensor:
     Predictions of targets less sure than the floor do not count. Because advantages sum to zero
     over a target, showing a label is no vote for it; only doing better than other prompts is.
     """
-    e, reading = state.evidence, state.reading
+    e, conditioned = state.evidence, state.conditioned
     predictions = e.predictions
-    fit = (reading.labels[predictions.target] * predictions.logp).sum(dim=-1)
-    sure = (reading.labels.amax(dim=-1) > e.floor).to(fit.dtype)[predictions.target]
-    with_shots = reading.weight * sure * (~predictions.zero).to(fit.dtype)
+    fit = (conditioned.labels[predictions.target] * predictions.logp).sum(dim=-1)
+    sure = (conditioned.labels.amax(dim=-1) > e.floor).to(fit.dtype)[predictions.target]
+    with_shots = conditioned.weight * sure * (~predictions.zero).to(fit.dtype)
     empty = fit.new_zeros(e.n)
     count = empty.index_add(0, predictions.target, with_shots)
     mean = empty.index_add(0, predictions.target, with_shots * fit) / count.clamp(min=1e-12)

@@ -12,11 +12,11 @@ from consilience.objective.conditioning import State
 
 
 class Role(Enum):
-    """What a term is to a solver, a prediction and an explanation, beside its value.
+    """What solvers, predictions and explanations must know of a term beside its value.
 
-    How soft labels are is the weight of what has ENTROPY or PRIOR: the entropy of the labels, once,
-    and of PRIOR what is linear in them besides. A term of your own is one of these two or OTHER;
-    the other roles are those of the package's terms.
+    The weights of terms with the role ENTROPY or PRIOR decide how soft labels are: each adds the
+    entropy of the labels once, and PRIOR also a part that is linear in them. A term of your own is
+    one of these two or OTHER; the other roles are those of the package's terms.
     """
 
     LOG_POOL = "the logarithmic pool of each target's predictions"

@@ -34,35 +34,35 @@ costs one number for each, not a vector."""
 Pair = tuple[int, int]
 """Two examples by position, the smaller first."""
 
-_Mates = tuple[NDArray[np.int64], NDArray[np.float64]]
-"""The nearest mates of some examples, by place, and their cosines, (n, count); −∞ for no mate."""
+_Neighbours = tuple[NDArray[np.int64], NDArray[np.float64]]
+"""The nearest neighbours of some examples, by place, and their cosines, (n, count); −∞ for none."""
 
 
 def near_pairs(vectors: Vectors, members: Sequence[int], count: int, ties: Ties) -> Iterator[Pair]:
     """Each of `members` with the `count` others nearest to it that it is not tied to.
 
-    A pair comes again where each of the two is near the other. Of mates equally near the first by
+    A pair comes again where each of the two is near the other. Of equally near ones the first by
     position is taken, on every machine: cosines are rounded.
     """
     places = np.asarray(members, dtype=np.int64)
     own = vectors[places]
     count = min(count, len(places) - 1)
     if len(places) <= ALL_COMPARED:
-        mates, cosines = _among(own, places, count, ties)
+        neighbours, cosines = _among(own, places, count, ties)
     else:
-        mates = np.full((len(places), count), -1, dtype=np.int64)
+        neighbours = np.full((len(places), count), -1, dtype=np.int64)
         cosines = np.full((len(places), count), -np.inf)
         for tree in range(TREES):
             for leaf in _leaves(own, generator(0, "neighbours", tree)):
                 found = _among(own[leaf], places[leaf], count, ties)
-                mates[leaf], cosines[leaf] = _nearest((mates[leaf], cosines[leaf]), found)
+                neighbours[leaf], cosines[leaf] = _nearest((neighbours[leaf], cosines[leaf]), found)
     rows, ranks = np.nonzero(cosines > -np.inf)
-    for one, other in zip(places[rows].tolist(), mates[rows, ranks].tolist(), strict=True):
+    for one, other in zip(places[rows].tolist(), neighbours[rows, ranks].tolist(), strict=True):
         yield min(one, other), max(one, other)
 
 
-def _among(vectors: Vectors, places: NDArray[np.int64], count: int, ties: Ties) -> _Mates:
-    """Each of some examples with its nearest mates among them."""
+def _among(vectors: Vectors, places: NDArray[np.int64], count: int, ties: Ties) -> _Neighbours:
+    """Each of some examples with its nearest neighbours among them."""
     near = np.round(vectors @ vectors.T, 9)
     np.fill_diagonal(near, -np.inf)
     columns: dict[int, list[int]] = {}
@@ -72,13 +72,13 @@ def _among(vectors: Vectors, places: NDArray[np.int64], count: int, ties: Ties) 
     for tied in columns.values():
         near[np.ix_(tied, tied)] = -np.inf
     rows = np.arange(len(places))
-    mates = np.full((len(places), count), -1, dtype=np.int64)
+    neighbours = np.full((len(places), count), -1, dtype=np.int64)
     cosines = np.full((len(places), count), -np.inf)
     for rank in range(min(count, len(places) - 1)):
         best = near.argmax(axis=1)
-        mates[:, rank], cosines[:, rank] = places[best], near[rows, best]
+        neighbours[:, rank], cosines[:, rank] = places[best], near[rows, best]
         near[rows, best] = -np.inf
-    return mates, cosines
+    return neighbours, cosines
 
 
 def _leaves(vectors: Vectors, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
@@ -107,18 +107,18 @@ def _leaves(vectors: Vectors, rng: np.random.Generator) -> Iterator[NDArray[np.i
         waiting += [(part[low], less, depth + 1), (part[~low], leaves - less, depth + 1)]
 
 
-def _nearest(some: _Mates, others: _Mates) -> _Mates:
-    """Of two lists of mates for each of the same examples the nearest, each mate once."""
+def _nearest(some: _Neighbours, others: _Neighbours) -> _Neighbours:
+    """Of two lists of neighbours for each of the same examples the nearest, each neighbour once."""
     count = some[0].shape[1]
-    mates, cosines = (np.concatenate(two, axis=1) for two in zip(some, others, strict=True))
-    mates, cosines = _sorted(mates, cosines)
-    again = mates[:, 1:] == mates[:, :-1]
+    neighbours, cosines = (np.concatenate(two, axis=1) for two in zip(some, others, strict=True))
+    neighbours, cosines = _sorted(neighbours, cosines)
+    again = neighbours[:, 1:] == neighbours[:, :-1]
     cosines[:, 1:][again] = -np.inf
-    mates, cosines = _sorted(mates, cosines)
-    return mates[:, :count], cosines[:, :count]
+    neighbours, cosines = _sorted(neighbours, cosines)
+    return neighbours[:, :count], cosines[:, :count]
 
 
-def _sorted(mates: NDArray[np.int64], cosines: NDArray[np.float64]) -> _Mates:
-    """Each row of mates, the nearest first, and the first by place where two are as near."""
-    order = np.lexsort((mates, -cosines), axis=1)
-    return np.take_along_axis(mates, order, axis=1), np.take_along_axis(cosines, order, axis=1)
+def _sorted(neighbours: NDArray[np.int64], cosines: NDArray[np.float64]) -> _Neighbours:
+    """Each row of neighbours, the nearest first, and the first by place where two are as near."""
+    order = np.lexsort((neighbours, -cosines), axis=1)
+    return np.take_along_axis(neighbours, order, axis=1), np.take_along_axis(cosines, order, axis=1)

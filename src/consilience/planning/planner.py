@@ -1,11 +1,11 @@
-"""Which target is asked under which shots: rounds of queries, seeded and countable, at no cost.
+"""Rounds of queries: which target is asked under which shots, seeded and counted beforehand.
 
 Round 0 asks every example zero-shot in every framing that means something without shots. Each
 later round asks each target once, in blocks: one ordered list of shots, and the targets asked
 under it, which share the whole prompt up to the target. Blocks are drawn at random. The shots of
 each class are drawn from the top of the ranking for it by today's labels, the same number for
-each. An example that a relation ties to a target is never among its shots: with its mates in view
-a target could be answered by counting.
+each. An example that a relation ties to a target is never among its shots: with tied
+examples in view, a target could be answered by counting.
 
 Nothing here can receive gold. `labels` are soft labels from the solver, or of a baseline.
 """
@@ -51,10 +51,10 @@ CONTRAST_FLOOR = 0.6
 class PlanSettings:
     """How queries are planned; part of a run's identity.
 
-    `shots` examples are shown in a prompt; about `block` targets share a list of shots (a few
-    more where some had to leave another block). `contrasts` is the number of contrasts per
-    ordinary query, each of them two calls that show `contrast_shots` shots: after many shots a
-    model is settled, and one more flipped says nothing.
+    A prompt shows `shots` examples; about `block` targets share a list of shots (a few more if
+    some had to leave another block). `contrasts` is the number of contrasts per ordinary query.
+    Each is two calls that show `contrast_shots` shots: after many shots a model has made up its
+    mind, and flipping one more changes nothing.
     """
 
     shots: int = 24

@@ -1,4 +1,4 @@
-"""Which examples are tied to each other: those that stand in one relation."""
+"""Ties: which examples stand in one relation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Vectors of texts, kept beside a store, so that the same texts are embedded once.
+"""Vectors of texts, kept beside a store, so that a text is embedded once.
 
 A file is found by a hash of the embedder and of all texts, so that none is ever out of date. It may
 be deleted at any time; where it cannot be written, or cannot be read, vectors are made anew.

@@ -1,4 +1,4 @@
-"""Texts of a data set as they may stand in a prompt: as data, and never as a part of the prompt.
+"""Texts of a data set made safe for a prompt: no text can pose as a part of the prompt.
 
 A prompt is a list of blocks, each a text and, on a line of its own, a lead with a label. A text in
 which a line begins like the lead could pose as a shot, and one that holds a model's own mark for

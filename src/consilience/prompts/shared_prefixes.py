@@ -1,4 +1,4 @@
-"""How much of the prompts of a run a server's prefix cache can serve, whatever its tokenizer.
+"""How many tokens of a run's prompts a server's prefix cache can serve, whatever its tokenizer.
 
 The unit is the character. The cache is an ideal one: it holds every prompt that was asked before,
 whole, and serves any beginning of it; a real one forgets, and serves whole blocks of tokens.

@@ -1,4 +1,4 @@
-"""How long a prompt is in characters, and how many make a token where nobody has counted."""
+"""The length of a prompt in characters, and characters per token where nobody has counted."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class Explainer:
         solved: Floats | None = None,
     ) -> None:
         self._data, self._evidence, self._solution = dataset, evidence, solution
-        self._q = q = solution.labels
+        q = solution.labels
         self._given, self._solved = solved is not None, q if solved is None else solved
         every = np.arange(len(q))
         self.label = q.argmax(axis=1)
@@ -84,11 +84,11 @@ class Explainer:
         """What predictions, contrasts and each other term pull with, at the labels as solved."""
         logq = torch.from_numpy(self._solved)[None].clamp(min=_TINY).log()
         problem = Problem(evidence, terms)
-        reading, heat = problem.condition(logq), problem.temperature
-        self._share = reading.share[0].numpy() * float(reading.scale[0])
-        self._relevance = reading.relevance[0].numpy()
+        conditioned, heat = problem.condition(logq), problem.temperature
+        self._share = conditioned.share[0].numpy() * float(conditioned.scale[0])
+        self._relevance = conditioned.relevance[0].numpy()
         self._answers = weight_of(terms, Role.LOG_POOL) / heat
-        self._coupled = reading.flip_weight[0].numpy() * weight_of(terms, Role.COUPLINGS) / heat
+        self._coupled = conditioned.flip_weight[0].numpy() * weight_of(terms, Role.COUPLINGS) / heat
         self._effect = flip_effect(evidence).numpy() / 2
 
         def pull(name: str, term: Term) -> Floats:
@@ -96,7 +96,7 @@ class Explainer:
             one = {name: term}
             if term.role is Role.PRIOR:
                 one["its entropy"] = TERMS["entropy"].at(-term.weight)
-            made = fields(Problem(evidence, one).objective(reading), logq)[0].numpy()
+            made = fields(Problem(evidence, one).objective(conditioned), logq)[0].numpy()
             return self._between(made) / heat
 
         apart = {Role.LOG_POOL, Role.COUPLINGS, Role.ENTROPY, Role.LOGIC}

@@ -28,9 +28,9 @@ from consilience.store.runner import CallCounts
 def together(runs: Sequence[Found]) -> Found:
     """The labels that the evidence of all `runs` together supports.
 
-    Run, terms, seed and name are those of the first; framings are told apart by the run that they
-    are of; what was corrected in any of them holds. InputError where the runs are of other examples
-    or classes, were calibrated, or were corrected otherwise.
+    Run, terms, seed and name are those of the first; framings are named after their run; a
+    correction in any of them holds. InputError if the runs have different examples or classes,
+    were calibrated, or have different corrections of one example.
     """
     _refuse_unlike(runs)
     first = runs[0]

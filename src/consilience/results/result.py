@@ -45,19 +45,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Found:
-    """Labels, how sure they are, what they rest on and what they cost.
+    """The result of a run: labels, their uncertainty, the evidence behind them, and the cost.
 
     `solution` has the soft labels, from answers whose log-odds were multiplied by
-    `log_odds_scale` (see `mixture`); `evidence` every prediction that counted, `asked` what this
-    very call asked (nothing, where everything was in the store), `saved` how many calls of the
-    budget were not planned, `budget` how many it was, `settled` whether the labels had settled,
-    which ends a run (None where nobody looked). `unanswered` has the examples without any answer,
-    by id, and why; they have no label.
-    `predictions` has what was answered, as it was answered, by the keys of `evidence`.
-    `concepts` are the labellings that the census found on its sample, if there was one, that of
-    these labels first. `orientation` and `calibration` say what landmarks changed, where there
-    were any. `corrections` are the classes that the user says examples have, by id; `place` is
-    the file of the store, None where the run is in memory.
+    `log_odds_scale` (see `mixture`). `evidence` has every prediction that counted, `predictions`
+    the answers as they were given, by the keys of `evidence`. `asked` counts the calls of this run
+    (0 if everything was in the store), `budget` is how many calls were allowed, `saved` how many of
+    these were not planned. `settled` says whether the labels had settled, which ends a run (None
+    if that was not checked). `unanswered` maps the ids of examples without an answer to the reason;
+    they have no label. `concepts` are the labellings that the census found on its sample, that of
+    these labels first. `orientation` and `calibration` say what landmarks changed, if there were
+    any. `corrections` are the classes that the user gave to examples, by id; `place` is the file of
+    the store, None for a run in memory.
     """
 
     dataset: Dataset
@@ -95,14 +94,13 @@ class Found:
     def labels(self) -> pd.DataFrame:
         """One row per example: id, label, its name and probability, uncertainties, predictions.
 
-        `label` is that of `hard_labels`, `probability` its own, see `probabilities`; `p_…` those of
-        all classes; uncertainties are in nats, those of the optimum, before any scaling.
-        `structural` is the share of the label's log-odds that comes from other examples, NaN where
-        nothing pulls it;
-        `predictions` counts those that spoke of the example, and `open` says that the label is
-        better left open (see `diagnosis`). Who has no answer, and no relation to somebody who has,
-        has no label: missing values. Where there are landmarks, `landmark` marks them, and their
-        label is the one vouched for.
+        `label` is that of `hard_labels`, `probability` the probability of that label (see
+        `probabilities`), `p_…` those of all classes. Uncertainties are in nats, of the optimum,
+        before any scaling. `structural` is the share of the label's log-odds that comes from other
+        examples, NaN if nothing pulls it. `predictions` counts those about the example, and `open`
+        says that the label is better left open (see `diagnosis`). An example without an answer, and
+        without a relation to one that has an answer, has missing values. With landmarks, `landmark`
+        marks them, and their label is the one vouched for.
         """
         q = self.soft_labels
         hard = self.hard_labels
@@ -132,7 +130,7 @@ class Found:
         return made
 
     def _unlabelled(self, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Who has neither an answer nor a relation, nor was vouched for, (N,)."""
+        """Whether an example has no answer, no relation and no landmark, (N,)."""
         priors = self.run.settings.get("priors", False)
         tied = tied_examples(active_relations(self.dataset.relations, priors))
         vouched = () if self.calibration is None else self.calibration.landmarks.at
@@ -143,10 +141,10 @@ class Found:
 
     @cached_property
     def soft_labels(self) -> SoftLabels:
-        """The probability of each class, (N, K), as they are reported.
+        """The reported probability of each class, (N, K).
 
-        Those of the solution, calibrated where there are landmarks; where the verdict doubts the
-        labels no surer than the evidence (see `tempering`).
+        It is that of the solution, calibrated if there are landmarks, and no surer than the
+        evidence if the verdict doubts the labels (see `tempering`).
         """
         labels = self.solution.labels
         shares = self.evidence.shares
@@ -158,22 +156,22 @@ class Found:
 
     @cached_property
     def hard_labels(self) -> Integers:
-        """The class of each example, (N,): the likeliest that facts allow; no other is exported."""
+        """The class of each example, (N,): the most probable one that the declared facts allow."""
         return hard_labels_of(self)
 
     @cached_property
     def facts(self) -> Facts:
-        """How many declared facts the labels break, and how many labels are turned for them."""
+        """How many declared facts the soft labels break, and how many hard labels that changed."""
         return facts_of(self)
 
     @property
     def doubt(self) -> float:
-        """What the log-odds of the solution are multiplied by."""
+        """The factor on the log-odds of the solution: 1, or less where the verdict doubts them."""
         return 1.0 if self.calibration is not None else self.verdict.doubt
 
     @property
     def polarity(self) -> str:
-        """What says which way round the labels are: the label names, landmarks, or nothing."""
+        """What decides which way round the labels are: names, shares, landmarks or nothing."""
         if self.orientation is not None:
             return self.orientation.sentence
         if self._named:
@@ -197,7 +195,7 @@ class Found:
 
     @property
     def shares(self) -> str:
-        """How frequent the classes are among rows, and whether given, estimated or assumed."""
+        """The share of each class among rows, and whether it was given, estimated or assumed."""
         told = self.evidence.shares
         means = np.average(self.solution.labels, axis=0, weights=self.dataset.repeats)
         named = zip(self.dataset.task.classes, means if told is None else told, strict=True)
@@ -209,7 +207,7 @@ class Found:
         return f"{said} (estimated from the answers, from even where they cannot tell)"
 
     def corrected(self, corrections: object) -> Found:
-        """The same run with labels that the user gives held fixed, solved again: 0 calls.
+        """The same run solved again with the given labels held fixed; it asks nothing.
 
         `corrections`: a mapping of ids to classes (None takes one back), rows, or a file with the
         column `correction` or `label`. They are kept in the store; see
@@ -220,7 +218,7 @@ class Found:
         return with_corrections(self, corrections)
 
     def calibrated(self, landmarks: object, method: str = "auto") -> Found:
-        """The same with the labels that landmarks mean, and probabilities scaled to fit them.
+        """The same run with the labelling that landmarks choose, and calibrated probabilities.
 
         `landmarks`: a mapping of ids to classes, a file or rows (see `Landmarks.of`). `method` is
         one of `calibration.METHODS`; "none" settles only which way round the labels are. Each
@@ -279,7 +277,7 @@ class Found:
         return solution, unsure
 
     def explain(self, id: str) -> pd.DataFrame:
-        """Every prediction, contrast and relation that speaks of an example, and how hard it pulls.
+        """Every prediction, contrast and relation about an example, and what it adds to the label.
 
         `id` is that of a row or of an example. The column `pull` sums to the log-odds of the label
         in `solution.labels`; see `consilience.results.explanation.Explainer.rows` for the others.
@@ -304,12 +302,12 @@ class Found:
 
     @cached_property
     def shot_free_check(self) -> ShotFreeCheck | None:
-        """What follows from zero-shot answers and contrasts alone; None where there are neither."""
+        """The labels from zero-shot answers and contrasts alone; None if there are neither."""
         return check_without_shots(self.evidence, self.solution, self.terms, seed=self.run.seed)
 
     @cached_property
     def verdict(self) -> Verdict:
-        """Whether the labels are coherent, and if not why not; see `diagnosis`."""
+        """Whether the labels are to be believed, and if not, why not; see `diagnosis`."""
         vouched = bool(self.run.settings.get("landmarks")) or self.orientation is not None
         return verdict(
             self.solution.labels,
@@ -322,16 +320,16 @@ class Found:
     def questions(self, count: int = 3) -> list[str]:
         """The ids of the rows whose labels would best tell the concepts found apart.
 
-        None where there is only one. Vouch for them as landmarks of another run: what this one
-        asked is not asked again.
+        The list is empty if there is only one concept. Label these rows and give them as landmarks
+        to another run: what this one asked is not asked again.
         """
         data = self.dataset
         return [data.own_id(data.ids[i]) for i in questions(self.concepts, count)]
 
     def table(self, *, details: bool = False, decided_only: bool = False) -> pd.DataFrame:
-        """The user's table, every row of it, then `label`, `probability`, `uncertainty`, `open`.
+        """The user's table with the columns `label`, `probability`, `uncertainty`, `open` added.
 
-        See `result_table` for what they are, for what `details` adds and `decided_only` leaves out.
+        See `result_table` for their meaning, what `details` adds and `decided_only` leaves out.
         """
         from consilience.data.result_table import result_table
 
@@ -356,9 +354,9 @@ class Found:
         words: Words | None = None,
         price: Price | None = None,
     ) -> Path:
-        """Writes one HTML page about the run that needs nothing beside it, and returns its path.
+        """Writes one self-contained HTML page about the run, and returns its path.
 
-        `scores` is what `evaluate` made of gold: methods side by side, and a calibration curve.
+        `scores` is what `evaluate` returned: methods side by side, and a calibration curve.
         `words` is what `describe` found, `descriptions` by the number of their concept, those of
         the labels under 0. With a `price` it says what the answers cost. MissingExtra without
         Jinja2.
@@ -368,7 +366,7 @@ class Found:
         return write_report(self, path, scores, words, price)
 
     def evidence_table(self, kind: str = "direct") -> pd.DataFrame:
-        """The pieces of one kind of evidence, read under the labels found; ids are those of rows.
+        """One kind of evidence, conditioned on the labels found, one row per piece; ids of rows.
 
         `kind` is a word as on the command line: direct, flips, ensemble, mutual or logic.
         """
@@ -379,7 +377,7 @@ class Found:
         return table.map(lambda cell: data.own_id(cell) if cell in data.index else cell)
 
     def evidence_summary(self) -> pd.DataFrame:
-        """One row per kind of evidence: how much there is, how far it agrees, how strong it is."""
+        """One row per kind of evidence: its amount, its agreement with the labels, its strength."""
         from consilience.objective.evidence_tables import evidence_summary
 
         return evidence_summary(self.evidence, self.solution.labels)
@@ -391,7 +389,7 @@ class Found:
         return prediction_table(self)
 
     def rounds(self) -> pd.DataFrame:
-        """One row per round: what was asked, and how its answers go with the labels found."""
+        """One row per round: what was asked, and how its answers agree with the labels found."""
         from consilience.results.rounds import round_table
 
         return round_table(self.evidence, self.solution.labels)

@@ -50,7 +50,7 @@ class Adam:
     def maximise(self, objective: Objective, theta: Tensor) -> OptimizeResult:
         """The maximum near each start; SolveError where the objective is not finite."""
         slopes = objective.slopes
-        del objective  # with the reading
+        del objective  # with the conditioned evidence
         theta = theta.detach().clone()
         optimiser = torch.optim.Adam([theta], lr=self.rate)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: (1 + step) ** -0.5)

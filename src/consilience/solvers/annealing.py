@@ -115,7 +115,7 @@ class _Walk:
         taken = self.value - value <= temperature * luck
         self.labels = torch.where(taken.unsqueeze(1), offered, self.labels)
         self.value = torch.where(taken, value, self.value)
-        # A tie is no reason to leave: else labels would wander from one reading to the next.
+        # A tie is no reason to leave: else labels would wander from one round to the next.
         better = self.value > self.most + TIE
         self.best = torch.where(better.unsqueeze(1), self.labels, self.best)
         self.most = torch.where(better, self.value, self.most)

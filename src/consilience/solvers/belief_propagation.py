@@ -38,7 +38,7 @@ class BeliefPropagation:
     `damping` is the share of the old message in the new one, `steps` limits one run, and
     `tolerance` is the change of a message or field, in nats, that still counts as rest;
     `starts` and `readings` are those of `LBFGS`. A start is what the messages begin with, and the
-    first reading. Labels that nothing decides between stay undecided: no start breaks a tie.
+    first conditioned. Labels that nothing decides between stay undecided: no start breaks a tie.
     """
 
     starts: int | None = None

@@ -36,7 +36,7 @@ def corners(labels: Tensor, k: int) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Exhaustive:
-    """All K^N hard labellings, at most 65,536; the best that is the best under its own reading.
+    """All K^N hard labellings, at most 65,536; the best among those that are optima.
 
     Labels are hard, whatever the weight of the entropy. `optima` is how many are looked for, best
     first; `starts` is not used, because no start can be missed.
@@ -72,23 +72,23 @@ class Exhaustive:
             return assess(problem, corners(every[best], k), results, len(every), tried + 1)
 
     def _values(self, problem: Problem, every: Tensor, k: int, under: int | None = None) -> Tensor:
-        """The coherence of each labelling, under its own reading or that of labelling `under`."""
+        """The coherence of each labelling, conditioned on itself or on labelling `under`."""
         values = []
         fixed = None if under is None else problem.condition(corners(every[under : under + 1], k))
         for batch in torch.split(every, BATCH):
             logq = corners(batch, k)
             if fixed is None:
-                reading = problem.condition(logq)
+                conditioned = problem.condition(logq)
             else:
                 first = torch.zeros(len(batch), dtype=torch.int64, device=every.device)
-                reading = chosen(fixed, first)
-            values.append(problem.value(reading, logq))
+                conditioned = chosen(fixed, first)
+            values.append(problem.value(conditioned, logq))
         return torch.cat(values)
 
     def _stable(
         self, problem: Problem, every: Tensor, own: Tensor, k: int
     ) -> tuple[list[int], int]:
-        """The first labellings, best first, that are the best under their own reading."""
+        """The first labellings, best first, that are optima."""
         found: list[int] = []
         tried = 0
         order = torch.argsort(own, descending=True, stable=True)
@@ -105,7 +105,7 @@ class Exhaustive:
         return found, tried
 
     def _nearby(self, problem: Problem, labels: Tensor, k: int) -> Tensor:
-        """The best value among the labellings that differ in one label, under its reading (S,)."""
+        """The best value among the labellings that differ in one label, conditioned on it (S,)."""
         s, n = labels.shape
         turn = torch.arange(1, k, device=labels.device).repeat(n)
         at = torch.arange(n, device=labels.device).repeat_interleave(k - 1)
@@ -113,5 +113,5 @@ class Exhaustive:
         turned[torch.arange(len(at), device=labels.device), at] = turn
         near = (labels.unsqueeze(1) + turned) % k
         of = torch.arange(s, device=labels.device).repeat_interleave(len(at))
-        reading = chosen(problem.condition(corners(labels, k)), of)
-        return problem.value(reading, corners(near.flatten(0, 1), k)).view(s, -1).amax(dim=1)
+        conditioned = chosen(problem.condition(corners(labels, k)), of)
+        return problem.value(conditioned, corners(near.flatten(0, 1), k)).view(s, -1).amax(dim=1)

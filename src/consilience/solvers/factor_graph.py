@@ -1,6 +1,6 @@
 """The problem as a factor graph: what pulls each label, which labels pull each other, which may be.
 
-Under a reading, and near given labels, the objective says of a hard labelling y, in nats in all,
+On conditioned evidence, and near given labels, the objective says of a hard labelling y, in nats,
 
     E(y) = Σ_i h_i(y_i) + Σ_{ij} c_ij(y_i, y_j), over the labellings in which the relations hold,
 
@@ -65,15 +65,15 @@ class Graph:
 
 def factor_graph(objective: Objective, logq: Tensor) -> Graph:
     """The factor graph of an objective near log labels (S, N, K)."""
-    problem, reading = objective.problem, objective.reading
+    problem, conditioned = objective.problem, objective.conditioned
     # Prior fidelity, −KL(q ‖ p⁰), is linear but for an entropy of its own, which counts as one.
     own = weight_of(problem.terms, Role.PRIOR)
     relations = facts(problem)
     known = {Role.COUPLINGS, Role.ENTROPY, *([Role.LOGIC] if relations else [])}
     rest = {name: term for name, term in problem.terms.items() if term.role not in known}
     rest["entropy in prior fidelity"] = TERMS["entropy"].at(-own)
-    others = Problem(problem.evidence, rest, problem.weight).objective(reading)
-    pairs = _pairs(problem.evidence, reading, weight_of(problem.terms, Role.COUPLINGS))
+    others = Problem(problem.evidence, rest, problem.weight).objective(conditioned)
+    pairs = _pairs(problem.evidence, conditioned, weight_of(problem.terms, Role.COUPLINGS))
     return Graph(fields(others, logq), (*pairs, *relations), problem.temperature, others)
 
 
@@ -95,7 +95,9 @@ def fields(rest: Objective, logq: Tensor) -> Tensor:
     return field - field.mean(dim=-1, keepdim=True)
 
 
-def _pairs(evidence: Evidence, reading: ConditionedEvidence, weight: float) -> tuple[Pairs, ...]:
+def _pairs(
+    evidence: Evidence, conditioned: ConditionedEvidence, weight: float
+) -> tuple[Pairs, ...]:
     """The couplings that contrasts measured, those of one pair added up; none without contrasts.
 
     Contrast f, of target i and shot j flipped from a to b, adds v_f (1[y_j = a] − 1[y_j = b])
@@ -111,7 +113,7 @@ def _pairs(evidence: Evidence, reading: ConditionedEvidence, weight: float) -> t
     table = torch.where((shot > target).view(-1, 1, 1), table.transpose(1, 2), table)
     ends = torch.stack([torch.minimum(shot, target), torch.maximum(shot, target)], dim=1)
     members, at = torch.unique(ends, dim=0, return_inverse=True)
-    weighed = weight * reading.flip_weight[..., None, None] * table
+    weighed = weight * conditioned.flip_weight[..., None, None] * table
     empty = weighed.new_zeros(len(weighed), len(members), evidence.k, evidence.k)
     return (Pairs(members, empty.index_add(1, at, weighed)),)
 

@@ -1,8 +1,8 @@
-"""The loop around a solver: solve, read the evidence again under the labels found, until they stay.
+"""The loop around a solver: solve, condition the evidence on the labels found, until they stay.
 
-A labelling is an optimum where it is the best one under its own reading. Everything that looks
-for one, by gradients, by sampling or by trying all, looks for this; of several the one with the
-highest coherence is the answer.
+An optimum is the best labelling for the evidence conditioned on it. Every solver, by gradients, by
+sampling or by trying all, looks for one; of several the one with the highest coherence is the
+answer.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from consilience.objective.term import Role, Terms, weight_of
 from consilience.solvers.clamping import HARD, clamped
 
 STAYED = 1e-3
-"""Labels have settled when no probability moves by more than this from one reading to the next."""
+"""Labels have settled when no probability moves by more than this from one round to the next."""
 
 
 _Held = TypeVar("_Held")
@@ -40,10 +40,10 @@ COLD = 1e-3
 class Result(Enum):
     """How a solve ended, as a sentence that ends in advice."""
 
-    SETTLED = "The labels settled: reading the evidence again under them changes nothing."
+    SETTLED = "The labels settled: conditioning the evidence on them again changes nothing."
     UNSETTLED = (
-        "The labels were still moving when the readings were used up: evidence and labels chase "
-        "each other. Raise `readings`, or look at the examples near 1/K."
+        "The labels were still moving after the last of `readings`: evidence and labels chase each "
+        "other. Raise `readings`, or look at the examples near 1/K."
     )
     MAX_STEPS = (
         "The last optimisation stopped before the gradient vanished, at its limit of steps or at "
@@ -55,8 +55,9 @@ class Result(Enum):
         "compare with LBFGS."
     )
     RUN = (
-        "The annealing ran its schedule to the end, and reading the evidence again under its best "
-        "labels changes nothing. Raise `sweeps` or `starts` to see whether there are better ones."
+        "The annealing ran its schedule to the end, and conditioning the evidence again on its "
+        "best labels changes nothing. Raise `sweeps` or `starts` to see whether there are better "
+        "ones."
     )
 
 
@@ -98,39 +99,41 @@ class Problem:
         """The evidence read under log labels (S, N, K)."""
         return condition(self.evidence, self.held(logq).exp(), self._weighing)
 
-    def value(self, reading: ConditionedEvidence, logq: Tensor) -> Tensor:
-        """The coherence of log labels (S, N, K) under a reading, (S,), in nats per example."""
-        return coherence(self.evidence, self.terms, reading, self.held(logq))
+    def value(self, conditioned: ConditionedEvidence, logq: Tensor) -> Tensor:
+        """The coherence of log labels (S, N, K), (S,), in nats per example."""
+        return coherence(self.evidence, self.terms, conditioned, self.held(logq))
 
-    def values(self, reading: ConditionedEvidence, logq: Tensor) -> dict[str, Tensor]:
+    def values(self, conditioned: ConditionedEvidence, logq: Tensor) -> dict[str, Tensor]:
         """The unweighted value of each term, name → (S,)."""
-        return evaluate_terms(self.evidence, self.terms, reading, self.held(logq))
+        return evaluate_terms(self.evidence, self.terms, conditioned, self.held(logq))
 
-    def objective(self, reading: ConditionedEvidence) -> Objective:
-        """The coherence under a reading as a function of θ, q = softmax(θ)."""
-        return Objective(self, reading)
+    def objective(self, conditioned: ConditionedEvidence) -> Objective:
+        """The coherence on conditioned evidence as a function of θ, q = softmax(θ)."""
+        return Objective(self, conditioned)
 
 
 @dataclass(frozen=True)
 class Objective:
-    """The coherence under a reading as a function of θ (S, N, K), q = softmax(θ): → (S,)."""
+    """The coherence, evidence conditioned, as a function of θ (S, N, K), q = softmax(θ): → (S,)."""
 
     problem: Problem
-    reading: ConditionedEvidence
+    conditioned: ConditionedEvidence
 
     def __call__(self, theta: Tensor) -> Tensor:
         """The value for each start, in nats per example."""
-        return self.problem.value(self.reading, torch.log_softmax(theta, dim=-1))
+        return self.problem.value(self.conditioned, torch.log_softmax(theta, dim=-1))
 
     @cached_property
     def slopes(self) -> Slopes:
         """What its slope is found from."""
         evidence = self.problem.evidence
-        parts = separated(self.problem.terms, self.reading, evidence)
+        parts = separated(self.problem.terms, self.conditioned, evidence)
         if not parts.others:
             return Slopes(self.problem, parts, None)
-        read = evidence, self.reading
-        if any(array.is_inference() for array in (evidence.predictions.logp, self.reading.labels)):
+        read = evidence, self.conditioned
+        if any(
+            array.is_inference() for array in (evidence.predictions.logp, self.conditioned.labels)
+        ):
             read = _saveable(read)
         return Slopes(self.problem, parts, partial(coherence, read[0], parts.others, read[1]))
 
@@ -141,10 +144,10 @@ class Objective:
 
 @dataclass(frozen=True, slots=True)
 class Slopes:
-    """What the slope of an objective is found from: far less than a reading, as a rule.
+    """What the slope of an objective is found from: far less than conditioned evidence, as a rule.
 
     `others` gives the value, in nats per example, of terms that are back-propagated, from log
-    labels (S, N, K); where there are any, it holds the reading.
+    labels (S, N, K); where there are any, it holds the conditioned evidence.
     """
 
     problem: Problem
@@ -201,7 +204,7 @@ class OptimizeResult:
 class FixedPoints:
     """The end of the loop for each of S starts, of S candidates, or of S replicates.
 
-    Log labels (S, N, K), value (S,) and unweighted terms under their own reading, its `of_list`
+    Log labels (S, N, K), value (S,) and unweighted terms conditioned on themselves, its `of_list`
     and `shown`, how each ended, and the steps and readings that all of them took together.
     """
 
@@ -254,7 +257,7 @@ def settle(
         while len(active) and taken < readings:
             taken += 1
             mine, before = problem.at(active), bounded(logq[active])
-            # No name holds a reading: the next one is made when this one is gone.
+            # No name holds conditioned evidence: the next is made when this one is gone.
             ended = maximise(mine.objective(mine.condition(before)), before)
             steps += ended.steps
             moved = problem.held(log_normalised(ended.theta))
@@ -272,26 +275,26 @@ def settle(
 def assess(
     problem: Problem, logq: Tensor, results: list[Result], steps: int, readings: int
 ) -> FixedPoints:
-    """Labels with their coherence, each under its own reading."""
+    """Labels with their coherence, each conditioned on itself."""
     logq = problem.held(logq)
-    reading = problem.condition(logq)
-    terms = problem.values(reading, logq)
+    conditioned = problem.condition(logq)
+    terms = problem.values(conditioned, logq)
     return FixedPoints(
         logq,
         weighted_sum(problem.terms, terms),
         terms,
-        reading.of_list,
-        reading.shown,
+        conditioned.of_list,
+        conditioned.shown,
         tuple(results),
         steps,
         readings,
     )
 
 
-def chosen(reading: ConditionedEvidence, index: Tensor) -> ConditionedEvidence:
+def chosen(conditioned: ConditionedEvidence, index: Tensor) -> ConditionedEvidence:
     """The readings of some of the labellings, by their numbers."""
     return ConditionedEvidence(
-        *(getattr(reading, field.name)[index] for field in fields(ConditionedEvidence))
+        *(getattr(conditioned, field.name)[index] for field in fields(ConditionedEvidence))
     )
 
 

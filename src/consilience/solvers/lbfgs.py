@@ -75,7 +75,7 @@ class LBFGS:
     def maximise(self, objective: Objective, theta: Tensor) -> OptimizeResult:
         """The maximum near each start; SolveError where the objective is not finite."""
         slopes = objective.slopes
-        del objective  # with the reading, which is as large as many arrays of labels
+        del objective  # with the conditioned evidence, which is as large as many arrays of labels
         point = _point(slopes, theta)
         memory = _Memory(self.memory, slopes.problem.temperature)
         alive = torch.ones(len(theta), dtype=torch.bool, device=theta.device)

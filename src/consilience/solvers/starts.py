@@ -96,8 +96,8 @@ def _followed(evidence: Evidence, theta: Tensor) -> Tensor:
     """
     for _ in range(FOLLOWED):
         q = torch.softmax(_keeping(evidence, theta), dim=-1)
-        reading = condition(evidence, q)
-        theta = (theta + reading.log_pool + _pull(evidence, reading.flip_weight, q)) / 2
+        conditioned = condition(evidence, q)
+        theta = (theta + conditioned.log_pool + _pull(evidence, conditioned.flip_weight, q)) / 2
     return theta
 
 
@@ -112,11 +112,11 @@ def _coupled(evidence: Evidence) -> Tensor:
         dtype=torch.float64,
         device=evidence.predictions.logp.device,
     )
-    reading = condition(evidence, uniform)
-    theta = reading.prior
+    conditioned = condition(evidence, uniform)
+    theta = conditioned.prior
     for _ in range(MEAN_FIELD):
-        pull = _pull(evidence, reading.flip_weight, torch.softmax(theta, dim=-1))
-        theta = (theta + reading.prior + pull) / 2
+        pull = _pull(evidence, conditioned.flip_weight, torch.softmax(theta, dim=-1))
+        theta = (theta + conditioned.prior + pull) / 2
     return theta
 
 

@@ -92,7 +92,7 @@ def check_terms(evidence: Evidence, terms: Terms, solver: object) -> None:
     """InputError for a term of the user's own that cannot be evaluated or followed, and why.
 
     SolveError for one that is not finite. Each is tried on labels drawn at random, held to one
-    reading: on one labelling alone and on several at once, as solvers do.
+    conditioned: on one labelling alone and on several at once, as solvers do.
     """
     own = own_terms(terms)
     if not own:
@@ -104,7 +104,7 @@ def check_terms(evidence: Evidence, terms: Terms, solver: object) -> None:
     read = Problem(free, own).condition(logq[:1])
     first = [getattr(read, field.name)[0] for field in dataclasses.fields(ConditionedEvidence)]
     state = State(free, ConditionedEvidence(*first), logq[0])
-    reading = chosen(read, torch.zeros(LABELLINGS, dtype=torch.int64, device=logq.device))
+    conditioned = chosen(read, torch.zeros(LABELLINGS, dtype=torch.int64, device=logq.device))
     for name, term in own.items():
         value: object = _tried(name, partial(term, state), "failed")
         if not isinstance(value, Tensor) or value.shape:
@@ -114,7 +114,7 @@ def check_terms(evidence: Evidence, terms: Terms, solver: object) -> None:
             )
         problem = Problem(free, {name: term.at(1.0)})
         _tried(name, partial(problem.objective(read).slope, logq[:1]), "has no gradient")
-        objective = problem.objective(reading)
+        objective = problem.objective(conditioned)
         field = _tried(
             name,
             partial(fields, objective, logq),

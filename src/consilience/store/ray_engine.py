@@ -162,7 +162,7 @@ class RayWorker:
     """A process of Ray that asks: from a table of queries it makes one of answers, as JSON."""
 
     def __init__(self, served: ServedModel, concurrency: int) -> None:
-        self._served, self._concurrency = served, concurrency
+        self._concurrency = concurrency
         self._model = served.opened()
 
     def __call__(self, table: Table) -> Table:

@@ -1,4 +1,4 @@
-"""Other ways to find labels with the same model, store and number of calls, to be measured by.
+"""Other methods of finding labels with the same model, store and number of calls.
 
 Each baseline that asks the model gets the same framings, the same removal of label-name bias and
 as far as its source allows the same block layout as the method itself, so that a difference is

@@ -1,4 +1,4 @@
-"""Batch calibration: the mean answer under a prompt is taken off every answer under it.
+"""Batch calibration: the mean answer under a prompt is subtracted from every answer under it.
 
 Zhou et al. 2024 (2309.17249): an answer is divided by the mean of the probabilities over the batch
 that was asked under the same prompt. No further calls; it assumes that the classes of a batch are

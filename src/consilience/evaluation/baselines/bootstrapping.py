@@ -1,4 +1,4 @@
-"""Baselines that label their own shots: round after round, from what the model said last."""
+"""Bootstraps: each round shows the labels that the model gave in the last one."""
 
 from __future__ import annotations
 

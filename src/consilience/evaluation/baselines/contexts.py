@@ -1,4 +1,4 @@
-"""The context that a query was asked in, and an answer less what its context adds to it.
+"""The context that a query was asked in, and an answer without its context's offset.
 
 A target that is itself among the shots of its block is asked under the same list without it. Such
 a list of one target is no context to learn an offset from, and counts as the whole list.

@@ -1,4 +1,4 @@
-"""Contextual calibration: what a prompt says of an input without content is taken off.
+"""Contextual calibration: the answer to an input without content is subtracted.
 
 Zhao et al. 2021 ("Calibrate before use", 2102.09690): the probabilities of the labels after "N/A",
 "[MASK]" and an empty input, averaged, are what the prompt prefers by itself, and an answer under

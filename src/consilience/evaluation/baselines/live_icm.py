@@ -23,7 +23,7 @@ round a concept is, or which it is, so that the search may end, coherently, in a
 opposite; `start` can have the seeds labelled zero-shot instead, which is not in the paper.
 
 What else differs, and why. Examples that a relation ties to the target are left out of its shots,
-as everywhere in this package, while the authors show them: with its mates in view, a claim can be
+as everywhere in this package, while the authors show them: with tied claims in view, a claim can be
 labelled by counting ("true if fewer than half of the others are" is right in 84 % of their GSM8K
 groups without a word being read). A prompt has at most `shots` labelled others, those that come
 first in an order of the target's own, so that a target whose shots have not changed is not asked

@@ -1,4 +1,4 @@
-"""Iterative pseudo-labelling by confidence: annotated in chunks, each under what is surest so far.
+"""Iterative pseudo-labelling: the most confident answers become the shots of the next chunk.
 
 Gu et al. 2025 (2503.03062), "IterPSD". A first chunk is annotated without shots; each next one,
 half of it the examples nearest to those annotated and half drawn (their ε of 0.5), under shots

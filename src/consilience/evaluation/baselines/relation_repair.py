@@ -1,4 +1,4 @@
-"""Relations among examples of which some have no label yet: what is broken, and what would mend it.
+"""Broken relations among examples that are partly labelled, and the labels that would mend them.
 
 Labels are −1 where there is none.
 """

@@ -1,4 +1,4 @@
-"""Baselines without a loop: no shots, the same asked again, or shots with random labels."""
+"""Baselines without a loop: zero-shot, zero-shot repeated, shots with random labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Baselines that ask nothing: what the relations of a data set say of the labels by themselves."""
+"""Baselines that ask nothing: what the relations of a data set imply about the labels."""
 
 from __future__ import annotations
 

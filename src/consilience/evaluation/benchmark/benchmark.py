@@ -1,4 +1,4 @@
-"""The benchmark: ways of finding labels, compared at the same number of calls per example.
+"""The benchmark: methods compared at the same number of calls per example.
 
 A *case* is a data set, drawn anew for each seed, and the model that labels it. A *job* is one draw
 of a case at one budget; all its methods share a store, so that what two of them ask is asked once.

@@ -1,4 +1,4 @@
-"""The file of a benchmark: JSON, one line for each row, replaced as a whole after each new one.
+"""The result file of a benchmark: JSON, one line per row, rewritten whole after each new row.
 
 Whoever is killed while writing leaves the file as it was. What the rows of a case have in common
 (model, settings, versions) stands once, under `setups`, by the id that the rows name.

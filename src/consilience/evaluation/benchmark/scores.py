@@ -1,4 +1,4 @@
-"""Scores of soft labels without intervals: of what lies behind a row, as it is and calibrated."""
+"""Scores of soft labels without intervals, as they are and calibrated."""
 
 from __future__ import annotations
 
