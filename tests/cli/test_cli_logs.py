@@ -65,3 +65,33 @@ def test_each_round_says_how_far_the_run_is(claims: Path, tmp_path: Path) -> Non
 def test_a_log_that_cannot_be_written_is_refused(claims: Path, tmp_path: Path) -> None:
     done = consilience("--log-file", tmp_path, "datasets", "list", code=2)
     assert done.stderr.startswith("consilience") and "cannot write the log" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["claims.csv", "task.toml", "s.db", "l.csv", "known.csv"])
+def test_the_log_is_none_of_the_files_of_the_command(
+    claims: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    folder = claims.parent
+    monkeypatch.chdir(folder)
+    Path("task.toml").write_text(
+        '[data]\nfile = "claims.csv"\n[task]\nquestion = "Is it lit?"\n'
+        '[task.classes]\nno = ""\nyes = ""\n[model]\nname = "openai:tiny"\n'
+        'base_url = "http://127.0.0.1:9/v1"\n[landmarks]\nfile = "known.csv"\n'
+        '[output]\nstore = "s.db"\ntable = "l.csv"\n'
+    )
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    done = consilience("--log-file", f"../{folder.name}/{name}", "run", "task.toml", code=2)
+    assert done.stderr.endswith(f"{name} is a file of this command; name another --log-file\n")
+    assert all((folder / name).read_bytes() == was for name, was in before.items())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_log_that_cannot_be_written_ends_and_the_command_goes_on(
+    claims: Path, tmp_path: Path
+) -> None:
+    with serve_odd(lambda request, body, text: None) as server:
+        run = [*words(claims, server.url), *CHEAP, "--store", tmp_path / "s.db"]
+        done = consilience("--log-file", "/dev/full", *run)
+    assert done.stderr.count("/dev/full ends here, it cannot be written") == 1
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "l.csv").exists()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -115,3 +117,28 @@ def test_the_models_own_words_are_on_the_page(
     assert "is not what `consilience describe --json` prints" in refused()
     words.unlink()
     assert "cannot read" in refused()
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Within the block no file can grow beyond so many bytes, as on a disk that is full."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_page_or_a_task_file_that_has_no_room_is_one_line_and_no_half_a_file(
+    folder: Path, tmp_path: Path
+) -> None:
+    page, table = tmp_path / "page.html", write_csv(claims(3), tmp_path / "claims.csv")
+    with files_of_at_most(48_000):
+        done = consilience("report", "--store", folder / "s.db", "--output", page, code=2)
+    assert done.stderr == f"consilience: cannot write {page}: File too large\n"
+    with files_of_at_most(500):
+        done = consilience("init", table, code=2)
+    assert f"cannot write {table.with_suffix('.toml')}: File too large" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["claims.csv"]

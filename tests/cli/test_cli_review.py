@@ -233,3 +233,45 @@ def test_corrections_of_another_run_are_refused(store: Path, tmp_path: Path) -> 
     write_csv([own], tmp_path / "mended.csv")
     done = consilience("review", "--store", store, *_back("mended.csv"))
     assert "1 corrections, kept in" in done.stderr
+
+
+@pytest.mark.parametrize(("text", "id"), [("label", "ticket"), ("message", "label")])
+def test_landmarks_of_a_table_whose_own_texts_or_ids_are_in_a_column_label(
+    tmp_path: Path, text: str, id: str
+) -> None:
+    table = [{id: row["ticket"], text: row["message"]} for row in tickets(0, 20)]
+    words = ["--text", text, "--id", id, *TASK_OPTIONS, *MODEL, "--calls-per-example", 2]
+    consilience("run", write_csv(table, tmp_path / "t.csv"), *words, "--store", "s.db")
+    drawn = consilience("landmarks", "--store", "s.db", "--count", 12)
+    assert "into the column consilience_label" in drawn.stderr
+    known = rows(drawn.stdout)
+    assert all({id: row[id], text: row[text]} in table for row in known)
+    write_csv([row | {"consilience_label": "yes"} for row in known], tmp_path / "known.csv")
+    told = consilience("estimate", "--store", "s.db", "--landmarks", "known.csv", "--json")
+    assert json.loads(told.stdout)[0]["landmarks"] == 12
+
+
+def test_a_review_of_a_table_that_reviews_have_added_columns_to(tmp_path: Path) -> None:
+    old = {"correction": "no", "consilience_correction": "no"}
+    table = [row | old for row in tickets(0, 12)]
+    words = ["--text", "message", "--id", "ticket", *TASK_OPTIONS, *MODEL]
+    consilience("run", write_csv(table, tmp_path / "t.csv"), *words, "--store", "s.db")
+    consilience("review", "--store", "s.db", "--output", "doubtful.csv")
+    review = rows((tmp_path / "doubtful.csv").read_text())
+    review[0]["consilience_consilience_correction"] = "yes"
+    write_csv(review, tmp_path / "filled.csv")
+    done = consilience("review", "--store", "s.db", "--corrections", "filled.csv")
+    assert ": 1 corrections, kept" in done.stderr
+    bare = write_csv(tickets(0, 12), tmp_path / "bare.csv")
+    done = consilience("review", "--store", "s.db", "--corrections", bare, code=2)
+    assert "bare.csv has no column 'correction'; the columns are" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("word", "said"), [("T-", "no example's own id does"), ("", "of 40 examples begin so")]
+)
+def test_what_is_no_row_is_told_apart_from_the_beginning_of_an_id(
+    store: Path, word: str, said: str
+) -> None:
+    done = consilience("explain", word, "--store", store, code=2)
+    assert f"has the id {word!r}, and" in done.stderr and said in done.stderr

@@ -23,6 +23,7 @@ import pytest
 import consilience as cs
 from command import consilience
 from consilience.data.export import write_table
+from consilience.data.frames import own_rows
 from consilience.data.readers import read_rows
 from consilience.data.relations import Opposite
 from consilience.elicitation.settings import Settings
@@ -389,7 +390,7 @@ def test_rows_are_explained_by_their_ids(path: Path) -> None:
     done = consilience("explain", "T-1", "--store", "s.db")
     assert done.stderr.startswith(f"{TICKETS[3]['message']}\n→ N")
     assert consilience("explain", "003", "--store", "s.db").stdout == done.stdout
-    assert "0 examples" in consilience("explain", "T-9", "--store", "s.db", code=2).stderr
+    assert "has the id 'T-9'" in consilience("explain", "T-9", "--store", "s.db", code=2).stderr
 
 
 def test_another_table_with_the_same_texts_is_another_table(path: Path) -> None:
@@ -466,3 +467,31 @@ def test_objects_in_a_row_come_back_whole(tmp_path: Path) -> None:
     back = [json.loads(line) for line in out.read_text().splitlines()]
     assert [{name: row[name] for name in own[0]} for row in back] == own
     assert list(back[0]) == ["row", *own[0], *RESULTS]
+
+
+@pytest.mark.parametrize("kind", ["rows", "pandas", "arrow", "parquet"])
+def test_a_column_called_as_a_field_of_another_is_the_users_own(tmp_path: Path, kind: str) -> None:
+    records = [{"t": f"lamp {i}", "meta": {"src": "in"}, "meta.src": f"own {i}"} for i in range(3)]
+    frame = pd.DataFrame(records)
+    path = tmp_path / "t.parquet"
+    frame.to_parquet(path)
+    if kind == "parquet":
+        data, _ = cs.load_dataset(path, text="t", task=TASK)
+    else:
+        given = {"rows": records, "pandas": frame, "arrow": pa.Table.from_pandas(frame)}[kind]
+        data = cs.Dataset.from_records(given, text="t", task=TASK)
+    table, _ = own_rows(data)
+    assert list(table.columns) == ["row", "t", "meta", "meta.src"]
+    assert list(table["meta.src"]) == ["own 0", "own 1", "own 2"]
+
+
+@pytest.mark.parametrize("text", ["t", "{meta.src}: {t}"])
+def test_fields_of_objects_in_json_come_back_within_their_objects_alone(
+    tmp_path: Path, text: str
+) -> None:
+    records = [{"t": f"lamp {i}", "meta": {"src": "in", "deep": {"e": i}}} for i in range(3)]
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps(records))
+    table, _ = own_rows(cs.load_dataset(path, text=text, task=TASK)[0])
+    assert list(table.columns) == ["row", "t", "meta"]
+    assert list(table["meta"]) == [record["meta"] for record in records]

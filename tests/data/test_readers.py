@@ -520,3 +520,15 @@ def test_what_pandas_has_for_missing_is_empty_in_mappings_too():
     made = Dataset.from_records(rows, text="t", group="g")
     assert [made.examples[made.index[Example(t).id]].group for t in "abc"] == [None, None, "x"]
     assert as_text(pd.NA) is None and as_text(pd.NaT) is None
+
+
+def test_whole_numbers_that_a_gap_made_doubles_are_no_groups() -> None:
+    # The two differ by one, and pandas has made one number of them.
+    numbers, texts = [2**53 + 2, 2**53 + 3, None], ["one lamp", "two lamps", "three lamps"]
+    frame = pd.DataFrame({"t": texts, "n": numbers})
+    with pytest.raises(InputError, match=r"column 'n' has gaps.* lose digits; make it text or Int"):
+        Dataset.from_records(frame, text="t", group="n")
+    assert len(Dataset.from_records(frame, text="t")) == 3
+    whole = frame.assign(n=pd.array(numbers, dtype="Int64"))
+    groups = Dataset.from_records(whole, text="t", group="n").groups
+    assert sorted(map(str, groups))[:2] == [str(2**53 + 2), str(2**53 + 3)]

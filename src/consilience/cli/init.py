@@ -48,6 +48,7 @@ def init(file: str, text: str | None, id: str | None, output: str | None, force:
     """
     from consilience.data.files import PACKED
     from consilience.data.readers import read_rows
+    from consilience.data.whole_file import whole_file
 
     bare = Path(file)
     if bare.is_dir():
@@ -71,7 +72,8 @@ def init(file: str, text: str | None, id: str | None, output: str | None, force:
         at = Path(file).absolute()
     written = task_text(at.as_posix(), table.columns, chosen, own, path.stem)
     try:
-        path.write_text(written, encoding="utf-8")
+        with whole_file(path) as task:
+            task.write(written.encode())
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from None
     found = f"id column {own!r}" if own else "no column of ids: rows are called by their number"

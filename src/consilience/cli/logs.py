@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
+
+import click
 
 from consilience.cli.harmless import harmless
 from consilience.cli.output import talk
@@ -29,6 +33,21 @@ class _Talk(logging.Handler):
 
     def emit(self, record: LogRecord) -> None:
         talk(self.format(record))
+
+
+class _File(logging.FileHandler):
+    """Log lines in a file; where no more of them can be written, one line on stderr says so."""
+
+    def handleError(self, record: LogRecord) -> None:
+        if self.level <= logging.CRITICAL:
+            self.setLevel(logging.CRITICAL + 1)
+            reason = sys.exc_info()[1]
+            talk(f"the log {self.baseFilename} ends here, it cannot be written: {reason}")
+
+    def close(self) -> None:
+        """Closes the file, whose last lines are lost where they could not be written."""
+        with suppress(OSError):  # which was said
+            super().close()
 
 
 class _Lines(logging.Formatter):
@@ -85,7 +104,7 @@ def set_up(level: str | None, file: str | None) -> logging.Handler | None:
     if level is None and file is None:
         return None
     try:
-        handler = _Talk() if file is None else logging.FileHandler(file, encoding="utf-8")
+        handler = _Talk() if file is None else _File(file, encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write the log {file}: {error.strerror or error}") from error
     handler.setFormatter(_Lines(_LINE))
@@ -99,3 +118,11 @@ def put_away(handler: logging.Handler) -> None:
     """Ends what `set_up` began."""
     logging.getLogger("consilience").removeHandler(handler)
     handler.close()
+
+
+def check_log_apart(files: Iterable[str | None]) -> None:
+    """InputError where the log of this command is one of the files that it reads or writes."""
+    log = click.get_current_context().find_root().params.get("log_file")
+    for file in files:
+        if log and file and Path(file).resolve() == Path(log).resolve():
+            raise InputError(f"the log {log} is a file of this command; name another --log-file")

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from consilience.cli.config import SETTINGS, built
+from consilience.cli.logs import check_log_apart
 from consilience.cli.tables import PATH
 from consilience.cli.task_file import SUFFIX, read_set, read_task_file
 from consilience.cli.values import Classes, Kind, Table, Whole, home
@@ -152,11 +153,15 @@ def configured(
     def decorate(function: Callable[..., Any]) -> Any:
         @functools.wraps(function)
         def command(**given: Any) -> Any:
-            said = _said(shown, given)
+            of_options = _said(shown, given)
             task, seed = given.pop("task"), given.pop("seed", None) if seeded else None
             from_file, own = read_task_file(task) if task else ({}, None)
             seed = seed if seed is not None else own or 0
-            config = built(seed, task, from_file, given.pop("chosen"), said)
+            config = built(seed, task, from_file, given.pop("chosen"), of_options)
+            said = config.output
+            words = [word for word in given.values() if isinstance(word, str)]
+            files = [config.source, config.data.file, config.landmarks.file, said.table]
+            check_log_apart([*words, *files, said.store or STORE])
             return function(config=config, **given)
 
         chosen = option(

@@ -191,13 +191,15 @@ def what_to_vouch_for(found: Found) -> list[str]:
     Nothing where landmarks chose it.
     """
     from consilience.concepts.description import shortened
+    from consilience.results.landmarks import label_column
 
     asked = question_rows(found)
     own = found.dataset.origin.id_name if found.dataset.origin else "id"
     if not asked or found.run.settings.get("landmarks"):
         return []
     return [
-        f"If the first is not the one meant: vouch for these rows (columns {own} and label) and "
+        f"If the first is not the one meant: vouch for these rows (columns {own} and "
+        f"{label_column(found.dataset)}) and "
         "run again with --landmarks FILE --set landmarks.calibration=none:",
         *(f"  {row['id']}  {shortened(row['text'], SHORT)}" for row in asked),
     ]
@@ -280,9 +282,10 @@ def explain(example: str, store: str, run_id: str | None, as_json: bool) -> None
     own = found.dataset.find(example)
     ids = [own] if own else [id for id in found.dataset.ids if id.startswith(example)]
     if len(ids) != 1:
+        how = f"the own ids of {len(ids)} examples begin so" if ids else "no example's own id does"
         raise InputError(
-            f"{len(ids)} examples of run {found.run.id} have an id that begins with {example!r}; "
-            "`solve` lists them all"
+            f"no row of run {found.run.id} has the id {example!r}, and {how}; "
+            "`solve` lists all rows"
         )
     i = found.dataset.index[ids[0]]
     row = found.labels.iloc[i]

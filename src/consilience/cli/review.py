@@ -159,7 +159,10 @@ def landmarks(config: Config, run_id: str | None, count: int | None, as_json: bo
     _check_empty(config.named, drawn.columns[-1])
     print_labels(drawn, config.named, as_json, said.keep_formulas)
     names = ", ".join(found.dataset.task.classes)
-    talk(f"write the class of each ({names}) into the column label; leave none out that is hard")
+    talk(
+        f"write the class of each ({names}) into the column {drawn.columns[-1]}; "
+        "leave none out that is hard"
+    )
 
 
 @options.command()

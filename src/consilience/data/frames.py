@@ -67,7 +67,10 @@ def rows_frame(table: Rows) -> pd.DataFrame:
         kinds = set(map(type, cells))
         plain = len(kinds) == 1 and kinds <= {str, int, float, bool}
         columns[name] = pd.Series(cells, dtype=None if plain else object)
-    return pd.DataFrame(columns)
+    frame = pd.DataFrame(columns)
+    if table.source:  # a frame's own column may be called so, but JSON refuses one that is
+        frame.attrs[_FIELDS] = [name for name in table.columns if _is_field(name, table)]
+    return frame
 
 
 def arrow_frame(table: pa.Table) -> pd.DataFrame:
@@ -119,21 +122,24 @@ def own_rows(data: Dataset) -> tuple[pd.DataFrame, Sequence[int]]:
         if origin.group and origin.group not in columns:
             columns[origin.group] = tuple(data.examples[i].group or "" for i in at)
         return pd.DataFrame(columns), at
-    frame = frame[[name for name in frame.columns if not _is_field(str(name), frame)]]
+    frame = frame.drop(columns=frame.attrs.get(_FIELDS, []))
     if origin.id is None:
         numbers = np.array([i + 1 for i in origin.at], dtype=np.int64)
         frame.insert(0, free_name(ROW, list(frame.columns)), numbers)
     return frame, at
 
 
-def _is_field(name: str, frame: pd.DataFrame) -> bool:
+_FIELDS = "consilience_fields"
+"""Where a frame keeps which of its columns were made of the fields of objects in JSON."""
+
+
+def _is_field(name: str, table: Rows) -> bool:
     """Whether a column is a field of the objects in another, which the user's table has whole."""
     parts = name.split(".")
     for end in range(1, len(parts)):
         above, field = ".".join(parts[:end]), ".".join(parts[end:])
-        if above in frame.columns and any(
-            isinstance(cell, Mapping) and field in cell for cell in frame[above]
-        ):
+        cells = (row.get(above) for row in table)
+        if any(isinstance(cell, Mapping) and field in cell for cell in cells):
             return True
     return False
 

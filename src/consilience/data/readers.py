@@ -207,6 +207,8 @@ def _pandas(frame: Any, wanted: Wanted, source: str) -> Rows:  # noqa: ANN401 - 
     asked = set(chosen_columns(wanted, names, source))
     kept = [i for i, name in enumerate(names) if name in asked]
     some = frame.iloc[:, kept]
+    if wanted is not every:  # of columns that nobody uses no digit is missed
+        _refuse_lost_digits(some, source)
     filled = some.astype(object).where(some.notna(), None)
     for i, kind in enumerate(some.dtypes):
         if narrow := _NARROW.get(str(kind).lower()):
@@ -216,6 +218,19 @@ def _pandas(frame: Any, wanted: Wanted, source: str) -> Rows:  # noqa: ANN401 - 
             filled.isetitem(i, np.array(cells, dtype=object))
     made = ({str(n): v for n, v in row.items()} for row in filled.to_dict(orient="records"))
     return Rows(made, source, names=names)
+
+
+def _refuse_lost_digits(frame: Any, source: str) -> None:  # noqa: ANN401 - as above
+    """Nothing, or the InputError that whole numbers beside a gap are doubles, which lack digits."""
+    for i, name in enumerate(frame.columns):
+        column = frame.iloc[:, i]
+        if column.dtype != np.float64 or not column.isna().any():
+            continue
+        if (np.isfinite(column) & (abs(column) > 2**53)).any():
+            raise InputError(
+                f"{source or 'the frame'}: column {str(name)!r} has gaps, and so its numbers are "
+                f"doubles, which above {2**53:,} lose digits; make it text or Int64 from the start"
+            )
 
 
 _NARROW = {
@@ -260,7 +275,10 @@ def _read(file: File, header: Sequence[str] | None, wanted: Wanted) -> Rows:
     else:
         dialect = delimited.sniff(file)
         if dialect.encoding == "cp1252":
-            notes.append(f"{file.name} is not UTF-8 and was read as Windows-1252.")
+            notes.append(
+                f"{file.name} is not UTF-8 and was read as Windows-1252. Where letters are wrong "
+                "it is in another encoding: save it as UTF-8 (iconv -f cp1250 -t utf-8)."
+            )
         found = delimited.delimited_rows(file, dialect, header, lines, seen)
     made = Rows(_thinned(found, seen, wanted, file.name), file.name, lines, seen)
     made.note = " ".join(notes)

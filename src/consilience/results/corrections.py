@@ -22,7 +22,7 @@ from consilience.errors import InputError
 from consilience.evidence.implied_classes import broken_by
 from consilience.evidence.relation_factors import factors
 from consilience.results.kept_labels import keep_labels
-from consilience.results.landmarks import vouched_labels
+from consilience.results.landmarks import label_column, vouched_labels
 from consilience.results.solved import solve_all
 from consilience.store.database import Store
 from consilience.store.schema import TAKEN_BACK
@@ -54,21 +54,18 @@ def take_back(dataset: Dataset) -> str:
 def read_corrections(source: object, dataset: Dataset) -> dict[str, int]:
     """The classes in a mapping of ids to classes, in rows or in a file, by example id.
 
-    A class is its name or its number. Of rows the column `correction` counts, and without one the
-    column `label`; a row where it is empty corrects nothing. None in a mapping, and `take_back` in
-    rows, take an earlier correction back: `TAKEN_BACK`. InputError where there is none, and where a
-    file is of a run of other examples or classes.
+    A class is its name or its number. Of rows the column `correction` counts, of several that
+    reviews have added the last, and without one the column `label`; a row where it is empty
+    corrects nothing. None in a mapping, and `take_back` in rows, take an earlier correction back:
+    `TAKEN_BACK`. InputError where there is none, and where a file is of a run of other examples or
+    classes.
     """
     if isinstance(source, str | Path):
         _check_of(source, dataset)
-    own = free_name(CORRECTION, [CORRECTION])
-    columns = (own, CORRECTION, "label")
     back = take_back(dataset)
     if isinstance(source, Mapping):
         source = {id: back if label is None else label for id, label in source.items()}
-    said = vouched_labels(
-        source, dataset, columns=columns, what="correction", more={back: TAKEN_BACK}
-    )
+    said = vouched_labels(source, dataset, added=CORRECTION, more={back: TAKEN_BACK})
     if not said:
         raise InputError(
             f"nothing is corrected: no row has a {CORRECTION}; write the right class into that "
@@ -166,6 +163,8 @@ def doubts(found: Found) -> NDArray[np.float64]:
 def draw_landmarks(found: Found, count: int, seed: int = 0) -> pd.DataFrame:
     """`count` rows drawn at random, in the order of the table, with an empty column `label`.
 
+    It is called `consilience_label` where the data set's own ids or texts are in `label`.
+
     Each example is drawn at most once, whatever its label: who labels them and gives them back as
     landmarks calibrates probabilities and estimates shares (`estimation`). Nothing that was found
     is shown beside them, so that it sways nobody. InputError for more than there are.
@@ -178,8 +177,9 @@ def draw_landmarks(found: Found, count: int, seed: int = 0) -> pd.DataFrame:
         raise InputError(f"{count} landmarks cannot be drawn from {len(first)} different texts")
     drawn = generator(seed, "landmarks").choice(sorted(first), size=count, replace=False)
     shown = frame.iloc[sorted(first[i] for i in drawn.tolist())].reset_index(drop=True)
-    if "label" in shown.columns:
+    name = label_column(found.dataset)
+    if name in shown.columns:
         # Gold of the user's own, perhaps; it is not to be copied.
-        shown = shown.drop(columns="label")
-    shown["label"] = ""
+        shown = shown.drop(columns=name)
+    shown[name] = ""
     return shown

@@ -9,6 +9,7 @@ A landmark is no gold: it is given before anything is scored, and what is scored
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
@@ -106,18 +107,18 @@ def vouched_labels(
     dataset: Dataset,
     text: str | None = None,
     *,
-    columns: Sequence[str] = ("label",),
-    what: str = "landmark",
+    added: str = "",
     more: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[int, int]:
     """The classes that a mapping, rows or a file gives to examples, by position; see `Landmarks`.
 
-    The label is in the first of `columns` that is there; `what` a row is called in errors. `more`
-    are words that stand for a number beside the names of the classes.
+    The label is in the `label_column`, or, where a table was given out with a column called
+    `added`, in that one. `more` are words that stand for a number beside the names of the classes.
     """
+    what = added or "landmark"
     read = label_reader(dataset.task.classes)
     vouched: dict[int, int] = {}
-    for id, label, place in _said(source, text, dataset, columns, what):
+    for id, label, place in _said(source, text, dataset, added):
         example, number = dataset.find(id), more.get(label.strip(), read(label))
         if example is None:
             raise InputError(
@@ -139,15 +140,28 @@ def vouched_labels(
     return vouched
 
 
+def label_column(data: Dataset) -> str:
+    """The column of labels beside the rows of a data set: `label`, where that is not their own.
+
+    `consilience_label` where their ids or texts are in a column `label`.
+    """
+    origin = data.origin
+    own = origin is not None and ("label" in (origin.id, origin.text) or "{label}" in origin.text)
+    return free_name("label", ["label"] if own else [])
+
+
 def _said(
-    source: object, text: str | None, data: Dataset, columns: Sequence[str], what: str
+    source: object, text: str | None, data: Dataset, added: str
 ) -> Iterator[tuple[str, str, str]]:
     """Each id with the label it is given, as text, and where that stands."""
-    given = isinstance(source, Mapping)
+    given, column = isinstance(source, Mapping), label_column(data)
     if isinstance(source, Mapping):
-        source = [{"id": id, columns[-1]: label} for id, label in source.items()]
+        source = [{"id": id, column: label} for id, label in source.items()]
     table = read_rows(source) if isinstance(source, str | Path) else rows(source)
-    column = next((name for name in columns if name in table.columns), columns[-1])
+    # The user's table may have had columns of that name: what was added last is the longest.
+    called = [c for c in table.columns if added and re.fullmatch(f"(consilience_)*{added}", c)]
+    if called or column not in table.columns:
+        column = max(called, key=len, default=added or column)
     table.require(column)
     ids = "id" if given else _id_column(table, data)
     # A table of labels has the columns of the text, and what was made by hand perhaps the text.
@@ -158,7 +172,7 @@ def _said(
         label = table.cell(i, column)
         if label is not None:
             named = words[i] if ids is None else (table.cell(i, ids) or "")
-            place = f"{table.place(i)}, {what} {named[:60]!r}"
+            place = f"{table.place(i)}, {added or 'landmark'} {named[:60]!r}"
             shown = _example(words[i], data) if words else ""
             if ids is None:
                 named = shown

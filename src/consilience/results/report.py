@@ -45,11 +45,17 @@ def write_report(
     words: Words | None = None,
     price: Price | None = None,
 ) -> Path:
-    """Writes the page of a run and returns its path; MissingExtra without Jinja2."""
+    """Writes the page of a run and returns its path; MissingExtra without Jinja2.
+
+    InputError if it cannot be written.
+    """
     path = check_report(path)
     page = report_page(found, scores, words, price)
-    with whole_file(path) as file:
-        file.write(page.encode())
+    try:
+        with whole_file(path) as file:
+            file.write(page.encode())
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
     return path
 
 
