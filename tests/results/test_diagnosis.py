@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from zlib import crc32
 
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import cohen_kappa_score
 
 from consilience.concepts.comparison import SURE
 from consilience.concepts.concept import Concept, pooled
+from consilience.data.dataset import Dataset, Example
+from consilience.data.task import Task
 from consilience.elicitation.session import elicit
+from consilience.models.base import Answer, Request
 from consilience.models.simulated import WORLDS, SimulatedModel, world_dataset
 from consilience.objective.conditioning import weigh
 from consilience.results.diagnosis import (
@@ -22,6 +27,7 @@ from consilience.results.diagnosis import (
     TOLD,
     Kind,
     information,
+    kappa,
     open_labels,
     verdict,
 )
@@ -46,6 +52,39 @@ def test_a_model_that_knows_nothing_is_told_from_one_that_does(world: str, seed:
     assert (found.verdict.kind is Kind.CHANCE) == (world == "no-answer")
     assert (found.verdict.halves < ALIKE) == (world == "no-answer")
     assert found.verdict.decided == pytest.approx(1 - found.labels["open"].mean())
+
+
+class FreshNoise:
+    """A model that knows the class of each row, and draws the rest anew for each prompt."""
+
+    name, style, settings = "fresh-noise", "text", {}
+
+    async def ask(self, request: Request) -> Answer:
+        k = len(request.label_names)
+        drawn = np.random.default_rng(crc32(str(request.prompt).encode())).normal(size=k)
+        drawn[crc32(request.query.target.encode()) % k] += 3
+        logprobs = drawn - np.log(np.exp(drawn).sum())
+        return Answer(tuple(logprobs.tolist()), (True,) * k, 1.0)
+
+
+def test_answers_of_many_classes_agree_where_their_likeliest_classes_do() -> None:
+    """Of eight classes seven are in a new order in each prompt, so that ranks hardly correlate."""
+    task = Task("Which?", tuple(f"class {c}" for c in range(8)))
+    data = Dataset("rows", [Example(f"row {i}") for i in range(60)], task=task)
+    found = elicit(data, FreshNoise(), calls_per_example=6, solver=LBFGS(starts=1))
+    truth = [crc32(id.encode()) % 8 for id in data.ids]
+    assert (found.soft_labels.argmax(axis=1) == truth).mean() > 0.95
+    assert found.verdict.halves > 0.8 and found.verdict.chance < LEVEL
+    assert found.verdict.kind is Kind.COHERENT
+
+
+def test_agreement_on_classes_is_kappa_as_scikit_learn_has_it() -> None:
+    rng = np.random.default_rng(0)
+    for k in (2, 3, 8):
+        one, other = rng.integers(k, size=(2, 50))
+        other[:20] = one[:20]
+        assert kappa(one, other) == pytest.approx(cohen_kappa_score(one, other), abs=1e-12)
+    assert kappa(np.zeros(5, np.int64), np.zeros(5, np.int64)) == 0
 
 
 @pytest.mark.slow
@@ -122,7 +161,7 @@ def test_landmarks_make_sure_labels_of_unsure_ones_and_ask_nothing(run: Found) -
     flat /= flat.sum(axis=1, keepdims=True)
     unsure = replace(run, solution=replace(run.solution, labels=flat))
     assert unsure.verdict.kind is Kind.UNSURE
-    said = f"answers agree in their order (correlation {run.verdict.halves:.2f}) but do not lie in"
+    said = f"answers agree, by {run.verdict.halves:.2f} of 1, but do not lie in"
     assert said in unsure.verdict.reasons[1]
     _, gold = world_dataset("easy", len(run.dataset))
     drawn = np.random.default_rng(0).permutation(run.dataset.ids)[:20]

@@ -43,11 +43,13 @@ classes labels are less sure: a simulated pretrained model whose labels are .72 
 0.11; they are unsure where none is decided."""
 
 ALIKE = 0.55
-"""Labels whose answers in one half of the rounds correlate by less with the rest are chance.
+"""Labels whose answers in one half of the rounds agree by less with the rest are chance.
 
-On 160 examples and more, of a simulated model that knows nothing they do by 0.30 to 0.53, of one
-that knows by 0.71 to 0.99, of Gemma 3 270M on 12 public sets by 0.62 to 0.97; spam that SmolLM2
-135M turned round had 0.52."""
+Of two classes that is a rank correlation. On 160 examples and more, of a simulated model that knows
+nothing they do by 0.30 to 0.53, of one that knows by 0.71 to 0.99, of Gemma 3 270M on 12 public
+sets by 0.62 to 0.97; spam that SmolLM2 135M turned round had 0.52. Of four to eight classes of
+which a model knows nothing the likeliest agree by a kappa of 0.16 to 0.27, orders by 0.33 to 0.46.
+"""
 
 MOSTLY = 0.5
 """Labels rest on answers without shots where these are more than this share of their evidence.
@@ -194,20 +196,20 @@ def _unlike(halves: float, chance: float, shot_free: float) -> tuple[Kind, str] 
     if chance <= LEVEL and halves < ALIKE and shot_free > MOSTLY:
         return Kind.UNSURE, (
             f"they rest on answers without shots ({shot_free:.0%} of the evidence), and those with "
-            f"shots agree too little (correlation {halves:.2f}); landmarks that are drawn at "
-            "random say what they are worth"
+            f"shots agree too little, by {halves:.2f} of 1; landmarks that are drawn at random say "
+            "what they are worth"
         )
     if chance > LEVEL or halves < ALIKE:
         return Kind.CHANCE, (
-            f"answers under other shots agree too little (correlation {halves:.2f}, by chance as "
-            f"much with p = {chance:.2g}); ask more, in other framings, or another model"
+            f"answers under other shots agree too little, by {halves:.2f} of 1 (by chance as much "
+            f"with p = {chance:.2g}); ask more, in other framings, or another model"
         )
     return None
 
 
 def _undivided(halves: float, k: int) -> tuple[Kind, str]:
     """That answers which agree show no K classes."""
-    alike = "" if math.isnan(halves) else f" agree in their order (correlation {halves:.2f}) but"
+    alike = "" if math.isnan(halves) else f" agree, by {halves:.2f} of 1, but"
     classes = f"{'two' if k == 2 else k} classes"
     return Kind.UNSURE, (
         f"answers{alike} do not lie in {classes}; landmarks that are drawn at random say what "
@@ -248,10 +250,13 @@ def shot_free_share(evidence: Evidence) -> float:
 
 
 def agreeing_halves(evidence: Evidence, seed: int) -> tuple[float, float]:
-    """How answers with shots in every other round correlate with the rest, and how often by chance.
+    """How far answers with shots in every other round agree with the rest, and how often by chance.
 
-    The share of permutations of the examples with at least that correlation, at least
-    1/(PERMUTATIONS + 1); (NaN, NaN) where there are no two rounds about the same examples.
+    That is their rank correlation. Of more than two classes it is Cohen's kappa of the likeliest
+    classes (Cohen 1960) where that is larger: answers that single out one class and order the
+    others at random correlate by .5 with five classes, by .3 with eight. Then the share of
+    permutations of the examples with at least that agreement, at least 1/(PERMUTATIONS + 1);
+    (NaN, NaN) where there are no two rounds about the same examples.
     """
     predictions = evidence.predictions
     shown = ~predictions.zero & ~predictions.brief
@@ -263,10 +268,27 @@ def agreeing_halves(evidence: Evidence, seed: int) -> tuple[float, float]:
     if both.sum() < FEWEST_EXAMPLES:
         return math.nan, math.nan
     x, y = (_standard_ranks(margins(soft)[both]) for soft in (one, other))
-    found = float((x * y).mean())
+    first, second = (soft[both].argmax(axis=1) for soft in (one, other))
+
+    def agreement(order: NDArray[np.int64]) -> float:
+        ranked = float((x[order] * y).mean())
+        return ranked if evidence.k == 2 else max(ranked, kappa(first[order], second))
+
+    found = agreement(np.arange(len(x)))
     rng = generator(seed, "permutations")
-    drawn = [float((x[rng.permutation(len(x))] * y).mean()) for _ in range(PERMUTATIONS)]
+    drawn = [agreement(rng.permutation(len(x))) for _ in range(PERMUTATIONS)]
     return found, (1 + sum(value >= found for value in drawn)) / (1 + PERMUTATIONS)
+
+
+def kappa(one: NDArray[np.int64], other: NDArray[np.int64]) -> float:
+    """How much more often two lists of classes agree than by chance, 1 for always; 0 if undefined.
+
+    Cohen, A coefficient of agreement for nominal scales, 1960.
+    """
+    width = 1 + int(max(one.max(), other.max()))
+    frequent = [np.bincount(classes, minlength=width) / len(classes) for classes in (one, other)]
+    chance = float(frequent[0] @ frequent[1])
+    return 0.0 if chance == 1 else (float((one == other).mean()) - chance) / (1 - chance)
 
 
 def _standard_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
