@@ -22,7 +22,12 @@ from recorder import Recorder
 from zoo import evidence
 
 DATA, _ = world_dataset("noisy", 30)
-FOUND = cs.elicit(DATA, SimulatedModel("noisy"), calls_per_example=3)
+
+
+@pytest.fixture(scope="module")
+def run() -> cs.Found:
+    """A run with the default terms."""
+    return cs.elicit(DATA, SimulatedModel("noisy"), calls_per_example=3)
 
 
 def cautious(s):
@@ -55,12 +60,14 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_term_that_cannot_be_used_is_refused_by_name_before_anything_is_asked(name: str) -> None:
+def test_a_term_that_cannot_be_used_is_refused_by_name_before_anything_is_asked(
+    run: cs.Found, name: str
+) -> None:
     term, message = REFUSED[name]
     terms = default_terms() | {"mine": Term(term, 1.0)}
     model = Recorder()
     for use in (
-        lambda: solve(FOUND.evidence, terms),
+        lambda: solve(run.evidence, terms),
         lambda: cs.elicit(DATA, model, calls_per_example=3, terms=terms),
     ):
         with pytest.raises(InputError, match=f"the term 'mine' .*{message}") as error:
@@ -89,18 +96,18 @@ def test_a_term_that_is_not_finite_is_refused_by_name_before_anything_is_asked()
     ],
     ids=["constant", "the same everywhere", "of the reading", "balance", "gini", "hinge"],
 )
-def test_a_term_that_can_be_used_is_taken(term) -> None:
+def test_a_term_that_can_be_used_is_taken(run: cs.Found, term) -> None:
     terms = default_terms() | {"mine": Term(term)}
     for solver in (cs.LBFGS(), Adam(), BeliefPropagation(), Annealing()):
-        check_terms(FOUND.evidence, terms, solver)
+        check_terms(run.evidence, terms, solver)
 
 
-def test_annealing_takes_jumps() -> None:
+def test_annealing_takes_jumps(run: cs.Found) -> None:
     terms = {"mine": Term(REFUSED["a jump"][0])}
-    check_terms(FOUND.evidence, terms, Annealing())
+    check_terms(run.evidence, terms, Annealing())
     for solver in (Adam(), BeliefPropagation()):
         with pytest.raises(InputError, match="use Annealing"):
-            check_terms(FOUND.evidence, terms, solver)
+            check_terms(run.evidence, terms, solver)
 
 
 def test_in_one_row_an_entropy_is_told_from_what_resembles_it() -> None:
@@ -120,10 +127,10 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_is_no_objective_is_said(name: str) -> None:
+def test_what_is_no_objective_is_said(run: cs.Found, name: str) -> None:
     terms, message = WRONG[name]
     for use in (
-        lambda: solve(FOUND.evidence, terms),
+        lambda: solve(run.evidence, terms),
         lambda: cs.elicit(DATA, Recorder(), calls_per_example=3, terms=terms),
     ):
         with pytest.raises(InputError, match=message):
@@ -131,25 +138,25 @@ def test_what_is_no_objective_is_said(name: str) -> None:
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", cs.LBFGS, cs.LBFGS(starts=1).maximise])
-def test_what_is_no_solver_is_said(solver) -> None:
+def test_what_is_no_solver_is_said(run: cs.Found, solver) -> None:
     for use in (
-        lambda: solve(FOUND.evidence, solver=solver),
+        lambda: solve(run.evidence, solver=solver),
         lambda: cs.elicit(DATA, Recorder(), calls_per_example=3, solver=solver),
     ):
         with pytest.raises(InputError, match="a solver is an object such as LBFGS"):
             use()
 
 
-def test_an_entropy_of_ones_own_is_the_entropy_by_its_role() -> None:
+def test_an_entropy_of_ones_own_is_the_entropy_by_its_role(run: cs.Found) -> None:
     own = default_terms() | {"entropy": Term(my_entropy, 1.0, role=Role.ENTROPY)}
     settings = {"calls_per_example": 3, "terms": own}
     found = cs.elicit(DATA, SimulatedModel("noisy"), **settings)
-    np.testing.assert_allclose(found.soft_labels, FOUND.soft_labels, atol=1e-3)
-    told = [f.labels["structural"] for f in (found, FOUND)]
+    np.testing.assert_allclose(found.soft_labels, run.soft_labels, atol=1e-3)
+    told = [f.labels["structural"] for f in (found, run)]
     np.testing.assert_allclose(*told, atol=1e-2)
     twice = own | {"entropy": Term(lambda s: 2 * my_entropy(s), 0.5, role=Role.ENTROPY)}
     with pytest.raises(InputError, match=r"Role.ENTROPY.*1 times the entropy.*factors into its we"):
-        solve(FOUND.evidence, twice)
+        solve(run.evidence, twice)
     assert cs.Role is Role
 
 
