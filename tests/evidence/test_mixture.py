@@ -289,9 +289,9 @@ def test_it_is_of_other_examples():
 
 
 @pytest.mark.parametrize("shares", [(0.5, 0.5), (0.9, 0.1), (0.2, 0.5, 0.3), (0.97, 0.01, 0.02)])
-@pytest.mark.parametrize("lean", [0.0, 2.0])
-def test_the_mean_labels_have_the_shares_that_are_given(shares, lean):
-    _, z = made([1 / len(shares)] * len(shares), distance=1.0, lean=lean)
+@pytest.mark.parametrize(("distance", "lean"), [(1.0, 0.0), (1.0, 2.0), (3.0, 0.0)])
+def test_the_mean_labels_have_the_shares_that_are_given(shares, distance, lean):
+    _, z = made([1 / len(shares)] * len(shares), distance=distance, lean=lean)
     found = fit(z, shares=shares)
     labels = torch.softmax(found.scale * (torch.from_numpy(z) + found.frequency), dim=-1)
     np.testing.assert_allclose(labels.mean(dim=0), shares, atol=1e-4)
