@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from consilience.evidence import mixture
 from consilience.evidence.evidence import Evidence
+from consilience.evidence.known_classes import moved
 from consilience.evidence.mixture import (
     APART,
     BELIEVED,
@@ -343,3 +345,15 @@ def test_given_classes_count_wherever_they_stand():
         scores.append(right(z + added(z, held=torch.from_numpy(held)), truth))
     assert min(scores) > right(alone, truth) + 0.15
     assert scores[0] == pytest.approx(scores[1], abs=0.02)
+
+
+@pytest.mark.parametrize(("more", "share"), [(0, 1 / (1 + math.exp(3))), (2, 0.5), (4, None)])
+def test_classes_move_by_how_many_more_of_the_given_ones_that_puts_right(more, share):
+    """Sure answers on either side of where some of the given ones are; nobody else is counted."""
+    z = torch.tensor([[5.0, -5.0]] * 4 + [[90.0, -90.0]] * 3).double().unsqueeze(0)
+    held = torch.tensor([1] * more + [-1] * (4 - more) + [0, -1, -1])
+    there, scale = torch.ones(1, 7, 1).double(), torch.ones(1).double()
+    before, placed = torch.zeros(1, 2).double(), torch.tensor([[-40.0, 40.0]]).double()
+    found = moved(before, placed, z, scale, held, there)
+    share = 1 - 1 / (1 + math.exp(3)) if share is None else share
+    np.testing.assert_allclose(found, share * placed, rtol=1e-3)
