@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -29,7 +30,9 @@ def module_of(file: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-MODULES = {module_of(file): ast.parse(file.read_text("utf-8")) for file in FILES}
+@cache
+def modules() -> dict[str, ast.Module]:
+    return {module_of(file): ast.parse(file.read_text("utf-8")) for file in FILES}
 
 
 def imports(tree: ast.Module) -> Iterator[tuple[str, bool]]:
@@ -46,8 +49,9 @@ def imports(tree: ast.Module) -> Iterator[tuple[str, bool]]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are written in full"
             # What is imported from a package may be one of its modules.
-            inner = [f"{node.module}.{alias.name}" for alias in node.names]
-            names = [n if n.removeprefix("consilience.") in MODULES else node.module for n in inner]
+            named = [f"{node.module}.{alias.name}" for alias in node.names]
+            ours = {f"consilience.{module}" for module in modules()}
+            names = [n if n in ours else node.module for n in named]
         else:
             continue
         for name in names:
@@ -63,7 +67,8 @@ def is_command(module: str) -> bool:
     return package_of(module) in ("cli", "__main__", "")
 
 
-INNER = sorted(set(MODULES) - {""})
+def inner() -> list[str]:
+    return sorted(set(modules()) - {""})
 
 
 def test_the_folder_holds_the_layers_and_nothing_else() -> None:
@@ -73,26 +78,26 @@ def test_the_folder_holds_the_layers_and_nothing_else() -> None:
 
 
 def test_imports_run_one_way_between_packages() -> None:
-    place = {name: LAYERS.index(package_of(name)) for name in INNER}
-    pairs = [(name, other) for name in INNER for other, _ in imports(MODULES[name])]
+    place = {name: LAYERS.index(package_of(name)) for name in inner()}
+    pairs = [(name, other) for name in inner() for other, _ in imports(modules()[name])]
     assert [(name, other) for name, other in pairs if place[other] > place[name]] == []
 
 
 def test_no_circle_of_modules() -> None:
     # What a module imports as it is loaded; a package is loaded before each of its modules.
     needs = {
-        name: {other for other, lazy in imports(MODULES[name]) if not lazy} for name in MODULES
+        name: {other for other, lazy in imports(modules()[name]) if not lazy} for name in modules()
     }
-    assert len(list(TopologicalSorter(needs).static_order())) == len(MODULES)
+    assert len(list(TopologicalSorter(needs).static_order())) == len(modules())
 
 
 def test_a_public_name_is_defined_once() -> None:
     # The commands stand aside: each is called what it runs.
     homes: dict[str, list[str]] = {}
-    for name in INNER:
+    for name in inner():
         if is_command(name):
             continue
-        for node in MODULES[name].body:
+        for node in modules()[name].body:
             targets = [getattr(node, "target", None), *getattr(node, "targets", [])]
             targets += [each for t in targets for each in getattr(t, "elts", [])]
             names = {t.id for t in targets if isinstance(t, ast.Name)}
@@ -105,7 +110,7 @@ def test_a_public_name_is_defined_once() -> None:
 
 
 def test_the_front_page_imports_nothing() -> None:
-    assert list(imports(MODULES[""])) == []
+    assert list(imports(modules()[""])) == []
 
 
 def test_the_objective_knows_no_model() -> None:
@@ -113,7 +118,7 @@ def test_the_objective_knows_no_model() -> None:
         # Through the lazy imports too, which may lead back.
         seen, new = set(), {name}
         while new:
-            new = {other for one in new for other, _ in imports(MODULES[one])} - seen
+            new = {other for one in new for other, _ in imports(modules()[one])} - seen
             seen |= new
         return seen
 
@@ -126,24 +131,24 @@ def test_the_objective_knows_no_model() -> None:
 
 def test_a_command_is_quick_to_start() -> None:
     heavy = {"torch", "pandas", "numpy", "sklearn", "scipy", "httpx2", "datasets"}
-    for name, tree in MODULES.items():
+    for name, tree in modules().items():
         if is_command(name):
             named = {a.name for n in tree.body if isinstance(n, ast.Import) for a in n.names}
             named |= {n.module or "" for n in tree.body if isinstance(n, ast.ImportFrom)}
             assert {module.partition(".")[0] for module in named}.isdisjoint(heavy), name
-            inner = {module.removeprefix("consilience.") for module in named}
-            assert all(is_command(m) or m == "errors" for m in inner & set(MODULES)), name
+            mine = {module.removeprefix("consilience.") for module in named}
+            assert all(is_command(m) or m == "errors" for m in mine & set(modules())), name
 
 
 def test_a_file_is_small_and_says_what_it_is() -> None:
     texts = {file: file.read_text("utf-8") for file in FILES}
     assert [file for file, text in texts.items() if len(text.splitlines()) > 400] == []
-    silent = [file for file in FILES if not ast.get_docstring(MODULES[module_of(file)])]
+    silent = [file for file in FILES if not ast.get_docstring(modules()[module_of(file)])]
     assert [file for file in silent if file.name != "__main__.py"] == []
 
 
 def test_nothing_is_printed_or_swallowed() -> None:
-    nodes = [(name, node) for name, tree in MODULES.items() for node in ast.walk(tree)]
+    nodes = [(name, node) for name, tree in modules().items() for node in ast.walk(tree)]
     calls = [(name, node.func) for name, node in nodes if isinstance(node, ast.Call)]
     called = [(name, func.id) for name, func in calls if isinstance(func, ast.Name)]
     handlers = [(name, node) for name, node in nodes if isinstance(node, ast.ExceptHandler)]
@@ -174,7 +179,7 @@ NOT_OURS = (
 def test_a_name_that_a_docstring_gives_is_there() -> None:
     inside: dict[str, set[str]] = {}
     said = []
-    for module, tree in MODULES.items():
+    for module, tree in modules().items():
         stem = module.rpartition(".")[2]
         names = {n.name for n in ast.walk(tree) if isinstance(n, DEFINED)}
         names |= {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}

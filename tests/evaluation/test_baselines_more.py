@@ -164,12 +164,12 @@ def test_the_budget_is_never_exceeded(bench: Make, name: str, calls: float) -> N
         assert made.calls_per_example == (int(calls) if name == "gibbs" else calls)
 
 
-@pytest.mark.parametrize("name", ["gibbs", "n-pass", "icm", "icm-mean", "icm-zero-shot"])
+@pytest.mark.parametrize("name", ["gibbs", "n-pass", "icm"])
 def test_the_seed_decides(bench: Make, name: str) -> None:
     asked = []
     for seed in (0, 0, 1):
         model = Recorder()
-        made = BASELINES[name](bench(model, seed=seed))
+        made = BASELINES[name](bench(model, seed=seed, calls_per_example=2.0))
         asked.append(([r.prompt for r in model.asked], made.labels.tolist()))
     assert asked[0] == asked[1] != asked[2]
 

@@ -233,6 +233,26 @@ def test_of_several_models_a_nat_is_a_nat():
     assert alike.mean() == pytest.approx(1) and apart.mean() == pytest.approx(1)
 
 
+def test_a_model_that_is_noisier_counts_for_less_by_how_far_it_agrees():
+    z, target, wording = answered([GOOD, GOOD, GOOD, (1.0, 1.8, 0.0)], n=1000)
+    lists, one = Contexts(wording, wording, ()), np.ones(len(z))
+    weight = list_weights(z, target, lists, one, models=True)
+    each = [weight[wording == w].mean() for w in range(4)]
+    # The correlation of each with the sum of the others, weighed as they are; worth ρ / (1 − ρ²).
+    rho = []
+    for w in range(4):
+        mine, rest = z[wording == w], np.zeros((1000, 2))
+        for other in set(range(4)) - {w}:
+            rest += each[other] * z[wording == other]
+        rho.append((mine * rest).sum() / np.sqrt((mine**2).sum() * (rest**2).sum()))
+    against = np.array([r / (1 - r**2) for r in rho])
+    against /= against.mean()
+    usual = (1000 * against[3] + PRIOR) / (1000 + PRIOR)
+    # None of them counts for more than the usual one.
+    assert each[0] == each[1] == each[2]
+    assert each[3] / each[0] == pytest.approx(usual, rel=0.05)
+
+
 def test_models_that_repeat_each_other_are_worth_no_more_than_others():
     z, target, wording = answered([GOOD, (1.0, 0.8, 0.0), GOOD, GOOD, GOOD, GOOD])
     z[wording == 5] = z[wording == 4]

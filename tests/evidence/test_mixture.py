@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from consilience.evidence import mixture
 from consilience.evidence.evidence import Evidence
+from consilience.evidence.known_classes import moved
 from consilience.evidence.mixture import (
     APART,
     BELIEVED,
@@ -289,9 +291,9 @@ def test_it_is_of_other_examples():
 
 
 @pytest.mark.parametrize("shares", [(0.5, 0.5), (0.9, 0.1), (0.2, 0.5, 0.3), (0.97, 0.01, 0.02)])
-@pytest.mark.parametrize("lean", [0.0, 2.0])
-def test_the_mean_labels_have_the_shares_that_are_given(shares, lean):
-    _, z = made([1 / len(shares)] * len(shares), distance=1.0, lean=lean)
+@pytest.mark.parametrize(("distance", "lean"), [(1.0, 0.0), (1.0, 2.0), (3.0, 0.0)])
+def test_the_mean_labels_have_the_shares_that_are_given(shares, distance, lean):
+    _, z = made([1 / len(shares)] * len(shares), distance=distance, lean=lean)
     found = fit(z, shares=shares)
     labels = torch.softmax(found.scale * (torch.from_numpy(z) + found.frequency), dim=-1)
     np.testing.assert_allclose(labels.mean(dim=0), shares, atol=1e-4)
@@ -343,3 +345,15 @@ def test_given_classes_count_wherever_they_stand():
         scores.append(right(z + added(z, held=torch.from_numpy(held)), truth))
     assert min(scores) > right(alone, truth) + 0.15
     assert scores[0] == pytest.approx(scores[1], abs=0.02)
+
+
+@pytest.mark.parametrize(("more", "share"), [(0, 1 / (1 + math.exp(3))), (2, 0.5), (4, None)])
+def test_classes_move_by_how_many_more_of_the_given_ones_that_puts_right(more, share):
+    """Sure answers on either side of where some of the given ones are; nobody else is counted."""
+    z = torch.tensor([[5.0, -5.0]] * 4 + [[90.0, -90.0]] * 3).double().unsqueeze(0)
+    held = torch.tensor([1] * more + [-1] * (4 - more) + [0, -1, -1])
+    there, scale = torch.ones(1, 7, 1).double(), torch.ones(1).double()
+    before, placed = torch.zeros(1, 2).double(), torch.tensor([[-40.0, 40.0]]).double()
+    found = moved(before, placed, z, scale, held, there)
+    share = 1 - 1 / (1 + math.exp(3)) if share is None else share
+    np.testing.assert_allclose(found, share * placed, rtol=1e-3)

@@ -25,7 +25,8 @@ from odd_server import said, serve_odd
 from wire_client import QUICK, asked, found, request
 
 DATA = Dataset("claims", [Example(f"The lamp number {i} is lit.") for i in range(400)])
-HASTY = replace(QUICK, attempts=6)
+HASTY = replace(QUICK, timeout=60, total=240, attempts=6)
+"""No request is sent twice because a busy machine took ten seconds over 256 answers at once."""
 
 
 def questions(model, count=400):
@@ -122,10 +123,10 @@ def test_the_pause_that_one_answer_asks_for_holds_for_all():
 
 
 @pytest.mark.parametrize("concurrency", [1, 7, 256])
-@pytest.mark.parametrize("most", [1, 50, 399])
+@pytest.mark.parametrize("most", [1, 50, 119])
 def test_calls_are_exact(concurrency, most):
     with serve_odd(lambda r, b, t: None) as server:
-        done = put(server, 400, concurrency, budget=Budget(most))
+        done = put(server, 120, concurrency, budget=Budget(most))
         assert len(server.questions) == most
     assert done.calls == most
     assert "the budget of" in done.ended
@@ -153,9 +154,9 @@ def test_tokens_are_never_more(concurrency):
 
 def test_a_budget_that_is_enough_changes_nothing():
     with serve_odd(lambda r, b, t: None) as server:
-        budget = Budget(400, 10_000_000)
-        done = put(server, 400, 16, budget=budget)
-    assert (done.calls, done.ended, budget.calls) == (400, None, 400)
+        budget = Budget(120, 10_000_000)
+        done = put(server, 120, 16, budget=budget)
+    assert (done.calls, done.ended, budget.calls) == (120, None, 120)
 
 
 def test_a_budget_of_nothing_is_refused():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -70,6 +71,24 @@ def test_money_is_never_more(concurrency: int) -> None:
     assert 0 < done.calls < 400
     assert done.ended and "the budget of 0.05 is spent: " in done.ended
     assert "may spend as much once more (budget.max_cost is for one command)" in done.ended
+
+
+def test_money_that_nobody_tells_is_what_was_set_aside_for_every_prompt_of_a_list() -> None:
+    budget = Budget(max_cost=1.0, price=Price(10.0, output=1000.0))
+
+    async def spend(body: dict[str, Any]) -> float:
+        before = budget.money
+        budget.settle(body, await budget.reserve(body), {})
+        return budget.money - before
+
+    async def work() -> list[float]:
+        prompts = ["one", ["one", "one", "one"]]
+        return [await spend({"prompt": each, "max_tokens": 7}) for each in prompts]
+
+    one, three = asyncio.run(work())
+    # Seven tokens of output for each prompt, at 1,000 a million, and what was sent besides.
+    assert 0.007 < one < 0.01
+    assert 0.021 < three < 0.03
 
 
 def test_a_budget_of_money_needs_a_price() -> None:

@@ -218,6 +218,24 @@ def test_relevance_of_soft_labels():
     assert float(condition(evidence(4, rows), q).relevance) == pytest.approx((mean - 0.5) / 0.5)
 
 
+def test_a_label_that_is_given_counts_in_relevance_as_the_others_do_on_average():
+    q = torch.tensor([[0.2, 0.3, 0.5], [0.0, 1.0, 0.0], [0.6, 0.3, 0.1], [0.1, 0.1, 0.8]])
+    rows = [(0, [0.2, 0.3, 0.5], [(1, 1)]), (0, [0.2, 0.3, 0.5], [(1, 2), (2, 0)])]
+    given = evidence(4, rows, k=3).holding({1: 1})
+    sure = (0.5 + 0.6 + 0.8) / 3  # the likeliest class of those that nobody vouched for
+    means = np.array([sure, ((1 - sure) / 2 + 0.6) / 2])
+    found = condition(given, q.double().unsqueeze(0)).relevance[0]
+    np.testing.assert_allclose(found, (means - 1 / 3) / (2 / 3), atol=1e-6)
+
+
+def test_where_all_labels_are_given_they_count_as_they_are():
+    given = evidence(2, [(0, [0.2, 0.8], [(1, 1)]), (1, [0.2, 0.8], [(0, 1)])]).holding(
+        {0: 0, 1: 1}
+    )
+    found = condition(given, torch.eye(2, dtype=torch.float64).unsqueeze(0)).relevance[0]
+    assert found.tolist() == [1.0, 0.0]
+
+
 @pytest.mark.parametrize("p", [[0.1, 0.9], [0.5, 0.5], [0.2, 0.7, 0.1]])
 def test_what_is_not_relevant_moves_no_label_but_what_it_told_is_missing(p):
     k = len(p)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from consilience.data.dataset import Dataset
 from consilience.elicitation.session import elicit
 from consilience.errors import InputError
 from consilience.models.simulated import SimulatedModel, world_dataset
-from consilience.results.estimation import estimates, prediction_powered
+from consilience.results.estimation import estimates, prediction_powered, share_interval
 from consilience.solvers.lbfgs import LBFGS
 
 DRAWS = 400
@@ -131,3 +134,16 @@ def test_shares_are_of_rows_where_a_text_has_many() -> None:
     assert rest["share of True"].value == pytest.approx(truth)
     said = float(found.shares.split("True ")[1].split("%")[0]) / 100
     assert said == pytest.approx((found.table()["label"] == "True").mean(), abs=0.1)
+
+
+def test_the_interval_of_a_share_by_hand() -> None:
+    """15 of 20 and z² imagined rows, half of them right: Student's t about a share of these."""
+    right, z = np.repeat([1.0, 0.0], [15, 5]), 1.959964
+    groups = 20 + z * z
+    share = (15 + z * z / 2) / groups
+    half = t.ppf(0.975, groups - 1) * math.sqrt(share * (1 - share) / (groups - 1))
+    found = share_interval(right, np.ones(20), np.arange(20), 0.95)
+    assert found == pytest.approx((share - half, share + half), abs=1e-6)
+    # Rows of a group that are all alike are as many as there are groups.
+    thrice = np.repeat(right, 3), np.ones(60), np.repeat(np.arange(20), 3)
+    assert share_interval(*thrice, 0.95) == pytest.approx(found)

@@ -73,14 +73,14 @@ def test_answers_that_share_errors_say_less_together():
 
 @pytest.mark.parametrize("shared", [0.0, 0.3, 1.0])
 def test_weights_are_exponential_and_correlated_within_a_wording_of_an_example(shared):
-    rows = [(0, [0.5, 0.5], ())] * 3 + [(1, [0.5, 0.5], ())]
-    ev = evidence(2, rows)
-    asked = replace(ev.predictions, framing=torch.tensor([0, 0, 1, 0]))
+    rows = [(i, [0.5, 0.5], ()) for i in (0, 0, 0, 1, 2)]
+    ev = evidence(3, rows)
+    asked = replace(ev.predictions, framing=torch.tensor([0, 0, 1, 0, 0]))
     ev = replace(ev, predictions=asked, framings=("plain", "names-0"), shared=shared)
     drawn = weights(ev, 20_000, np.random.default_rng(0))
     np.testing.assert_allclose(drawn.mean(axis=0), 1, atol=0.05)
     np.testing.assert_allclose(drawn.var(axis=0), 1, atol=0.1)
-    wanted = np.eye(4)
+    wanted = np.eye(5)
     wanted[0, 1] = wanted[1, 0] = shared
     np.testing.assert_allclose(np.corrcoef(drawn.T), wanted, atol=0.04)
 

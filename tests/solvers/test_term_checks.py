@@ -22,7 +22,12 @@ from recorder import Recorder
 from zoo import evidence
 
 DATA, _ = world_dataset("noisy", 30)
-FOUND = cs.elicit(DATA, SimulatedModel("noisy"), calls_per_example=3)
+
+
+@pytest.fixture(scope="module")
+def run() -> cs.Found:
+    """A run with the default terms."""
+    return cs.elicit(DATA, SimulatedModel("noisy"), calls_per_example=3)
 
 
 def cautious(s):
@@ -60,12 +65,14 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_term_that_cannot_be_used_is_refused_by_name_before_anything_is_asked(name: str) -> None:
+def test_a_term_that_cannot_be_used_is_refused_by_name_before_anything_is_asked(
+    run: cs.Found, name: str
+) -> None:
     term, message = REFUSED[name]
     terms = default_terms() | {"mine": Term(term, 1.0)}
     model = Recorder()
     for use in (
-        lambda: solve(FOUND.evidence, terms),
+        lambda: solve(run.evidence, terms),
         lambda: cs.elicit(DATA, model, calls_per_example=3, terms=terms),
     ):
         with pytest.raises(InputError, match=f"the term 'mine' .*{message}") as error:
@@ -101,34 +108,34 @@ def test_a_term_that_is_not_finite_is_refused_by_name_before_anything_is_asked()
         "hinge",
     ],
 )
-def test_a_term_that_can_be_used_is_taken(term) -> None:
+def test_a_term_that_can_be_used_is_taken(run: cs.Found, term) -> None:
     terms = default_terms() | {"mine": Term(term)}
     for solver in (cs.LBFGS(), Adam(), BeliefPropagation(), Annealing()):
-        check_terms(FOUND.evidence, terms, solver)
+        check_terms(run.evidence, terms, solver)
 
 
 @pytest.mark.parametrize("name", [name for name, t in TERMS.items() if t.role is not Role.OTHER])
-def test_a_term_of_the_package_without_its_role_is_refused(name: str) -> None:
+def test_a_term_of_the_package_without_its_role_is_refused(run: cs.Found, name: str) -> None:
     for role in [role for role in Role if role is not TERMS[name].role]:
         terms = default_terms() | {"mine": Term(TERMS[name].function, role=role)}
         with pytest.raises(InputError, match=f"'mine' is '{name}' of the package.*TERMS"):
-            solve(FOUND.evidence, terms)
-    solve(FOUND.evidence, {"mine": TERMS["entropy"], "yours": TERMS[name].at(0.5)})
+            solve(run.evidence, terms)
+    solve(run.evidence, {"mine": TERMS["entropy"], "yours": TERMS[name].at(0.5)})
 
 
 @pytest.mark.parametrize("role", [role for role in Role if role not in OWN_ROLES])
-def test_a_role_of_the_package_is_refused_for_another_term(role: Role) -> None:
+def test_a_role_of_the_package_is_refused_for_another_term(run: cs.Found, role: Role) -> None:
     terms = default_terms() | {"mine": Term(lambda s: s.q[:, 1].mean(), 0.3, role)}
     with pytest.raises(InputError, match=f"'mine' has {role}, .*leave the role out"):
-        solve(FOUND.evidence, terms)
+        solve(run.evidence, terms)
 
 
-def test_annealing_takes_jumps() -> None:
+def test_annealing_takes_jumps(run: cs.Found) -> None:
     terms = {"mine": Term(REFUSED["a jump"][0])}
-    check_terms(FOUND.evidence, terms, Annealing())
+    check_terms(run.evidence, terms, Annealing())
     for solver in (Adam(), BeliefPropagation()):
         with pytest.raises(InputError, match="use Annealing"):
-            check_terms(FOUND.evidence, terms, solver)
+            check_terms(run.evidence, terms, solver)
 
 
 def test_in_one_row_an_entropy_is_told_from_what_resembles_it() -> None:
@@ -148,42 +155,42 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_is_no_objective_is_said(name: str) -> None:
+def test_what_is_no_objective_is_said(run: cs.Found, name: str) -> None:
     terms, message = WRONG[name]
     for use in (
-        lambda: solve(FOUND.evidence, terms),
+        lambda: solve(run.evidence, terms),
         lambda: cs.elicit(DATA, Recorder(), calls_per_example=3, terms=terms),
     ):
         with pytest.raises(InputError, match=message):
             use()
 
 
-def test_what_is_no_role_is_said() -> None:
+def test_what_is_no_role_is_said(run: cs.Found) -> None:
     term = Term(my_entropy, role="entropy")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="the role of the term 'mine' is one of"):
-        solve(FOUND.evidence, {"mine": term})
+        solve(run.evidence, {"mine": term})
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", cs.LBFGS, cs.LBFGS(starts=1).maximise])
-def test_what_is_no_solver_is_said(solver) -> None:
+def test_what_is_no_solver_is_said(run: cs.Found, solver) -> None:
     for use in (
-        lambda: solve(FOUND.evidence, solver=solver),
+        lambda: solve(run.evidence, solver=solver),
         lambda: cs.elicit(DATA, Recorder(), calls_per_example=3, solver=solver),
     ):
         with pytest.raises(InputError, match="a solver is an object such as LBFGS"):
             use()
 
 
-def test_an_entropy_of_ones_own_is_the_entropy_by_its_role() -> None:
+def test_an_entropy_of_ones_own_is_the_entropy_by_its_role(run: cs.Found) -> None:
     own = default_terms() | {"entropy": Term(my_entropy, 1.0, role=Role.ENTROPY)}
     settings = {"calls_per_example": 3, "terms": own}
     found = cs.elicit(DATA, SimulatedModel("noisy"), **settings)
-    np.testing.assert_allclose(found.soft_labels, FOUND.soft_labels, atol=1e-3)
-    told = [f.labels["structural"] for f in (found, FOUND)]
+    np.testing.assert_allclose(found.soft_labels, run.soft_labels, atol=1e-3)
+    told = [f.labels["structural"] for f in (found, run)]
     np.testing.assert_allclose(*told, atol=1e-2)
     twice = own | {"entropy": Term(lambda s: 2 * my_entropy(s), 0.5, role=Role.ENTROPY)}
     with pytest.raises(InputError, match=r"Role.ENTROPY.*1 times the entropy.*factors into its we"):
-        solve(FOUND.evidence, twice)
+        solve(run.evidence, twice)
     assert cs.Role is Role
 
 

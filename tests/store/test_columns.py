@@ -18,7 +18,7 @@ from consilience.store.packs import packed_responses, unpacked_responses
 from consilience.store.prediction_keys import prediction_key
 from consilience.store.rows import AnswerRows
 from consilience.store.schema import Encoded
-from stored import IDS, MODEL, ask, filled
+from stored import IDS, MODEL, answer, ask, filled
 
 
 @pytest.fixture
@@ -66,6 +66,16 @@ def test_columns_of_a_run_are_those_that_it_planned(store: Store) -> None:
     assert len(store.columns(store.run().id).target) == 20
     with Store() as empty:
         assert empty.columns().logprobs.shape == (0, 0)
+
+
+def test_texts_are_there_however_many_they_are() -> None:
+    with Store() as store:
+        requests = [ask(i, target=f"t{i}") for i in range(1201)]
+        rows = AnswerRows(MODEL)
+        made = [rows.row(prediction_key(MODEL, r), r, answer(), 0.5) for r in requests]
+        store.keep([("predictions", row) for row in made])
+        found = store.columns()
+        assert [found.texts[t] for t in found.target] == [r.query.target for r in requests]
 
 
 def test_parquet_has_the_table_of_predictions(store: Store, tmp_path: Path) -> None:
