@@ -13,10 +13,10 @@ HEAVY = {"torch", "pandas", "scipy", "sklearn", "pyarrow", "transformers", "data
 
 RUN = """
 import contextlib, io, json, sys
+done, before = [], set(sys.modules)
 from consilience.cli import main
-done = []
 for words in json.loads(sys.argv[1]):
-    sys.argv, before, code, said = ["consilience", *words], set(sys.modules), 0, io.StringIO()
+    sys.argv, code, said = ["consilience", *words], 0, io.StringIO()
     with contextlib.redirect_stderr(said):
         try:
             main()
@@ -24,6 +24,7 @@ for words in json.loads(sys.argv[1]):
             code = end.code
     loaded = {name.partition(".")[0] for name in set(sys.modules) - before}
     done.append([code, sorted(loaded), said.getvalue()])
+    before |= set(sys.modules)
 sys.stdout.write("\\n" + json.dumps(done))
 """
 
@@ -31,7 +32,8 @@ sys.stdout.write("\\n" + json.dumps(done))
 def started(*commands: str) -> list[tuple[int, set[str], str]]:
     """Of each command: its exit code, what it loads, what it says; one after another.
 
-    They share a Python process, in which what one has loaded is not loaded again.
+    They share a Python process: the first loads the command line itself, and what one has loaded
+    is not loaded again.
     """
     words = json.dumps([command.split() for command in commands])
     done = subprocess.run(
@@ -43,7 +45,9 @@ def started(*commands: str) -> list[tuple[int, set[str], str]]:
 
 
 def test_what_only_tells_something() -> None:
-    for code, loaded, _ in started("--version", "--help", "run --help", "datasets list"):
+    told = started("--version", "--help", "run --help", "datasets list")
+    assert "consilience" in told[0][1]
+    for code, loaded, _ in told:
         assert code == 0
         assert loaded.isdisjoint(HEAVY)
 

@@ -109,6 +109,12 @@ def test_no_prompt_and_no_name_ends_in_a_space(style, shots):
         assert all(name == name.strip() != "" for name in framing.label_names)
 
 
+@pytest.mark.parametrize(("k", "listed"), [(2, "A or B"), (3, "A, B or C"), (4, "A, B, C or D")])
+def test_the_sets_that_are_named_are_as_many_as_the_classes(k, listed):
+    for framing in framings(task(k), ["sets"]):
+        assert f"one of the sets {listed}. " in framing.instruction
+
+
 @pytest.mark.parametrize("k", range(2, 6))
 @pytest.mark.parametrize("family", ["letters", "sets"])
 def test_rotations_are_a_latin_square(k, family):
