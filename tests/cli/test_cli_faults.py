@@ -260,7 +260,7 @@ def test_a_run_or_a_store_that_is_not_there(server, data):
         done = consilience(*command, "--store", "s.db", "--run", "zzz", code=1)
         assert "no run 'zzz'; the runs are: " in one_line(done)
     assert "cannot open" in one_line(consilience("store", "stats", "none.db", code=1))
-    assert "0 examples" in one_line(consilience("explain", "zz", "--store", "s.db", code=2))
+    assert "no row of run" in one_line(consilience("explain", "zz", "--store", "s.db", code=2))
     for command in (["solve", "--output"], ["export"]):
         done = consilience(*command, "no/x.csv", "--store", "s.db", code=2)
         assert "cannot write no/x.csv" in one_line(done)
