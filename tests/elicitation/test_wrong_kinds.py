@@ -81,6 +81,11 @@ WRONG: dict[str, tuple[Callable[[Any], object], Any, str]] = {
     "no answer": (label, mine(ask=no_answer), "`ask` of mine is to return an Answer; got a tuple"),
     "a seed below 0": (label, {"seed": -1}, "from 0 on; got -1"),
     "a seed in words": (label, {"seed": "one"}, "seed is a whole number.*'one'"),
+    "settings of a task file": (
+        *(label, {"settings": {"plan": {"shots": 6}}}),
+        r"settings are Settings\(calls_per_example=8\); got a dict",
+    ),
+    "no settings at all": (label, {"settings": {}}, "settings are Settings.*got a dict"),
     "no store": (label, {"store": None}, "a store is the path.*':memory:'; got None"),
     "calls in words": (label, {"calls_per_example": "8"}, "calls per example are a number.*'8'"),
     "a function for a term": (

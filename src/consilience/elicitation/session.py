@@ -68,7 +68,7 @@ class Session:
     ) -> None:
         terms = default_terms() if terms is None else terms
         solver = LBFGS() if solver is None else solver
-        _check(data, model, seed)
+        _check(data, model, settings, seed)
         check_objective(terms, solver)
         seed = int(seed)
         data.require_task()
@@ -208,11 +208,12 @@ class Session:
         return self.state.found(run, asked=asked, unanswered=why, place=self.store.place)
 
 
-def _check(data: Dataset, model: Model, seed: int) -> None:
-    """InputError for what is no data set, no model or no seed."""
+def _check(data: Dataset, model: Model, settings: Settings, seed: int) -> None:
+    """InputError for what is no data set, no model, no settings or no seed."""
     columns = "Dataset.from_records(TABLE, text=COLUMN, task=Task(QUESTION, CLASSES))"
     check_kind(data, Dataset, f"what is labelled is a Dataset, made by {columns}")
     check_model(model)
+    check_kind(settings, Settings, "settings are Settings(calls_per_example=8)")
     check_kind(seed, Integral, "a seed is a whole number from 0 on")
     if seed < 0:
         raise InputError(f"a seed is a whole number from 0 on; got {seed}")
@@ -259,7 +260,8 @@ def elicit(
     before anything is asked. An interrupted call goes on when it is made again with the same
     arguments and store: nothing is asked twice.
     """
-    settings = settings or Settings(calls_per_example=calls_per_example)
+    if settings is None:
+        settings = Settings(calls_per_example=calls_per_example)
     with ExitStack() as stack:
         db = store if isinstance(store, Store) else stack.enter_context(Store(store))
         session = Session(
