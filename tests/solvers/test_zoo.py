@@ -64,10 +64,10 @@ def reference(name: str) -> Solution:
     return solve(evidence(name), SHARP, Exhaustive(optima=64))
 
 
-def best(name: str) -> np.ndarray:
-    """The labellings that are as good as the best, (ties, N)."""
+def best(name: str, within: float = 1e-6) -> np.ndarray:
+    """The labellings that are as good as the best, within so many nats per example, (ties, N)."""
     optima = reference(name).optima
-    tied = [o for o in optima if optima[0].coherence - o.coherence < 1e-6]
+    tied = [o for o in optima if optima[0].coherence - o.coherence < within]
     return np.stack([o.labels.argmax(axis=1) for o in tied])
 
 
@@ -112,7 +112,9 @@ def test_each_solver_finds_the_best_labels(solver, name):
         np.testing.assert_allclose(found.labels, np.eye(ev.k)[best(name)].mean(axis=0), atol=0.01)
         return
     assert abs(gap) < NEAR
-    assert found.labels.argmax(axis=1).tolist() in best(name).tolist()
+    # Which of two that are nearly as good a random walk ends in hangs on how a processor rounds.
+    within = NEAR / ev.n if solver == "annealing" else 1e-6
+    assert found.labels.argmax(axis=1).tolist() in best(name, within).tolist()
 
 
 def values(ev: Evidence, under: np.ndarray, worlds: np.ndarray) -> np.ndarray:
