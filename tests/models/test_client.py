@@ -10,6 +10,8 @@ import pytest
 
 from consilience.models.address import Address, Secrets
 from consilience.models.client import open_client, what_failed
+from consilience.models.local import _render
+from consilience.models.server import Server
 
 MOST = 1000
 
@@ -179,3 +181,24 @@ def test_what_is_to_be_done_is_not_read_from_the_name_of_a_host(url):
         assert told(error).fatal and "CONSILIENCE_CA_FILE" in str(told(error))
     for error in (httpx2.ProxyError("403"), OSError("SOCKS5: host unreachable")):
         assert "check the proxy" in str(told(error))
+
+
+class Full(httpx2.AsyncBaseTransport):
+    """What has no memory left."""
+
+    async def handle_async_request(self, request):
+        raise MemoryError
+
+
+def test_no_memory_is_no_fault_of_a_server_or_of_a_template():
+    server = Server("http://127.0.0.1:9/v1", "tiny", transport=Full())
+    with pytest.raises(MemoryError):
+        asyncio.run(server.call("POST", "/completions", {"prompt": "x"}, dict))
+    assert server.requests == 1
+
+    class Template:
+        def apply_chat_template(self, messages, **options):
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        _render(Template(), [])

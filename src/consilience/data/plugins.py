@@ -38,6 +38,8 @@ def load_plugin(kind: Extended, name: str) -> Any:  # noqa: ANN401 (whatever the
     for point in entry_points(group=f"consilience.{kind}", name=name):
         try:
             return point.load()
+        except MemoryError:
+            raise
         # Code that is not ours runs here, and may fail in any way.
         except Exception as error:
             raise InputError(

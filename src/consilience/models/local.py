@@ -275,6 +275,8 @@ def _render(tokenizer: Any, messages: Sequence[Mapping[str, str]], opens: bool =
         text: str = tokenizer.apply_chat_template(
             list(messages), tokenize=False, add_generation_prompt=opens, enable_thinking=False
         )
+    except MemoryError:
+        raise
     # A template is a program of whoever made the model: in a sandbox, but it may fail in any way.
     except Exception as error:
         raise ModelError(

@@ -301,7 +301,7 @@ class Server:
             raise Failed(failure) from error
         except Unreadable as error:
             raise Failed(unusable(what, str(error), self._secrets.hide(error.begins))) from error
-        except ModelError:
+        except (ModelError, MemoryError):
             raise
         # aiohttp and, for proxies, httpx2 let through errors of what is below them (TLS, SOCKS,
         # unpacking, names that are no host), which share no class; each concerns this request
