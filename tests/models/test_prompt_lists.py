@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -113,13 +114,13 @@ def test_each_prompt_of_a_list_is_answered_as_it_is_alone(name):
             (a.logprobs, a.exact, a.mass) for a in apart
         ]
         assert sum(lists_of(server)) >= 40  # and more where a label is looked for in longer lists
-        assert 10 < max(lists_of(server)) <= 40 // UNDER_WAY
+        assert 10 < max(lists_of(server)) <= LONGEST
         charged = sum(question["prompt_tokens"] for question in server.questions)
         assert sum(answer.usage["prompt_tokens"] for answer in together) == charged == spent
         for answer in together:
             first = answer.raw.get("first", answer.raw)
             at, count = first.get("of_a_list", (0, 1))
-            assert 0 <= at < count <= 40 // UNDER_WAY
+            assert 0 <= at < count <= LONGEST
             assert len(first["choices"]) == 1
 
 
@@ -128,7 +129,9 @@ def test_lists_are_no_longer_than_that_and_one_question_is_no_list():
         here = found(server.url, k=5, k_max=5, lists=True)
         in_waves(here, *[MANY] * 4)
         sent = lists_of(server)
-        assert max(sent[: sent.index(FIRST)]) < FIRST and max(sent) == LONGEST
+        lists = [length for length in sent if length > 1]
+        assert all(length <= FIRST * 2**answered for answered, length in enumerate(lists))
+        assert max(sent) == LONGEST
         server.requests.clear()
         for one in MANY[:3]:
             asked(here, [one])
@@ -286,8 +289,19 @@ def test_before_one_is_answered_there_is_one_list_at_a_time():
     with serve("openai-legacy", delay=0.05) as server:
         in_waves(found(server.url, k=5, k_max=5, lists=True), MANY[:40], MANY[:40])
         sent = lists_of(server)
-        assert sum(length > 1 for length in sent[: sent.index(FIRST)]) <= 2
+        first = [
+            length
+            for length, so_far in zip(sent, itertools.accumulate(sent), strict=True)
+            if so_far <= 40
+        ]
+        assert sum(first) == 40 and sum(length > 1 for length in first) == 1
         assert sum(sent) == 80
+
+
+def test_questions_whose_likes_were_all_answered_go_in_lists_again():
+    with serve("openai-legacy") as server:
+        in_waves(found(server.url, k=5, k_max=5, lists=True), *[MANY[:16]] * 4)
+        assert lists_of(server)[-4:] == [16 // UNDER_WAY] * 4
 
 
 class Filtering:

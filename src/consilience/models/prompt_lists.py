@@ -66,7 +66,7 @@ class PromptLists:
     def _begin(self, loop: asyncio.AbstractEventLoop | None) -> None:
         """All that belongs to one event loop."""
         self._loop = loop
-        self._open = 0
+        self._open = self._width = 0
         self._trial = False
         self._waiting: dict[str, list[_Question]] = {}
         self._under_way: set[asyncio.Task[None]] = set()
@@ -92,6 +92,7 @@ class PromptLists:
         if self._loop is not loop:
             self._begin(loop)
         self._open += 1
+        self._width = max(self._width, self._open)
         try:
             if (response := await self._in_a_list(path, body)) is not None:
                 try:
@@ -116,11 +117,18 @@ class PromptLists:
         rest = f"{path} { {**body, 'prompt': ''} }"
         alike = self._waiting.setdefault(rest, [])
         alike.append(_Question(path, body, loop.create_future()))
-        if len(alike) >= min(self._longest, -(-self._open // UNDER_WAY)):
+        # Of as many as are asked at the same time: when all were answered, none is under way.
+        if len(alike) >= min(self._longest, -(-self._width // UNDER_WAY)):
             self._send(rest)
         elif len(alike) == 1:
-            loop.call_later(LINGER, self._send, rest)
+            loop.call_later(LINGER, self._send_late, alike, rest)
         return await alike[-1].response
+
+    def _send_late(self, alike: list[_Question], rest: str) -> None:
+        """Sends those that have waited long enough; so many others are not asked any more."""
+        if self._waiting.get(rest) is alike:
+            self._width = self._open
+            self._send(rest)
 
     def _send(self, rest: str) -> None:
         """Sends those that wait with this rest of a body; one that is alone goes its own way."""
