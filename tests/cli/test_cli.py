@@ -215,8 +215,12 @@ def test_a_dry_run_sends_nothing_and_leaves_nothing(server, data):
     assert len(server.requests) == before
     assert list(Path().iterdir()) == []
     consilience(*words)
-    known = json.loads(consilience(*words, "--dry-run", "--json").stdout)["known"]
-    assert known == 12
+    cost = json.loads(consilience(*words, "--dry-run", "--json").stdout)
+    assert (cost["calls"], cost["known"]) == (0, 36)
+    assert [cost[name] for name in ("requests", "prompt_tokens", "output_tokens", "money")] == [
+        0
+    ] * 4
+    assert "spend: nothing; the store has the answers to all 36 calls" in consilience(*words).stderr
 
 
 def test_the_address_may_come_from_the_environment(server, data, monkeypatch):

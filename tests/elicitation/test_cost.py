@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from consilience.data.task import Task
 from consilience.elicitation.cost import estimate
 from consilience.elicitation.session import elicit
 from consilience.elicitation.settings import Settings
-from consilience.errors import InputError
+from consilience.errors import InputError, ServerError
 from consilience.models.base import Answer, Request
 from consilience.models.capabilities import Capabilities
 from consilience.models.label_tree import label_tree
@@ -69,21 +70,56 @@ def test_an_estimate_asks_nothing_and_knows_what_is_known(store: Store) -> None:
         DATA, model, settings=replace(SETTINGS, calls_per_example=2.0), store=store,
         solver=LBFGS(starts=1),
     )  # fmt: skip
+    # Of another run, which asked the same without shots.
     said = estimate(DATA, model, SETTINGS, store)
-    assert (said.known, said.calls, len(model.asked)) == (40, 160, 80)
+    assert (said.known, said.calls, len(model.asked)) == (40, 120, 80)
     assert estimate(DATA, Recorder(name="other"), SETTINGS, store).known == 0
+
+
+class Failing(Recorder):
+    """Answers so often, and then breaks down."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__(usage={"prompt_tokens": 10})
+        self.times = times
+
+    async def ask(self, request: Request) -> Answer:
+        if len(self.asked) >= self.times:
+            raise ServerError("broken", fatal=True)
+        return await super().ask(request)
+
+
+@pytest.mark.parametrize("times", [20, 40, 100, 160])
+def test_of_a_run_that_has_begun_it_tells_what_is_left(store: Store, times: int) -> None:
+    whole = estimate(DATA, Failing(0), SETTINGS, store, price=Price(1.0))
+    broken = Failing(times)
+    with suppress(ServerError):
+        elicit(DATA, broken, settings=SETTINGS, store=store, concurrency=1)
+    said = estimate(DATA, broken, SETTINGS, store, price=Price(1.0))
+    assert (said.known, said.calls, said.output_tokens) == (times, *[160 - times] * 2)
+    again = Failing(1000)
+    elicit(DATA, again, settings=SETTINGS, store=store, concurrency=1)
+    assert len(again.asked) == said.calls
+    if times == 160:
+        assert (said.prompt_tokens, said.fresh_tokens, said.money) == (0, 0, 0.0)
+    else:
+        sent = sum(len(str(request.prompt)) for request in again.asked)
+        ratio = float(said.basis.split()[0])
+        assert said.prompt_tokens == pytest.approx(sent / ratio, rel=0.05)
+        assert said.money > 0 and whole.money is not None and said.calls < whole.calls
 
 
 def test_tokens_are_counted_by_what_the_store_has_seen(store: Store) -> None:
     model = Recorder(usage={"prompt_tokens": 100})
-    guess = estimate(DATA, model, SETTINGS, store)
+    others = Dataset("others", [Example(f"{text} Or not.") for text in DATA.texts], task=DATA.task)
+    guess = estimate(others, model, SETTINGS, store)
     assert guess.basis == "4 characters to a token, a guess"
     elicit(
         DATA, model, settings=replace(SETTINGS, calls_per_example=2.0), store=store,
         solver=LBFGS(starts=1),
     )  # fmt: skip
     ratio = sum(len(str(request.prompt)) for request in model.asked) / (100 * len(model.asked))
-    said = estimate(DATA, model, SETTINGS, store)
+    said = estimate(others, model, SETTINGS, store)
     assert said.basis == f"{ratio:.2f} characters to a token, as the store has seen for this model"
     assert said.prompt_tokens == pytest.approx(guess.prompt_tokens * 4 / ratio, rel=1e-3)
 
@@ -169,14 +205,18 @@ def test_what_was_asked_word_by_word_is_counted_once_in_an_estimate(
     done = elicit(data, model, settings=settings, store=store, solver=LBFGS(starts=1)).asked
     assert fresh.prompt_tokens * 4 / 3 == pytest.approx(done.prompt_tokens, rel=0.02)
     # Also where the store holds answers that took one request each.
+    said = []
     for count in (0, 1):
         for i in range(40 * count):
             asked = Request(Query(f"id {i}"), f"A prompt {i}.", ("no", "yes"))
             usage = {"prompt_tokens": len(str(asked.prompt)) // 3}
             store.add(model, asked, Answer((-0.1, -3.0), (True, True), 1.0, usage=usage), 0.0)
-        again = estimate(data, model, settings, store, seed=1)
-        assert again.prompt_tokens == pytest.approx(done.prompt_tokens, rel=0.02)
-        assert again.fresh_tokens == pytest.approx(fresh.fresh_tokens * 4 / 3, rel=0.2)
+        said.append(estimate(data, model, settings, store, seed=1))
+    rest = elicit(data, model, settings=settings, store=store, solver=LBFGS(starts=1), seed=1).asked
+    assert [one.prompt_tokens for one in said] == pytest.approx([rest.prompt_tokens] * 2, rel=0.02)
+    share = fresh.fresh_tokens / fresh.prompt_tokens
+    for one in said:
+        assert one.fresh_tokens == pytest.approx(share * one.prompt_tokens, rel=0.2)
 
 
 def test_messages_are_counted_like_text(store: Store) -> None:

@@ -340,8 +340,9 @@ def test_nothing_is_asked_twice_and_the_cost_is_known_before(tmp_path: Path) -> 
         assert (said.calls, said.known) == (first.asked.calls, 0)
         assert said.prompt_tokens == pytest.approx(first.asked.prompt_tokens, rel=0.02)
         after = estimate(pairs, Judge(), settings_for(pairs), store)
-        assert (after.calls, after.known) == (said.calls, said.calls)
-        assert after.money is None and (after + after).calls == 2 * said.calls
+        assert (after.calls, after.known) == (0, said.calls)
+        assert after.money is None and (after + said).calls == said.calls
+        assert (said + said).prompt_tokens == 2 * said.prompt_tokens
         priced = estimate(pairs, Judge(), settings_for(pairs), store, price=Price(3.0))
         assert (priced + priced).money == pytest.approx(2 * (priced.money or 0))
         assert (priced + after).money is None

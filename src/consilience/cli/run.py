@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -27,7 +26,7 @@ from consilience.cli.opening import (
     open_price,
     warn_of_hashes,
 )
-from consilience.cli.output import dump, pairs, progress_bar, say, talk
+from consilience.cli.output import dump, progress_bar, say, talk
 from consilience.cli.rerun import command_record
 from consilience.cli.results import (
     concept_rows,
@@ -39,6 +38,7 @@ from consilience.cli.results import (
     unanswered_rows,
     what_to_vouch_for,
 )
+from consilience.cli.spending import foreseen_cost, show_estimate, spending
 from consilience.cli.tables import OutputOptions
 
 if TYPE_CHECKING:
@@ -114,11 +114,11 @@ def run(data: str | None, config: Config, dry_run: bool, as_json: bool) -> None:
         compared = None
         if config.relations.propose:
             compared = first_pairs(dataset, settings, config, store, keep=not dry_run)
-        cost = foreseen_cost(dataset, model, settings, store, config, compared)
+        cost = foreseen_cost(dataset, model, settings, store, config, landmarks, compared)
         if dry_run:
             show_estimate(dataset, cost, as_json)
             return
-        _announce(dataset, settings, store, config, spend(cost, price))
+        _announce(dataset, settings, store, config, spending(cost, price))
         began = time.perf_counter()
         bar = progress_bar(price)
         if config.relations.propose:
@@ -135,14 +135,14 @@ def run(data: str | None, config: Config, dry_run: bool, as_json: bool) -> None:
 
 
 def _announce(
-    dataset: Dataset, settings: Settings, store: Store, config: Config, spending: str
+    dataset: Dataset, settings: Settings, store: Store, config: Config, spend: str
 ) -> None:
     """Says what a run is about to do."""
     talk(
         f"{dataset!r}: at most {settings.budget(dataset):,} calls to {config.model.name}, "
         + ("not kept" if store.path == ":memory:" else f"kept in {store.path}")
     )
-    talk(spending)
+    talk(spend)
     warn_of_hashes(dataset, str(config.model.name))
 
 
@@ -319,53 +319,6 @@ def show_prompt(data: Dataset, model: Model, settings: Settings) -> None:
     talk(
         f"── a prompt ({framing.name}; class {names}); later ones show labelled examples first\n"
         f"{prompt}\n──"
-    )
-
-
-def foreseen_cost(
-    data: Dataset,
-    model: Model,
-    settings: Settings,
-    store: Store,
-    config: Config,
-    compared: Dataset | None = None,
-) -> dict[str, Any]:
-    """What the run will take at most, the pairs that are `compared` included."""
-    from consilience.elicitation.cost import estimate
-    from consilience.elicitation.prompt_lengths import check_lengths
-
-    price = open_price(config.budget)
-    cost = estimate(data, model, settings, store, seed=config.seed, price=price)
-    if note := check_lengths(data, model, settings, config.seed, begun=cost.known > 0):
-        talk(note)
-    more: dict[str, Any] = {}
-    if compared is not None:
-        from consilience.elicitation.proposals import settings_for
-
-        asked = estimate(compared, model, settings_for(compared), store, price=price)
-        cost, more = cost + asked, {"calls_for_pairs": asked.calls}
-    currency = {"currency": price.currency} if price is not None and price.currency else {}
-    named = {} if price is None else {"price": price.sentence}
-    return {**cost.to_json(), **currency, **named, **more}
-
-
-def show_estimate(data: Dataset, cost: Mapping[str, Any], as_json: bool) -> None:
-    """What a run would take, as a table or as JSON."""
-    named = [("examples", len(data)), *((k.replace("_", " "), v) for k, v in cost.items())]
-    pairs(cost.items() if as_json else named, as_json)
-
-
-def spend(cost: Mapping[str, Any], price: Price | None) -> str:
-    """What a run will take at most, in a line."""
-    cached = cost["prompt_tokens"] - cost["fresh_tokens"]
-    money = ""
-    if price is not None and cost["money"] is not None:
-        money = f"; about {price.called(cost['money'])} for all of them"
-    sent = "" if cost["requests"] == cost["calls"] else f" in {cost['requests']:,} requests"
-    return (
-        f"spend: {cost['calls']:,} calls{sent}, {cost['known']:,} of them known; about "
-        f"{cost['prompt_tokens']:,} prompt tokens ({cached:,} a cache can serve) and "
-        f"{cost['output_tokens']:,} of answers{money}"
     )
 
 

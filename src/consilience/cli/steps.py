@@ -28,7 +28,8 @@ from consilience.cli.opening import (
 )
 from consilience.cli.output import pairs, progress_bar, talk
 from consilience.cli.results import open_landmarks
-from consilience.cli.run import first_failure, foreseen_cost, labelling, show_estimate
+from consilience.cli.run import first_failure, labelling
+from consilience.cli.spending import foreseen_cost, show_estimate
 from consilience.errors import InputError
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def plan(
     landmarks = open_landmarks(config, dataset, enough=False)
     with open_model(config, dry=not (output or batch)) as (model, store):
         settings = settings.suited(model, dataset.task)
-        cost = foreseen_cost(dataset, model, settings, store, config)
+        cost = foreseen_cost(dataset, model, settings, store, config, landmarks)
         if not batch:
             show_estimate(dataset, cost, as_json)
         if not (output or batch):

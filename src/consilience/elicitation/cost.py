@@ -1,26 +1,33 @@
 """What a run will take, before anything is spent: calls, tokens, money.
 
-The queries of later rounds depend on labels that are not there yet, so they are planned with
-labels drawn at random: the number of calls is exact, and so, up to which shots are drawn, is the
-length of the prompts. Tokens are counted from characters: by the ratio that the store has seen
-for this model, else four characters to a token, and the estimate says which.
+Rounds that the run has planned are taken as they are. The queries of later rounds depend on labels
+that are not there yet, so they are planned with labels drawn at random: the number of calls is
+exact, and so, up to which shots are drawn, is the length of the prompts. Tokens are counted from
+characters: by the ratio that the store has seen for this model, else four characters to a token,
+and the estimate says which.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from consilience.data.dataset import Dataset
-from consilience.elicitation.settings import Settings
+from consilience.elicitation.settings import Settings, record
 from consilience.elicitation.stages import stage_of
 from consilience.elicitation.state import RunState
 from consilience.models.base import Model
 from consilience.models.price import Price
+from consilience.objective.coherence import default_terms
+from consilience.prompts.query import Query
 from consilience.prompts.token_estimates import CHARACTERS_PER_TOKEN, characters_in, round_up
+from consilience.results.landmarks import Landmarks
+from consilience.solvers.lbfgs import LBFGS
 from consilience.store.database import Store
+from consilience.store.identities import run_identity
 from consilience.store.planned_requests import PlannedRequests
+from consilience.store.schema import Planned
 from consilience.store.verification import Steps
 
 
@@ -28,11 +35,12 @@ from consilience.store.verification import Steps
 class Estimate:
     """Calls, tokens and money of a run.
 
-    `calls` is the most that may be planned, `requests` what a server is sent for them (more where
-    label names are asked word by word), `known` how many of the first round the store already
-    holds. `fresh_tokens` are those that a prefix cache cannot serve, if it serves every prefix
-    shared within a round; `output_tokens` those of the answers. Money is in the unit of the price,
-    None without one; of what a cache serves it counts the price of that, if there is one.
+    `calls` is the most that are still to be made, `known` how many the store has answers to, of the
+    rounds that were planned, or the first; the rest is about the calls. `requests` is what a server
+    is sent for them (more where label names are asked word by word). `fresh_tokens` are those that
+    a prefix cache cannot serve, if it serves every prefix shared within a round; `output_tokens`
+    those of the answers. Money is in the unit of the price, None without one; of what a cache
+    serves it counts the price of that, if there is one.
     """
 
     calls: int
@@ -70,21 +78,26 @@ def estimate(
     *,
     seed: int = 0,
     price: Price | None = None,
+    landmarks: Landmarks | None = None,
 ) -> Estimate:
-    """What a run of these settings will take, and with a `price` what that costs."""
+    """What a run of these settings will still take, and with a `price` what that costs."""
     settings = settings.suited(model, data.task)
+    begun = _begun(data, model, settings, store, seed, landmarks)
     budget = settings.budget(data)
     characters = fresh = known = sent = 0
     steps = getattr(model, "requests_for", None)
     # Nothing is ever answered, so that every stage plans with labels that are drawn.
     state = RunState(data, settings, seed)
-    while state.planned < budget and (queries := stage_of(state)(state)):
+    while queries := _queries(state, begun, budget):
         rows = PlannedRequests(queries, data, state.framings, model)
-        if state.round == 0:
-            known = len(store.known(rows.all_keys))
+        left = rows.written()
+        if state.round < max(1, len(begun)):  # nobody has asked what is planned with drawn labels
+            there = store.known(rows.all_keys)
+            left = (request for key, request in rows if key not in there)
+            known += len(there)
         shared: set[tuple[object, ...]] = set()
-        for query, request in zip(queries, rows.written(), strict=True):
-            length = characters_in(request.prompt)
+        for request in left:
+            query, length = request.query, characters_in(request.prompt)
             each = steps(request.label_names) if steps else 1
             sent += each
             characters += each * length
@@ -97,7 +110,7 @@ def estimate(
     tokens = round_up(characters / ratio)
     uncached = min(tokens, round_up(fresh / ratio))
     return Estimate(
-        calls=state.planned,
+        calls=state.planned - known,
         requests=sent,
         known=known,
         prompt_tokens=tokens,
@@ -106,6 +119,33 @@ def estimate(
         money=None if price is None else price.of(tokens, tokens - uncached, sent),
         basis=basis,
     )
+
+
+def _begun(
+    data: Dataset,
+    model: Model,
+    settings: Settings,
+    store: Store,
+    seed: int,
+    landmarks: Landmarks | None,
+) -> list[list[Planned]]:
+    """The rounds that a run of these settings has planned, if it has begun."""
+    row = {
+        "dataset": data.fingerprint,
+        "model": model.name,
+        "style": model.style,
+        "seed": seed,
+        "model_settings": model.settings,
+        "settings": record(settings, default_terms(), LBFGS(), landmarks),
+    }
+    return store.rounds(run_identity(row))
+
+
+def _queries(state: RunState, begun: Sequence[Sequence[Planned]], budget: int) -> list[Query]:
+    """The queries of the next round; none where the budget is at an end."""
+    if state.round < len(begun):
+        return [query for _, query in begun[state.round]]
+    return stage_of(state)(state) if state.planned < budget else []
 
 
 def _characters_per_token(store: Store, model: str, steps: Steps | None) -> tuple[float, str]:
