@@ -22,6 +22,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -154,6 +155,7 @@ class _Effect:
         self._of_used = level[used]
         self._all = used.size
         self._count = np.bincount(self._of_used, minlength=int(level.max(initial=0)) + 1)
+        self._there = np.flatnonzero(self._count)
         self._variance, self._fixed = variance, fixed
         self.value: Floats = np.zeros((1, len(self._count)))
 
@@ -170,12 +172,12 @@ class _Effect:
         each = self._count + strength
         # What they leave and what this one had taken, added up by level.
         mine = left if len(self._used) == self._all else np.take(left, self._used, axis=1)
-        found = np.stack([np.bincount(self._of_used, own, len(self._count)) for own in mine])
+        found = np.array([np.bincount(self._of_used, own, len(self._count)) for own in mine])
         before, self.value = self.value, (found + self._count * self.value) / each
-        there = self._count > 0
-        if not self._fixed and there.any():
-            spread = noise / (self._count[there] + strength)
-            self._variance = max(float((self.value[:, there] ** 2).mean() + spread.mean()), _LEAST)
+        if not self._fixed and len(self._used):
+            value = self.value[:, self._there]
+            spread = np.take(noise / each, self._there)
+            self._variance = max(_mean(value * value) + _mean(spread), _LEAST)
         moved = self.value - before
         left -= np.take(moved, self._level, axis=1)
         return float(np.abs(moved).max(initial=0.0))
@@ -184,3 +186,8 @@ class _Effect:
         """The mean variance of the value that a prediction that counts is given, in nats²."""
         each = noise / (self._count + noise / self._variance)
         return float((each * self._count).sum() / max(self._all, 1))
+
+
+def _mean(values: NDArray[np.floating[Any]]) -> float:
+    """Their mean as numpy has it, to the bit, in half of the time that its method takes on few."""
+    return float(np.add.reduce(values, axis=None)) / values.size

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import metadata
 from itertools import groupby
 from typing import Any
@@ -254,7 +254,13 @@ def storable(text: str) -> str:
 
 def versions() -> dict[str, str]:
     """The versions of Python, of SQLite and of the packages that can change a result."""
-    found = {"python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
+    return {"python": platform.python_version(), "sqlite": sqlite3.sqlite_version, **_packages()}
+
+
+# Their files are read for it, which takes longer than to start a run.
+@cache
+def _packages() -> dict[str, str]:
+    found = {}
     for name in ("consilience", "numpy", "torch", "scikit-learn", "httpx2"):
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)

@@ -13,9 +13,8 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 
-from consilience.data.arrays import Floats
+from consilience.data.arrays import Floats, few_log_softmax
 from consilience.errors import ModelError
 from consilience.evaluation.baselines.base import BaselineContext, Rounds
 from consilience.evidence.context_offsets import ContextNumbers
@@ -85,7 +84,7 @@ class Exchange:
 
     def read(self, raw: Floats, framing: NDArray[np.int64], *, zero: bool = False) -> Floats:
         """The log-probabilities without the liking for label names, as far as it is known today."""
-        return np.asarray(log_softmax(raw - self.liking[0 if zero else 1, framing], axis=1))
+        return few_log_softmax(raw - self.liking[0 if zero else 1, framing])
 
     def conditionals(self, queries: Sequence[Query], *, zero: bool = False) -> Floats:
         """Asks, and reads what was answered; `zero` says that no query shows a shot."""
@@ -95,7 +94,7 @@ class Exchange:
     def _raw(self, prediction: Prediction | None) -> Floats:
         if prediction is None or not any(prediction.exact):
             return np.full(self.k, np.nan)
-        return np.asarray(log_softmax(np.array(prediction.logprobs, dtype=np.float64)))
+        return few_log_softmax(np.array(prediction.logprobs, dtype=np.float64))
 
     def _learn(self) -> None:
         if len(self.heard) < 1.1 * self._learnt_from:
