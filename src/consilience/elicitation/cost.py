@@ -112,7 +112,7 @@ def estimate(
         whole = state.round == len(begun) and known == state.planned < budget
         if whole and has_settled(store, run):
             break
-    ratio, basis = characters_per_token(store, model.name, steps)
+    ratio, basis = token_ratio(store, model.name, steps)
     tokens = round_up(characters / ratio)
     uncached = min(tokens, round_up(fresh / ratio))
     return Estimate(
@@ -150,7 +150,7 @@ def _queries(state: RunState, begun: Sequence[Sequence[Planned]], budget: int) -
     return stage_of(state)(state) if state.planned < budget else []
 
 
-def characters_per_token(store: Store, model: str, steps: Steps | None = None) -> tuple[float, str]:
+def token_ratio(store: Store, model: str, steps: Steps | None = None) -> tuple[float, str]:
     """How many characters of what is sent make a token, and how that is known."""
     ratio = store.characters_per_token(model, steps)
     if ratio:

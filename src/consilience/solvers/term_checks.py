@@ -36,7 +36,7 @@ LABELLINGS = 3
 _SAME = 1e-9
 """Values of a term that differ by less are the same."""
 
-NEAR = (-9.0, -11.0, -13.0)
+CORNERS = (-9.0, -11.0, -13.0)
 """Log-probabilities of the unlikely classes at which an entropy is looked for beside other parts.
 
 Far enough down that smooth functions have settled, and above what a term that bounds q by 1e-6
@@ -235,4 +235,4 @@ def _corners(n: int, k: int) -> Tensor:
     """Log labels (LABELLINGS, N, K) next to one corner, each nearer; every class is somewhere's."""
     classes = torch.from_numpy(generator(0, "tried labels", 1).permutation(n) % k)
     own = torch.nn.functional.one_hot(classes, k).to(torch.float64)
-    return torch.stack([torch.log_softmax((1 - own) * low, dim=-1) for low in NEAR])
+    return torch.stack([torch.log_softmax((1 - own) * low, dim=-1) for low in CORNERS])

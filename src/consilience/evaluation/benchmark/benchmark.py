@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consilience.data.dataset import Dataset, Gold
-from consilience.elicitation.cost import characters_per_token, estimate
+from consilience.elicitation.cost import estimate, token_ratio
 from consilience.elicitation.settings import PLAN_VERSION, Settings
 from consilience.errors import InputError, SolveError
 from consilience.evaluation.baselines.base import Baseline, BaselineContext
@@ -367,7 +367,7 @@ def spend(job: Job, model: Model) -> Spend:
     with Store(job.case.store, readonly=True) if there else Store() as store:
         bench = BaselineContext(job.data, model, store=store, settings=job.settings, seed=job.seed)
         ratio = store.characters_per_token(model.name) or CHARACTERS_PER_TOKEN
-        sent, basis = characters_per_token(store, model.name, getattr(model, "requests_for", None))
+        sent, basis = token_ratio(store, model.name, getattr(model, "requests_for", None))
         plainly = zero_shot_prompts(bench)
     with Store() as empty:
         cost = estimate(job.data, model, job.settings, empty, seed=job.seed)
