@@ -109,6 +109,21 @@ def test_of_a_run_that_has_begun_it_tells_what_is_left(store: Store, times: int)
         assert said.money > 0 and whole.money is not None and said.calls < whole.calls
 
 
+def test_a_run_whose_labels_have_settled_has_nothing_left_to_ask(store: Store) -> None:
+    model = Recorder(usage={"prompt_tokens": 10})
+    settings = replace(SETTINGS, calls_per_example=40.0, settled=0.2)
+    found = elicit(DATA, model, settings=settings, store=store)
+    assert found.saved > 0
+    said = estimate(DATA, model, settings, store, price=Price(1.0))
+    assert (said.calls, said.known, said.money) == (0, len(model.asked), 0.0)
+    # One that was stopped at the end of a round is not at its end.
+    again = replace(settings, settled=0.0, calls_per_example=4.0)
+    broken = Failing(40)
+    with suppress(ServerError):
+        elicit(DATA, broken, settings=again, store=store, seed=1, concurrency=1)
+    assert estimate(DATA, broken, again, store, seed=1).calls == 80
+
+
 def test_tokens_are_counted_by_what_the_store_has_seen(store: Store) -> None:
     model = Recorder(usage={"prompt_tokens": 100})
     others = Dataset("others", [Example(f"{text} Or not.") for text in DATA.texts], task=DATA.task)

@@ -435,7 +435,8 @@ def test_the_command_asks_first_and_keeps_what_was_proposed(words: list[Any]) ->
     known = json.loads(
         consilience(*words, "--set", "relations.propose=1", "--dry-run", "--json").stdout
     )
-    assert known["known"] == 36 + 12
+    assert (known["known"], known["calls"], known["calls_for_pairs"]) == (36 + 36, 0, 0)
+    assert "spend: nothing; the store has the answers to all 72 calls" in again.stderr
 
     solved = consilience("solve", "--store", "s.db").stdout
     id = next(csv.DictReader(io.StringIO(solved)))["row"]

@@ -555,5 +555,15 @@ def test_what_it_will_take_is_what_it_takes_at_most() -> None:
         assert cost.prompt_tokens == pytest.approx(tokens, rel=0.25)
 
 
+def test_what_it_will_take_does_not_depend_on_runs_that_the_store_has(tmp_path: Path) -> None:
+    case = replace(CASE, store=str(tmp_path / "s.db"))
+    planned = plan_jobs(case, Recorder(), ("bootstrap",), (4,), [0], SMALL)
+    job = max(planned, key=lambda job: spend(job, Recorder()).calls)
+    before = spend(job, Recorder())
+    with Store(job.case.store) as store:
+        elicit(job.data, Recorder(), settings=job.settings, store=store)
+    assert before.prompt_tokens > 0 and spend(job, Recorder()) == before
+
+
 def test_ids_are_hashes_of_plain_data() -> None:
     assert short_hash({"a": 1, "b": 2}) == short_hash({"b": 2, "a": 1}) != short_hash({"a": 2})

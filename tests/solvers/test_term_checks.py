@@ -42,6 +42,16 @@ def to_prior(s):
     return 2 * my_entropy(s) + (s.q * torch.tensor([0.3, 0.7]).log()).sum(dim=-1).mean()
 
 
+def balance(s):
+    return -(s.q.mean(dim=0) * s.q.mean(dim=0).log()).sum()
+
+
+def pairs(s):
+    """The entropy of the mean label of each two."""
+    mean = (s.q[::2] + s.q[1::2]) / 2
+    return -(mean * mean.log()).sum(dim=-1).mean()
+
+
 REFUSED = {
     "a choice": (cautious, "several labellings at once.*torch.where.*vmap"),
     "a number of one labelling": (lambda s: s.q.sum() * s.q[0, 0].item(), r"torch.where.*\.item"),
@@ -61,6 +71,14 @@ REFUSED = {
     ),
     "an entropy": (my_entropy, "has 1 times the entropy.*role=Role.ENTROPY"),
     "a divergence": (to_prior, "has 2 times the entropy.*Role.PRIOR"),
+    "an entropy beside a spread": (
+        lambda s: 20 * s.q[:, 1].var() + 0.5 * my_entropy(s),
+        "has 0.5 times the entropy.*beside other parts.*a term of its own",
+    ),
+    "an entropy beside balance, bounded": (
+        lambda s: balance(s) - 0.1 * (s.q * s.q.clamp(min=1e-6).log()).sum(dim=-1).mean(),
+        "has 0.1 times the entropy.*beside other parts",
+    ),
 }
 
 
@@ -95,7 +113,11 @@ def test_a_term_that_is_not_finite_is_refused_by_name_before_anything_is_asked()
         lambda s: torch.tensor(1.0),
         lambda s: s.q.sum(dim=-1).mean(),
         lambda s: s.conditioned.relevance.mean(),
-        lambda s: -(s.q.mean(dim=0) * s.q.mean(dim=0).log()).sum(),
+        balance,
+        pairs,
+        lambda s: s.logq[:, 1].mean(),
+        lambda s: s.q.sqrt().mean(),
+        lambda s: 100 * s.q[:, 1].var(),
         lambda s: -s.q.square().sum(dim=-1).mean(),
         lambda s: torch.relu(s.q[:, 1].mean() - 0.9),
     ],
@@ -104,6 +126,10 @@ def test_a_term_that_is_not_finite_is_refused_by_name_before_anything_is_asked()
         "the same everywhere",
         "of the conditioned evidence",
         "balance",
+        "balance of pairs",
+        "log labels",
+        "roots",
+        "a spread",
         "gini",
         "hinge",
     ],

@@ -223,7 +223,7 @@ def test_answers_that_were_under_way_at_an_error_are_kept(
 
 
 @pytest.mark.parametrize(
-    "logprobs", [(math.nan, -1.0), (0.5, -1.0), (-math.inf, -0.1), (-1.0,)], ids=str
+    "logprobs", [(math.nan, -1.0), (0.5, -1.0), (-math.inf, 0.1), (-1.0,)], ids=str
 )
 def test_an_answer_that_cannot_be_kept_is_a_failure_and_no_crash(
     store: Store, logprobs: tuple[float, ...]
@@ -239,6 +239,25 @@ def test_an_answer_that_cannot_be_kept_is_a_failure_and_no_crash(
     done = ask(planned(model, 5), model, store, concurrency=1)
     assert (done.calls, len(done.failures)) == (4, 1)
     assert "yours" in next(iter(done.failures.values()))
+
+
+@pytest.mark.parametrize("never", [-9001.0, -9999999.0, -1e9, -3.4e38, -math.inf])
+def test_what_a_model_writes_for_never_is_kept_as_a_bound(store: Store, never: float) -> None:
+    class Sure(Recorder):
+        async def ask(self, request: Request) -> Answer:
+            await super().ask(request)
+            said = [(never, math.log(0.9)), (-0.5, -9000.0), (never, never)][len(self.asked) - 1]
+            return Answer(said, (True, True), 0.94)
+
+    model = Sure()
+    rows = planned(model, 3)
+    ask(rows, model, store, concurrency=1)
+    first, second, third = store.predictions([key for key, _ in rows])
+    assert first is not None and second is not None and third is not None
+    assert first.logprobs == pytest.approx((math.log(0.04), math.log(0.9)), abs=1e-4)
+    assert (first.exact, second.exact, third.exact) == ((False, True), (True, True), (False,) * 2)
+    assert first.mass == pytest.approx(0.9) and second.logprobs == (-0.5, -9000.0)
+    assert (third.logprobs[0], third.mass) == (pytest.approx(math.log(0.94), abs=1e-4), 0.0)
 
 
 def test_calls_and_tokens_are_what_the_model_says_it_took(store: Store) -> None:

@@ -38,7 +38,7 @@ from consilience.cli.results import (
     unanswered_rows,
     what_to_vouch_for,
 )
-from consilience.cli.spending import foreseen_cost, show_estimate, spending
+from consilience.cli.spending import all_answered, foreseen_cost, show_estimate, spending
 from consilience.cli.tables import OutputOptions
 
 if TYPE_CHECKING:
@@ -111,17 +111,21 @@ def run(data: str | None, config: Config, dry_run: bool, as_json: bool) -> None:
     with open_model(config, dry=dry_run) as (model, store):
         settings = settings.suited(model, dataset.task)
         show_prompt(dataset, model, settings)
-        compared = None
-        if config.relations.propose:
+        bar, compared = progress_bar(price), None
+        propose = config.relations.propose > 0
+        if propose:
             compared = first_pairs(dataset, settings, config, store, keep=not dry_run)
+            if all_answered(compared, model, store):
+                # Only with what came of them is it the run that has begun.
+                dataset = proposed(dataset, model, store, settings, embedder, config, bar)
+                propose = False
         cost = foreseen_cost(dataset, model, settings, store, config, landmarks, compared)
         if dry_run:
             show_estimate(dataset, cost, as_json)
             return
         _announce(dataset, settings, store, config, spending(cost, price))
         began = time.perf_counter()
-        bar = progress_bar(price)
-        if config.relations.propose:
+        if propose:
             dataset = proposed(dataset, model, store, settings, embedder, config, bar)
         asking = Asking(model, store, settings, config.seed, config.model.concurrency, bar)
         found = _labelled(dataset, landmarks, asking, config)

@@ -48,6 +48,14 @@ def foreseen_cost(
     return {**cost.to_json(), **currency, **named, **more}
 
 
+def all_answered(pairs: Dataset, model: Model, store: Store) -> bool:
+    """Whether the store has the answers to all pairs that a model is to compare."""
+    from consilience.elicitation.cost import estimate
+    from consilience.elicitation.proposals import settings_for
+
+    return estimate(pairs, model, settings_for(pairs), store).calls == 0
+
+
 def show_estimate(data: Dataset, cost: Mapping[str, Any], as_json: bool) -> None:
     """What a run would take, as a table or as JSON."""
     named = [("examples", len(data)), *((k.replace("_", " "), v) for k, v in cost.items())]

@@ -1,8 +1,9 @@
 """What a run will take, before anything is spent: calls, tokens, money.
 
-Rounds that the run has planned are taken as they are. The queries of later rounds depend on labels
-that are not there yet, so they are planned with labels drawn at random: the number of calls is
-exact, and so, up to which shots are drawn, is the length of the prompts. Tokens are counted from
+Rounds that the run has planned are taken as they are; where its labels have settled, nothing comes
+after them. The queries of later rounds depend on labels that are not there yet, so they are planned
+with labels drawn at random: the number of calls is exact, and so, up to which shots are drawn, is
+the length of the prompts. Tokens are counted from
 characters: by the ratio that the store has seen for this model, else four characters to a token,
 and the estimate says which.
 """
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from consilience.data.dataset import Dataset
+from consilience.elicitation.session import has_settled
 from consilience.elicitation.settings import Settings, record
 from consilience.elicitation.stages import stage_of
 from consilience.elicitation.state import RunState
@@ -82,7 +84,8 @@ def estimate(
 ) -> Estimate:
     """What a run of these settings will still take, and with a `price` what that costs."""
     settings = settings.suited(model, data.task)
-    begun = _begun(data, model, settings, store, seed, landmarks)
+    run = _run_of(data, model, settings, seed, landmarks)
+    begun = store.rounds(run)
     budget = settings.budget(data)
     characters = fresh = known = sent = 0
     steps = getattr(model, "requests_for", None)
@@ -106,7 +109,10 @@ def estimate(
             shared.add(prefix)
         state.planned += len(queries)
         state.round += 1
-    ratio, basis = _characters_per_token(store, model.name, steps)
+        whole = state.round == len(begun) and known == state.planned < budget
+        if whole and has_settled(store, run):
+            break
+    ratio, basis = token_ratio(store, model.name, steps)
     tokens = round_up(characters / ratio)
     uncached = min(tokens, round_up(fresh / ratio))
     return Estimate(
@@ -121,24 +127,20 @@ def estimate(
     )
 
 
-def _begun(
-    data: Dataset,
-    model: Model,
-    settings: Settings,
-    store: Store,
-    seed: int,
-    landmarks: Landmarks | None,
-) -> list[list[Planned]]:
-    """The rounds that a run of these settings has planned, if it has begun."""
-    row = {
-        "dataset": data.fingerprint,
-        "model": model.name,
-        "style": model.style,
-        "seed": seed,
-        "model_settings": model.settings,
-        "settings": record(settings, default_terms(), LBFGS(), landmarks),
-    }
-    return store.rounds(run_identity(row))
+def _run_of(
+    data: Dataset, model: Model, settings: Settings, seed: int, landmarks: Landmarks | None
+) -> str:
+    """The id that a run of these settings has, whether it has begun or not."""
+    return run_identity(
+        {
+            "dataset": data.fingerprint,
+            "model": model.name,
+            "style": model.style,
+            "seed": seed,
+            "model_settings": model.settings,
+            "settings": record(settings, default_terms(), LBFGS(), landmarks),
+        }
+    )
 
 
 def _queries(state: RunState, begun: Sequence[Sequence[Planned]], budget: int) -> list[Query]:
@@ -148,7 +150,7 @@ def _queries(state: RunState, begun: Sequence[Sequence[Planned]], budget: int) -
     return stage_of(state)(state) if state.planned < budget else []
 
 
-def _characters_per_token(store: Store, model: str, steps: Steps | None) -> tuple[float, str]:
+def token_ratio(store: Store, model: str, steps: Steps | None = None) -> tuple[float, str]:
     """How many characters of what is sent make a token, and how that is known."""
     ratio = store.characters_per_token(model, steps)
     if ratio:

@@ -22,7 +22,7 @@ from consilience.objective.term import Role, Term, Terms
 from consilience.solvers.adam import Adam
 from consilience.solvers.belief_propagation import BeliefPropagation
 from consilience.solvers.factor_graph import fields
-from consilience.solvers.fixed_point import Problem, chosen
+from consilience.solvers.fixed_point import Objective, Problem, chosen
 from consilience.solvers.lbfgs import LBFGS
 
 _Made = TypeVar("_Made")
@@ -35,6 +35,18 @@ LABELLINGS = 3
 
 _SAME = 1e-9
 """Values of a term that differ by less are the same."""
+
+CORNERS = (-9.0, -11.0, -13.0)
+"""Log-probabilities of the unlikely classes at which an entropy is looked for beside other parts.
+
+Far enough down that smooth functions have settled, and above what a term that bounds q by 1e-6
+before it takes a logarithm leaves alone."""
+
+_EVEN = 0.02
+"""How even, in parts of the whole, the growth is of which an entropy is the cause."""
+
+_MIXED = 1e-3
+"""Less of an entropy than this beside other parts is not looked for."""
 
 _EXACT = 1e-4
 """The largest error, in parts of the whole, of what is an entropy."""
@@ -104,6 +116,7 @@ def check_terms(evidence: Evidence, terms: Terms, solver: object) -> None:
     read = Problem(free, own).condition(logq[:1])
     first = [getattr(read, field.name)[0] for field in dataclasses.fields(ConditionedEvidence)]
     state = State(free, ConditionedEvidence(*first), logq[0])
+    corners = _corners(free.n, free.k).to(logq.device)
     conditioned = chosen(read, torch.zeros(LABELLINGS, dtype=torch.int64, device=logq.device))
     for name, term in own.items():
         value: object = _tried(name, partial(term, state), "failed")
@@ -130,6 +143,8 @@ def check_terms(evidence: Evidence, terms: Terms, solver: object) -> None:
         if isinstance(solver, LBFGS | Adam | BeliefPropagation):
             _check_followed(name, objective(logq), field)
         _check_softness(name, term, logq, field)
+        if term.role is Role.OTHER and free.n >= free.k:
+            _check_mixture(name, objective, corners)
 
 
 def _tried(name: str, evaluate: Callable[[], _Made], what: str) -> _Made:
@@ -170,11 +185,7 @@ def _check_softness(name: str, term: Term, logq: Tensor, field: Tensor) -> None:
     What a term adds changes from one labelling to another by −c Δ log q where it is linear but for
     c times the entropy; what labels are divided by is read off the roles.
     """
-    bent = field[1:] - field[0]
-    moved = logq[1:] - logq[0]
-    moved = moved - moved.mean(dim=-1, keepdim=True)
-    held = -float((bent * moved).sum() / moved.square().sum())
-    gap = float((bent + held * moved).norm() / moved.norm())
+    held, gap = _entropy_in(field[1:] - field[0], logq[1:] - logq[0])
     is_entropy = abs(held) > _EXACT and gap <= _EXACT * abs(held)
     if term.role in (Role.ENTROPY, Role.PRIOR):
         if not is_entropy or abs(held - 1) > _EXACT:
@@ -188,3 +199,40 @@ def _check_softness(name: str, term: Term, logq: Tensor, field: Tensor) -> None:
             "predictions and explanations know by its role: Term(FUNCTION, WEIGHT, "
             "role=Role.ENTROPY), or Role.PRIOR for −KL(q ‖ p)"
         )
+
+
+def _check_mixture(name: str, objective: Objective, corners: Tensor) -> None:
+    """InputError for an entropy that is only a part of a term.
+
+    Where a class becomes ever less probable, what a smooth function adds to it settles, and what an
+    entropy adds goes on growing with −log q, evenly for every example.
+    """
+    field = fields(objective, corners)
+    first, second = (
+        _entropy_in(field[i + 1] - field[i], corners[i + 1] - corners[i]) for i in (0, 1)
+    )
+    (held, gap), (still, rest) = first, second
+    least = _EVEN * abs(held)
+    if abs(held) > _MIXED and max(gap, rest, abs(held - still)) <= least:
+        raise InputError(
+            f"the term {name!r} has {held:.2g} times the entropy of the labels beside other parts, "
+            "which predictions and explanations know only by a role: make the entropy a term of "
+            "its own, Term(ENTROPY, WEIGHT, role=Role.ENTROPY)"
+        )
+
+
+def _entropy_in(bent: Tensor, moved: Tensor) -> tuple[float, float]:
+    """How many times the entropy explains best how fields are `bent` as log labels `moved`.
+
+    Second what it leaves unexplained, in the same unit.
+    """
+    moved = moved - moved.mean(dim=-1, keepdim=True)
+    held = -float((bent * moved).sum() / moved.square().sum())
+    return held, float((bent + held * moved).norm() / moved.norm())
+
+
+def _corners(n: int, k: int) -> Tensor:
+    """Log labels (LABELLINGS, N, K) next to one corner, each nearer; every class is somewhere's."""
+    classes = torch.from_numpy(generator(0, "tried labels", 1).permutation(n) % k)
+    own = torch.nn.functional.one_hot(classes, k).to(torch.float64)
+    return torch.stack([torch.log_softmax((1 - own) * low, dim=-1) for low in CORNERS])

@@ -1,10 +1,9 @@
 """The plan, minus what the store holds, put to the model; every answer goes into the store.
 
 One code path serves both modes: `concurrency=1` is a plain loop in one thread, in plan order, so
-that a traceback or a breakpoint leads to the line; more than one runs as many workers over the
-same list, in the order that a server's prefix cache serves best (see `turns`), and what they bring
-at the same time is written in one transaction. A worker asks on when its answer is on disk. Neither
-changes a byte of what a model is shown.
+that a traceback leads to the line; more is as many workers over the same list, in the order that a
+server's prefix cache serves best (see `turns`), and what they bring at the same time is written in
+one transaction. A worker asks on when its answer is on disk. No prompt differs by a byte.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from consilience.errors import BudgetSpent, InputError, ModelError, Reason, chec
 from consilience.models import interrupts
 from consilience.models.base import Answer, Completion, Model, Request, Writer, answer_of, count_in
 from consilience.models.event_loop import run
+from consilience.models.never import bounded_answer
 from consilience.models.price import NO_TOKENS, TokenCounts, tokens_in, unused_by
 from consilience.models.served import OtherModel, Watch, served_by
 from consilience.models.slots import SLOT
@@ -360,7 +360,7 @@ class _Questions(Runner[Model, Request]):
 
     async def get(self, key: str, request: Request) -> Answer:
         began = time.perf_counter()
-        answer = await answer_of(self.model, request)
+        answer = bounded_answer(await answer_of(self.model, request))
         if (note := self.served.check(answer.raw)) is not None:
             self.outcome.notes.append(note)
         took = time.perf_counter() - began

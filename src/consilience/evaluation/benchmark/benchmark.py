@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consilience.data.dataset import Dataset, Gold
-from consilience.elicitation.cost import estimate
+from consilience.elicitation.cost import estimate, token_ratio
 from consilience.elicitation.settings import PLAN_VERSION, Settings
 from consilience.errors import InputError, SolveError
 from consilience.evaluation.baselines.base import Baseline, BaselineContext
@@ -50,6 +50,7 @@ from consilience.models.threads import one_thread
 from consilience.planning.planner import zero_shot_round
 from consilience.prompts.framing import Prompt
 from consilience.prompts.shared_prefixes import flat, fresh
+from consilience.prompts.token_estimates import CHARACTERS_PER_TOKEN
 from consilience.store.database import Store
 from consilience.store.identities import plain, tagged_hash
 from consilience.store.runner import requests
@@ -365,14 +366,16 @@ def spend(job: Job, model: Model) -> Spend:
     there = Path(job.case.store).exists()
     with Store(job.case.store, readonly=True) if there else Store() as store:
         bench = BaselineContext(job.data, model, store=store, settings=job.settings, seed=job.seed)
-        cost = estimate(job.data, model, job.settings, store, seed=job.seed)
-        ratio = store.characters_per_token(model.name) or 4.0
+        ratio = store.characters_per_token(model.name) or CHARACTERS_PER_TOKEN
+        sent, basis = token_ratio(store, model.name, getattr(model, "requests_for", None))
         plainly = zero_shot_prompts(bench)
+    with Store() as empty:
+        cost = estimate(job.data, model, job.settings, empty, seed=job.seed)
     alone = float(np.mean([len(flat(p)) for p in plainly])) / ratio if plainly else 0.0
-    shown = cost.prompt_tokens / max(1, cost.calls)
+    shown = cost.prompt_tokens * CHARACTERS_PER_TOKEN / sent / max(1, cost.calls)
     calls = job.calls(model)
     tokens = sum(
         asked * (alone if name in ("zero-shot", START, "vote") else shown)
         for name, asked in calls.items()
     )
-    return Spend(len(job.wanted), int(sum(calls.values())), math.ceil(tokens), cost.basis)
+    return Spend(len(job.wanted), int(sum(calls.values())), math.ceil(tokens), basis)
