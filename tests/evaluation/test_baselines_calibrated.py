@@ -135,7 +135,7 @@ def test_the_answers_behind_every_method_are_read_in_both_ways(bench: Make, name
         np.testing.assert_allclose(labels.sum(axis=1), 1)
 
 
-def test_against_zero_shows_the_offset_and_the_other_reading_does_not(bench: Make) -> None:
+def test_against_zero_shows_the_offset_and_the_other_readout_does_not(bench: Make) -> None:
     made = zero_shot(bench(Leaning()))
     assert right(made.readouts["against 0"]) == 0.5
     assert right(made.readouts["offsets off"]) == 1.0
