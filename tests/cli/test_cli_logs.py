@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from command import consilience
+from consilience.elicitation.session import elicit
+from consilience.models.simulated import SimulatedModel, world_dataset
 from made_up import TASK_OPTIONS
 from odd_server import said, serve_odd
 
@@ -95,3 +97,36 @@ def test_a_log_that_cannot_be_written_ends_and_the_command_goes_on(
     assert done.stderr.count("/dev/full ends here, it cannot be written") == 1
     assert "Traceback" not in done.stderr
     assert (tmp_path / "l.csv").exists()
+
+
+WRITES = {
+    "labels": ["run", "cities", "--output", "cities.csv"],
+    "a plan": ["plan", "cities", "--output", "new.jsonl"],
+    "an export": ["export", "deep/labels.csv", "--store", "../s.db"],
+    "a page": ["report", "--output", "page.html", "--store", "../s.db"],
+    "a log": ["--log-file", "cities.csv", "run", "cities"],
+}
+
+
+@pytest.mark.parametrize("by", ["setting", "environment"])
+@pytest.mark.parametrize("name", WRITES)
+def test_nothing_is_written_to_the_folder_of_the_publishers_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, by: str
+) -> None:
+    folder = tmp_path / "publisher"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "cities.csv").write_text("statement,label,city,country\nOslo.,1,Oslo,Norway\n")
+    monkeypatch.chdir(folder)
+    data, _ = world_dataset("noisy", 12)
+    elicit(data, SimulatedModel("noisy"), calls_per_example=1, store=tmp_path / "s.db")
+    words = WRITES[name]
+    if by == "setting":
+        words = [*words, "--set", f"data.folder={folder}"]
+    else:
+        monkeypatch.setenv("CONSILIENCE_DATA_DIR", "../publisher")
+    if "cities" in words:
+        words = [*words, "--model", "simulated:noisy"]
+    before = {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")}
+    done = consilience(*words, code=2)
+    assert "the folder of the publishers' files; name a file elsewhere" in done.stderr
+    assert {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")} == before

@@ -200,7 +200,7 @@ def test_what_a_person_filled_in_is_not_written_over(
     write_csv(mine, tmp_path / "mine.csv")
     kept = (tmp_path / "mine.csv").read_bytes()
     said = consilience(*again, code=2).stderr
-    assert f"its column {column} is filled in (1 rows)" in said and "another file" in said
+    assert f"its column {column} is filled in (1 row)" in said and "another file" in said
     assert (tmp_path / "mine.csv").read_bytes() == kept
 
 

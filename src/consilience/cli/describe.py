@@ -16,6 +16,7 @@ from consilience.cli.opening import open_model, open_price
 from consilience.cli.output import dump, pairs, progress_bar, rows, say, talk
 from consilience.cli.results import concept_rows, opened
 from consilience.cli.run import first_failure
+from consilience.data.counted import counted
 from consilience.errors import InputError
 
 if TYPE_CHECKING:
@@ -226,8 +227,8 @@ def _cost(
 
 def _talk_of(title: str, asked: CallCounts, empty: int) -> None:
     talk(
-        f"{title}: {asked.calls:,} calls made ({asked.prompt_tokens:,} prompt tokens), "
-        f"{asked.known:,} answers found in the store"
+        f"{title}: {counted(asked.calls, 'call')} made ({asked.prompt_tokens:,} prompt tokens), "
+        f"{counted(asked.known, 'answer')} found in the store"
     )
     if empty:
         talk(f"{empty} of the texts are empty: a larger describing.longest may help")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from consilience.cli.options import STORE
 from consilience.cli.output import talk
+from consilience.cli.publishers import check_outside
 from consilience.cli.task_file import line_of
 from consilience.errors import InputError
 
@@ -218,8 +219,14 @@ def check_store(path: str | Path) -> None:
 def check_apart(path: str | None, *inputs: Config | Dataset | str | None) -> None:
     """InputError if `path`, which is to be written, is a file that the command reads.
 
-    A configuration stands for its task file, table, landmarks and store, a data set for its table.
+    A configuration stands for its task file, table, landmarks, store and the folder of the
+    publishers' files, a data set for its table.
     """
+    from consilience.cli.config import Config
+
+    for one in inputs:
+        if isinstance(one, Config):
+            check_outside(path, one)
     for what, read in (pair for one in inputs for pair in _read_from(one)):
         if path and read and same_file(path, read):
             raise InputError(f"{path} is {what}, and would be replaced; name another file to write")

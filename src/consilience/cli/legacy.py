@@ -7,6 +7,7 @@ import click
 from consilience.cli import options, values
 from consilience.cli.inputs import check_apart, check_table
 from consilience.cli.output import csv, dump, talk
+from consilience.data.counted import counted
 
 
 @options.command()
@@ -44,7 +45,7 @@ def legacy(log: str, labels: str | None, output: str | None, as_json: bool) -> N
     table = solved.labels
     if output:
         write_table(table, output)
-        talk(f"{len(table)} rows written to {output}")
+        talk(f"{counted(len(table), 'row')} written to {output}")
     elif as_json:
         click.echo(dump(table.astype(object).where(table.notna(), None).to_dict("records")))
     else:

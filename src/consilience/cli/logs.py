@@ -122,7 +122,13 @@ def put_away(handler: logging.Handler) -> None:
 
 def check_log_apart(files: Iterable[str | None]) -> None:
     """InputError where the log of this command is one of the files that it reads or writes."""
-    log = click.get_current_context().find_root().params.get("log_file")
+    log = log_file()
     for file in files:
         if log and file and Path(file).resolve() == Path(log).resolve():
             raise InputError(f"the log {log} is a file of this command; name another --log-file")
+
+
+def log_file() -> str | None:
+    """The file that this command logs to, if any."""
+    named: str | None = click.get_current_context().find_root().params.get("log_file")
+    return named

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 import click
 
 from consilience.cli.config import SETTINGS, built
-from consilience.cli.logs import check_log_apart
+from consilience.cli.logs import check_log_apart, log_file
+from consilience.cli.publishers import check_outside
 from consilience.cli.tables import PATH
 from consilience.cli.task_file import SUFFIX, read_set, read_task_file
 from consilience.cli.values import Classes, Kind, Table, Whole, home
@@ -162,6 +163,7 @@ def configured(
             words = [word for word in given.values() if isinstance(word, str)]
             files = [config.source, config.data.file, config.landmarks.file, said.table]
             check_log_apart([*words, *files, said.store or STORE])
+            check_outside(log_file(), config)
             return function(config=config, **given)
 
         chosen = option(

@@ -16,6 +16,7 @@ from consilience.cli.output import csv, progress_bar, talk
 from consilience.cli.results import label_table, opened, print_labels, result
 from consilience.cli.tables import OutputOptions
 from consilience.cli.values import COUNT
+from consilience.data.counted import counted
 from consilience.errors import InputError
 
 if TYPE_CHECKING:
@@ -115,7 +116,9 @@ def _show_grown(grown: Found, said: OutputOptions, details: bool, as_json: bool)
 
 def taken(asked: CallCounts) -> str:
     """What new rows took, and the first failure."""
-    said = f"{asked.calls:,} calls made, {asked.known:,} answers found in the store"
+    said = (
+        f"{counted(asked.calls, 'call')} made, {counted(asked.known, 'answer')} found in the store"
+    )
     if asked.failures:
         said += f", {len(asked.failures)} failed: {next(iter(asked.failures.values()))}"
     return "; ".join([said, *asked.notes])

@@ -18,6 +18,7 @@ from consilience.cli.opening import open_price
 from consilience.cli.output import talk
 from consilience.cli.results import opened
 from consilience.cli.values import home
+from consilience.data.counted import counted
 from consilience.errors import InputError
 
 if TYPE_CHECKING:
@@ -70,7 +71,10 @@ def report(
         found = replace(found, settled=run_has_settled(store, found))
     found.report(path, scores=scores, words=words, price=price)
     size = path.stat().st_size / 1e6
-    talk(f"run {found.run.id}: {len(found.dataset):,} examples on a page of {size:.1f} MB, {path}")
+    talk(
+        f"run {found.run.id}: {counted(len(found.dataset), 'example')} on a page of "
+        f"{size:.1f} MB, {path}"
+    )
 
 
 def run_has_settled(store: str, found: Found) -> bool:

@@ -21,6 +21,7 @@ from consilience.cli.inputs import (
 )
 from consilience.cli.output import csv, dump, rows, talk
 from consilience.cli.values import Number
+from consilience.data.counted import counted
 from consilience.errors import InputError
 
 if TYPE_CHECKING:
@@ -232,7 +233,7 @@ def print_labels(
 
     if output:
         write_table(table, output, keep_formulas=keep_formulas)
-        talk(f"{len(table)} rows written to {output}")
+        talk(f"{counted(len(table), 'row')} written to {output}")
     elif as_json:
         click.echo(dump(plain_rows(table)))
     else:
@@ -261,7 +262,7 @@ def solve(config: Config, run_id: str | None, details: bool, as_json: bool) -> N
     made = open_solver(config.solving.solver, config.solving.starts)
     found = opened(said.store or options.STORE, run_id, made, config=config)
     check_apart(said.table, config, found.dataset)
-    lines = [f"run {found.run.id}: {found.run.rounds} rounds", result(found)]
+    lines = [f"run {found.run.id}: {counted(found.run.rounds, 'round')}", result(found)]
     talk("\n".join([*lines, *what_to_vouch_for(found)]))
     table = label_table(found, said.decided_only, details or said.details)
     print_labels(table, said.table, as_json, said.keep_formulas)

@@ -13,6 +13,7 @@ from consilience.cli.inputs import check_apart, check_table
 from consilience.cli.output import talk
 from consilience.cli.results import label_table, opened, print_labels, result
 from consilience.cli.values import COUNT, home
+from consilience.data.counted import counted
 from consilience.errors import InputError
 
 if TYPE_CHECKING:
@@ -104,8 +105,9 @@ def _check_empty(path: str | None, column: str) -> None:
         return
     if filled:
         raise InputError(
-            f"{path} is there, and its column {column} is filled in ({filled:,} rows), which would "
-            "be lost; name another file in --output, or take that one away"
+            f"{path} is there, and its column {column} is filled in "
+            f"({counted(filled, 'row')}), which would be lost; name another file in "
+            "--output, or take that one away"
         )
 
 

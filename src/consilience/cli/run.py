@@ -40,6 +40,7 @@ from consilience.cli.results import (
 )
 from consilience.cli.spending import all_answered, foreseen_cost, show_estimate, spending
 from consilience.cli.tables import OutputOptions
+from consilience.data.counted import counted
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -143,7 +144,7 @@ def _announce(
 ) -> None:
     """Says what a run is about to do."""
     talk(
-        f"{dataset!r}: at most {settings.budget(dataset):,} calls to {config.model.name}, "
+        f"{dataset!r}: at most {counted(settings.budget(dataset), 'call')} to {config.model.name}, "
         + ("not kept" if store.path == ":memory:" else f"kept in {store.path}")
     )
     talk(spend)
@@ -212,8 +213,9 @@ def proposed(
         progress=bar,
     )
     talk(
-        f"{made.sentence} {made.asked.calls:,} calls made ({made.asked.prompt_tokens:,} prompt "
-        f"tokens), {made.asked.known:,} answers found in the store"
+        f"{made.sentence} {counted(made.asked.calls, 'call')} made "
+        f"({counted(made.asked.prompt_tokens, 'prompt token')}), "
+        f"{counted(made.asked.known, 'answer')} found in the store"
     )
     if made.asked.failures:
         talk(first_failure(made.asked))
@@ -334,9 +336,10 @@ def summary(found: Found, seconds: float, price: Price | None) -> str:
         spent = price.of(asked.prompt_tokens, asked.cached_tokens, asked.output_tokens)
         money = f", {price.called(spent)} in all"
     lines = [
-        f"run {run.id}: {len(found.dataset)} examples, {run.rounds} rounds, {asked.calls:,} calls "
-        f"made ({asked.prompt_tokens:,} prompt tokens{money}), {asked.known:,} answers found in "
-        f"the store, {seconds:.0f} s",
+        f"run {run.id}: {counted(len(found.dataset), 'example')}, {counted(run.rounds, 'round')}, "
+        f"{counted(asked.calls, 'call')} made "
+        f"({counted(asked.prompt_tokens, 'prompt token')}{money}), "
+        f"{counted(asked.known, 'answer')} found in the store, {seconds:.0f} s",
         result(found),
         *what_to_vouch_for(found),
     ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from consilience.cli.config import Config
 from consilience.cli.opening import open_price
 from consilience.cli.output import pairs, talk
+from consilience.data.counted import counted
 
 if TYPE_CHECKING:
     from consilience.data.dataset import Dataset
@@ -66,15 +67,15 @@ def spending(cost: Mapping[str, Any], price: Price | None) -> str:
     """What a run will still take at most, in a line."""
     calls, known = cost["calls"], cost["known"]
     if not calls:
-        return f"spend: nothing; the store has the answers to all {known:,} calls"
+        return f"spend: nothing; the store has the answers to all {counted(known, 'call')}"
     cached = cost["prompt_tokens"] - cost["fresh_tokens"]
     money = ""
     if price is not None and cost["money"] is not None:
         money = f"; about {price.called(cost['money'])} for all of them"
-    sent = "" if cost["requests"] == calls else f" in {cost['requests']:,} requests"
+    sent = "" if cost["requests"] == calls else f" in {counted(cost['requests'], 'request')}"
     there = f"; {known:,} are known" if known else ""
     return (
-        f"spend: at most {calls:,} calls{sent}{there}; about "
+        f"spend: at most {counted(calls, 'call')}{sent}{there}; about "
         f"{cost['prompt_tokens']:,} prompt tokens ({cached:,} a cache can serve) and "
         f"{cost['output_tokens']:,} of answers{money}"
     )

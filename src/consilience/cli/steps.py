@@ -30,6 +30,7 @@ from consilience.cli.output import pairs, progress_bar, talk
 from consilience.cli.results import open_landmarks
 from consilience.cli.run import first_failure, labelling
 from consilience.cli.spending import foreseen_cost, show_estimate
+from consilience.data.counted import counted
 from consilience.errors import InputError
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def _write(session: Session, output: str) -> None:
             file.write(text.encode())
     except OSError as error:
         raise InputError(f"cannot write {output}: {error.strerror or error}") from error
-    talk(f"round {session.round}: {len(rows)} queries written to {output}")
+    talk(f"round {session.round}: {counted(len(rows), 'query')} written to {output}")
 
 
 class _Plan(NamedTuple):

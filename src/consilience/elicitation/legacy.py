@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import log_expit
 
+from consilience.data.counted import counted
 from consilience.data.dataset import Dataset, Example
 from consilience.data.task import Task
 from consilience.elicitation.legacy_rows import Labels, LogRow, Said, read_log_rows
@@ -108,7 +109,7 @@ class Log:
         """What was read, what was left out and why, in a few lines."""
         out = sum(self.left_out.values())
         lines = [
-            f"{self.path}: {self.rows:,} rows with {self.answers:,} answers; "
+            f"{self.path}: {counted(self.rows, 'row')} with {counted(self.answers, 'answer')}; "
             f"{self.answers - self.repeats - out:,} count, {self.repeats:,} repeat an earlier one, "
             f"{out:,} left out",
             *(f"left out: {reason}: {count:,}" for reason, count in self.left_out.items()),

@@ -13,6 +13,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from consilience.data.counted import counted
 from consilience.errors import ModelError
 from consilience.models.base import Answer, Completion, count_in
 from consilience.models.price import Price
@@ -59,7 +60,7 @@ class ProgressBar:
         end = f"; {self._planned:,} of at most {self._most:,} in all" if self._most else ""
         _LOG.info("%s: %d queries, %d of them in the store", title, total, known)
         if not self._console.is_terminal:
-            line = f"{title}: {total:,} queries{held}{end}"
+            line = f"{title}: {counted(total, 'query')}{held}{end}"
             self._console.print(line, soft_wrap=True, markup=False)
             return
         self._bar = Progress(
