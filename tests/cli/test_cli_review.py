@@ -26,6 +26,10 @@ def in_a_folder_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
         monkeypatch.delenv(name, raising=False)
 
 
+MANY = 30
+"""So many rows were labelled: too few for anything to be fitted to their distribution."""
+
+
 def tickets(first: int, count: int) -> list[dict[str, str]]:
     numbers = range(first, first + count)
     return [{"ticket": f"T-{i}", "message": f"The lamp number {i} is lit."} for i in numbers]
@@ -35,7 +39,7 @@ def tickets(first: int, count: int) -> list[dict[str, str]]:
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the store of a run and its labels."""
     folder = tmp_path_factory.mktemp("kept")
-    data = write_csv(tickets(0, 40), folder / "tickets.csv")
+    data = write_csv(tickets(0, MANY), folder / "tickets.csv")
     words = ["--text", "message", "--id", "ticket", *TASK_OPTIONS]
     spent = ["--calls-per-example", 4, "--set", "planning.shots=4", "--output", folder / "l.csv"]
     consilience("run", data, *words, *MODEL, *spent, "--store", folder / "s.db")
@@ -60,7 +64,7 @@ def test_the_way_of_a_correction(store: Path, tmp_path: Path) -> None:
     assert shown.stdout.count("The lamp number") == 5
     consilience("review", "--store", store, "--output", "doubtful.csv")
     doubtful = rows((tmp_path / "doubtful.csv").read_text())
-    assert len(doubtful) == 40 and {r["correction"] for r in doubtful} == {""}
+    assert len(doubtful) == MANY and {r["correction"] for r in doubtful} == {""}
     told = {r["ticket"]: "True" if r["label"] == "False" else "False" for r in doubtful[:3]}
     for row in doubtful[:3]:
         row["correction"] = told[row["ticket"]]
@@ -109,10 +113,10 @@ def test_new_rows_are_labelled_and_a_grown_table(store: Path, tmp_path: Path) ->
     again = consilience("predict", "more.csv", "--store", store, *MODEL, "--output", "new.csv")
     assert "0 calls made, 20 answers found" in again.stderr
     assert rows((tmp_path / "new.csv").read_text()) == new
-    write_csv([*tickets(0, 40), *tickets(100, 12)], tmp_path / "grown.csv")
+    write_csv([*tickets(0, MANY), *tickets(100, 12)], tmp_path / "grown.csv")
     grown = consilience("predict", "grown.csv", "--extend", "--store", store, *MODEL)
     assert "4 calls made, 20 answers found" in grown.stderr
-    assert len(rows(grown.stdout)) == 52
+    assert len(rows(grown.stdout)) == MANY + 12
     assert "not in it" in consilience(
         "predict", "more.csv", "--extend", "--store", store, *MODEL, code=2
     ).stderr  # fmt: skip
@@ -122,9 +126,9 @@ def test_new_rows_are_labelled_and_a_grown_table(store: Path, tmp_path: Path) ->
 @pytest.mark.parametrize("form", ["sft", "dpo", "reward", "chat"])
 def test_labels_to_train_on(store: Path, tmp_path: Path, form: str) -> None:
     done = consilience("export", "t.jsonl", "--store", store, "--format", form)
-    assert "40 records of 40 labelled texts" in done.stderr
+    assert f"{MANY} records of {MANY} labelled texts" in done.stderr
     lines = (tmp_path / "t.jsonl").read_text("utf-8").splitlines()
-    assert len(lines) == 40 and "The lamp number" in lines[0]
+    assert len(lines) == MANY and "The lamp number" in lines[0]
 
 
 def test_only_sure_labels_to_train_on(store: Path, tmp_path: Path) -> None:
@@ -141,7 +145,7 @@ def test_what_does_not_go_together_is_refused(store: Path) -> None:
         (["export", "t.csv", "--format", "sft"], "let t.csv end in .jsonl"),
         (["export", "t.csv", "--min-probability", 0.5], "is for --format sft"),
         (["review", "--corrections", "missing.csv"], "missing.csv"),
-        (["landmarks", "--count", 41], "41 landmarks cannot be drawn from 40"),
+        (["landmarks", "--count", MANY + 1], f"{MANY + 1} landmarks cannot be drawn from {MANY}"),
         (["predict", "t.csv"], "no model"),
     ]:
         assert said in consilience(*words, "--store", store, code=2).stderr
@@ -218,7 +222,7 @@ def test_files_to_train_on_have_no_details_and_a_suffix_of_any_case(
     words = ["--store", store, "--format", "sft"]
     assert "leave it out" in consilience("export", "x.jsonl", *words, "--details", code=2).stderr
     consilience("export", "x.JSONL", *words)
-    assert len((tmp_path / "x.JSONL").read_text().splitlines()) == 40
+    assert len((tmp_path / "x.JSONL").read_text().splitlines()) == MANY
     consilience("store", "export", store, "x.PARQUET")
     assert (tmp_path / "x.PARQUET").read_bytes()[:4] == b"PAR1"
 
@@ -268,7 +272,7 @@ def test_a_review_of_a_table_that_reviews_have_added_columns_to(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("word", "said"), [("T-", "no example's own id does"), ("", "of 40 examples begin so")]
+    ("word", "said"), [("T-", "no example's own id does"), ("", f"of {MANY} examples begin so")]
 )
 def test_what_is_no_row_is_told_apart_from_the_beginning_of_an_id(
     store: Path, word: str, said: str

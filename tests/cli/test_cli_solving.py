@@ -108,13 +108,18 @@ def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "s.db"
 
 
+@pytest.fixture(scope="module")
+def usual_of_larger(larger: Path) -> np.ndarray:
+    return probabilities(consilience("solve", "--store", larger, "--details").stdout)
+
+
 @pytest.mark.parametrize("share", [0.2, 0.7])
 def test_how_frequent_a_class_is_can_be_told_afterwards_and_asks_nothing(
-    larger: Path, share: float
+    larger: Path, usual_of_larger: np.ndarray, share: float
 ) -> None:
     store, told = larger, ["--set", f"planning.shares.True={share}"]
     before = store.read_bytes()
-    usual = probabilities(consilience("solve", "--store", store, "--details").stdout)
+    usual = usual_of_larger
     done = consilience("solve", "--store", store, "--details", *told)
     found = probabilities(done.stdout)
     assert found.mean() == pytest.approx(share, abs=0.08)
@@ -209,7 +214,7 @@ def test_a_way_to_take_out_bias(usual: np.ndarray, tmp_path: Path) -> None:
     for more in (["--set", "planning.bias=none"], ["--set", "planning.bias=paired"]):
         other = tmp_path / "other.db"
         model = ["--model", "simulated:noisy", "--store", other]
-        consilience(
+        ran = consilience(
             "run",
             data,
             *FILE_OPTIONS,
@@ -220,7 +225,8 @@ def test_a_way_to_take_out_bias(usual: np.ndarray, tmp_path: Path) -> None:
             *model,
             *SMALL,
             *more,
+            *("--set", "output.details=yes"),
         )
-        found = probabilities(consilience("solve", "--store", other, "--details").stdout)
+        found = probabilities(ran.stdout)
         assert np.abs(found - usual).max() > 1e-4
         other.unlink()

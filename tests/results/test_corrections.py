@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,7 @@ from recorder import Recorder
 
 SETTINGS = Settings(calls_per_example=4.0, plan=PlanSettings(shots=6, block=20), priors=True)
 TWO = LBFGS(starts=2)
-World = tuple[Dataset, Gold, Path]
+World = tuple[Found, Gold, Path]
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     data, gold = world_dataset("grouped", 60, 1)
     path = tmp_path_factory.mktemp("store") / "s.db"
     elicit(data, SimulatedModel("grouped"), store=path, settings=SETTINGS, solver=TWO)
-    return data, gold, path
+    return of(path), gold, path
 
 
 def of(path: Path) -> Found:
@@ -45,7 +47,7 @@ def run(world: World, tmp_path: Path) -> tuple[Found, Gold]:
     """A run in a file of its own, which corrections may go into."""
     path = tmp_path / "s.db"
     path.write_bytes(world[2].read_bytes())
-    return of(path), world[1]
+    return replace(world[0], place=str(path)), world[1]
 
 
 def errors(found: Found, gold: Gold) -> list[str]:
@@ -171,6 +173,7 @@ def table_of(count: int) -> pd.DataFrame:
     return pd.DataFrame({"ticket": [f"T-{i:03}" for i in range(count)], "message": words})
 
 
+@cache
 def tickets() -> Found:
     table = pd.concat([table_of(40), table_of(1).assign(ticket="T-again")], ignore_index=True)
     data = Dataset.from_records(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -26,14 +28,23 @@ ONCE = LBFGS(starts=1)
 
 def asked(path: Path, seeds: tuple[int, ...] = (0,), examples: int = 60) -> list[str]:
     """A store with a run for each seed, of other examples each; the ids of the runs."""
-    made = []
-    for seed in seeds:
-        data, _ = world_dataset("easy", examples, seed)
-        settings = Settings(calls_per_example=3)
-        with Store(path) as store:
-            found = elicit(data, SimulatedModel("easy"), settings=settings, store=store, seed=seed)
-        made.append(found.run.id)
-    return made
+    runs, content = made(seeds, examples)
+    path.write_bytes(content)
+    return list(runs)
+
+
+@cache
+def made(seeds: tuple[int, ...], examples: int) -> tuple[tuple[str, ...], bytes]:
+    """The ids of the runs, and the file of the store."""
+    runs = []
+    with TemporaryDirectory() as folder:
+        for seed in seeds:
+            data, _ = world_dataset("easy", examples, seed)
+            given = {"settings": Settings(calls_per_example=3), "seed": seed}
+            with Store(Path(folder) / "s.db") as store:
+                runs.append(elicit(data, SimulatedModel("easy"), store=store, **given).run.id)
+        (file,) = Path(folder).iterdir()
+        return tuple(runs), file.read_bytes()
 
 
 def contents(path: Path) -> list[str]:

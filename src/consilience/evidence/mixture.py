@@ -291,7 +291,7 @@ def _two_classes(drawn: _Drawn, other: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     # A set that nobody is known of divides by zero, and is left out later.
     with np.errstate(divide="ignore", invalid="ignore"):
         for step in range(1, _STEPS + 1):
-            before, at = at, halves.step(d, at, room)
+            before, at = at, halves.step(at, room)
             if step % _LOOKED_AT:
                 continue
             found[..., asked] = at
@@ -317,6 +317,10 @@ def _both(found: Floats, drawn: _Drawn) -> tuple[Tensor, Tensor, Tensor]:
 
 _Fit = tuple[Floats, Floats, Floats]
 """The share and b of the first of two classes, and 1/√v, each (S, D)."""
+
+_Room = tuple[Tensor, Tensor, Tensor, tuple[Floats, ...], tuple[Floats, ...]]
+"""The line of log-odds of each fit (S, D, 3), all p (S, D, N), two sums (S, D, 2); slope and offset
+of the lines and each of the sums, (S, D); and what is the same in all steps, (S, D)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,29 +355,34 @@ class _Halves:
             *(part.cpu().numpy() for part in (drawn.even[0], drawn.n, drawn.prior, drawn.seen)),
         )
 
-    def room(self, d: Floats) -> tuple[Tensor, Tensor, Tensor]:
-        """Room for D fits: the line of log-odds of each (S, D, 3), all p (S, D, N), two sums."""
+    def room(self, d: Floats) -> _Room:
+        """Room for the steps of the fits of separations `d` (1, D)."""
         shape = len(self.across), d.shape[1]
         line = torch.ones(*shape, 3, dtype=torch.float64)
-        return line, line.new_empty(*shape, self.across.shape[-1]), line.new_empty(*shape, 2)
+        p, sums = line.new_empty(*shape, self.across.shape[-1]), line.new_empty(*shape, 2)
+        n, seen, total = self.n, self.seen, self.total
+        same = [d, 2 * d, n, n / 2, 8 * n, seen, n + 2 * seen, total, 2 * total]
+        same += [self.squares, self.even, self.prior]
+        parts = (*line.unbind(-1)[:2], *sums.unbind(-1))
+        # To stretch a small array takes NumPy longer than to calculate with it.
+        stretched = np.stack([np.broadcast_to(part, shape) for part in same])
+        return line, p, sums, tuple(x.numpy() for x in parts), tuple(stretched)
 
-    def step(self, d: Floats, at: _Fit, room: tuple[Tensor, Tensor, Tensor]) -> _Fit:
-        """A step of expectation maximisation of the fits of separations `d` (1, D)."""
-        (first, b, rate), (line, p, sums), n = at, room, self.n
-        slope = 2 * d * rate
-        line.numpy()[..., 0] = slope
-        line.numpy()[..., 1] = np.log(first / (1 - first)) - slope * b
+    def step(self, at: _Fit, room: _Room) -> _Fit:
+        """A step of expectation maximisation."""
+        (first, b, rate), (line, p, sums, (slope, offset, mine, along), same) = at, room
+        d, d2, n, half, n8, seen, all_seen, total, total2, squares, even, prior = same
+        np.multiply(d2, rate, out=slope)
+        np.subtract(np.log(first / (1 - first)), slope * b, out=offset)
         torch.bmm(line, self.across, out=p).sigmoid_()
-        counted = torch.bmm(p, self.counted, out=sums).numpy()
-        mine, along = counted[..., 0], counted[..., 1]
-        first = (mine + self.seen) / (n + 2 * self.seen)
-        rate = rate * self.prior
-        tight = 1 / (rate * rate)
-        pulled = self.total - d / at[2] * (mine - n / 2)
-        b = (pulled + tight * self.even) / (n + tight)
+        torch.bmm(p, self.counted, out=sums)
+        first = (mine + seen) / all_seen
+        scaled = rate * prior
+        tight = 1 / (scaled * scaled)
+        b = (total - d / rate * (mine - half) + tight * even) / (n + tight)
         moved = n * b
-        square = self.squares - b * (2 * self.total - moved)
-        pull = d * (2 * (along - b * mine) + moved - self.total)
+        square = squares - b * (total2 - moved)
+        pull = d * (2 * (along - b * mine) + moved - total)
         # The best 1/√v at a given separation: the root of a quadratic.
-        root = np.sqrt(pull * pull + 8 * n * square)
+        root = np.sqrt(pull * pull + n8 * square)
         return first, b, (pull + root) / (4 * np.maximum(square, _TINY / 2))

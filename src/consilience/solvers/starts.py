@@ -18,7 +18,7 @@ from consilience.data.random_streams import generator
 from consilience.errors import InputError
 from consilience.evidence.evidence import Evidence
 from consilience.evidence.relation_factors import Factor
-from consilience.objective.conditioning import condition, zero_shot_answer
+from consilience.objective.conditioning import condition, weigh, zero_shot_answer
 from consilience.objective.pair_terms import flip_effect
 from consilience.solvers.clamping import clamped
 
@@ -94,9 +94,10 @@ def _followed(evidence: Evidence, theta: Tensor) -> Tensor:
     Each step reads it under labels that keep the relations. From labels drawn at random alone an
     optimum that relations wall in is found only by luck.
     """
+    weighing = weigh(evidence)
     for _ in range(FOLLOWED):
         q = torch.softmax(_keeping(evidence, theta), dim=-1)
-        conditioned = condition(evidence, q)
+        conditioned = condition(evidence, q, weighing)
         theta = (theta + conditioned.log_pool + _pull(evidence, conditioned.flip_weight, q)) / 2
     return theta
 
