@@ -18,6 +18,7 @@ from consilience.elicitation.settings import Settings, settings_from
 from consilience.errors import InputError, ModelError
 from consilience.models.base import Answer, Request
 from consilience.models.simulated import SimulatedModel, world_dataset
+from consilience.results.joint import together
 from consilience.results.result import Found
 from consilience.store.database import Store
 
@@ -290,3 +291,16 @@ def test_a_grown_table_keeps_the_classes_that_landmarks_named(name: str) -> None
     assert set(grown.calibration.landmarks.ids) == set(marks)
     if name == "noisy":
         assert accuracy(grown.soft_labels, data, gold) > 0.8
+
+
+def test_runs_solved_together_are_not_extended_and_nothing_is_asked() -> None:
+    data, _ = world_dataset(WORLD, 60)
+    old = part(data, set(data.ids[:40]))
+    with Store(":memory:") as store:
+        runs = [
+            elicit(old, Counted(), calls_per_example=3, store=store, seed=seed) for seed in (0, 1)
+        ]
+        model = Counted()
+        with pytest.raises(InputError, match="extend one of them"):
+            extend(together(runs), data, model, store=store)
+    assert not model.asked

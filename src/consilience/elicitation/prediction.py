@@ -130,16 +130,18 @@ def extend(
 
     `rows` are the whole grown table (for relations among its new rows, a Dataset that has them).
     Answers about the old rows count as they are. It is a run of its own in the same store, and is
-    calibrated by the landmarks of a run that was. InputError where rows of the run are missing, or
-    none is new.
+    calibrated by the landmarks of a run that was. InputError where rows of the run are missing or
+    none is new, and of several runs solved together.
     """
     data = rows_like(found, rows).with_relations(found.dataset.relations)
     new = _new_rows(found, data)
     settings = replace(settings_from(found.run.settings), census=0.0)
+    framings = settings.framings_for(data)
+    if [f.name for f in framings] != [f.name for f in found.framings]:
+        raise InputError("several runs solved together cannot be extended; extend one of them")
     with ExitStack() as stack:
         db = _opened(found, store, stack)
         contexts = _as_recorded(_chosen(found, model, db, calls), found)
-        framings = settings.framings_for(data)
         asking = requests(_queries(new, contexts), _texts(found, data), framings, model)
         planned = list(asking)
         canary = canary_for(model, db, len(planned))
