@@ -14,10 +14,11 @@ from consilience.elicitation.contexts import known_contexts
 from consilience.elicitation.few_answers import Answered, FewAnswers
 from consilience.elicitation.prediction import extend, predict, predict_blocks
 from consilience.elicitation.session import elicit, solve_run
-from consilience.elicitation.settings import settings_from
+from consilience.elicitation.settings import Settings, settings_from
 from consilience.errors import InputError, ModelError
 from consilience.models.base import Answer, Request
 from consilience.models.simulated import SimulatedModel, world_dataset
+from consilience.results.joint import together
 from consilience.results.result import Found
 from consilience.store.database import Store
 
@@ -266,3 +267,40 @@ def test_a_label_that_the_run_gave_without_an_answer_stays() -> None:
             pd.testing.assert_frame_equal(
                 again.loc[list(tied.ids), columns], own[columns], check_dtype=False
             )
+
+
+@pytest.mark.parametrize("name", ["noisy", "k4"])
+def test_a_grown_table_keeps_the_classes_that_landmarks_named(name: str) -> None:
+    """Of neutral sets landmarks say which class is which; new rows are shown the same classes."""
+    data, gold = world_dataset(name, 160)
+    later = set(data.ids[::2])
+    old = part(data, set(data.ids) - later)
+    marks = {id: data.task.classes[gold.labels[id]] for id in old.ids[:20]}
+    settings, model = Settings(calls_per_example=8, framings=("sets",)), SimulatedModel(name)
+    with Store(":memory:") as store:
+        found = elicit(old, model, settings=settings, store=store)
+        named = found.calibrated(marks, "none")
+        assert named.orientation is not None
+        assert named.orientation.order != tuple(range(data.task.k))
+        grown = extend(named, data, model, store=store)
+        # What is asked does not depend on what landmarks call the classes.
+        plain = extend(found, data, model, store=store)
+        assert grown.run.id == plain.run.id
+        assert plain.asked.calls == 0
+    assert grown.calibration is not None
+    assert set(grown.calibration.landmarks.ids) == set(marks)
+    if name == "noisy":
+        assert accuracy(grown.soft_labels, data, gold) > 0.8
+
+
+def test_runs_solved_together_are_not_extended_and_nothing_is_asked() -> None:
+    data, _ = world_dataset(WORLD, 60)
+    old = part(data, set(data.ids[:40]))
+    with Store(":memory:") as store:
+        runs = [
+            elicit(old, Counted(), calls_per_example=3, store=store, seed=seed) for seed in (0, 1)
+        ]
+        model = Counted()
+        with pytest.raises(InputError, match="extend one of them"):
+            extend(together(runs), data, model, store=store)
+    assert not model.asked

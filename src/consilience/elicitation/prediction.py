@@ -28,6 +28,7 @@ from consilience.errors import InputError
 from consilience.models.base import Model
 from consilience.prompts.query import Query
 from consilience.results.diagnosis import open_labels
+from consilience.results.landmarks import Landmarks
 from consilience.results.result import Found
 from consilience.store.canary import Canary, canary_for
 from consilience.store.database import Store
@@ -128,16 +129,20 @@ def extend(
     """The run of a table that has grown: only new rows are asked, and all labels solved again.
 
     `rows` are the whole grown table (for relations among its new rows, a Dataset that has them).
-    Answers about the old rows count as they are. It is a run of its own in the same store.
-    InputError where rows of the run are missing, or none is new.
+    Answers about the old rows count as they are. It is a run of its own in the same store, and is
+    calibrated by the landmarks of a run that was. InputError where rows of the run are missing or
+    none is new, and of several runs solved together.
     """
     data = rows_like(found, rows).with_relations(found.dataset.relations)
     new = _new_rows(found, data)
     settings = replace(settings_from(found.run.settings), census=0.0)
+    framings = settings.framings_for(data)
+    if [f.name for f in framings] != [f.name for f in found.framings]:
+        raise InputError("several runs solved together cannot be extended; extend one of them")
     with ExitStack() as stack:
         db = _opened(found, store, stack)
-        contexts = _chosen(found, model, db, calls)
-        asking = requests(_queries(new, contexts), _texts(found, data), found.framings, model)
+        contexts = _as_recorded(_chosen(found, model, db, calls), found)
+        asking = requests(_queries(new, contexts), _texts(found, data), framings, model)
         planned = list(asking)
         canary = canary_for(model, db, len(planned))
         asked = ask(planned, model, db, concurrency=concurrency, progress=progress, canary=canary)
@@ -153,7 +158,18 @@ def extend(
         for number, queries in enumerate(plan):
             db.add_round(run, number, queries)
         made = solve_run(db, run, data, settings, found.terms, found.solver)
-    return replace(made, asked=asked)
+    grown, calibration = replace(made, asked=asked), found.calibration
+    if calibration is None:
+        return grown
+    marks = calibration.landmarks
+    vouched = Landmarks.recorded(dict(zip(marks.ids, marks.classes, strict=True)), data)
+    return grown.calibrated(vouched, calibration.method)
+
+
+def _as_recorded(contexts: Sequence[KnownContext], found: Found) -> list[KnownContext]:
+    """The contexts with the classes of their shots as recorded, before landmarks named them."""
+    order = found.orientation.order if found.orientation else range(found.dataset.task.k)
+    return [replace(c, shots=tuple((id, order[label]) for id, label in c.shots)) for c in contexts]
 
 
 def _new_rows(found: Found, data: Dataset) -> list[str]:
