@@ -66,7 +66,7 @@ def test_a_row_whose_id_and_text_disagree_is_refused(tmp_path: Path) -> None:
     table(row=list(range(COUNT))).to_csv(path, index=False)
     data = Dataset.from_records(pd.read_csv(path), text="Text", task=Task("Good?", ("no", "yes")))
     mine = [{"row": 5, "Text": "claim 5 is good", "label": "yes"}]
-    with pytest.raises(InputError, match="by its row it is another row than by its text"):
+    with pytest.raises(InputError, match="by its row it is another row, by its text"):
         Landmarks.of(mine, data)
     # Without the text, and with one that nobody knows, the number counts.
     for more in ({}, {"Text": "claim five"}):
@@ -149,3 +149,17 @@ def test_another_model_than_the_run_asked_is_refused_before_a_server_is_probed(
         done = consilience("predict", path, "--model", "openai:other", *where, code=2)
         assert "the run asked tiny, not other" in done.stderr
         assert len(server.notes) == asked
+
+
+def test_an_id_that_a_spreadsheet_took_for_a_number_is_named_by_its_text(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    table(row=[f"{i:03d}" for i in range(COUNT)]).to_csv(path, index=False)
+    data = Dataset.from_records(
+        pd.read_csv(path, dtype=str), text="Text", id="row", task=Task("Good?", ("no", "yes"))
+    )
+    rows = pd.read_csv(path).assign(label="yes")
+    with pytest.raises(
+        InputError, match=r"no row \(a spreadsheet makes 7 of 007\).* text 000; leave"
+    ):
+        Landmarks.of(rows, data)
+    assert len(Landmarks.of(rows.drop(columns="row"), data)) == COUNT

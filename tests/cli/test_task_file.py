@@ -182,7 +182,8 @@ def test_a_task_file_is_enough_from_any_folder(monkeypatch: pytest.MonkeyPatch) 
     assert json.loads(scored.stdout)[-1]["method"] == "consilience"
     shown = json.loads(consilience("datasets", "show", "tickets.toml", "--json").stdout)
     assert "something does not work" in shown[0]["prompt"]
-    assert json.loads(consilience("plan", "tickets.toml", "--json").stdout)["calls"] > 0
+    cost = json.loads(consilience("plan", "tickets.toml", "--json").stdout)
+    assert cost["calls"] == 0 and cost["known"] > 0
 
 
 def test_the_table_of_labels_of_a_task_file_is_that_of_its_run() -> None:
@@ -360,3 +361,62 @@ def test_claims_are_still_told_apart_from_tickets() -> None:
     found = tomllib.loads(Path("claims.toml").read_text("utf-8"))
     # The longest text is chosen, and nothing that repeats is an id.
     assert found["data"] == {"file": "claims.csv", "text": "claim"}
+
+
+# ---- which run a task file stands for ------------------------------------------------------------
+
+
+def changed(path: str, question: str) -> str:
+    """A task file beside tickets.toml, in the same store, that asks something else."""
+    text = Path("tickets.toml").read_text("utf-8").replace("Which team should answer?", question)
+    Path(path).write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_task_file_stands_for_the_run_that_asks_what_it_says() -> None:
+    first, other = filled(), changed("other.toml", "Who is to be called?")
+    made = {task: consilience("run", task).stderr for task in (first, other)}
+    for task in (first, other, first):
+        run = consilience("solve", task).stderr.partition(":")[0]
+        assert f"{run}: 12 examples" in made[task]
+    newest = consilience("solve", "--store", "tickets.db").stderr.partition(":")[0]
+    assert f"{newest}: 12 examples" in made[other]
+    # Made again, a run is the newest, though nothing is asked.
+    consilience("run", first)
+    newest = consilience("solve", "--store", "tickets.db").stderr.partition(":")[0]
+    assert f"{newest}: 12 examples" in made[first]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("solve",), ("review",), ("report",), ("explain", "T-1"), ("export", "x.csv"), ("weights",)],
+)
+def test_labels_of_another_question_do_not_pass_for_those_of_a_task_file(
+    words: tuple[str, ...],
+) -> None:
+    consilience("run", filled())
+    said = line(*words, changed("later.toml", "Who is to be called?"))
+    assert "no run of tickets.db asks what later.toml says" in said and "--run" in said
+
+
+@pytest.mark.parametrize("words", [("export", "x.csv"), ("explain", "T-1")])
+def test_a_task_file_behind_the_option_of_a_store_stands_for_it(
+    words: tuple[str, ...],
+) -> None:
+    consilience("run", filled())
+    consilience(*words, "--store", "tickets.toml")
+
+
+def test_a_dry_run_makes_no_store_for_a_model_in_this_process() -> None:
+    consilience("run", filled(), "--dry-run")
+    assert not Path("tickets.db").exists()
+
+
+def test_a_mistyped_row_is_not_taken_for_the_beginning_of_a_hash() -> None:
+    consilience("run", filled())
+    for digit in "0123456789abcdef":
+        assert "no row of run" in line("explain", digit, "tickets.toml")
+    with Store("tickets.db", readonly=True) as store:
+        id = store.dataset(store.run().dataset).ids[0]
+    said = consilience("explain", id[:8], "tickets.toml").stderr
+    assert said.startswith("T-") and ": The lamp number" in said

@@ -73,7 +73,7 @@ def show_batch(
     help="Keep what failed as a failure, so that its round goes on without it.",
 )
 @options.as_json
-def ingest(files: tuple[str, ...], store: str, give_up: bool, as_json: bool) -> None:
+def ingest(files: tuple[str, ...], store: options.NamedStore, give_up: bool, as_json: bool) -> None:
     """Takes answers to `plan --batch` into the store.
 
     FILE... are the output and error files of batches, in any order, whole or in part; nothing is
@@ -85,11 +85,11 @@ def ingest(files: tuple[str, ...], store: str, give_up: bool, as_json: bool) -> 
     from consilience.store.batch_files import pending_keys
     from consilience.store.database import Store
 
-    with Store(store, readonly=True) as db:  # so that none is made
+    with Store(store.path, readonly=True) as db:  # so that none is made
         if not db.runs():
-            raise InputError(f"{store} has no run whose answers these could be")
-    with Store(store) as db, ExitStack() as stack:
-        runs = _Runs(db, store, stack)
+            raise InputError(f"{store.path} has no run whose answers these could be")
+    with Store(store.path) as db, ExitStack() as stack:
+        runs = _Runs(db, store.path, stack)
         found = take_in(files, runs.find, db, give_up=give_up)
         pending = len(pending_keys(db, runs.last_keys()))
     kinds = ("stored", "known", "partly", "refused", "failed", "unknown", "unreadable")

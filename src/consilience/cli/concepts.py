@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     help="Typical examples of each class shown at once.",
 )
 @options.as_json
-def concepts(store: str, run_id: str | None, typical: int, as_json: bool) -> None:
+def concepts(store: options.NamedStore, run_id: str | None, typical: int, as_json: bool) -> None:
     """The concepts that the model carries, as a census found them.
 
     The one that the labels follow first, then by what speaks for each: `support` is how much
@@ -42,7 +42,7 @@ def concepts(store: str, run_id: str | None, typical: int, as_json: bool) -> Non
     vouch for, with `run --landmarks`, where another one is meant. Asks nothing.
     """
     # The labels themselves are not shown: one start will do.
-    found = opened(store, run_id, open_solver("lbfgs", 1))
+    found = opened(store.path, run_id, open_solver("lbfgs", 1), task=store.task)
     check_census(found)
     told = [
         row | {"typical": _typical(found.dataset, concept, typical)}

@@ -32,7 +32,11 @@ KINDS = ("direct", "flips", "ensemble", "mutual", "logic")
 )
 @options.as_json
 def evidence(
-    store: str, run_id: str | None, kind: str | None, graph: str | None, as_json: bool
+    store: options.NamedStore,
+    run_id: str | None,
+    kind: str | None,
+    graph: str | None,
+    as_json: bool,
 ) -> None:
     """The evidence of a run: direct, flips, ensemble, mutual, logic.
 
@@ -45,8 +49,8 @@ def evidence(
         if Path(graph).suffix.lower() != ".graphml":
             raise InputError(f"a graph is written as .graphml, not to {graph}")
         check_writable(graph)
-        check_apart(graph, store)
-    found = opened(store, run_id)
+        check_apart(graph, store.path)
+    found = opened(store.path, run_id, task=store.task)
     if graph:
         from consilience.results.evidence_graph import evidence_graph
 

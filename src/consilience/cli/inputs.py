@@ -75,7 +75,7 @@ def _described(config: Config, task: Task | None = None) -> dict[str, Any]:
         "group": data.group,
         "label": data.label,
         "relations": {r: True for r in priors} | {r: False for r in facts},
-        "task": _task(config.task) or task,
+        "task": task_of(config.task) or task,
     }
     for key in data.options:
         if key in said or key == "groups":
@@ -83,7 +83,8 @@ def _described(config: Config, task: Task | None = None) -> dict[str, Any]:
     return {**said, **data.options}
 
 
-def _task(said: TaskOptions) -> Task | None:
+def task_of(said: TaskOptions) -> Task | None:
+    """What is asked, None where nothing is said of it."""
     from consilience.data.task import Task
 
     words: dict[str, Any] = {
@@ -97,7 +98,7 @@ def _task(said: TaskOptions) -> Task | None:
 def check_filled_in(config: Config) -> None:
     """InputError where the task file of a table leaves open what is asked: the line to fill in."""
     path, task = config.source, config.task
-    if path is None or not _is_table(config):
+    if path is None or not is_table(config):
         return
     if not task.question:
         line = line_of(path, "task", "question")
@@ -112,7 +113,8 @@ def check_filled_in(config: Config) -> None:
         )
 
 
-def _is_table(config: Config) -> bool:
+def is_table(config: Config) -> bool:
+    """Whether a table of rows is labelled, of which somebody has to say what is asked."""
     from consilience.data.files import STDIN
     from consilience.data.readers import SUFFIXES
 

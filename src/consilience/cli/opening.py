@@ -140,13 +140,15 @@ def open_model(config: Config, *, dry: bool = False) -> Iterator[tuple[Model, St
     elif kind == "decisions" and rest:
         opened = _open_decisions(config, budget, dry=dry)
     else:
-        opened = _open_here(config, budget)
+        opened = _open_here(config, budget, dry=dry)
     with opened as both:
         yield both
 
 
 @contextmanager
-def _open_here(config: Config, budget: Budget | None) -> Iterator[tuple[Model, Store]]:
+def _open_here(
+    config: Config, budget: Budget | None, *, dry: bool
+) -> Iterator[tuple[Model, Store]]:
     """A model in this process, and the store that keeps its answers, if any."""
     from consilience import models
     from consilience.store.database import Store
@@ -162,8 +164,13 @@ def _open_here(config: Config, budget: Budget | None) -> Iterator[tuple[Model, S
         options["headers"] = None
     api = None if said.api == "auto" else said.api
     model = models.open_model(name, base_url=said.base_url, api=api, **options, **said.local)
-    with Store(config.output.store or ":memory:") as store:
+    with Store(_place(config.output.store or ":memory:", dry)) as store:
         yield model, store
+
+
+def _place(path: str, dry: bool) -> str:
+    """Where answers are kept; in memory where a `dry` command would have to make the file."""
+    return ":memory:" if dry and not Path(path).exists() else path
 
 
 @contextmanager
@@ -187,8 +194,7 @@ def _open_server(
     if chat:
         guess = replace(guess, api="chat", style="chat")
     model = models.open_model(name, base_url=url, capabilities=guess, **options)
-    path = Path(config.output.store or STORE)
-    with Store(":memory:" if dry and not path.exists() else path) as store:
+    with Store(_place(config.output.store or STORE, dry)) as store:
         found = _kept(store, rest, shown, said.api)
         if found is None and dry:
             talk("the server was not asked what it can do: prompts are counted as plain text")
@@ -214,8 +220,7 @@ def _open_decisions(
     api: Any = None if said.api == "auto" else said.api
     # Opened before the store and before the probe, because it checks every option.
     model = DecisionsModel(called, url, api=api or "decisions", **options)
-    path = Path(config.output.store or STORE)
-    with Store(":memory:" if dry and not path.exists() else path) as store:
+    with Store(_place(config.output.store or STORE, dry)) as store:
         kept = store.probe(name, model.shown)
         found = None if kept is None else DecisionsFound.from_json(kept)
         if not dry and (found is None or api not in (None, found.api)):

@@ -9,11 +9,11 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import click
 
-from consilience.cli.config import SETTINGS, built
+from consilience.cli.config import SETTINGS, Config, built
 from consilience.cli.logs import check_log_apart, log_file
 from consilience.cli.publishers import check_outside
 from consilience.cli.tables import PATH
@@ -67,8 +67,13 @@ class Command(click.Command):
         for i, word in enumerate(args):
             before = known.get(args[i - 1]) if i else None
             of_an_option = before is not None and not before.is_flag
-            if word.endswith(SUFFIX) and word[:1] != "-" and stands_for and not of_an_option:
-                args = [*args[:i], stands_for, *args[i:]]
+            if word.endswith(SUFFIX) and word[:1] != "-" and stands_for:
+                if of_an_option and args[i - 1] == "--store":
+                    args = [*args[: i - 1], stands_for, *args[i:]]
+                elif not of_an_option:
+                    args = [*args[:i], stands_for, *args[i:]]
+                else:
+                    continue
                 break
         return super().parse_args(ctx, args)
 
@@ -185,13 +190,20 @@ def configured(
     return decorate
 
 
-def _store_of(context: click.Context, param: click.Parameter, value: str) -> str:
+class NamedStore(NamedTuple):
+    """A file of predictions to read, and the task file that stands for it, if one does."""
+
+    path: str
+    task: Config | None = None
+
+
+def _store_of(context: click.Context, param: click.Parameter, value: str) -> NamedStore:
     """The file of predictions that an option names, or that of the task file that it names."""
     path = str(PATH.convert(value, param, context))
     if not path.endswith(SUFFIX):
-        return path
-    found, _ = read_task_file(path)
-    return str(found.get("output", {}).get("store") or STORE)
+        return NamedStore(path)
+    task = built(0, path, read_task_file(path)[0])
+    return NamedStore(task.output.store or STORE, task)
 
 
 as_json = option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -208,7 +220,7 @@ run_id = option(
     "run_id",
     metavar="ID",
     help="Id of a run in the store, or its beginning; several, A,B, are solved together  "
-    "[default: the newest]",
+    "[default: the newest; of a task file the newest that asks what it says]",
 )
 details = option(
     "--details",

@@ -19,6 +19,7 @@ from consilience.cli.inputs import (
     open_solver,
     open_terms,
 )
+from consilience.cli.meant_run import meant_run
 from consilience.cli.output import csv, dump, rows, talk
 from consilience.cli.values import Number
 from consilience.data.counted import counted
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 ROWS = 5
 """So many rows without an answer are named in the talk; JSON has them all."""
 
+_BEGINNING = 4
+"""So many digits of an example's own id are needed where not all of them are given."""
+
 SHORT = 100
 """How many characters of a text stand in a line of talk."""
 
@@ -45,10 +49,12 @@ def opened(
     solver: Solver | None = None,
     *,
     config: Config | None = None,
+    task: Config | None = None,
 ) -> Found:
     """A run of a store, solved; by a `config` with its device, landmarks, shares and weights.
 
-    Where `run_id` names several, separated by commas, they are solved together.
+    Where `run_id` names several, separated by commas, they are solved together; where it names
+    none, it is the `meant_run` of the task file that `config` or `task` was read from.
     """
     from consilience.elicitation.session import solve_run
     from consilience.elicitation.settings import settings_from
@@ -59,7 +65,8 @@ def opened(
     device, shares = (config.solving.device, config.planning.shares) if config else (None, None)
     weights = config.solving.weights if config else {}
     with Store(store, readonly=True) as db:
-        runs = [db.run(id.strip() if id else None) for id in (run_id or "").split(",")]
+        named = (run_id or "").split(",")
+        runs = [db.run(id.strip()) if id else meant_run(db, config or task) for id in named]
         vouched = open_landmarks(config, db.dataset(runs[0].dataset)) if config else None
         found = together(
             [
@@ -273,19 +280,23 @@ def solve(config: Config, run_id: str | None, details: bool, as_json: bool) -> N
 @options.store_read
 @options.run_id
 @options.as_json
-def explain(example: str, store: str, run_id: str | None, as_json: bool) -> None:
+def explain(example: str, store: options.NamedStore, run_id: str | None, as_json: bool) -> None:
     """What pulls the label of one example, and how hard.
 
     One row for each prediction and relation that speaks of EXAMPLE: the id of a row (its number,
     where the file has no ids), or the beginning of an example's own id.
     """
-    found = opened(store, run_id)
-    own = found.dataset.find(example)
-    ids = [own] if own else [id for id in found.dataset.ids if id.startswith(example)]
+    found = opened(store.path, run_id, task=store.task)
+    data = found.dataset
+    own = data.find(example)
+    # Fewer digits are rather the number of a row, mistyped, than the beginning of a hash.
+    begun = data.ids if len(example) >= _BEGINNING else ()
+    ids = [own] if own else [id for id in begun if id.startswith(example)]
     if len(ids) != 1:
         how = f"the own ids of {len(ids)} examples begin so" if ids else "no example's own id does"
+        short = f"a beginning of an example's own id has {_BEGINNING} digits or more"
         raise InputError(
-            f"no row of run {found.run.id} has the id {example!r}, and {how}; "
+            f"no row of run {found.run.id} has the id {example!r}, and {how if begun else short}; "
             "`solve` lists all rows"
         )
     i = found.dataset.index[ids[0]]
@@ -295,7 +306,7 @@ def explain(example: str, store: str, run_id: str | None, as_json: bool) -> None
         said += "; another is likelier, but facts do not allow it"
     if row.isna()["name"]:
         said = f"no label: {found.unanswered.get(ids[0], 'nothing speaks of it')}"
-    talk(f"{found.dataset.texts[i]}\n→ {said}")
+    talk(f"{data.own_id(ids[0])}: {data.texts[i]}\n→ {said}")
     pulls = found.explain(ids[0])
     rows([dict(zip(pulls.columns, row, strict=True)) for row in pulls.to_numpy()], as_json)
 

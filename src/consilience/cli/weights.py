@@ -8,6 +8,7 @@ import click
 
 from consilience.cli import options, values
 from consilience.cli.inputs import check_store
+from consilience.cli.meant_run import meant_run
 from consilience.cli.output import rows, talk
 from consilience.errors import InputError
 
@@ -60,7 +61,7 @@ def grid(
 @options.seed
 @options.as_json
 def weights(
-    store: str,
+    store: options.NamedStore,
     run_id: str | None,
     sweep: dict[str, list[float]],
     learn: str | None,
@@ -110,15 +111,15 @@ def _terms(grid: dict[str, list[float]]) -> Terms:
     return {name: find_term(name).at(0.0) for name in grid} | default_terms()
 
 
-def _evidence(store: str, run_id: str | None) -> Evidence:
+def _evidence(store: options.NamedStore, run_id: str | None) -> Evidence:
     """The evidence of a run, from its store."""
     from consilience.elicitation.session import gather
     from consilience.elicitation.settings import settings_from
     from consilience.store.database import Store
 
-    check_store(store)
-    with Store(store, readonly=True) as db:
-        run = db.run(run_id)
+    check_store(store.path)
+    with Store(store.path, readonly=True) as db:
+        run = db.run(run_id) if run_id else meant_run(db, store.task)
         return gather(db, run.id, db.dataset(run.dataset), settings_from(run.settings))
 
 

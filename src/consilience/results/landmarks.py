@@ -176,10 +176,11 @@ def _said(
             shown = _example(words[i], data) if words else ""
             if ids is None:
                 named = shown
-            elif shown in data.index and (data.find(named) or shown) != shown:
+            elif shown in data.index and (by := data.find(named)) != shown:
+                other = "another row" if by else "no row (a spreadsheet makes 7 of 007)"
                 raise InputError(
-                    f"{place}: by its {ids} it is another row than by its text, which is that of "
-                    f"{data.own_id(shown)}; leave out the column {ids!r}, or correct it"
+                    f"{place}: by its {ids} it is {other}, by its text {data.own_id(shown)}; "
+                    f"leave out the column {ids!r}, or correct it"
                 )
             yield named, label, place
 

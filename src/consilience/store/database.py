@@ -281,8 +281,8 @@ class Store:
         return str(row["id"])
 
     def save_command(self, run: str, content: Mapping[str, Any]) -> None:
-        """Keep what a command said as it made a run, unless that is what was kept last."""
-        if content != self.command(run):
+        """Keep what a command said as it made a run, unless it was kept last; it is the newest."""
+        if content != self.command(run) or self.run().id != run:
             with self._transaction("keep a command") as db:
                 insert(db, "commands", {"run": run, "created": now(), "content": dict(content)})
 
@@ -312,7 +312,7 @@ class Store:
             insert_labels(db, run, rows)
 
     def runs(self) -> list[Run]:
-        """Every run, the newest first."""
+        """Every run, the newest first: by when it was begun, or last made by a command."""
         with self._using("read its runs") as db:
             return every_run(db)
 

@@ -126,7 +126,7 @@ def known_keys(db: sqlite3.Connection, keys: Iterable[str]) -> set[str]:
 
 
 def every_run(db: sqlite3.Connection) -> list[Run]:
-    """Every run of a store, the newest first."""
+    """Every run of a store, the one first that was last begun, or made by a command."""
     rows = db.execute(
         """SELECT runs.*, count(DISTINCT planned.round) AS rounds,
                count(planned.key) AS planned, count(answers.key) AS answered,
@@ -134,7 +134,9 @@ def every_run(db: sqlite3.Connection) -> list[Run]:
            FROM runs LEFT JOIN planned ON planned.run = runs.id
            LEFT JOIN answers ON answers.key = planned.key
            LEFT JOIN (SELECT DISTINCT key FROM failed) AS lost ON lost.key = planned.key
-           GROUP BY runs.id ORDER BY runs.created DESC, runs.rowid DESC"""
+           GROUP BY runs.id ORDER BY max(runs.created, coalesce(
+               (SELECT max(created) FROM commands WHERE run = runs.id), '')) DESC,
+               runs.rowid DESC"""
     ).fetchall()
     return [Run(**decode(dict(row))) for row in rows]
 
