@@ -66,7 +66,7 @@ def measure(labels: int, lists: str, threads: int) -> dict[str, Any]:
     tasks: dict[str, Callable[[], Any]] = {
         "read": lambda: [array.sum() for array in tensors(evidence)],
         "objective": lambda: slope(objective, theta),
-        "reading": lambda: problem.condition(theta),
+        "conditioning": lambda: problem.condition(theta),
     }
     row = {name: _timed(task, 5) for name, task in tasks.items()} | {"solve": solved}
     return {
@@ -78,7 +78,7 @@ def measure(labels: int, lists: str, threads: int) -> dict[str, Any]:
         "bytes": size,
         "memory": (peak - before + size) / size,
         "peak": peak,
-        "readings": found.stats.readings,
+        "conditionings": found.stats.conditionings,
         "accuracy": float((found.labels.argmax(axis=1) == truth).mean()),
         "cpu": {name: timed["cpu"] for name, timed in row.items()},
         "wall": {name: timed["wall"] for name, timed in row.items()},
@@ -134,8 +134,8 @@ def table(rows: list[dict[str, Any]]) -> str:
             f"{row['bytes'] / 1e6:,.0f} MB",
             f"{1e3 * cpu['read']:.1f} ms",
             f"{cpu['objective'] / cpu['read']:.1f} ×",
-            f"{cpu['reading'] / cpu['read']:.0f} ×",
-            f"{row['readings']}",
+            f"{cpu['conditioning'] / cpu['read']:.0f} ×",
+            f"{row['conditionings']}",
             f"{cpu['solve']:.1f} s",
             f"{row['wall']['solve']:.1f} s",
             f"{row['memory']:.2f} × arrays",

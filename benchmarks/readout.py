@@ -37,7 +37,7 @@ def measure(job: tuple[str, int]) -> dict[str, Any]:
     from consilience.elicitation.settings import Settings
     from consilience.evaluation.baselines.base import BaselineContext
     from consilience.evaluation.benchmark.methods import BENCHMARK_METHODS
-    from consilience.evaluation.benchmark.scores import reading_scores
+    from consilience.evaluation.benchmark.scores import readout_scores
     from consilience.models.simulated import SimulatedModel, world_dataset
     from consilience.store.database import Store
 
@@ -58,7 +58,7 @@ def measure(job: tuple[str, int]) -> dict[str, Any]:
             if name != "consilience":
                 ways[SOLVED] = solved(bench, kept)
             accuracy[name] = {
-                way: reading_scores(labels, truth)["accuracy"] for way, labels in ways.items()
+                way: readout_scores(labels, truth)["accuracy"] for way, labels in ways.items()
             }
     return {"world": world, "seed": seed, "accuracy": accuracy}
 

@@ -228,7 +228,7 @@ def outdate(results: Results, row: Row, setup: Mapping[str, Any]) -> None:
 def told(name: str, row: Row) -> str:
     """One line about a row that was made."""
     at = "" if row.budget is None else f", {row.budget:g} calls"
-    found = row.readings.get("offsets off", {}).get("auroc")
+    found = row.readouts.get("offsets off", {}).get("auroc")
     auroc = "" if found is None else f", AUROC with offsets off {found:.3f}"
     accuracy = row.scores["accuracy"].estimate
     return (

@@ -93,8 +93,8 @@ class Figures:
             return {} if best is None else self.values(name, best, metric, readout)
         found = {}
         for draw, row in self.rows.get((name, method), {}).items():
-            if readout != OWN and row.readings.get(readout):
-                found[draw] = row.readings[readout][metric]
+            if readout != OWN and row.readouts.get(readout):
+                found[draw] = row.readouts[readout][metric]
             elif readout == OWN or row.calls_per_example == 0:
                 found[draw] = row.scores[metric].estimate
         return found

@@ -147,7 +147,7 @@ def solved(name: str, problem: Problem, theta: Tensor) -> tuple[list[FixedPoints
         return METHODS[name](counted, theta)  # type: ignore[arg-type]
 
     parts = [theta] if name == "ours" else list(theta.split(1))
-    found = [settle(problem, maximise, part, OURS.readings) for part in parts]
+    found = [settle(problem, maximise, part, OURS.conditionings) for part in parts]
     return found, sum(evaluations)
 
 
@@ -167,7 +167,7 @@ def compared(world: str, n: int, starts: int) -> dict[str, Any]:
         rows[name] = {
             "seconds": min(seconds, rows.get(name, {}).get("seconds", np.inf)),
             "evaluations": evaluations,
-            "readings": sum(f.readings for f in found),
+            "conditionings": sum(f.conditionings for f in found),
             "coherence": float(values.max()),
             "worst": float(values.min()),
             "settled": sum(r.name == "SETTLED" for f in found for r in f.results),

@@ -1,4 +1,4 @@
-"""The bench of real models: its draws, its rows in the two readings, resuming, and its tables."""
+"""The bench of real models: its draws, its rows in the two readouts, resuming, and its tables."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from consilience.evaluation.benchmark.scores import (  # noqa: E402
     DRAWS,
     READ,
     calibrated_scores,
-    reading_scores,
+    readout_scores,
 )
 from consilience.evaluation.calibration_curve import pooled_ece  # noqa: E402
 from consilience.evaluation.metrics import score  # noqa: E402
@@ -148,34 +148,34 @@ def test_rows_are_read_in_both_ways_and_come_back_from_the_file(run: Run) -> Non
     _, results, _ = run("--sets", "cities")
     for row in results.rows.values():
         asks = row.method not in ("majority", "structure")
-        assert set(row.readings) == ({"against 0", "offsets off"} if asks else set())
-        assert all(set(found) == set(READ) for found in row.readings.values())
+        assert set(row.readouts) == ({"against 0", "offsets off"} if asks else set())
+        assert all(set(found) == set(READ) for found in row.readouts.values())
         assert (row.verdict != "") == (row.method == "consilience")
         assert 0.5 <= row.confidence <= 1
         assert row_to(row_from(json.loads(json.dumps(row_to(row))))) == row_to(row)
     # An older file has none of it, and is read all the same.
-    old = {k: v for k, v in row_to(row).items() if k not in ("readings", "verdict", "confidence")}
+    old = {k: v for k, v in row_to(row).items() if k not in ("readouts", "verdict", "confidence")}
     assert row_to(row_from(old)) == old
 
 
-def test_readings_are_scored_as_labels_are() -> None:
+def test_readouts_are_scored_as_labels_are() -> None:
     rng = np.random.default_rng(0)
     labels, truth = rng.dirichlet(np.ones(3), size=30), rng.integers(3, size=30)
     truth[:4] = -1
     whole = score(labels, truth, [str(i) for i in range(30)], resamples=2)
-    assert reading_scores(labels, truth) == {name: whole[name].estimate for name in READ}
+    assert readout_scores(labels, truth) == {name: whole[name].estimate for name in READ}
 
 
 # ---- tables --------------------------------------------------------------------------------------
 
 
 def figures(results: Results, **changed: dict[str, Any]) -> Results:
-    """The same rows, but of the methods named with other scores in both readings."""
+    """The same rows, but of the methods named with other scores in both readouts."""
     made = Results()
     for row in results.rows.values():
         if row.method in changed:
-            found = {name: dict(v) | changed[row.method] for name, v in row.readings.items()}
-            row = replace(row, readings=found)
+            found = {name: dict(v) | changed[row.method] for name, v in row.readouts.items()}
+            row = replace(row, readouts=found)
         made.add(row, results.setups[row.setup])
     return made
 
@@ -198,7 +198,7 @@ def test_the_tables_say_what_the_rows_do(run: Run) -> None:
     assert "| consilience | 3 | 0.80 / 0.90 | 0.80 / 0.90 |" in lines
     negated = next(line for line in lines if line.startswith("| zero-shot-negated |"))
     assert negated.endswith("|  |")
-    # (0.8 − 0.6) of (0.9 − 0.6) is two thirds, in both readings and on both sets.
+    # (0.8 − 0.6) of (0.9 − 0.6) is two thirds, in both readouts and on both sets.
     summary = real_tables.summary(of, title)
     row = next(line for line in summary.splitlines() if line.startswith("| consilience |"))
     assert row.count("0.67 ± 0.00") == 2
@@ -221,8 +221,8 @@ def test_a_column_is_of_the_same_draws_and_a_row_of_the_same_sets(run: Run) -> N
             continue
         if row.method == "zero-shot" and row.seed:
             continue
-        found = {way: dict(v) | per[row.seed] for way, v in row.readings.items()}
-        made.add(replace(row, readings=found), results.setups[row.setup])
+        found = {way: dict(v) | per[row.seed] for way, v in row.readouts.items()}
+        made.add(replace(row, readouts=found), results.setups[row.setup])
     ((title, of),) = real_tables.parts(real_tables.cells(made))
     assert of.draws == {"cities": {0}, "trec": {0, 1}}
     assert of.mean("cities", "consilience", "accuracy", "offsets off") == 0.5
@@ -237,7 +237,7 @@ def test_a_column_is_of_the_same_draws_and_a_row_of_the_same_sets(run: Run) -> N
     # Half of the gap on both sets, the draws of one set averaged: no interval of draws.
     for row in made.rows.values():
         at = {"zero-shot-all": 0.4, "golden": 0.8}.get(row.method, 0.6)
-        for found in row.readings.values():
+        for found in row.readouts.values():
             found["accuracy"] = at + 0.2 * row.seed  # type: ignore[index]
     share = real_tables.share_of_gap(of, of.sets, "consilience", "offsets off")
     assert share.mean == pytest.approx(0.5) and share.seeds == 2
@@ -291,7 +291,7 @@ def test_landmarks_mend_the_probabilities_of_the_others_and_are_not_scored_thems
     wrong = np.random.default_rng(1).random(300) < 0.3
     labels = np.full((300, 2), 0.001)
     labels[np.arange(300), np.where(wrong, 1 - truth, truth)] = 0.999
-    sure = reading_scores(labels, truth)
+    sure = readout_scores(labels, truth)
     mended, counts = calibrated_scores(labels, truth, data, seed=0)
     assert sure["ece"] == pytest.approx(0.3, abs=0.05) and mended["ece"] < 0.12
     assert mended["accuracy"] == pytest.approx(sure["accuracy"], abs=0.02)

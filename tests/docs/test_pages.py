@@ -258,7 +258,7 @@ def test_what_the_page_of_real_models_says_of_budgets_and_methods_is_in_the_figu
 
     def first(name: str, method: str, calls: float, score: str, readout: str) -> float:
         row = tables.Figures(made, "gemma", calls).all_rows[name, method][0]
-        return row.scores[score].estimate if readout == "its own" else row.readings[readout][score]
+        return row.scores[score].estimate if readout == "its own" else row.readouts[readout][score]
 
     def three(method: str, calls: float, score: str = "accuracy") -> list[float]:
         return [first(n, method, calls, score, "its own") for n in ("sst2", "sms", "agnews")]

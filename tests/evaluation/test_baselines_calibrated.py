@@ -21,7 +21,7 @@ from consilience.elicitation.settings import Settings
 from consilience.errors import InputError
 from consilience.evaluation.baselines import (
     BASELINES,
-    READINGS,
+    READOUTS,
     Baseline,
     BaselineContext,
     batch_random_shots,
@@ -129,18 +129,18 @@ def right(made: Baseline | np.ndarray) -> float:
 )
 def test_the_answers_behind_every_method_are_read_in_both_ways(bench: Make, name: str) -> None:
     made = BASELINES[name](bench(Recorder(), framings=None, bias="paired"))
-    assert set(made.readings) == set(READINGS)
-    for labels in made.readings.values():
+    assert set(made.readouts) == set(READOUTS)
+    for labels in made.readouts.values():
         assert labels.shape == (N, 2)
         np.testing.assert_allclose(labels.sum(axis=1), 1)
 
 
-def test_against_zero_shows_the_offset_and_the_other_reading_does_not(bench: Make) -> None:
+def test_against_zero_shows_the_offset_and_the_other_readout_does_not(bench: Make) -> None:
     made = zero_shot(bench(Leaning()))
-    assert right(made.readings["against 0"]) == 0.5
-    assert right(made.readings["offsets off"]) == 1.0
+    assert right(made.readouts["against 0"]) == 0.5
+    assert right(made.readouts["offsets off"]) == 1.0
     # What asks nothing has nothing to be read.
-    assert majority(LAMPS, TRUTH).readings == structure_only(LAMPS).readings == {}
+    assert majority(LAMPS, TRUTH).readouts == structure_only(LAMPS).readouts == {}
 
 
 def test_a_family_of_framings_is_asked_alone(bench: Make) -> None:
@@ -187,13 +187,13 @@ def test_answers_that_a_method_leaves_behind_count_for_nothing(
     on = bench(Turning(knows=3.0, offset=0.0, turn=turn), calls_per_example=calls, bias="contexts")
     made = method(on)
     assert made.calls_per_example == calls
-    for labels in made.readings.values():
+    for labels in made.readouts.values():
         assert right(labels) == 1.0
     # Those that are drawn are right most of the time.
     assert right(made) > 0.7
     # One call more that is wrong is felt, so there were no fewer that count.
     late = method(bench(Turning(knows=3.0, offset=0.0, turn=turn + 1), calls_per_example=calls))
-    assert right(late.readings["against 0"]) < 0.5
+    assert right(late.readouts["against 0"]) < 0.5
 
 
 # ---- contexts ------------------------------------------------------------------------------------
@@ -232,7 +232,7 @@ def test_contextual_calibration_mends_an_offset_that_nothing_shares(
 ) -> None:
     shared = Leaning(scatter=2.0)
     made = method(bench(shared))
-    assert right(made.readings["offsets off"]) == 1.0
+    assert right(made.readouts["offsets off"]) == 1.0
     asked = len(shared.asked)
     assert asked == round(made.calls_per_example * N) <= 4 * N
     assert sum(r.query.target in EMPTY for r in shared.asked) % 3 == 0
@@ -261,7 +261,7 @@ def test_batch_calibration_mends_an_offset_and_asks_no_more(
     model = Leaning(scatter=2.0, content=-8.0)
     made = method(bench(model))
     assert right(made) >= 0.95
-    assert right(made.readings["against 0"]) >= 0.95
+    assert right(made.readouts["against 0"]) >= 0.95
     assert not any(r.query.target in EMPTY for r in model.asked)
     assert len(model.asked) == round(made.calls_per_example * N)
 

@@ -234,21 +234,21 @@ def rare(k: int = 2, n: int = 60) -> Evidence:
 def test_the_term_its_gradient_and_the_plain_loop(k):
     ev = rare(k)
     theta = torch.from_numpy(np.random.default_rng(3).normal(size=(ev.n, k))).requires_grad_(True)
-    reading = one(condition(ev, torch.softmax(theta.detach(), -1).unsqueeze(0)))
+    conditioned = one(condition(ev, torch.softmax(theta.detach(), -1).unsqueeze(0)))
 
     def value(theta: torch.Tensor) -> torch.Tensor:
-        return class_frequency(State(ev, reading, torch.log_softmax(theta, dim=-1)))
+        return class_frequency(State(ev, conditioned, torch.log_softmax(theta, dim=-1)))
 
     assert torch.autograd.gradcheck(value, (theta,))
     value(theta).backward()
     assert theta.grad.abs().max() > 1e-3
-    assert (reading.frequency[-1] == 0).all()
+    assert (conditioned.frequency[-1] == 0).all()
     q = torch.softmax(theta.detach(), -1)
-    by_hand = float((q * reading.frequency).sum()) / ev.n
+    by_hand = float((q * conditioned.frequency).sum()) / ev.n
     assert value(theta).item() == pytest.approx(by_hand, abs=1e-12)
 
 
-def test_a_reading_is_in_nats_of_what_they_are_worth():
+def test_conditioned_evidence_is_in_nats_of_what_they_are_worth():
     """Answers that say too little are scaled up, and what is held fixed is not estimated."""
     _, z = made([0.5, 0.5], n=200, distance=4.0)
     rows = [(i, softmax(0.2 * row), ()) for i, row in enumerate(z)]
@@ -256,9 +256,9 @@ def test_a_reading_is_in_nats_of_what_they_are_worth():
     q = torch.full((1, 200, 2), 0.5, dtype=torch.float64)
     own, held = condition(ev, q), condition(replace(ev, scale=1.0), q)
     assert float(own.scale[0]) > 4.0 and float(held.scale[0]) == 1.0
-    for reading in (own, held):
-        gap = (reading.log_pool[0, :, 1] - reading.log_pool[0, :, 0]).numpy()
-        wanted = float(reading.scale[0]) * 0.2 * (z[:, 1] - z[:, 0])
+    for conditioned in (own, held):
+        gap = (conditioned.log_pool[0, :, 1] - conditioned.log_pool[0, :, 0]).numpy()
+        wanted = float(conditioned.scale[0]) * 0.2 * (z[:, 1] - z[:, 0])
         np.testing.assert_allclose(gap, wanted, atol=1e-6)
 
 

@@ -69,7 +69,7 @@ def case(seed: int, k: int = 2) -> tuple[Evidence, torch.Tensor]:
 
 
 def one(conditioned: ConditionedEvidence) -> ConditionedEvidence:
-    """The reading of the only labelling in a batch."""
+    """The conditioned evidence of the only labelling in a batch."""
     return ConditionedEvidence(
         *(getattr(conditioned, f.name)[0] for f in fields(ConditionedEvidence))
     )

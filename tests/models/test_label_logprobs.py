@@ -73,10 +73,10 @@ def test_every_shape_is_the_same_list(logprobs):
     tokens = next_tokens(response(logprobs))
     assert {t.text: t.logprob for t in tokens} == TOP
     assert len(tokens) == len(TOP)
-    reading = read_labels(tokens, ("False", "True"))
-    assert reading.logprobs == pytest.approx((-1.5, added(-0.5, -3.0)))
-    assert reading.exact == (True, True)
-    assert reading.mass == pytest.approx(sum(math.exp(v) for v in (-0.5, -1.5, -3.0)))
+    found = read_labels(tokens, ("False", "True"))
+    assert found.logprobs == pytest.approx((-1.5, added(-0.5, -3.0)))
+    assert found.exact == (True, True)
+    assert found.mass == pytest.approx(sum(math.exp(v) for v in (-0.5, -1.5, -3.0)))
 
 
 def test_the_sampled_token_is_listed_too():
@@ -96,9 +96,9 @@ def test_a_token_that_is_listed_only_because_it_was_drawn_bounds_nothing():
     assert read_labels(tokens, ("A", "B")).logprobs == pytest.approx((-2.0, -2.0))
     # A rare spelling that was drawn says nothing of the usual one.
     tokens = next_tokens(response(entries({" the": -1.0, "TRUE": -8.0}, "TRUE", -8.0)))
-    reading = read_labels(tokens, ("True", "No"))
-    assert reading.exact == (False, False)
-    assert reading.logprobs[0] == pytest.approx(added(-1.0, -8.0))
+    found = read_labels(tokens, ("True", "No"))
+    assert found.exact == (False, False)
+    assert found.logprobs[0] == pytest.approx(added(-1.0, -8.0))
     # The name itself is exact, however rare, and brings the rare spellings with it.
     tokens = next_tokens(response(entries({" the": -1.0, " No": -8.0}, " No", -8.0)))
     assert read_labels(tokens, ("True", "No")).exact == (False, True)
@@ -130,8 +130,8 @@ def test_tokens_may_be_named_by_id():
     tokens = next_tokens(response(arrays(top, "token_id:7", -0.5)))
     assert [t.id for t in tokens] == [7, 8, 9]
     first = [FirstToken(8, frozenset({8, 9})), FirstToken(7, frozenset({7}))]
-    reading = read_labels(tokens, ("True", "False"), first, top=False)
-    assert reading.logprobs == pytest.approx((added(-2.0, -3.0), -0.5))
+    found = read_labels(tokens, ("True", "False"), first, top=False)
+    assert found.logprobs == pytest.approx((added(-2.0, -3.0), -0.5))
 
 
 @pytest.mark.parametrize("sentinel", [None, -9999.0, -3.4028235e38, -math.inf])
@@ -139,9 +139,9 @@ def test_a_sentinel_is_missing_and_never_a_value(sentinel):
     for logprobs in (arrays(TOP | {" False": sentinel}), entries(TOP | {" False": sentinel})):
         tokens = next_tokens(response(logprobs))
         assert len(tokens) == 3
-        reading = read_labels(tokens, ("True", "False"))
-        assert reading.exact == (True, False)
-        assert reading.logprobs[1] == -4.0
+        found = read_labels(tokens, ("True", "False"))
+        assert found.exact == (True, False)
+        assert found.logprobs[1] == -4.0
 
 
 @pytest.mark.parametrize("wrong", [math.nan, 0.5, math.inf, "-1", True, [1]])
@@ -217,10 +217,10 @@ def test_spellings():
 
 def test_letters_have_no_case_and_words_are_whole():
     top = {"untrue": -0.1, "a": -3.0, " A": -4.0, "A": -5.0, "  A": -5.5, "True!": -5.5}
-    reading = read(top, ("A", "True"))
-    assert reading.logprobs[0] == pytest.approx(added(-4.0, -5.0))
-    assert reading.exact == (True, False)
-    assert reading.mass == pytest.approx(math.exp(-4) + math.exp(-5))
+    found = read(top, ("A", "True"))
+    assert found.logprobs[0] == pytest.approx(added(-4.0, -5.0))
+    assert found.exact == (True, False)
+    assert found.mass == pytest.approx(math.exp(-4) + math.exp(-5))
 
 
 def test_the_beginning_of_a_name_stands_for_it_if_no_one_else_begins_so():
@@ -228,32 +228,32 @@ def test_the_beginning_of_a_name_stands_for_it_if_no_one_else_begins_so():
     assert read({" Incor": -1.0, " the": -2.0}, names).logprobs[0] == -1.0
     assert read({" Inc": -1.5, " Incor": -2.0}, names).logprobs[0] == -2.0
     # Two characters are too few, but they still lift the bound.
-    reading = read({" In": -1.0, " the": -2.0}, names)
-    assert reading.exact == (False, False)
-    assert reading.logprobs[0] == pytest.approx(added(-1.0, -2.0))
-    assert reading.logprobs[1] == -2.0
+    found = read({" In": -1.0, " the": -2.0}, names)
+    assert found.exact == (False, False)
+    assert found.logprobs[0] == pytest.approx(added(-1.0, -2.0))
+    assert found.logprobs[1] == -2.0
     # Once the whole name is listed, its beginning is another word's.
     assert read({" Incor": -1.0, " Incorrect": -2.0}, names).logprobs[0] == -2.0
     # What begins two names stands for neither.
-    reading = read({" uns": -0.2, " the": -3.0}, ("unsafe", "unsure"))
-    assert reading.exact == (False, False)
-    assert all(value >= -0.2 for value in reading.logprobs)
+    found = read({" uns": -0.2, " the": -3.0}, ("unsafe", "unsure"))
+    assert found.exact == (False, False)
+    assert all(value >= -0.2 for value in found.logprobs)
 
 
 def test_a_known_first_token_is_what_is_matched():
     first = [FirstToken(4, frozenset({4})), FirstToken(6, frozenset({6}))]
     tokens = [Token(" In", None, 4, -1.0), Token(" Inc", None, 5, -2.0)]
-    reading = read_labels(tokens, ("Incorrect", "Correct"), first)
-    assert reading.logprobs == (-1.0, -2.0)
-    assert reading.exact == (True, False)
+    found = read_labels(tokens, ("Incorrect", "Correct"), first)
+    assert found.logprobs == (-1.0, -2.0)
+    assert found.exact == (True, False)
 
 
 def test_a_name_that_is_one_token_is_not_meant_by_its_beginning():
     for whole, exact in ((True, False), (False, True)):
         first = [FirstToken(4, frozenset({4}), whole), FirstToken(6, frozenset({6}))]
-        reading = read({" Tru": -1.0, " the": -2.0}, ("True", "No"), first=first)
-        assert reading.exact == (exact, False)
-        assert reading.logprobs == ((-1.0 if exact else -2.0), -2.0)
+        found = read({" Tru": -1.0, " the": -2.0}, ("True", "No"), first=first)
+        assert found.exact == (exact, False)
+        assert found.logprobs == ((-1.0 if exact else -2.0), -2.0)
 
 
 def test_a_name_in_pieces_is_bounded_by_its_first_letter_or_half_letter():
@@ -266,34 +266,34 @@ def test_a_name_in_pieces_is_bounded_by_its_first_letter_or_half_letter():
         ("Étrange", (-2.0, -3.0, -3.5, left)),
         ("other", (-3.5, -9.0)),
     ):
-        reading = read(top, (name, "No"), first=[pieces, FirstToken(6, frozenset({6}))])
-        assert reading.exact == (False, False)
-        assert reading.logprobs == pytest.approx((added(*through), -9.0), abs=1e-4)
+        found = read(top, (name, "No"), first=[pieces, FirstToken(6, frozenset({6}))])
+        assert found.exact == (False, False)
+        assert found.logprobs == pytest.approx((added(*through), -9.0), abs=1e-4)
         # Without the server's tokenizer the name is most likely one token.
         assert read(top, (name, "No")).logprobs[0] == -9.0
 
 
 @pytest.mark.parametrize("top", [{" a": -3.0, " b": -5.0}, {" a": -0.01, " b": -5.0}, {" a": 0.0}])
 def test_a_bound_is_never_below_what_is_possible(top):
-    reading = read(top)
+    found = read(top)
     left = 1 - sum(math.exp(v) for v in top.values())
     most = min([*top.values(), LOG(left) if left > 0 else -math.inf])
-    assert reading.exact == (False, False)
-    assert reading.mass == 0.0
-    assert most <= reading.logprobs[0] <= max(most, LOG(2e-6)) + 1e-3
+    assert found.exact == (False, False)
+    assert found.mass == 0.0
+    assert most <= found.logprobs[0] <= max(most, LOG(2e-6)) + 1e-3
 
 
 def test_without_a_top_list_only_what_is_left_over_bounds():
     tokens = [Token(" A", None, 1, LOG(0.25)), Token("x", None, 2, LOG(0.001))]
     first = [FirstToken(1, frozenset({1})), FirstToken(3, frozenset({3}))]
-    reading = read_labels(tokens, ("A", "B"), first, top=False)
-    assert reading.logprobs[1] == pytest.approx(LOG(0.749), abs=1e-4)
+    found = read_labels(tokens, ("A", "B"), first, top=False)
+    assert found.logprobs[1] == pytest.approx(LOG(0.749), abs=1e-4)
 
 
 def test_mass_is_of_the_exact_labels():
-    reading = read({" True": LOG(0.6), " the": LOG(0.1)})
-    assert reading.mass == pytest.approx(0.6)
-    made = reading.with_exact(1, LOG(0.05))
+    found = read({" True": LOG(0.6), " the": LOG(0.1)})
+    assert found.mass == pytest.approx(0.6)
+    made = found.with_exact(1, LOG(0.05))
     assert made.exact == (True, True)
     assert made.mass == pytest.approx(0.65)
 
@@ -345,8 +345,8 @@ def test_every_recorded_answer_is_read(case):
     assert 1 <= len(tokens) <= max(k, len(named)) + 1
     assert math.fsum(math.exp(t.logprob) for t in tokens) <= 1 + 1e-5
     assert sampled_token(answer) in [t._replace(sampled=False) for t in tokens]
-    reading = read_labels(tokens, ("False", "True"), top=not named)
-    assert all(value <= 0 for value in reading.logprobs)
+    found = read_labels(tokens, ("False", "True"), top=not named)
+    assert all(value <= 0 for value in found.logprobs)
 
 
 @pytest.mark.parametrize("server", ["vllm", "llamacpp"])

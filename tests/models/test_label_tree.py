@@ -12,7 +12,7 @@ from consilience.elicitation.settings import Settings
 from consilience.errors import InputError
 from consilience.models.base import Request
 from consilience.models.label_logprobs import LabelLogprobs
-from consilience.models.label_tree import Branch, joined_readings, label_tree
+from consilience.models.label_tree import Branch, joined_logprobs, label_tree
 from consilience.models.simulated import SimulatedModel, world_dataset
 from consilience.planning.planner import PlanSettings
 from consilience.prompts.framing import BRANCH, framings, render
@@ -49,7 +49,7 @@ def test_a_bound_anywhere_bounds_the_name() -> None:
         "": LabelLogprobs.of([math.log(0.5), math.log(0.4)], [True, True]),
         "A": LabelLogprobs.of([math.log(0.9), math.log(0.05)], [True, False]),
     }
-    made = joined_readings(tree, read, 3)
+    made = joined_logprobs(tree, read, 3)
     assert made.exact == (True, False, True)
     assert [math.exp(v) for v in made.logprobs] == pytest.approx([0.45, 0.025, 0.4])
     assert made.mass == pytest.approx(0.85)

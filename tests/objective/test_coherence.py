@@ -14,7 +14,7 @@ from consilience.data.relations import AtMostOne, Opposite
 from consilience.evidence.collect import collect
 from consilience.evidence.evidence import Evidence
 from consilience.evidence.relation_factors import Factor, Large
-from consilience.objective import conditioning as reading_module
+from consilience.objective import conditioning
 from consilience.objective.coherence import (
     DEFAULT_WEIGHTS,
     TERMS,
@@ -160,7 +160,7 @@ def test_the_two_pools_differ_in_what_the_predictions_disagree_in():
 @pytest.mark.parametrize("w", [ZERO_SHOT_WEIGHT, 2.0])
 @pytest.mark.parametrize("zeros", [1, 3])
 def test_zero_shot_answers_together_weigh_as_half_a_prediction(zeros, w, monkeypatch):
-    monkeypatch.setattr(reading_module, "ZERO_SHOT_WEIGHT", w)
+    monkeypatch.setattr(conditioning, "ZERO_SHOT_WEIGHT", w)
     bare, shown = [0.2, 0.8], [0.9, 0.1]
     mixed = [(w * math.log(a) + math.log(b)) / (1 + w) for a, b in zip(bare, shown, strict=True)]
     rows = [(0, bare, ())] * zeros + [(0, shown, [(1, 1)])]

@@ -38,7 +38,7 @@ def test_labels_are_hard_and_the_schedule_is_run_to_its_end():
     solution = solve(ev, OBJECTIVE, Annealing(starts=2, sweeps=5))
     assert set(np.round(solution.labels, 12).flatten()) == {0, 1}
     assert solution.result is Result.RUN and "`sweeps`" in solution.result.value
-    assert solution.stats.steps == 5 * ev.n * solution.stats.readings
+    assert solution.stats.steps == 5 * ev.n * solution.stats.conditionings
 
 
 def test_a_proposal_is_another_world_that_is_allowed_and_mostly_a_near_one():
@@ -150,7 +150,7 @@ def test_a_tie_is_no_reason_to_leave():
     hard = [0, 1, 1, 0, 1, 0, 1, 0]
     start = np.eye(2)[hard]
     solution = solve(ev, OBJECTIVE, Annealing(starts=1, sweeps=3), start=start)
-    assert solution.result is Result.RUN and solution.stats.readings == 1
+    assert solution.result is Result.RUN and solution.stats.conditionings == 1
     assert solution.labels.argmax(axis=1).tolist() == hard
 
 
@@ -180,16 +180,16 @@ def test_the_last_sweeps_begin_at_the_best_labels_so_far(monkeypatch):
     assert back.mean() > ended(**hot).mean() + 1e-4
 
 
-def test_too_few_readings_are_reported():
+def test_too_few_conditionings_are_reported():
     ev = PROBLEMS["learner that is often turned"]()
-    solution = solve(ev, OBJECTIVE, Annealing(starts=2, sweeps=4, readings=1))
-    assert solution.result is Result.UNSETTLED and solution.stats.readings == 1
+    solution = solve(ev, OBJECTIVE, Annealing(starts=2, sweeps=4, conditionings=1))
+    assert solution.result is Result.UNSETTLED and solution.stats.conditionings == 1
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        *({"starts": 0}, {"sweeps": 0}, {"readings": 0}, {"coldest": 0.0}, {"cooling": 0.0}),
+        *({"starts": 0}, {"sweeps": 0}, {"conditionings": 0}, {"coldest": 0.0}, {"cooling": 0.0}),
         {"hottest": 0.001},
     ],
     ids=str,

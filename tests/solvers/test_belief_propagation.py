@@ -234,7 +234,7 @@ def test_each_start_has_its_own_resampling():
 @pytest.mark.parametrize(
     "wrong",
     [
-        *({"starts": 0}, {"steps": 0}, {"readings": 0}, {"tolerance": 0.0}),
+        *({"starts": 0}, {"steps": 0}, {"conditionings": 0}, {"tolerance": 0.0}),
         *({"damping": 1.0}, {"damping": -0.1}),
     ],
     ids=str,

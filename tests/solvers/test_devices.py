@@ -18,7 +18,7 @@ from consilience.solvers.lbfgs import LBFGS
 from consilience.solvers.solution import solve
 from scenes import case
 
-SOLVERS = [LBFGS(), Adam(steps=4, readings=2), BeliefPropagation(steps=5, readings=2)]
+SOLVERS = [LBFGS(), Adam(steps=4, conditionings=2), BeliefPropagation(steps=5, conditionings=2)]
 
 
 def scene(k: int) -> Evidence:

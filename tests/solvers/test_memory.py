@@ -24,21 +24,23 @@ def nothing_else_to_look_through() -> Iterator[None]:
     gc.unfreeze()
 
 
-def readings() -> int:
+def conditionings() -> int:
     return sum(type(one) is ConditionedEvidence for one in gc.get_objects())
 
 
 @pytest.mark.parametrize(
-    "solver", [lbfgs.LBFGS(starts=1), adam.Adam(starts=1, steps=20, readings=2)]
+    "solver", [lbfgs.LBFGS(starts=1), adam.Adam(starts=1, steps=20, conditionings=2)]
 )
 @pytest.mark.parametrize(("term", "held"), [("entropy", 0), ("averaging", 1)])
-def test_a_reading_is_held_only_for_terms_that_need_it(monkeypatch, solver, term, held) -> None:
+def test_conditioned_evidence_is_held_only_for_terms_that_need_it(
+    monkeypatch, solver, term, held
+) -> None:
     """Of the others a slope is found from their sum."""
     ev = evidence(6, random_rows(np.random.default_rng(0), 6, 2))
-    before, seen = readings(), []
+    before, seen = conditionings(), []
 
     def step(*given):
-        seen.append(readings() - before)
+        seen.append(conditionings() - before)
         return natural_step(*given)
 
     for module in (lbfgs, adam):

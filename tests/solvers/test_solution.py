@@ -100,7 +100,7 @@ def test_closed_form_without_relations(k):
 
 
 @pytest.mark.parametrize("k", [2, 3])
-def test_with_shots_the_labels_are_the_closed_form_of_their_own_reading(k):
+def test_with_shots_the_labels_are_the_closed_form_of_their_own_conditioning(k):
     _, ev = learner(np.random.default_rng(0), 7, k, [])
     solution = solve(ev)
     assert solution.result is Result.SETTLED
@@ -130,7 +130,7 @@ def pulls(ev: Evidence, worlds: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("k", [2, 3])
-def test_brute_force_over_labels_where_the_reading_is_fixed(k, seed):
+def test_brute_force_over_labels_where_conditioned_evidence_is_fixed(k, seed):
     n, rng = SIZE[k], np.random.default_rng(seed)
     ev = evidence(n, random_rows(rng, n, k, zero=2, shown=0), k, TIES[k])
     worlds = feasible(n, k, TIES[k])
@@ -145,7 +145,7 @@ def test_brute_force_over_labels_where_the_reading_is_fixed(k, seed):
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("k", [2, 3])
 @pytest.mark.parametrize("tied", [False, True])
-def test_brute_force_over_labels_where_the_reading_follows(k, seed, tied):
+def test_brute_force_over_labels_where_conditioned_evidence_follows(k, seed, tied):
     """The best among the labellings that are the best for the evidence conditioned on them."""
     n, ties = SIZE[k], TIES[k] if tied else []
     _, ev = learner(np.random.default_rng(seed), n, k, ties)
@@ -223,7 +223,7 @@ def test_a_start_of_another_shape(shape):
     assert "\n" not in str(caught.value)
 
 
-KNOBS = {"starts", "steps", "tolerance", "memory", "readings"}
+KNOBS = {"starts", "steps", "tolerance", "memory", "conditionings"}
 
 
 def test_every_knob_has_a_test():
@@ -238,8 +238,8 @@ def test_more_starts_find_more_optima():
 def test_too_few_steps_are_reported():
     rows = random_rows(np.random.default_rng(0), 8, 2, zero=2, shown=0)
     ev = evidence(8, rows, ties=TIES[2])
-    solution = solve(ev, solver=LBFGS(starts=1, steps=1, tolerance=1e-8, readings=500))
-    assert solution.result is Result.MAX_STEPS and 1 < solution.stats.readings < 500
+    solution = solve(ev, solver=LBFGS(starts=1, steps=1, tolerance=1e-8, conditionings=500))
+    assert solution.result is Result.MAX_STEPS and 1 < solution.stats.conditionings < 500
     assert solve(ev, solver=LBFGS(starts=1)).result is Result.SETTLED
 
 
@@ -255,22 +255,23 @@ def test_the_tolerance_is_how_close_it_comes():
     """With relations: without any one step is exact."""
     ev = evidence(8, random_rows(np.random.default_rng(3), 8, 2, zero=3, shown=0), ties=TIES[2])
     wanted, *found = (
-        solve(ev, solver=LBFGS(starts=1, tolerance=t, readings=1)).labels for t in (1e-9, 0.1, 1e-4)
+        solve(ev, solver=LBFGS(starts=1, tolerance=t, conditionings=1)).labels
+        for t in (1e-9, 0.1, 1e-4)
     )
     off = [np.abs(labels - wanted).max() for labels in found]
     assert off[0] > 1e-3 > 1e-4 > off[1]
 
 
-def test_too_few_readings_are_reported():
-    solution = solve(two_ways(), solver=LBFGS(readings=1))
-    assert solution.result is Result.UNSETTLED and solution.stats.readings == 1
-    assert "`readings`" in solution.result.value
+def test_too_few_conditionings_are_reported():
+    solution = solve(two_ways(), solver=LBFGS(conditionings=1))
+    assert solution.result is Result.UNSETTLED and solution.stats.conditionings == 1
+    assert "`conditionings`" in solution.result.value
     enough = solve(two_ways())
-    assert enough.result is Result.SETTLED and 1 < enough.stats.readings < 50
+    assert enough.result is Result.SETTLED and 1 < enough.stats.conditionings < 50
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"starts": 0}, {"steps": 0}, {"readings": 0}, {"tolerance": 0.0}], ids=str
+    "wrong", [{"starts": 0}, {"steps": 0}, {"conditionings": 0}, {"tolerance": 0.0}], ids=str
 )
 def test_a_wrong_setting(wrong):
     with pytest.raises(InputError, match="must be positive"):

@@ -424,7 +424,7 @@ def test_the_number_of_evaluations_counts(on):
 
 def test_the_solver_counts():
     ev = worded(noisy(10, 4))
-    rough = LBFGS(steps=1, readings=1, tolerance=10.0)
+    rough = LBFGS(steps=1, conditionings=1, tolerance=10.0)
     assert held_out(ev, solver=rough).score != held_out(ev).score
 
 

@@ -38,10 +38,10 @@ SHARP = {
 }
 
 SOLVERS: dict[str, Solver] = {
-    "L-BFGS": LBFGS(starts=8, readings=10),
-    "Adam": Adam(starts=8, steps=60, rate=2.0, readings=6),
-    "belief propagation": BeliefPropagation(starts=8, readings=8),
-    "annealing": Annealing(starts=8, sweeps=20, readings=8),
+    "L-BFGS": LBFGS(starts=8, conditionings=10),
+    "Adam": Adam(starts=8, steps=60, rate=2.0, conditionings=6),
+    "belief propagation": BeliefPropagation(starts=8, conditionings=8),
+    "annealing": Annealing(starts=8, sweeps=20, conditionings=8),
 }
 
 NEAR = 0.02
@@ -139,7 +139,7 @@ def values(ev: Evidence, under: np.ndarray, worlds: np.ndarray) -> np.ndarray:
         *("four classes all different", "ordered triple"),
     ],
 )
-def test_the_reference_is_the_best_of_those_that_are_best_under_their_own_reading(name):
+def test_the_reference_is_the_best_of_those_that_are_best_under_their_own_conditioning(name):
     ev = evidence(name)
     worlds = np.array(list(product(range(ev.k), repeat=ev.n)))
     for factor in ev.factors:
@@ -172,7 +172,7 @@ def test_a_corner_is_not_taken_for_an_optimum(solver, seed):
 @pytest.mark.parametrize("name", ["couplings across relations", "learner with relations"])
 def test_starts_follow_the_evidence_to_where_relations_wall_it_in(name, seed):
     """From labels drawn at random alone, one start in ten gets there."""
-    labels = solve(evidence(name), SHARP, LBFGS(starts=16, readings=10), seed=seed).labels
+    labels = solve(evidence(name), SHARP, LBFGS(starts=16, conditionings=10), seed=seed).labels
     assert labels.argmax(axis=1).tolist() in best(name).tolist()
 
 
@@ -201,23 +201,23 @@ def test_no_start_is_better_than_those_drawn_where_labels_are_soft(name):
 
 BASE = {
     LBFGS: LBFGS(starts=6),
-    Adam: Adam(starts=4, steps=60, readings=4),
-    BeliefPropagation: BeliefPropagation(starts=4, readings=8),
-    Annealing: Annealing(starts=5, sweeps=2, readings=4),
+    Adam: Adam(starts=4, steps=60, conditionings=4),
+    BeliefPropagation: BeliefPropagation(starts=4, conditionings=8),
+    Annealing: Annealing(starts=5, sweeps=2, conditionings=4),
     Exhaustive: Exhaustive(),
 }
 """A solver of each kind."""
 
 KNOBS = {
-    LBFGS: {"starts": 2, "steps": 2, "tolerance": 0.1, "memory": 1, "readings": 1},
-    Adam: {"starts": 2, "steps": 5, "rate": 0.1, "tolerance": 0.5, "readings": 1},
+    LBFGS: {"starts": 2, "steps": 2, "tolerance": 0.1, "memory": 1, "conditionings": 1},
+    Adam: {"starts": 2, "steps": 5, "rate": 0.1, "tolerance": 0.5, "conditionings": 1},
     BeliefPropagation: {
         **{"starts": 2, "damping": 0.9, "steps": 3},
-        **{"tolerance": 0.1, "readings": 1},
+        **{"tolerance": 0.1, "conditionings": 1},
     },
     Annealing: {
         **{"starts": 2, "sweeps": 5, "hottest": 1.0, "coldest": 1.0},
-        **{"cooling": 0.1, "seed": 1, "readings": 1},
+        **{"cooling": 0.1, "seed": 1, "conditionings": 1},
     },
     Exhaustive: {"optima": 2},
 }

@@ -127,13 +127,13 @@ class DecisionsModel:
         # In the order in which the prompt lists them, which framings turn round.
         listed = sorted(names, key=prompt.find)
         body = self._body(prompt, listed)
-        response, reading = await self._server.call(
+        response, found = await self._server.call(
             "POST", f"/{self.api}", body | self._extra, lambda said: read_decision(said, names)
         )
         return Answer(
-            reading.logprobs,
-            reading.exact,
-            reading.mass,
+            found.logprobs,
+            found.exact,
+            found.mass,
             usage=wire.total_usage([response]),
             raw=self._server.hidden(response),
         )

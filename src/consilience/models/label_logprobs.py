@@ -67,11 +67,11 @@ class LabelLogprobs:
 
     @classmethod
     def of(cls, logprobs: Sequence[float], exact: Sequence[bool]) -> LabelLogprobs:
-        """The reading with these log-probabilities; the mass is theirs."""
+        """These log-probabilities with their mass."""
         return cls(tuple(logprobs), tuple(exact), _mass(logprobs, exact))
 
     def with_exact(self, label: int, logprob: float) -> LabelLogprobs:
-        """The reading with one bounded label made exact."""
+        """The same with one bounded label made exact."""
         logprobs = list(self.logprobs)
         exact = list(self.exact)
         logprobs[label], exact[label] = logprob, True
@@ -258,7 +258,7 @@ def _same(a: Token, b: Token) -> bool:
     return a.text == b.text
 
 
-# ---- a list of next tokens becomes a reading ------------------------------------------------
+# ---- a list of next tokens becomes log-probabilities --------------------------------------------
 
 
 @lru_cache(maxsize=4096)
@@ -308,7 +308,7 @@ def read_labels(
     *,
     top: bool = True,
 ) -> LabelLogprobs:
-    """The reading of each label name from a next-token list.
+    """The log-probability of each label name from a next-token list.
 
     A label is exact if the list holds one of its variants, whose probabilities are added up. A
     token matches by its id where `first` gives the label's ids and the list has ids; by its whole

@@ -84,30 +84,30 @@ def continued(prompt: Prompt, said: str) -> Prompt:
     return [*before, {**last, "content": f"{last['content']} {said}"}]
 
 
-def joined_readings(
-    tree: Branch, readings: Mapping[str, LabelLogprobs], count: int
+def joined_logprobs(
+    tree: Branch, branches: Mapping[str, LabelLogprobs], count: int
 ) -> LabelLogprobs:
     """The log-probabilities of all `count` names, from those of each branch by what it `said`.
 
     A name is exact where each step towards it is; a bound anywhere bounds the whole.
     """
     logprobs, exact = [0.0] * count, [True] * count
-    _join(tree, readings, 0.0, True, logprobs, exact)
+    _join(tree, branches, 0.0, True, logprobs, exact)
     return LabelLogprobs.of(logprobs, exact)
 
 
 def _join(
     branch: Branch,
-    readings: Mapping[str, LabelLogprobs],
+    branches: Mapping[str, LabelLogprobs],
     so_far: float,
     sure: bool,
     logprobs: list[float],
     exact: list[bool],
 ) -> None:
-    reading = readings[branch.said]
-    steps = zip(branch.leads, reading.logprobs, reading.exact, strict=True)
+    found = branches[branch.said]
+    steps = zip(branch.leads, found.logprobs, found.exact, strict=True)
     for lead, logprob, known in steps:
         if isinstance(lead, Branch):
-            _join(lead, readings, so_far + logprob, sure and known, logprobs, exact)
+            _join(lead, branches, so_far + logprob, sure and known, logprobs, exact)
         else:
             logprobs[lead], exact[lead] = so_far + logprob, sure and known

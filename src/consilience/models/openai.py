@@ -24,7 +24,7 @@ from consilience.models.label_logprobs import (
     read_labels,
     sampled_token,
 )
-from consilience.models.label_tree import continued, joined_readings, label_tree
+from consilience.models.label_tree import continued, joined_logprobs, label_tree
 from consilience.models.plausible import check_sum
 from consilience.models.probe import probe
 from consilience.models.prompt_lists import PromptLists
@@ -137,12 +137,12 @@ class OpenAIModel:
             prompt = continued(request.prompt, step.said)
             first = await self._first_tokens(prompt, step.options)
             asked.append((step, prompt, first, self._checked(tuple(step.options), first)))
-        readings: dict[str, LabelLogprobs] = {}
+        branches: dict[str, LabelLogprobs] = {}
         raws: dict[str, Any] = {}
         spent: list[Any] = []
         for step, prompt, first, ids in asked:
             try:
-                readings[step.said], raws[step.said] = await self._next(
+                branches[step.said], raws[step.said] = await self._next(
                     prompt, step.options, first, ids, spent
                 )
             except (ModelError, BudgetSpent) as error:
@@ -150,15 +150,15 @@ class OpenAIModel:
                     error.body = error.body and self._hide(error.body)
                 wire.add_usage(self.unused, wire.total_usage(spent))
                 raise
-        reading = readings[""]
+        found = branches[""]
         if len(steps) > 1:
-            reading = joined_readings(tree, readings, len(request.label_names))
+            found = joined_logprobs(tree, branches, len(request.label_names))
         raw = raws.pop("")
         more = {"branches": raws} if raws else {}
         return Answer(
-            reading.logprobs,
-            reading.exact,
-            reading.mass,
+            found.logprobs,
+            found.exact,
+            found.mass,
             usage=wire.total_usage(spent),
             raw=self._hidden(raw["first"] if len(spent) == 1 else raw | more),
         )
@@ -177,16 +177,16 @@ class OpenAIModel:
         say more of it than it did first, that has to do.
         """
         response, tokens = await self._send(prompt, self._k, spent, ids)
-        reading = read_labels(tokens, names, first, top=ids is None)
+        found = read_labels(tokens, names, first, top=ids is None)
         raw: dict[str, Any] = {"first": response}
         with _unless_refused():
-            if not all(reading.exact) and self.capabilities.k_max > self._k:
+            if not all(found.exact) and self.capabilities.k_max > self._k:
                 raw["longer"], tokens = await self._send(prompt, self.capabilities.k_max, spent)
-                reading = read_labels(tokens, names, first)
+                found = read_labels(tokens, names, first)
         with _unless_refused():
-            if not all(reading.exact) and self._can_force:
-                reading, raw["forced"] = await self._force(prompt, names, reading, first, spent)
-        return reading, raw
+            if not all(found.exact) and self._can_force:
+                found, raw["forced"] = await self._force(prompt, names, found, first, spent)
+        return found, raw
 
     @property
     def writing(self) -> dict[str, Any]:
@@ -234,15 +234,15 @@ class OpenAIModel:
         self,
         prompt: Prompt,
         names: Sequence[str],
-        reading: LabelLogprobs,
+        found: LabelLogprobs,
         first: Sequence[FirstToken | None],
         spent: list[Any],
     ) -> tuple[LabelLogprobs, dict[str, Any]]:
-        """The reading with the missing labels asked for by name, and the responses to that."""
+        """`found` with the missing labels asked for by name, and the responses to that."""
         responses = {}
         for c, name in enumerate(names):
             known = first[c]
-            if reading.exact[c] or known is None:
+            if found.exact[c] or known is None:
                 continue
             response, _ = await self._send(prompt, self._k, spent, more=wire.forced(known.id))
             responses[name] = response
@@ -250,9 +250,9 @@ class OpenAIModel:
             if drawn is None or not is_forced(drawn, known.id, name):
                 continue
             # A value above the bound is not the raw one, whatever the probe found.
-            if drawn.logprob <= reading.logprobs[c] + _SLACK:
-                reading = reading.with_exact(c, drawn.logprob)
-        return reading, responses
+            if drawn.logprob <= found.logprobs[c] + _SLACK:
+                found = found.with_exact(c, drawn.logprob)
+        return found, responses
 
     async def _send(
         self,

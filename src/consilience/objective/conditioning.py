@@ -4,8 +4,8 @@ What is held fixed while the labels move. The shots of a prediction carried labe
 were right says how much the prediction is worth (its relevance), but the prediction is no evidence
 about them. If its gradient could flow into the labels of its shots, every prediction would vote
 for the labels that its prompt happened to show, and the first labels would confirm themselves. So
-relevance is computed from the labels, held fixed while a solver moves them, and read again until
-nothing changes. Only a contrast, which shows one shot both ways, says something about a shot.
+relevance is computed from the labels, held fixed while a solver moves them, and computed again
+until nothing changes. Only a contrast, which shows one shot both ways, says something about a shot.
 
 Notation: q_i(k) is the soft label of example i; prediction t has target i(t), log-probabilities
 ℓ_t(k), a relevance r_t ∈ [0, 1], a resampling weight w_t (1 unless resampled) and a share s_t in

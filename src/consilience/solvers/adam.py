@@ -27,25 +27,25 @@ CHECK = 10
 class Adam:
     """Adam with a step length that falls from `rate` as 1/√step, all starts in one batch.
 
-    `starts`, `steps`, `tolerance` and `readings` are those of `LBFGS`.
+    `starts`, `steps`, `tolerance` and `conditionings` are those of `LBFGS`.
     """
 
     starts: int | None = None
     steps: int = 3000
     rate: float = 0.3
     tolerance: float = 1e-3
-    readings: int = 50
+    conditionings: int = 50
 
     def __post_init__(self) -> None:
         given = 1 if self.starts is None else self.starts
-        if min(given, self.steps, self.readings) < 1 or min(self.rate, self.tolerance) <= 0:
+        if min(given, self.steps, self.conditionings) < 1 or min(self.rate, self.tolerance) <= 0:
             raise InputError(
-                f"starts, steps, rate, tolerance and readings must be positive: {self}"
+                f"starts, steps, rate, tolerance and conditionings must be positive: {self}"
             )
 
     def settle(self, problem: Problem, theta: Tensor) -> FixedPoints:
         """The optimum that each start leads to."""
-        return settle(problem, self.maximise, theta, self.readings)
+        return settle(problem, self.maximise, theta, self.conditionings)
 
     def maximise(self, objective: Objective, theta: Tensor) -> OptimizeResult:
         """The maximum near each start; SolveError where the objective is not finite."""

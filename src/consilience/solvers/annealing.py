@@ -43,9 +43,9 @@ class Annealing:
 
     A sweep offers each example a change once. The temperature, in nats, is max(`coldest`,
     `hottest` / (1 + `cooling` log n)) at proposal n, and `coldest` in the last quarter of the
-    sweeps. `seed` is that of the proposals, and `readings` that of `LBFGS`. It needs no gradient,
-    so a term may have jumps. Among relations in too large a component to be listed, a change that
-    keeps one and breaks another is refused.
+    sweeps. `seed` is that of the proposals, and `conditionings` that of `LBFGS`. It needs no
+    gradient, so a term may have jumps. Among relations in too large a component to be listed, a
+    change that keeps one and breaks another is refused.
     """
 
     starts: int = 8
@@ -54,19 +54,22 @@ class Annealing:
     coldest: float = 0.01
     cooling: float = 2.0
     seed: int = 0
-    readings: int = 50
+    conditionings: int = 50
 
     def __post_init__(self) -> None:
-        if min(self.starts, self.sweeps, self.readings) < 1 or min(self.coldest, self.cooling) <= 0:
+        if (
+            min(self.starts, self.sweeps, self.conditionings) < 1
+            or min(self.coldest, self.cooling) <= 0
+        ):
             raise InputError(
-                f"starts, sweeps, coldest, cooling and readings must be positive: {self}"
+                f"starts, sweeps, coldest, cooling and conditionings must be positive: {self}"
             )
         if self.hottest < self.coldest:
             raise InputError(f"hottest must be at least coldest: {self}")
 
     def settle(self, problem: Problem, theta: Tensor) -> FixedPoints:
         """The best labels that each start comes upon."""
-        return settle(problem, self.maximise, theta, self.readings, settled=Result.RUN)
+        return settle(problem, self.maximise, theta, self.conditionings, settled=Result.RUN)
 
     def maximise(self, objective: Objective, theta: Tensor) -> OptimizeResult:
         """The best hard labels seen from each start; SolveError where a value is not finite."""

@@ -37,26 +37,27 @@ class BeliefPropagation:
 
     `damping` is the share of the old message in the new one, `steps` limits one run, and
     `tolerance` is the change of a message or field, in nats, that still counts as rest;
-    `starts` and `readings` are those of `LBFGS`. A start is what the messages begin with, and the
-    first conditioned. Labels that nothing decides between stay undecided: no start breaks a tie.
+    `starts` and `conditionings` are those of `LBFGS`. A start is what the messages begin with, and
+    the first conditioned. Labels that nothing decides between stay undecided: no start breaks a
+    tie.
     """
 
     starts: int | None = None
     damping: float = 0.5
     steps: int = 200
     tolerance: float = 1e-6
-    readings: int = 50
+    conditionings: int = 50
 
     def __post_init__(self) -> None:
         given = 1 if self.starts is None else self.starts
-        if min(given, self.steps, self.readings) < 1 or self.tolerance <= 0:
-            raise InputError(f"starts, steps, tolerance and readings must be positive: {self}")
+        if min(given, self.steps, self.conditionings) < 1 or self.tolerance <= 0:
+            raise InputError(f"starts, steps, tolerance and conditionings must be positive: {self}")
         if not 0 <= self.damping < 1:
             raise InputError(f"damping must be at least 0 and below 1: {self}")
 
     def settle(self, problem: Problem, theta: Tensor) -> FixedPoints:
         """The beliefs that each start leads to."""
-        return settle(problem, self.maximise, theta, self.readings, short=Result.RESTLESS)
+        return settle(problem, self.maximise, theta, self.conditionings, short=Result.RESTLESS)
 
     def maximise(self, objective: Objective, theta: Tensor) -> OptimizeResult:
         """The beliefs where the messages that begin with each start come to rest."""

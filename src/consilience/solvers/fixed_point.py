@@ -42,8 +42,8 @@ class Result(Enum):
 
     SETTLED = "The labels settled: conditioning the evidence on them again changes nothing."
     UNSETTLED = (
-        "The labels were still moving after the last of `readings`: evidence and labels chase each "
-        "other. Raise `readings`, or look at the examples near 1/K."
+        "The labels were still moving after the last of `conditionings`: evidence and labels chase "
+        "each other. Raise `conditionings`, or look at the examples near 1/K."
     )
     MAX_STEPS = (
         "The last optimisation stopped before the gradient vanished, at its limit of steps or at "
@@ -205,7 +205,7 @@ class FixedPoints:
     """The end of the loop for each of S starts, of S candidates, or of S replicates.
 
     Log labels (S, N, K), value (S,) and unweighted terms conditioned on themselves, its `of_list`
-    and `shown`, how each ended, and the steps and readings that all of them took together.
+    and `shown`, how each ended, and the steps and conditionings that all of them took together.
     """
 
     logq: Tensor
@@ -215,7 +215,7 @@ class FixedPoints:
     shown: Tensor
     results: tuple[Result, ...]
     steps: int
-    readings: int
+    conditionings: int
 
     @property
     def relevance(self) -> Tensor:
@@ -240,11 +240,11 @@ def settle(
     problem: Problem,
     maximise: Callable[[Objective, Tensor], OptimizeResult],
     theta: Tensor,
-    readings: int,
+    conditionings: int,
     settled: Result = Result.SETTLED,
     short: Result = Result.MAX_STEPS,
 ) -> FixedPoints:
-    """Maximises, reads again, and so on until the labels of every start stay, at most `readings`.
+    """Conditions and maximises until the labels of every start stay, at most `conditionings` times.
 
     Starts that have settled are left alone while the others go on. Their result is `settled`, or
     `short` where the last maximisation had not converged.
@@ -254,7 +254,7 @@ def settle(
         results = [Result.UNSETTLED] * len(theta)
         active = torch.arange(len(theta), device=theta.device)
         steps = taken = 0
-        while len(active) and taken < readings:
+        while len(active) and taken < conditionings:
             taken += 1
             mine, before = problem.at(active), bounded(logq[active])
             # No name holds conditioned evidence: the next is made when this one is gone.
@@ -268,12 +268,12 @@ def settle(
             for s in active[stayed & ended.converged].tolist():
                 results[s] = settled
             active = active[~stayed]
-            del before, ended, moved  # not held while the evidence is read again
+            del before, ended, moved  # not held while the evidence is conditioned again
         return assess(problem, logq, results, steps, taken)
 
 
 def assess(
-    problem: Problem, logq: Tensor, results: list[Result], steps: int, readings: int
+    problem: Problem, logq: Tensor, results: list[Result], steps: int, conditionings: int
 ) -> FixedPoints:
     """Labels with their coherence, each conditioned on itself."""
     logq = problem.held(logq)
@@ -287,12 +287,12 @@ def assess(
         conditioned.shown,
         tuple(results),
         steps,
-        readings,
+        conditionings,
     )
 
 
 def chosen(conditioned: ConditionedEvidence, index: Tensor) -> ConditionedEvidence:
-    """The readings of some of the labellings, by their numbers."""
+    """The conditioned evidence of some of the labellings, by their numbers."""
     return ConditionedEvidence(
         *(getattr(conditioned, field.name)[index] for field in fields(ConditionedEvidence))
     )

@@ -52,25 +52,25 @@ class LBFGS:
     `starts` is how many there are, by default as `default_starts` says. `steps` limits one run, and
     `tolerance` is the largest change of a probability that one more step along the natural gradient
     may still make where it stops; `memory` is the number of past steps that curvature is learned
-    from, and `readings` how often the evidence may be read again.
+    from, and `conditionings` how often the evidence may be conditioned.
     """
 
     starts: int | None = None
     steps: int = 200
     tolerance: float = 1e-4
     memory: int = 10
-    readings: int = 50
+    conditionings: int = 50
 
     def __post_init__(self) -> None:
         given = 1 if self.starts is None else self.starts
-        if min(given, self.steps, self.memory, self.readings) < 1 or self.tolerance <= 0:
+        if min(given, self.steps, self.memory, self.conditionings) < 1 or self.tolerance <= 0:
             raise InputError(
-                f"starts, steps, tolerance, memory and readings must be positive: {self}"
+                f"starts, steps, tolerance, memory and conditionings must be positive: {self}"
             )
 
     def settle(self, problem: Problem, theta: Tensor) -> FixedPoints:
         """The optimum that each start leads to."""
-        return settle(problem, self.maximise, theta, self.readings)
+        return settle(problem, self.maximise, theta, self.conditionings)
 
     def maximise(self, objective: Objective, theta: Tensor) -> OptimizeResult:
         """The maximum near each start; SolveError where the objective is not finite."""

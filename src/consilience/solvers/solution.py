@@ -47,7 +47,7 @@ class Stats:
     coherence: float
     terms: dict[str, float]
     steps: int
-    readings: int
+    conditionings: int
     start: int
     lead: float
 
@@ -109,7 +109,7 @@ def _best(settled: FixedPoints) -> Solution:
             coherence=float(settled.value[best]),
             terms={name: float(value[best]) for name, value in settled.terms.items()},
             steps=settled.steps,
-            readings=settled.readings,
+            conditionings=settled.conditionings,
             start=best,
             lead=lead,
         ),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from consilience.evaluation.baselines.base import READINGS, Baseline, BaselineContext
+from consilience.evaluation.baselines.base import READOUTS, Baseline, BaselineContext
 from consilience.evaluation.baselines.batch import batch_random_shots, batch_zero_shot
 from consilience.evaluation.baselines.bootstrapping import (
     bootstrap,
@@ -71,7 +71,7 @@ paper, a search that asks the whole pool again hardly ever takes a first label.)
 __all__ = [
     "BASELINES",
     "ICM",
-    "READINGS",
+    "READOUTS",
     "Baseline",
     "BaselineContext",
     "agreement_only",

@@ -24,12 +24,12 @@ from consilience.store.database import Store
 from consilience.store.rows import Prediction
 from consilience.store.runner import Progress, ask, requests
 
-READINGS: Mapping[str, str] = {"against 0": "none", "offsets off": "contexts"}
+READOUTS: Mapping[str, str] = {"against 0": "none", "offsets off": "contexts"}
 """The two ways in which the answers behind every row are read, each a way of `BIAS_METHODS`.
 
 A comparison of methods that are each read in a way of their own is one of ways to read."""
 
-OFFSETS = READINGS["offsets off"]
+OFFSETS = READOUTS["offsets off"]
 
 QueryAnswers = list[tuple[Query, Prediction | None]]
 Rounds = list[QueryAnswers]
@@ -41,15 +41,15 @@ class Baseline:
 
     `calls_per_example` counts each distinct query once, whether its answer was in the store or
     not; `prompt_tokens_per_example` what the answers to them were charged, NaN where the model
-    does not say. `readings` are the labels (N, K) that the answers behind it give in each of the
-    ways of `READINGS`, none for a method without answers; `verdict` is what it says of itself.
+    does not say. `readouts` are the labels (N, K) that the answers behind it give in each of the
+    ways of `READOUTS`, none for a method without answers; `verdict` is what it says of itself.
     """
 
     name: str
     labels: NDArray[np.float64]
     calls_per_example: float
     prompt_tokens_per_example: float = math.nan
-    readings: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    readouts: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     verdict: str = ""
 
 
@@ -150,11 +150,11 @@ class BaselineContext:
         """`labels`, but those that `rounds` say anything of as these say."""
         return np.where(self.heard(rounds)[:, None], self.pooled(rounds, bias), labels)
 
-    def readings(self, used: Rounds) -> dict[str, NDArray[np.float64]]:
-        """The labels that the answers in `used` give in each of the ways of `READINGS`."""
+    def readouts(self, used: Rounds) -> dict[str, NDArray[np.float64]]:
+        """The labels that the answers in `used` give in each of the ways of `READOUTS`."""
         if not answered_queries(used):
             return {}
-        return {name: self.pooled(used, way) for name, way in READINGS.items()}
+        return {name: self.pooled(used, way) for name, way in READOUTS.items()}
 
     def finished(
         self, name: str, rounds: Rounds, used: Rounds, bias: str | None = None
@@ -169,7 +169,7 @@ class BaselineContext:
         distinct = {query: prediction for queries in rounds for query, prediction in queries}
         n = len(self.data)
         tokens = prompt_tokens(list(distinct.values())) / n
-        return Baseline(name, labels, len(distinct) / n, tokens, self.readings(used))
+        return Baseline(name, labels, len(distinct) / n, tokens, self.readouts(used))
 
 
 def hard_labels(labels: NDArray[np.float64]) -> NDArray[np.float64]:

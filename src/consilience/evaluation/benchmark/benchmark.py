@@ -41,7 +41,7 @@ from consilience.evaluation.benchmark.scores import (
     CALIBRATED,
     OWN_LABELS,
     calibrated_scores,
-    reading_scores,
+    readout_scores,
 )
 from consilience.evaluation.calibration_curve import BinCount, bin_counts
 from consilience.evaluation.metrics import Interval, pgr, score
@@ -117,8 +117,8 @@ class Row:
     `fresh` is the characters per prediction that no prefix cache can serve (see `shared_prefixes`),
     `fresh_zero_shot` the same for one zero-shot pass in all framings of the case. `absent` counts
     the predictions that failed. `confidence` is the mean probability of the likeliest class,
-    `verdict` what the method says of its labels; `readings` has the scores in `READ` of the
-    answers behind the row, read in each of the ways of `baselines.READINGS`. `bins` are the
+    `verdict` what the method says of its labels; `readouts` has the scores in `READ` of the
+    answers behind the row, read in each of the ways of `baselines.READOUTS`. `bins` are the
     `bin_counts` of the labels, and of those that landmarks have calibrated.
     """
 
@@ -139,7 +139,7 @@ class Row:
     scores: Mapping[str, Interval] = field(default_factory=dict)
     confidence: float = math.nan
     verdict: str = ""
-    readings: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    readouts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     bins: Mapping[str, Sequence[BinCount]] = field(default_factory=dict)
 
 
@@ -329,8 +329,8 @@ def _row(
         scores=scores,
         confidence=float(found.labels.max(axis=1).mean()),
         verdict=found.verdict,
-        readings={
-            **{name: reading_scores(q, truth) for name, q in found.readings.items()},
+        readouts={
+            **{name: readout_scores(q, truth) for name, q in found.readouts.items()},
             **({CALIBRATED: mended} if mended else {}),
         },
         bins={

@@ -44,7 +44,7 @@ def consilience(bench: BaselineContext) -> Baseline:
         found.soft_labels,
         found.run.planned / n,
         prompt_tokens(kept) / n,
-        bench.readings([_with_shots(bench, found)]),
+        bench.readouts([_with_shots(bench, found)]),
         found.verdict.kind.value,
     )
 

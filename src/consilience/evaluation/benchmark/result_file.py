@@ -23,7 +23,7 @@ from consilience.evaluation.metrics import Interval
 DIGITS = 6
 """So many significant digits of a number are kept, if nobody says how many."""
 
-LATER = ("confidence", "verdict", "readings", "bins")
+LATER = ("confidence", "verdict", "readouts", "bins")
 """Fields that a row of an older file lacks, and that stand only in rows that have them."""
 
 
@@ -112,15 +112,15 @@ def row_to(row: Row, digits: int = DIGITS) -> dict[str, Any]:
     scores = {name: [_number(v, digits) for v in found] for name, found in row.scores.items()}
     # The reason stands only where there is one.
     made["scores"] = {name: v[:3] + [r for r in v[3:] if r] for name, v in scores.items()}
-    readings = {
-        reading: {name: _number(value, digits) for name, value in found.items()}
-        for reading, found in row.readings.items()
+    readouts = {
+        readout: {name: _number(value, digits) for name, value in found.items()}
+        for readout, found in row.readouts.items()
     }
     bins = {
         name: [[_number(value, digits) for value in count] for count in found]
         for name, found in row.bins.items()
     }
-    later = {"confidence": plain["confidence"], "verdict": row.verdict, "readings": readings}
+    later = {"confidence": plain["confidence"], "verdict": row.verdict, "readouts": readouts}
     later["bins"] = bins
     return made | {name: value for name, value in later.items() if value}
 
@@ -130,12 +130,12 @@ def row_from(data: Mapping[str, Any]) -> Row:
     may_miss = ("prompt_tokens_per_example", "fresh", "fresh_zero_shot")
     given = {name: _value(data[name]) for name in may_miss}
     scores = {name: _interval(*values) for name, values in data["scores"].items()}
-    readings = {
-        reading: {name: _value(value) for name, value in found.items()}
-        for reading, found in data.get("readings", {}).items()
+    readouts = {
+        readout: {name: _value(value) for name, value in found.items()}
+        for readout, found in data.get("readouts", {}).items()
     }
     bins = {name: tuple(starmap(BinCount, found)) for name, found in data.get("bins", {}).items()}
-    return Row(**{**data, **given, "scores": scores, "readings": readings, "bins": bins})
+    return Row(**{**data, **given, "scores": scores, "readouts": readouts, "bins": bins})
 
 
 def _value(kept: float | None) -> float:

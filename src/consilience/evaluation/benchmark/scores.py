@@ -16,16 +16,16 @@ _LANDMARKS, DRAWS = 20, 5
 """So many examples with gold calibrate the labels of a method, drawn so many times."""
 
 CALIBRATED = f"{_LANDMARKS} landmarks"
-"""What the reading of labels so calibrated is called."""
+"""What the readout of labels so calibrated is called."""
 
 OWN_LABELS = "its own"
 """What the labels of a method are called as it gives them."""
 
 READ = ("accuracy", "auroc", "ece", "log_loss")
-"""What is scored of each reading of the answers behind a row."""
+"""What is scored of each readout of the answers behind a row."""
 
 
-def reading_scores(labels: NDArray[np.float64], truth: NDArray[np.int64]) -> dict[str, float]:
+def readout_scores(labels: NDArray[np.float64], truth: NDArray[np.int64]) -> dict[str, float]:
     """The scores in `READ` of soft labels (N, K), without intervals; gold −1 is not scored."""
     kept, gold = labels[truth >= 0], truth[truth >= 0]
     once = np.ones((1, len(gold)))
@@ -54,7 +54,7 @@ def calibrated_scores(
         method = "auto" if len(set(vouched.classes)) > 1 else "none"
         others = np.setdiff1d(there, at)
         made = calibrate(labels, vouched, method, seed=seed).labels
-        found.append(reading_scores(made[others], truth[others]))
+        found.append(readout_scores(made[others], truth[others]))
         counts += bin_counts(made[others], truth[others])
     means = {name: float(np.mean([scores[name] for scores in found])) for name in READ}
     return means, tuple(counts)
