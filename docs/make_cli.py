@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import click
 
 from consilience.cli import cli
 from consilience.cli.config import SETTINGS, TABLES, Setting
+from consilience.cli.options import Command
 
 PAGE = Path(__file__).with_name("cli.md")
 WIDTH = 100
+SHARED = 4
+"""An option that so many commands explain in the same words stands once on the page."""
 
 INTRO = """\
 # The command line
 
-This page is written by `docs/make_cli.py`; the text of each command is what its `--help` prints.
+This page is written by `docs/make_cli.py`; the text of each command is what its `--help` prints,
+but that options which many commands have stand once, under [shared options](#shared-options).
 
 `consilience` and `python -m consilience` are the same. A first session: `consilience demo`,
 `consilience probe URL --model NAME`, `consilience init tickets.csv`, which writes `tickets.toml`,
@@ -186,11 +192,56 @@ def commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Com
             yield from commands(sub, f"{path} {name}")
 
 
-def help_of(command: click.Command, path: str) -> str:
-    """What `--help` prints on a terminal of the fixed width."""
+def context_of(command: click.Command, path: str) -> click.Context:
+    """A terminal of the fixed width."""
     names = {"help_option_names": ["-h", "--help"]}
-    context = click.Context(command, info_name=path, terminal_width=WIDTH, **names)
-    return f"```\n{command.get_help(context)}\n```\n"
+    return click.Context(command, info_name=path, terminal_width=WIDTH, **names)
+
+
+def help_of(command: click.Command, path: str) -> str:
+    """What `--help` prints on that terminal."""
+    return f"```\n{command.get_help(context_of(command, path))}\n```\n"
+
+
+def explained(command: click.Command) -> dict[tuple[str, str], click.Parameter]:
+    """The options of a command by what its help says of each."""
+    context = context_of(command, "")
+    told = {option.get_help_record(context): option for option in command.params}
+    return {words: option for words, option in told.items() if words is not None}
+
+
+def shared_options(found: Mapping[str, click.Command]) -> dict[tuple[str, str], click.Parameter]:
+    """The options that many commands explain alike, by these words; each name once."""
+    leaves = [c for c in found.values() if not isinstance(c, click.Group)]
+    times = Counter(words for c in leaves for words in explained(c)).most_common()
+    often: dict[str, tuple[str, str]] = {}
+    for words, count in times:
+        if count >= SHARED:
+            often.setdefault(words[0], words)
+    every = {words: option for c in leaves for words, option in explained(c).items()}
+    return {words: every[words] for words in often.values()}
+
+
+def section_of(
+    command: click.Command, path: str, shared: Mapping[tuple[str, str], click.Parameter]
+) -> str:
+    """A command's help without the options in `shared`, which are named below it."""
+    mine = explained(command)
+    also = [f"`{option.opts[0]}`" for words, option in mine.items() if words in shared]
+    own = copy.copy(command)
+    own.params = [p for p in command.params if p not in [mine.get(words) for words in shared]]
+    own.add_help_option = False  # every command has it
+    more = f"\n[Shared](#shared-options): {', '.join(also)}.\n" if also else ""
+    return help_of(own, path) + more
+
+
+def shared_section(shared: Mapping[tuple[str, str], click.Parameter]) -> str:
+    """The options that commands share, under the headings that they have there."""
+    command = Command(None, params=list(shared.values()), add_help_option=False)
+    context = context_of(command, "")
+    formatter = context.make_formatter()
+    command.format_options(context, formatter)
+    return f"## Shared options\n\n```\n{formatter.getvalue().strip()}\n```\n"
 
 
 def settings() -> str:
@@ -217,10 +268,11 @@ def page() -> str:
     found = dict(commands(cli, "consilience"))
     if missing := found.keys() ^ USES.keys():
         raise SystemExit(f"docs/make_cli.py: USES and the commands differ: {sorted(missing)}")
-    parts = [INTRO, help_of(cli, "consilience")]
+    shared = shared_options(found)
+    parts = [INTRO, help_of(cli, "consilience"), shared_section(shared)]
     for path, command in found.items():
         level = "#" * (1 + path.count(" "))
-        parts.append(f"{level} `{path}`\n\n{USES[path]}\n\n{help_of(command, path)}")
+        parts.append(f"{level} `{path}`\n\n{USES[path]}\n\n{section_of(command, path, shared)}")
     parts.append(settings())
     return "\n".join(parts)
 

@@ -82,6 +82,19 @@ def test_every_command_has_a_section_with_its_use_and_its_help(path):
     assert section.split("```")[0].strip()
 
 
+def test_every_option_stands_in_the_section_of_its_command_and_is_explained():
+    """Its own there, a shared one by its name there and in full at one place."""
+    page = (DOCS / "cli.md").read_text("utf-8")
+    shared = page.split("\n## Shared options\n")[1].split("\n## ")[0]
+    for path, command in commands():
+        title = f"\n#{'#' * len(path)} `{' '.join(('consilience', *path))}`\n"
+        section = page.split(title)[1].split("\n#")[0]
+        for option in command.params:
+            if isinstance(option, click.Option) and not option.hidden:
+                name = option.opts[0]
+                assert f"  {name}" in section or (f"`{name}`" in section and f"  {name}" in shared)
+
+
 def test_a_command_without_words_of_its_own_is_an_error(monkeypatch):
     made = generator()
     monkeypatch.delitem(made.USES, "consilience run")
