@@ -54,9 +54,9 @@ any query is asked. An error is one line on stderr that says what was attempted,
 what to do; a traceback is a bug, please report it.
 
 **The key** of an API is read from the environment and from nowhere else: `CONSILIENCE_API_KEY`,
-else the variable that belongs to the host that is called ([servers.md](servers.md)). It is never
-printed or stored, and no key is sent to another host. `OPENAI_BASE_URL` stands in for `--base-url`,
-`CONSILIENCE_HEADERS` for `model.headers`, `CONSILIENCE_DATA_DIR` for `data.folder`.
+else the variable that belongs to the host that is called ([which](servers.md#ways-to-a-server)).
+It is never printed or stored, and no key is sent to another host. `OPENAI_BASE_URL` stands in for
+`--base-url`, `CONSILIENCE_HEADERS` for `model.headers`, `CONSILIENCE_DATA_DIR` for `data.folder`.
 
 **Logs.** `consilience --log-level info run …` says on stderr what is sent again and why, what is
 given up, and each round; `--log-file FILE` adds it to a file. No key is in it. Variables of a file
@@ -78,18 +78,11 @@ the store knows, tokens of prompts, how many of them a cache can serve, tokens o
 more is spent, and what was answered is used. A budget is for one command: the same one again goes
 on, and may spend as much once more.
 
-**When a server fails.** A passing fault (429, 5xx, a time-out, a cut connection, an answer that
-cannot be read) is sent again `model.retries` times with growing pauses, or after the pause that the
-server asks for. A query that fails for good is absent, with its reason in the store; eight failures
-in a row, a refused key or an account without credit end the run. A row that the server refuses (a
-content filter, its length) ends nothing: it has no label, and the run says which and why. More in
-[reliability.md](reliability.md).
+**When a server fails.** A passing fault is sent again `model.retries` times with growing pauses, or
+after the pause that the server asks for. What else it does then: [reliability](reliability.md).
 
-**Debugging.** `--set model.concurrency=1` asks one query after the other in one thread, in the
-order of the plan, and sends the same bytes:
-`python -m pdb -m consilience run TASK --set model.concurrency=1 --set model.retries=0`.
-`datasets show` prints the prompts before anything is sent, `store show` a prediction with its
-prompt and raw response.
+**Debugging.** `datasets show` prints the prompts before anything is sent, `store show` a prediction
+with its prompt and raw response; the rest is in [when a run looks wrong](debugging.md).
 """
 
 USES = {

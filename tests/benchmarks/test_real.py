@@ -26,7 +26,7 @@ from consilience.evaluation.baselines import gold_array  # noqa: E402
 from consilience.evaluation.benchmark.result_file import Results, row_from, row_to  # noqa: E402
 from consilience.evaluation.benchmark.scores import (  # noqa: E402
     DRAWS,
-    READ,
+    SCORED,
     calibrated_scores,
     readout_scores,
 )
@@ -149,7 +149,7 @@ def test_rows_are_read_in_both_ways_and_come_back_from_the_file(run: Run) -> Non
     for row in results.rows.values():
         asks = row.method not in ("majority", "structure")
         assert set(row.readouts) == ({"against 0", "offsets off"} if asks else set())
-        assert all(set(found) == set(READ) for found in row.readouts.values())
+        assert all(set(found) == set(SCORED) for found in row.readouts.values())
         assert (row.verdict != "") == (row.method == "consilience")
         assert 0.5 <= row.confidence <= 1
         assert row_to(row_from(json.loads(json.dumps(row_to(row))))) == row_to(row)
@@ -163,7 +163,7 @@ def test_readouts_are_scored_as_labels_are() -> None:
     labels, truth = rng.dirichlet(np.ones(3), size=30), rng.integers(3, size=30)
     truth[:4] = -1
     whole = score(labels, truth, [str(i) for i in range(30)], resamples=2)
-    assert readout_scores(labels, truth) == {name: whole[name].estimate for name in READ}
+    assert readout_scores(labels, truth) == {name: whole[name].estimate for name in SCORED}
 
 
 # ---- tables --------------------------------------------------------------------------------------

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import random
 from pathlib import Path
+
+from made_up import write_csv
 
 SOURCES = ("daily-dilemmas",)
 HIDDEN = ("to_do", "not_to_do", "zyx", "bell-mindedness", "fogginess", "candour", "['")
@@ -63,14 +64,6 @@ def rows(*, swap: bool = False) -> list[dict[str, str]]:
     return made
 
 
-def table(path: Path, made: list[dict[str, str]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(made[0]))
-        writer.writeheader()
-        writer.writerows(made)
-
-
 def write(folder: Path, *, swap: bool = False, shuffle: int | None = None) -> None:
     """Both files; `swap` exchanges the values of the two actions of each dilemma."""
     made = rows(swap=swap)
@@ -82,5 +75,5 @@ def write(folder: Path, *, swap: bool = False, shuffle: int | None = None) -> No
         random.Random(shuffle).shuffle(made)
         random.Random(shuffle).shuffle(values)
     ours = folder / "daily_dilemmas"
-    table(ours / "dilemma_to_action_to_values_aggregated.csv", made)
-    table(ours / "values.csv", values)
+    write_csv(made, ours / "dilemma_to_action_to_values_aggregated.csv")
+    write_csv(values, ours / "values.csv")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import random
 from pathlib import Path
+
+from made_up import write_csv
 
 SOURCES = ("truthfulqa", "truthfulqa-mc1", "truthfulqa-mc2", "truthfulqa-audited")
 HIDDEN: tuple[str, ...] = ()
@@ -42,14 +43,6 @@ def rows(items: list[tuple[str, str, list[str], str, list[str]]]) -> list[dict[s
     ]
 
 
-def table(path: Path, made: list[dict[str, str]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(made[0]))
-        writer.writeheader()
-        writer.writerows(made)
-
-
 def write(folder: Path, *, swap: bool = False, shuffle: int | None = None) -> None:
     """Both files; `swap` exchanges the best and the best incorrect answer in every column."""
     for name, items in (("TruthfulQA.csv", ITEMS), ("tqa_tau052.csv", AUDITED)):
@@ -61,4 +54,4 @@ def write(folder: Path, *, swap: bool = False, shuffle: int | None = None) -> No
             made = [{"pair_id": str(i)} | {k: row[k] for k in kept} for i, row in enumerate(made)]
         if shuffle is not None:
             random.Random(shuffle).shuffle(made)
-        table(folder / "truthfulqa" / name, made)
+        write_csv(made, folder / "truthfulqa" / name)

@@ -74,6 +74,22 @@ def test_the_map_is_the_house_in_the_order_of_its_layers() -> None:
     assert ours == list(dict.fromkeys(order))
 
 
+def test_where_to_change_what_names_what_is_there() -> None:
+    section = TEXT.split("## Where to change what")[1].split("\n## ")[0]
+    named = set(re.findall(r"`([\w./-]*/[\w./-]*)`", section))
+    files = {name for name in named if not name.endswith("/")}
+    assert len(files) > 15
+    assert [n for n in sorted(named) if not any((at / n).exists() for at in (PACKAGE, ROOT))] == []
+    # A name in code stands in a file that is named in its cell.
+    for cell in re.findall(r"[^|]+", section):
+        here = [n for n in files if f"`{n}`" in cell and n.endswith(".py")]
+        text = "".join(
+            (at / n).read_text("utf-8") for n in here for at in (PACKAGE, ROOT) if (at / n).exists()
+        )
+        for name in re.findall(r"`(_?[A-Z_]{4,}|default_terms)`", cell):
+            assert name in text, name
+
+
 def test_the_five_commands_are_there_to_be_run() -> None:
     block = TEXT.split("```")[1]
     lines = [line.partition("#")[0].strip() for line in block.strip().splitlines()]

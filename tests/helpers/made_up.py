@@ -25,6 +25,7 @@ def claims(count: int = 24, seed: int = 0) -> list[dict[str, str]]:
 
 
 def write_csv(rows: list[dict[str, str]], path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()

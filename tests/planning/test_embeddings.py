@@ -7,8 +7,6 @@ import importlib.util
 import json
 import math
 import socket
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import stamina
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -27,7 +24,7 @@ from consilience.planning import embeddings
 from consilience.planning.embeddings import EndpointEmbedder, SentenceModel, TfidfSvd, open_embedder
 from wire_client import KEYS
 from wire_model import number_of
-from wire_run import Runner
+from wire_run import running
 
 TEXTS = [f"The {thing} is {state}." for thing in ("lamp", "door", "kettle") for state in "abcdefgh"]
 
@@ -222,20 +219,9 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
         monkeypatch.delenv(name, raising=False)
     made = Endpoint()
     app = Starlette(routes=[Route("/v1/embeddings", made.embeddings, methods=["POST"])])
-    config = uvicorn.Config(app, log_level="critical", lifespan="off", ws="none", http="h11")
-    runner = Runner(config)
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listening:
-        listening.bind(("127.0.0.1", 0))
-        made.url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
-        thread = threading.Thread(target=runner.run, args=([listening],), daemon=True)
-        thread.start()
-        while not runner.started and thread.is_alive():
-            time.sleep(0.005)
-        try:
-            yield made
-        finally:
-            runner.should_exit = True
-            thread.join(timeout=10)
+    with running(app) as address:
+        made.url = f"{address}/v1"
+        yield made
 
 
 @pytest.mark.parametrize("fault", ["", "out of order"])

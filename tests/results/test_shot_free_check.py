@@ -42,7 +42,7 @@ def run(
                 session.state.labels = 0.9 * np.eye(2)[labels_of(wrong, data.ids)] + 0.05
         ev = session.state.evidence
     solution = solve(ev, solver=LBFGS(starts=1), seed=seed, start=session.labels)
-    opinion = check_without_shots(ev, solution, solver=LBFGS(starts=4), seed=seed)
+    opinion = check_without_shots(ev, solution, seed=seed)
     return ev, solution.labels, opinion
 
 
@@ -65,7 +65,7 @@ def test_it_follows_from_what_no_found_label_has_touched():
     ev, labels, opinion = run(0, None, 60)
     untouched = ev.shot_counts < 2
     assert untouched.any() and not untouched.all()
-    alone = solve(ev.only(untouched), solver=LBFGS(starts=4))
+    alone = solve(ev.only(untouched))
     assert alone.labels.tobytes() == opinion.labels.tobytes()
     same = alone.labels.argmax(axis=1) == labels.argmax(axis=1)
     assert opinion.agreement == same.mean()
@@ -100,10 +100,10 @@ def test_where_nothing_but_zero_shot_answers_was_asked_it_agrees():
     assert opinion.labels.tobytes() == solution.labels.tobytes()
 
 
-def test_terms_solver_and_seed_are_those_of_the_solve():
+def test_terms_and_seed_are_those_of_the_solve():
     ev = evidence(6, random_rows(np.random.default_rng(2), 6, 2, zero=2, shown=2))
     terms = {"mine": Term(lambda state: -(state.q[:, 1] - 0.25).square().mean(), 1.0)}
-    opinion = check_without_shots(ev, solve(ev), terms, LBFGS(starts=2), seed=3)
+    opinion = check_without_shots(ev, solve(ev), terms, seed=3)
     np.testing.assert_allclose(opinion.labels[:, 1], 0.25, atol=1e-3)
-    same = solve(ev.only(ev.predictions.zero), terms, LBFGS(starts=2), seed=3)
+    same = solve(ev.only(ev.predictions.zero), terms, seed=3)
     assert opinion.labels.tobytes() == same.labels.tobytes()

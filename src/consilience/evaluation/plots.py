@@ -30,7 +30,7 @@ def check_plot(path: str | Path) -> Path:
     return path
 
 
-def plot_methods(evaluation: Evaluation, path: str | Path, metric: str = "accuracy") -> Path:
+def plot_methods(evaluation: Evaluation, path: str | Path) -> Path:
     """A dot with its 95 % interval for each method, in the order of the table.
 
     Methods that ask nothing are drawn hollow. The file's suffix says what is written.
@@ -42,7 +42,7 @@ def plot_methods(evaluation: Evaluation, path: str | Path, metric: str = "accura
     figure = Figure(figsize=(7, 0.5 + 0.38 * len(methods)), layout="constrained")
     axes = figure.subplots()
     for row, method in enumerate(methods):
-        found = evaluation.scores[method][metric]
+        found = evaluation.scores[method]["accuracy"]
         if math.isnan(found.estimate):
             continue
         spread = [[found.estimate - found.lower], [found.upper - found.estimate]]
@@ -60,7 +60,7 @@ def plot_methods(evaluation: Evaluation, path: str | Path, metric: str = "accura
         )
     names = [f"{method} ({evaluation.calls[method]:g})" for method in methods]
     axes.set_yticks(range(len(methods)), names)
-    axes.set_xlabel(f"{metric}, 95 % interval over groups (in brackets: calls per example)")
+    axes.set_xlabel("accuracy, 95 % interval over groups (in brackets: calls per example)")
     axes.grid(axis="x", alpha=0.3)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
@@ -68,7 +68,7 @@ def plot_methods(evaluation: Evaluation, path: str | Path, metric: str = "accura
     return path
 
 
-def plot_budgets(found: Sequence[Summary], path: str | Path, metric: str = "accuracy") -> Path:
+def plot_budgets(found: Sequence[Summary], path: str | Path) -> Path:
     """A panel for each case of a benchmark: one measure against the calls per example made.
 
     A line for each method over its budgets, with 95 % intervals; a dotted line across for each
@@ -93,26 +93,25 @@ def plot_budgets(found: Sequence[Summary], path: str | Path, metric: str = "accu
         asked = mine[0].model.removesuffix(f":{mine[0].data}")
         axes.set_title(f"{mine[0].data} ({asked})", fontsize="medium")
         for method in methods:
-            _draw_method(axes, [s for s in mine if s.method == method], metric, colours[method])
+            _draw_method(axes, [s for s in mine if s.method == method], colours[method])
         budgets = sorted({s.budget for s in mine if s.budget is not None}) or [1.0]
         axes.set_xscale("log", base=2)
         axes.set_xticks(budgets, [f"{budget:g}" for budget in budgets])
         axes.grid(alpha=0.3)
-    if metric == "accuracy":
-        # An interval over few seeds may end above 1.
-        panels[0].set_ylim(max(0.0, panels[0].get_ylim()[0]), min(1.01, panels[0].get_ylim()[1]))
+    # An interval over few seeds may end above 1.
+    panels[0].set_ylim(max(0.0, panels[0].get_ylim()[0]), min(1.01, panels[0].get_ylim()[1]))
     for axes in panels[len(cases) :]:
         axes.set_visible(False)
     _legend_of_all(figure, panels[: len(cases)])
     figure.supxlabel("calls per example")
-    figure.supylabel(metric)
+    figure.supylabel("accuracy")
     figure.savefig(path, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
     return path
 
 
-def _draw_method(axes: Any, own: Sequence[Summary], metric: str, colour: Any) -> None:  # noqa: ANN401 (matplotlib)
+def _draw_method(axes: Any, own: Sequence[Summary], colour: Any) -> None:  # noqa: ANN401 (matplotlib)
     """The measure of one method over its budgets, in a panel; nothing where it has none."""
-    points = [(s.values["calls_per_example"].mean, s.values[metric]) for s in own]
+    points = [(s.values["calls_per_example"].mean, s.values["accuracy"]) for s in own]
     points = [(x, y) for x, y in points if not math.isnan(y.mean)]
     if not points:
         return

@@ -41,7 +41,7 @@ def shared(prompts: Sequence[Prompt]) -> NDArray[np.int64]:
     common = [0] * n
     for a, b in pairwise(order):
         right[a], left[b] = b, a
-        common[b] = _common(texts[a], texts[b])
+        common[b] = common_length(texts[a], texts[b])
     found = np.zeros(n, dtype=np.int64)
     for i in reversed(range(n)):
         before, after = left[i], right[i]
@@ -63,8 +63,8 @@ def fresh(prompts: Sequence[Prompt]) -> float:
     return float((lengths - shared(prompts)).mean())
 
 
-def _common(a: str, b: str) -> int:
-    """The length of the longest beginning that two texts share, by halving."""
+def common_length(a: str, b: str) -> int:
+    """How many characters two texts begin with alike, by halving."""
     low, high = 0, min(len(a), len(b))
     while low < high:
         middle = (low + high + 1) // 2

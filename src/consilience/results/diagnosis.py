@@ -99,8 +99,7 @@ class Verdict:
     `doubt` what their log-odds are to be multiplied by, 1 where they are coherent (see
     `tempering`); `decided` the share of examples whose label is then not left open. Where the
     evidence was given, `kept` is the rank correlation of the labels with the mean answers, `halves`
-    that of answers in one half of the rounds with those in the other, `chance` the share of
-    permutations that agree as well, `shot_free` the share of the evidence that has no shots.
+    that of answers in one half of the rounds with those in the other.
     """
 
     kind: Kind
@@ -109,9 +108,7 @@ class Verdict:
     reasons: tuple[str, ...]
     kept: float = math.nan
     halves: float = math.nan
-    chance: float = math.nan
     doubt: float = 1.0
-    shot_free: float = math.nan
 
     @property
     def unsupported(self) -> bool:
@@ -168,7 +165,7 @@ def verdict(
         doubt = temper_factor(labels, believable(labels, evidence), shares)
     decided = float(1 - open_labels(tempered(labels, doubt, shares)).mean())
     told = f"the labels tell {tell:.0%} of what they could, {decided:.0%} are decided"
-    return Verdict(kind, tell, decided, (told, why), kept, halves, chance, doubt, shot_free)
+    return Verdict(kind, tell, decided, (told, why), kept, halves, doubt)
 
 
 def _degenerate(labels: NDArray[np.float64], kept: float, told: bool) -> tuple[Kind, str] | None:

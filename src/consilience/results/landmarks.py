@@ -224,13 +224,12 @@ class Orientation:
     """The labelling that the landmarks mean, among those found, and which class is which.
 
     `labels` (N, K) are those of optimum number `optimum`, where class c is what the solution
-    called `order[c]`. `agree` landmarks have the class vouched for; `sentence` says it all.
+    called `order[c]`; `sentence` says it all.
     """
 
     labels: Floats
     optimum: int
     order: tuple[int, ...]
-    agree: int
     sentence: str
 
 
@@ -277,7 +276,7 @@ def oriented(
     said.append(f"{agree} of {len(landmarks)} landmarks agree")
     if agree * k <= len(landmarks):
         said.append("no more than by chance, so the labels may be of something else")
-    return Orientation(labels, optimum, order, agree, "; ".join(said))
+    return Orientation(labels, optimum, order, "; ".join(said))
 
 
 def renamings(

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from consilience.evidence.evidence import Evidence
 from consilience.objective.term import Terms
-from consilience.solvers.fixed_point import Solver
 from consilience.solvers.solution import Solution, solve
 
 DISSENT = 0.8
@@ -48,7 +47,6 @@ def check_without_shots(
     evidence: Evidence,
     solution: Solution,
     terms: Terms | None = None,
-    solver: Solver | None = None,
     *,
     seed: int = 0,
 ) -> ShotFreeCheck | None:
@@ -56,7 +54,7 @@ def check_without_shots(
     shot_free = evidence.predictions.zero | evidence.predictions.brief
     if not bool(shot_free.any()):
         return None
-    labels = solve(evidence.only(shot_free), terms, solver, seed=seed).labels
+    labels = solve(evidence.only(shot_free), terms, seed=seed).labels
     same = labels.argmax(axis=1) == solution.labels.argmax(axis=1)
     error = float(same.std(ddof=1) / np.sqrt(len(same))) if len(same) > 1 else float("nan")
     return ShotFreeCheck(labels, float(same.mean()), error)

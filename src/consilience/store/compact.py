@@ -16,13 +16,14 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from consilience.errors import StoreError
+from consilience.prompts.shared_prefixes import common_length
 from consilience.store.contents import (
     CompactConnection,
     key_numbers,
     numbers_in,
     stored_text,
 )
-from consilience.store.prompt_heads import Halves, common_length
+from consilience.store.prompt_heads import Halves
 
 LONG = 200
 """Characters from which a response is compressed."""

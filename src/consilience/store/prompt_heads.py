@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from consilience.models.base import Request
 from consilience.prompts.framing import Prompt
+from consilience.prompts.shared_prefixes import common_length
 from consilience.store.identities import HASHED_JSON, STORED_JSON, dump
 
 _MOST_KNOWN = 1024
@@ -108,15 +109,3 @@ def _begun(prompt: Prompt, known: PromptHead | None) -> Prompt:
 
 def _asks(turn: object) -> bool:
     return isinstance(turn, Mapping) and turn.get("role") == "user"
-
-
-def common_length(one: str, other: str) -> int:
-    """How many characters two texts begin with alike."""
-    low, high = 0, min(len(one), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if other.startswith(one[:middle]):
-            low = middle
-        else:
-            high = middle - 1
-    return low

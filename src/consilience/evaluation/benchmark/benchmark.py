@@ -118,7 +118,7 @@ class Row:
     `fresh` is the characters per prediction that no prefix cache can serve (see `shared_prefixes`),
     `fresh_zero_shot` the same for one zero-shot pass in all framings of the case. `absent` counts
     the predictions that failed. `confidence` is the mean probability of the likeliest class,
-    `verdict` what the method says of its labels; `readouts` has the scores in `READ` of the
+    `verdict` what the method says of its labels; `readouts` has the scores in `SCORED` of the
     answers behind the row, read in each of the ways of `baselines.READOUTS`. `bins` are the
     `bin_counts` of the labels, and of those that landmarks have calibrated.
     """

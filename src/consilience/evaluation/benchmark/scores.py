@@ -21,21 +21,21 @@ CALIBRATED = f"{_LANDMARKS} landmarks"
 OWN_LABELS = "its own"
 """What the labels of a method are called as it gives them."""
 
-READ = ("accuracy", "auroc", "ece", "log_loss")
+SCORED = ("accuracy", "auroc", "ece", "log_loss")
 """What is scored of each readout of the answers behind a row."""
 
 
 def readout_scores(labels: NDArray[np.float64], truth: NDArray[np.int64]) -> dict[str, float]:
-    """The scores in `READ` of soft labels (N, K), without intervals; gold −1 is not scored."""
+    """The scores in `SCORED` of soft labels (N, K), without intervals; gold −1 is not scored."""
     kept, gold = labels[truth >= 0], truth[truth >= 0]
     once = np.ones((1, len(gold)))
-    return {name: float(STATISTICS[name](kept, gold, once)[0]) for name in READ}
+    return {name: float(STATISTICS[name](kept, gold, once)[0]) for name in SCORED}
 
 
 def calibrated_scores(
     labels: NDArray[np.float64], truth: NDArray[np.int64], data: Dataset, seed: int
 ) -> tuple[dict[str, float], tuple[BinCount, ...]]:
-    """The scores in `READ` of soft labels (N, K) that landmarks have calibrated, on the others.
+    """The scores in `SCORED` of soft labels (N, K) that landmarks have calibrated, on the others.
 
     Means over draws of the landmarks, and the `bin_counts` of all draws; landmarks of one class
     alone leave the labels as they are. Empty where fewer examples have gold than twice the
@@ -56,5 +56,5 @@ def calibrated_scores(
         made = calibrate(labels, vouched, method, seed=seed).labels
         found.append(readout_scores(made[others], truth[others]))
         counts += bin_counts(made[others], truth[others])
-    means = {name: float(np.mean([scores[name] for scores in found])) for name in READ}
+    means = {name: float(np.mean([scores[name] for scores in found])) for name in SCORED}
     return means, tuple(counts)
