@@ -388,7 +388,7 @@ def test_the_command_line_gives_the_table(path: Path) -> None:
 def test_rows_are_explained_by_their_ids(path: Path) -> None:
     run(path)
     done = consilience("explain", "T-1", "--store", "s.db")
-    assert done.stderr.startswith(f"{TICKETS[3]['message']}\n→ N")
+    assert done.stderr.startswith(f"T-1: {TICKETS[3]['message']}\n→ N")
     assert consilience("explain", "003", "--store", "s.db").stdout == done.stdout
     assert "has the id 'T-9'" in consilience("explain", "T-9", "--store", "s.db", code=2).stderr
 

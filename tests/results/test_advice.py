@@ -57,7 +57,7 @@ def test_labels_that_rest_on_answers_without_shots_are_not_said_to_be_in_order(
     found: Found,
 ) -> None:
     made = judged(found, Kind.UNSURE)
-    vars(made)["verdict"] = replace(made.verdict, halves=0.4, shot_free=0.9)
+    vars(made)["verdict"] = replace(made.verdict, halves=0.4)
     assert "those of answers without shots" in headline(made)
     assert "order" not in headline(made)
     assert "`consilience landmarks --count 20`" in next_steps(made)[0]

@@ -306,7 +306,7 @@ def explain(example: str, store: options.NamedStore, run_id: str | None, as_json
         said += "; another is likelier, but facts do not allow it"
     if row.isna()["name"]:
         said = f"no label: {found.unanswered.get(ids[0], 'nothing speaks of it')}"
-    talk(f"{data.own_id(ids[0])}: {data.texts[i]}\n→ {said}")
+    talk(f"{example if own else data.own_id(ids[0])}: {data.texts[i]}\n→ {said}")
     pulls = found.explain(ids[0])
     rows([dict(zip(pulls.columns, row, strict=True)) for row in pulls.to_numpy()], as_json)
 
