@@ -15,7 +15,14 @@ from arithmetic import scale_arithmetic
 from elicited import ends, floors, leads, picture, rare_worlds, reached, worlds
 from figures import RESULTS, figures
 from held_out import held_out, held_out_means, held_out_scores, held_out_summary
-from real_models import real_failures, real_picture, real_rows, real_scores, real_summary
+from real_models import (
+    real_anew,
+    real_failures,
+    real_picture,
+    real_rows,
+    real_scores,
+    real_summary,
+)
 
 __all__ = [
     "ends",
@@ -28,6 +35,7 @@ __all__ = [
     "picture",
     "rare_worlds",
     "reached",
+    "real_anew",
     "real_failures",
     "real_picture",
     "real_rows",

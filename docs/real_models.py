@@ -123,6 +123,26 @@ def real_failures() -> str:
     return "\n".join(lines) + "\n"
 
 
+def real_anew() -> str:
+    """The runs that were begun anew on another processor, beside those on record."""
+    lines = [
+        "| data set | accuracy / AUROC | begun anew | verdict | begun anew |",
+        "|---|---|---|---|---|",
+    ]
+    model, budget = CHOSEN
+    (_, made), (_, again) = measured(), measured("anew")
+    for name, words in SETS.items():
+        rows = [of.get((model, name, "consilience", budget), {}).get(0) for of in (made, again)]
+        if None in rows:
+            continue
+        scores = [
+            " / ".join(f"{row.scores[score].estimate:.2f}" for score in ("accuracy", "auroc"))
+            for row in rows
+        ]
+        lines.append(f"| {' | '.join([words, *scores, *(row.verdict for row in rows)])} |")
+    return "\n".join(lines) + "\n"
+
+
 def real_picture(path: Path = PICTURE_OF_SETS) -> str:
     """Draws the accuracy on every set that was measured, and shows the picture."""
     import matplotlib as mpl

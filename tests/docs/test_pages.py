@@ -319,3 +319,16 @@ def test_what_the_readme_says_of_held_out_sets_is_in_the_figures():
     )
     assert {n for n in small.sets if ours[n] > true[n] + 0.01} == {"continents", "names"}
     assert {n for n in small.sets if ours[n] < true[n] - 0.01} == {"tweets", "words"}
+
+
+def test_runs_begun_anew_are_as_near_to_the_record_as_the_page_says() -> None:
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in generated.real_anew().splitlines()[2:]
+    ]
+    assert len(rows) == 5
+    for _, before, after, *_ in rows:
+        one, other = ([float(value) for value in text.split(" / ")] for text in (before, after))
+        assert abs(one[0] - other[0]) <= 0.031 and abs(one[1] - other[1]) <= 0.011
+    changed = [(was, now) for *_, was, now in rows if was != now]
+    assert changed == [("coherent", "several concepts")] * 2
