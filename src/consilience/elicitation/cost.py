@@ -3,9 +3,8 @@
 Rounds that the run has planned are taken as they are; where its labels have settled, nothing comes
 after them. The queries of later rounds depend on labels that are not there yet, so they are planned
 with labels drawn at random: the number of calls is exact, and so, up to which shots are drawn, is
-the length of the prompts. Tokens are counted from
-characters: by the ratio that the store has seen for this model, else four characters to a token,
-and the estimate says which.
+the length of the prompts. Tokens are counted from characters: by the ratio that the store has seen
+for this model, else four characters to a token, and the estimate says which.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The plan, minus what the store holds, put to the model; every answer goes into the store.
 
 One code path serves both modes: `concurrency=1` is a plain loop in one thread, in plan order, so
-that a traceback leads to the line; more is as many workers over the same list, in the order that a
-server's prefix cache serves best (see `turns`), and what they bring at the same time is written in
-one transaction. A worker asks on when its answer is on disk. No prompt differs by a byte.
+that a traceback leads to the line; with more, as many workers go over the same list, in the order
+that a server's prefix cache serves best (see `turns`), and what they bring at the same time is
+written in one transaction. A worker asks on when its answer is on disk. Prompts are the same.
 """
 
 from __future__ import annotations
